@@ -1,0 +1,1 @@
+"""The only place that binds Ray to the rest."""

@@ -1,0 +1,1 @@
+"""Types, protocols and laws that everything else hangs on; knows neither Ray nor MLflow."""

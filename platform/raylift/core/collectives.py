@@ -1,0 +1,120 @@
+"""The one place that talks to torch.distributed (law 1).
+
+Everything works without a process group too, as a world of one. The rule of the house: each rank's loss is its *share* of
+the global loss, so that shares add up to the loss of the global batch:
+
+    share = local_sum / global_count(local_count)
+
+DistributedDataParallel averages gradients, so the training step multiplies the share by the world size.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def is_distributed() -> bool:
+    """Whether a process group of more than one rank is up."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def world_size() -> int:
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if is_distributed() else 0
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def global_sum(value: Tensor) -> Tensor:
+    """The sum over ranks, without gradient; the input is left alone."""
+    total = value.detach().clone()
+    if is_distributed():
+        dist.all_reduce(total)
+    return total
+
+
+def global_max(value: Tensor) -> Tensor:
+    """The maximum over ranks, without gradient; the input is left alone."""
+    top = value.detach().clone()
+    if is_distributed():
+        dist.all_reduce(top, op=dist.ReduceOp.MAX)
+    return top
+
+
+def global_count(local_count: Tensor | int | float, like: Tensor) -> Tensor:
+    """How many there are over all ranks, at least 1, on the device and in the type of ``like``."""
+    count = torch.as_tensor(local_count, device=like.device).to(torch.float64 if like.device.type == "cpu" else torch.float32)
+    return global_sum(count).clamp(min=1).to(like.dtype)
+
+
+def share_of_mean(values: Tensor) -> Tensor:
+    """This rank's share of the mean of ``values`` over all ranks: local sum / global count.
+
+    Args:
+        values: any shape; ranks may differ in how many they hold.
+    """
+    return values.sum() / global_count(values.numel(), values)
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose backward sums what every rank's loss says about this rank's rows."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor, counts: tuple[int, ...]) -> Tensor:
+        ctx.counts = counts  # type: ignore[attr-defined]
+        widest = max(counts)
+        padded = rows.new_zeros((widest, *rows.shape[1:]))
+        padded[: rows.shape[0]] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        counts: tuple[int, ...] = ctx.counts  # type: ignore[attr-defined]
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        start = sum(counts[: dist.get_rank()])
+        return total[start : start + counts[dist.get_rank()]], None
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """All ranks' rows, in rank order, differentiably: [B_local, ...] -> [B_global, ...]. Ranks may differ in B_local."""
+    if not is_distributed():
+        return rows
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=rows.device)
+    counts[rank()] = rows.shape[0]
+    gathered: Tensor = _Gather.apply(rows, tuple(int(count) for count in global_sum(counts)))
+    return gathered
+
+
+def gather_objects(item: T) -> list[T]:
+    """Every rank's picklable object, in rank order, on every rank: for a few small things, such as per-object scores."""
+    if not is_distributed():
+        return [item]
+    items: list[T | None] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items  # type: ignore[return-value]
+
+
+def broadcast_from_main(tensors: list[Tensor]) -> None:
+    """Overwrite each tensor, in place, with rank 0's."""
+    if is_distributed():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def barrier() -> None:
+    if is_distributed():
+        dist.barrier()

@@ -1,0 +1,80 @@
+"""The contract between a model family and everything that trains, evaluates and exports it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from raylift.core.clock import Clock
+from raylift.core.types import Batch, Reconstruction, SampleRequest
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a step that updates some players.
+
+    Attributes:
+        name: handed back to ``Family.losses``.
+        players: names of the players whose parameters this phase's loss trains; the others are left alone.
+        every: run this phase on every so many steps (a lazy regulariser has 16).
+    """
+
+    name: str
+    players: tuple[str, ...]
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted term of a phase's loss.
+
+    Attributes:
+        name: unique within the phase; logged as ``loss/<name>``.
+        share: scalar: **this rank's share** of the term over the global batch (see ``core.collectives``): shares of all
+            ranks add up to the value that one rank would get for the whole batch.
+        weight: multiplies the share in the total; 0 logs the term without training on it.
+    """
+
+    name: str
+    share: Tensor
+    weight: float = 1.0
+
+
+class Family(nn.Module):
+    """A model family: what it needs, what it minimises, what it makes of an image.
+
+    A family holds all of its state in parameters and buffers (templates, feature banks, pruned cameras), so that a
+    checkpoint is its ``state_dict``. It never logs, never talks to Ray or MLflow, and draws random numbers only from
+    generators keyed by (clock.seed, clock.step, sample key).
+    """
+
+    @property
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """What a training step consists of, in order."""
+
+    @property
+    @abstractmethod
+    def request(self) -> SampleRequest:
+        """What each training sample must carry."""
+
+    def players(self) -> dict[str, Sequence[nn.Parameter]]:
+        """Trainable parameters by player: each player has an optimiser of its own. One player, "model", by default."""
+        return {"model": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+
+    @abstractmethod
+    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+        """The terms of one phase on this rank's part of the global batch."""
+
+    def after_step(self, clock: Clock) -> None:  # noqa: B027 - most families have nothing to refresh
+        """Refresh what is not trained by gradient: a template, a bank. The same on every rank."""
+
+    @abstractmethod
+    def reconstruct(self, batch: Batch) -> list[Reconstruction]:
+        """One reconstruction a sample; called in eval mode, without gradient.
+
+        It takes a batch, not bare images, because depth, camera or voxels may condition it.
+        """

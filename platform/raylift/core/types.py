@@ -1,0 +1,263 @@
+"""What flows through Raylift: cameras, meshes, fields, reconstructions, batches, and what a family asks of the data.
+
+The one coordinate convention
+-----------------------------
+World: right-handed, **Y up**; an object faces **+Z**, and is centred so that its bounding box is centred on the origin
+with its longest edge equal to 1 (so it lies in [-0.5, 0.5]^3).
+
+Camera: OpenCV axes (x right, y down, z forward): ``x_camera = rotation @ x_world + translation``; depth is z, positive
+in front of the camera.
+
+Image: normalised coordinates (u, v) in [-1, 1]^2, u to the right, v **down**, (-1, -1) the outer corner of the top-left
+pixel; the centre of pixel (row i, column j) is ``((2 j + 1) / W - 1, (2 i + 1) / H - 1)``. These are what
+``torch.nn.functional.grid_sample(align_corners=False)`` takes.
+
+Every other convention (PyTorch3D NDC, OpenCV pixels, OpenGL, weak perspective, PASCAL3D+) is converted at the border, in
+``raylift.geometry.cameras``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from raylift.core.errors import DataError
+
+GRID_HALF_EXTENT = 0.55
+"""Conditioning grids and true grids cover [-0.55, 0.55]^3: the unit cube padded by 0.1 (OccNet)."""
+
+Projection = Literal["perspective", "orthographic"]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A batch of B cameras.
+
+    Perspective: ``u = focal_x * x / z + principal_x`` (and v alike, with x, y, z in camera axes). Orthographic (scaled:
+    the weak perspective of CMR/UMR): ``u = focal_x * x + principal_x``.
+
+    Attributes:
+        focal: (fx, fy) in half image sizes (normalised coordinates).
+        principal: (cx, cy) in normalised coordinates; 0 is the image centre.
+        rotation: world to camera, orthonormal, determinant +1.
+        translation: world to camera, in world units.
+        projection: "perspective" or "orthographic", the same for the whole batch.
+    """
+
+    focal: Float[Tensor, "B 2"]
+    principal: Float[Tensor, "B 2"]
+    rotation: Float[Tensor, "B 3 3"]
+    translation: Float[Tensor, "B 3"]
+    projection: Projection = "perspective"
+
+    def __len__(self) -> int:
+        return int(self.focal.shape[0])
+
+    def __getitem__(self, index: int | slice | Tensor) -> Camera:
+        """Select cameras; an int keeps the batch axis, with B = 1."""
+        picked = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return replace(
+            self,
+            focal=self.focal[picked],
+            principal=self.principal[picked],
+            rotation=self.rotation[picked],
+            translation=self.translation[picked],
+        )
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Camera:
+        """Move (and cast) all four tensors."""
+        return replace(
+            self,
+            focal=self.focal.to(device, dtype),
+            principal=self.principal.to(device, dtype),
+            rotation=self.rotation.to(device, dtype),
+            translation=self.translation.to(device, dtype),
+        )
+
+    @staticmethod
+    def stack(cameras: list[Camera]) -> Camera:
+        """Concatenate along the batch axis; all must share one projection."""
+        kinds = {camera.projection for camera in cameras}
+        if len(kinds) != 1:
+            raise DataError(f"cannot batch cameras of projections {sorted(kinds)}", "use one projection per data set")
+        return Camera(
+            torch.cat([camera.focal for camera in cameras]),
+            torch.cat([camera.principal for camera in cameras]),
+            torch.cat([camera.rotation for camera in cameras]),
+            torch.cat([camera.translation for camera in cameras]),
+            cameras[0].projection,
+        )
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh, with appearance per vertex, or by a texture image, or none.
+
+    Attributes:
+        vertices: positions in the world frame above.
+        faces: vertex indices, counter-clockwise seen from outside.
+        vertex_colors: RGB in [0, 1].
+        corner_uvs: texture coordinates of each face's three corners, OpenGL's: (0, 0) is the bottom-left of the texture.
+        texture: RGB in [0, 1], first row on top.
+    """
+
+    vertices: Float[Tensor, "V 3"]
+    faces: Int[Tensor, "F 3"]
+    vertex_colors: Float[Tensor, "V 3"] | None = None
+    corner_uvs: Float[Tensor, "F 3 2"] | None = None
+    texture: Float[Tensor, "H W 3"] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.faces.shape[0] == 0
+
+    def to(self, device: torch.device | str) -> Mesh:
+        """Move every tensor."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
+
+
+FieldQuery = Callable[[Float[Tensor, "N 3"]], tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """An implicit shape with colour: query(points) gives (values, rgb).
+
+    Attributes:
+        query: maps world points to a scalar that is **negative inside** (a signed distance, or the level minus an
+            occupancy) and to RGB in [0, 1]. It may be called with any number of points: whoever calls it chunks. It must
+            not build a graph.
+        half_extent: the surface lies within [-half_extent, half_extent]^3.
+        device: where points must live.
+    """
+
+    query: FieldQuery
+    half_extent: float = GRID_HALF_EXTENT
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a family makes of one image: a shape with its appearance, and the camera it was seen by (B = 1)."""
+
+    id: str
+    shape: Mesh | Field
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's part of one global batch.
+
+    Attributes:
+        ids: a stable name per sample, ``object_id#view``.
+        keys: 63-bit hashes of the ids: what random draws are keyed by (law 3).
+        fields: tensors by name with the batch first. The names used so far, with shapes:
+
+            ====================  =====================  ==========================================================
+            image                 [B, 3, H, W]           RGB in [0, 1], composited on white
+            mask                  [B, 1, H, W]           coverage in [0, 1]
+            depth                 [B, 1, H, W]           z in world units, 0 where nothing was hit
+            points                [B, N, 3]              supervised points, world frame
+            sdf                   [B, N]                 truncated signed distance, negative inside, world units
+            color                 [B, N, 3]              RGB in [0, 1] at those points
+            voxels                [B, C, R, R, R]        conditioning grid over [-0.55, 0.55]^3, indexed [x, y, z]
+            iou_points            [B, M, 3]              uniform points in [-0.55, 0.55]^3 (evaluation only)
+            iou_inside            [B, M]                 1 inside the truth, 0 outside (evaluation only)
+            ====================  =====================  ==========================================================
+
+        camera: the camera of each sample, where it is known.
+    """
+
+    ids: tuple[str, ...]
+    keys: Int[Tensor, "B"]
+    fields: Mapping[str, Tensor]
+    camera: Camera | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The field of that name.
+
+        Raises:
+            DataError: the batch does not carry it.
+        """
+        try:
+            return self.fields[name]
+        except KeyError:
+            raise DataError(
+                f"this batch has no field {name!r} (it has {sorted(self.fields)})",
+                "the data set lacks what the recipe needs: prepare it again, or change the recipe's conditioning",
+            ) from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.fields
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move keys, fields and camera."""
+        return replace(
+            self,
+            keys=self.keys.to(device),
+            fields={name: value.to(device, non_blocking=True) for name, value in self.fields.items()},
+            camera=None if self.camera is None else self.camera.to(device),
+        )
+
+    def select(self, picked: slice) -> Batch:
+        """A run of samples of this batch."""
+        return Batch(
+            ids=self.ids[picked],
+            keys=self.keys[picked],
+            fields={name: value[picked] for name, value in self.fields.items()},
+            camera=None if self.camera is None else self.camera[picked],
+        )
+
+
+VoxelSource = Literal["visible", "surface", "gt_occupancy", "gt_sdf"]
+VoxelEncoding = Literal["occupancy", "color_density"]
+
+
+@dataclass(frozen=True)
+class VoxelRequest:
+    """A conditioning grid that the data pipeline builds for each sample (implicit paper, section 3.3).
+
+    Attributes:
+        source: "visible" (points reprojected from this view's depth), "surface" (points of the cloud merged from all
+            views), "gt_occupancy" or "gt_sdf" (grids of the true shape).
+        encoding: of point sources: "occupancy" (C = 1) or "color_density" (C = 4: the fraction of all points that fall in
+            the voxel, then their mean RGB). Grids of the true shape have C = 1.
+        resolution: voxels along an edge.
+        num_points: how many points are kept; for "visible", at most.
+    """
+
+    source: VoxelSource
+    encoding: VoxelEncoding = "color_density"
+    resolution: int = 32
+    num_points: int = 15_000
+
+    @property
+    def num_channels(self) -> int:
+        return 4 if self.encoding == "color_density" and self.source in ("visible", "surface") else 1
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What a family asks the data pipeline to put into a batch.
+
+    Attributes:
+        image_px: images, masks and depths are resized to this many pixels a side.
+        num_points: supervised points a sample; 0 leaves ``points``, ``sdf`` and ``color`` out.
+        voxels: the conditioning grid; None leaves it out.
+        num_iou_points: stored uniform points with their occupancy, for evaluation; 0 leaves them out.
+    """
+
+    image_px: int
+    num_points: int = 0
+    voxels: VoxelRequest | None = None
+    num_iou_points: int = 0

@@ -1,0 +1,1 @@
+"""Sources to shards to batches, on Ray Data."""

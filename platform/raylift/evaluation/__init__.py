@@ -1,0 +1,1 @@
+"""Reconstructions to metrics, baselines beside them, panels to look at."""

@@ -1,0 +1,1 @@
+"""GLB, OBJ, PLY, the self-contained HTML viewer, the model card."""

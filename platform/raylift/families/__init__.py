@@ -1,0 +1,1 @@
+"""Model families: strangers to one another."""

@@ -1,0 +1,1 @@
+"""Implicit SDF+RGB from a single image (see README.md here)."""

@@ -1,0 +1,1 @@
+"""Cameras, rotations, signed distance, voxels, sampling, iso-surfaces: geometry without pixels."""

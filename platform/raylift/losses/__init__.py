@@ -1,0 +1,1 @@
+"""One equation a function: per element, no weights, no distributed, no logging."""

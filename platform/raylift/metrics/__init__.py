@@ -1,0 +1,1 @@
+"""Additive metric states and the named protocols."""

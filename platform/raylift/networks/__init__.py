@@ -1,0 +1,1 @@
+"""Encoders and decoders that families build from."""

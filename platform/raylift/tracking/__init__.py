@@ -1,0 +1,1 @@
+"""The Tracker protocol and MLflow."""

@@ -1,0 +1,61 @@
+"""What a run tells the outside world, and the trackers that need no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Tracker(Protocol):
+    """Where a run's story goes. No call may stop training: a tracker that cannot reach its server keeps what it was told
+    and catches up."""
+
+    def log_params(self, params: Mapping[str, str | int | float | bool]) -> None:
+        """The recipe, flat, by dotted path; once a run."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Family, git revision, data set, versions."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Values by name at a step. After a restart, steps already logged are not logged twice."""
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """A file, under a folder of the run's artifacts."""
+
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table as ``<name>.json`` that the server's page shows."""
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Flush; the run ends as "FINISHED", "FAILED" or "KILLED"."""
+
+
+@dataclass
+class MemoryTracker:
+    """Keeps everything in lists; for tests and for ``--tracking none``."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    artifacts: list[tuple[str, Path]] = field(default_factory=list)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    status: str = "RUNNING"
+
+    def log_params(self, params: Mapping[str, str | int | float | bool]) -> None:
+        self.params.update(params)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.tags.update(tags)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.metrics.append((step, dict(metrics)))
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        self.artifacts.append((folder, Path(path)))
+
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.tables[name] = [dict(row) for row in rows]
+
+    def finish(self, status: str = "FINISHED") -> None:
+        self.status = status

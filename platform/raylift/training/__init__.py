@@ -1,0 +1,1 @@
+"""Step, loop, players, ledger, checkpoint: knows neither Ray nor MLflow."""

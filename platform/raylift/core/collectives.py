@@ -1,7 +1,7 @@
 """The one place that talks to torch.distributed (law 1).
 
-Everything works without a process group too, as a world of one. The rule of the house: each rank's loss is its *share* of
-the global loss, so that shares add up to the loss of the global batch:
+Everything works without a process group too, as a world of one. The rule of the house: each rank's loss is its *share*
+of the global loss, so that shares add up to the loss of the global batch:
 
     share = local_sum / global_count(local_count)
 
@@ -54,7 +54,9 @@ def global_max(value: Tensor) -> Tensor:
 
 def global_count(local_count: Tensor | int | float, like: Tensor) -> Tensor:
     """How many there are over all ranks, at least 1, on the device and in the type of ``like``."""
-    count = torch.as_tensor(local_count, device=like.device).to(torch.float64 if like.device.type == "cpu" else torch.float32)
+    count = torch.as_tensor(local_count, device=like.device).to(
+        torch.float64 if like.device.type == "cpu" else torch.float32
+    )
     return global_sum(count).clamp(min=1).to(like.dtype)
 
 
@@ -90,7 +92,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """All ranks' rows, in rank order, differentiably: [B_local, ...] -> [B_global, ...]. Ranks may differ in B_local."""
+    """All ranks' rows, in rank order, differentiably: [B_local, ...] -> [B_global, ...]; B_local may differ."""
     if not is_distributed():
         return rows
     counts = torch.zeros(world_size(), dtype=torch.int64, device=rows.device)
@@ -100,7 +102,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def gather_objects(item: T) -> list[T]:
-    """Every rank's picklable object, in rank order, on every rank: for a few small things, such as per-object scores."""
+    """Every rank's picklable object, in rank order, on every rank: for few small things, such as scores."""
     if not is_distributed():
         return [item]
     items: list[T | None] = [None] * world_size()

@@ -69,7 +69,7 @@ class Family(nn.Module):
     def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
         """The terms of one phase on this rank's part of the global batch."""
 
-    def after_step(self, clock: Clock) -> None:  # noqa: B027 - most families have nothing to refresh
+    def after_step(self, clock: Clock) -> None:
         """Refresh what is not trained by gradient: a template, a bank. The same on every rank."""
 
     @abstractmethod

@@ -19,8 +19,8 @@ class LearningRateConfig:
     """How the learning rate moves.
 
     Attributes:
-        kind: "one_cycle" (Smith and Topin 2018, the implicit paper), "constant", "inverse_time" (1 / (1 + decay * step),
-            UMR) or "cosine".
+        kind: "one_cycle" (Smith and Topin 2018, the implicit paper), "constant", "inverse_time"
+            (1 / (1 + decay * step), UMR) or "cosine".
         warmup_fraction: one_cycle: share of the run in which the rate rises.
         start_divisor: one_cycle: maximum / first rate.
         end_divisor: one_cycle: first / last rate.

@@ -12,8 +12,8 @@ Image: normalised coordinates (u, v) in [-1, 1]^2, u to the right, v **down**, (
 pixel; the centre of pixel (row i, column j) is ``((2 j + 1) / W - 1, (2 i + 1) / H - 1)``. These are what
 ``torch.nn.functional.grid_sample(align_corners=False)`` takes.
 
-Every other convention (PyTorch3D NDC, OpenCV pixels, OpenGL, weak perspective, PASCAL3D+) is converted at the border, in
-``raylift.geometry.cameras``.
+Every other convention (PyTorch3D NDC, OpenCV pixels, OpenGL, weak perspective, PASCAL3D+) is converted at the border,
+in ``raylift.geometry.cameras``.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Mesh:
         vertices: positions in the world frame above.
         faces: vertex indices, counter-clockwise seen from outside.
         vertex_colors: RGB in [0, 1].
-        corner_uvs: texture coordinates of each face's three corners, OpenGL's: (0, 0) is the bottom-left of the texture.
+        corner_uvs: texture coordinates of each face's corners, OpenGL's: (0, 0) is the texture's bottom-left.
         texture: RGB in [0, 1], first row on top.
     """
 
@@ -131,8 +131,8 @@ class Field:
 
     Attributes:
         query: maps world points to a scalar that is **negative inside** (a signed distance, or the level minus an
-            occupancy) and to RGB in [0, 1]. It may be called with any number of points: whoever calls it chunks. It must
-            not build a graph.
+            occupancy) and to RGB in [0, 1]. It may be called with any number of points: whoever calls it chunks. It
+            must not build a graph.
         half_extent: the surface lies within [-half_extent, half_extent]^3.
         device: where points must live.
     """
@@ -230,8 +230,8 @@ class VoxelRequest:
     Attributes:
         source: "visible" (points reprojected from this view's depth), "surface" (points of the cloud merged from all
             views), "gt_occupancy" or "gt_sdf" (grids of the true shape).
-        encoding: of point sources: "occupancy" (C = 1) or "color_density" (C = 4: the fraction of all points that fall in
-            the voxel, then their mean RGB). Grids of the true shape have C = 1.
+        encoding: of point sources: "occupancy" (C = 1) or "color_density" (C = 4: the fraction of all points that fall
+            in the voxel, then their mean RGB). Grids of the true shape have C = 1.
         resolution: voxels along an edge.
         num_points: how many points are kept; for "visible", at most.
     """

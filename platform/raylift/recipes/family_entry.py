@@ -1,0 +1,27 @@
+"""What the catalogue knows of a family: its config, how to build it, its recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raylift.core.family import Family
+from raylift.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class FamilyEntry:
+    """One family.
+
+    Attributes:
+        name: the part before the slash in recipe names.
+        config: the class of ``Recipe.family``.
+        build: (config, seed) -> the family, on the CPU.
+        variants: recipe builders by the part after the slash; each docstring says command, cost, what to expect.
+    """
+
+    name: str
+    config: type[Any]
+    build: Callable[[Any, int], Family]
+    variants: Mapping[str, Callable[[], Recipe]]

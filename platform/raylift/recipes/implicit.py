@@ -1,0 +1,84 @@
+"""Recipes of the implicit SDF+RGB family."""
+
+from __future__ import annotations
+
+from raylift.core.family import Family
+from raylift.data.config import DataConfig
+from raylift.evaluation.config import EvaluationConfig
+from raylift.families.implicit.config import ConditioningConfig, FourierConfig, ImplicitConfig
+from raylift.recipes.family_entry import FamilyEntry
+from raylift.recipes.recipe import Recipe, ScaleConfig
+from raylift.training.config import OptimisationConfig, ScheduleConfig
+
+
+def paper() -> Recipe:
+    """The paper's model and training: ResNet-50, 224 pixels, 80 epochs of 1-cycle at 2e-3, batch 10.
+
+    For a GPU: ``python jobs/train.py implicit/paper --data DIR``. The paper trained 4 hours on about 2000 cars.
+    """
+    return Recipe(
+        name="implicit/paper",
+        family=ImplicitConfig(),
+        data=DataConfig(batch_size=10),
+        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        schedule=ScheduleConfig(num_epochs=80),
+        evaluation=EvaluationConfig(),
+    )
+
+
+def quick() -> Recipe:
+    """A thin ResNet-18 at 64 pixels for two CPU cores: minutes, not hours.
+
+    ``python jobs/train.py implicit/quick --data DIR``; what to expect stands in the README, with its command.
+    """
+    return Recipe(
+        name="implicit/quick",
+        family=ImplicitConfig(
+            image_px=64,
+            backbone="resnet18",
+            image_width=16,
+            image_features=16,
+            voxel_width=8,
+            hidden=128,
+            points=512,
+            fourier=FourierConfig(size=64, scale=0.8),
+        ),
+        data=DataConfig(batch_size=16),
+        optimisation=OptimisationConfig(learning_rate=4e-3, weight_decay=1e-4),
+        schedule=ScheduleConfig(num_steps=900, log_every=20, eval_every=150, checkpoint_every=150),
+        evaluation=EvaluationConfig(resolution=128),
+        scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
+    )
+
+
+def test() -> Recipe:
+    """As small as the family gets with every part in it: seconds, for tests."""
+    return Recipe(
+        name="implicit/test",
+        family=ImplicitConfig(
+            image_px=32,
+            backbone="resnet18",
+            image_width=8,
+            image_features=8,
+            voxel_width=4,
+            hidden=32,
+            points=64,
+            fourier=FourierConfig(size=16),
+            conditioning=ConditioningConfig(resolution=16),
+        ),
+        data=DataConfig(batch_size=4),
+        optimisation=OptimisationConfig(learning_rate=2e-3),
+        schedule=ScheduleConfig(num_steps=12, log_every=2, eval_every=6, checkpoint_every=3),
+        evaluation=EvaluationConfig(resolution=32, color_views=1, color_px=32, lpips=False, panels=1),
+        scale=ScaleConfig(workers=1, cpus_per_worker=0.5),
+    )
+
+
+def _build(config: ImplicitConfig, seed: int) -> Family:
+    # Imported here, so that listing recipes and parsing overrides does not wait for torch models to load.
+    from raylift.families.implicit.family import ImplicitFamily
+
+    return ImplicitFamily(config, seed)
+
+
+ENTRY = FamilyEntry("implicit", ImplicitConfig, _build, {"paper": paper, "quick": quick, "test": test})

@@ -1,0 +1,104 @@
+"""A recipe: everything that decides what a run learns, as one frozen, typed tree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from raylift.core.errors import ConfigError
+from raylift.data.config import DataConfig
+from raylift.evaluation.config import EvaluationConfig
+from raylift.recipes import tree
+from raylift.training.config import OptimisationConfig, ScheduleConfig
+
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """What a run is given to run on. By the world-size law it changes how fast a run learns, not what.
+
+    Attributes:
+        workers: Ray Train workers, each a DistributedDataParallel rank; 0 trains inside the driver, without Ray.
+        cpus_per_worker: logical CPUs a worker reserves; leave some for the data tasks.
+        gpu: "auto" takes one GPU a worker where the cluster has enough of them, "always" insists, "never" does without.
+        precision: "auto" is bfloat16 autocast on a GPU and float32 on a CPU.
+        data_cpus: logical CPUs of one data task.
+        prefetch_steps: global batches a worker fetches ahead.
+        max_failures: worker failures a run survives.
+    """
+
+    workers: int = 1
+    cpus_per_worker: float = 1.0
+    gpu: Literal["auto", "always", "never"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    data_cpus: float = 0.5
+    prefetch_steps: int = 4
+    max_failures: int = 3
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.cpus_per_worker <= 0 or self.data_cpus <= 0:
+            raise ConfigError(
+                f"scale.workers {self.workers}, cpus_per_worker {self.cpus_per_worker}, data_cpus {self.data_cpus}",
+                "give 0 or more workers and positive CPUs (fractions are fine)",
+            )
+        if self.prefetch_steps < 1 or self.max_failures < 0:
+            raise ConfigError("scale.prefetch_steps must be at least 1 and max_failures 0 or more", "mend them")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train and how; where the data lies and where results go are arguments of the run.
+
+    Attributes:
+        name: "family/variant", as in the catalogue.
+        family: the family's config; its class says which family.
+        data, optimisation, schedule, evaluation, scale: see each class.
+        seed: every random draw follows from it.
+    """
+
+    name: str
+    family: Any
+    data: DataConfig = field(default_factory=DataConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name.count("/") != 1:
+            raise ConfigError(f"recipe name {self.name!r}", "name it family/variant")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}", "give 0 or more")
+
+    @property
+    def family_name(self) -> str:
+        """The part of the name before the slash: which family this is."""
+        return self.name.partition("/")[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the version of this layout."""
+        return {"recipe_version": RECIPE_VERSION, **tree.to_plain(self)}
+
+    def to_json(self) -> str:
+        """What goes to MLflow, into checkpoints and to the workers; ``recipes.from_json`` reads it back."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def flat(self) -> dict[str, str | int | float | bool]:
+        """Every value by dotted path, scalars as they are and the rest as JSON, for a tracker."""
+        return {
+            path: value if isinstance(value, str | int | float | bool) else json.dumps(tree.to_plain(value))
+            for path, value in tree.flatten(self).items()
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over what decides the weights: all but evaluation and scale (which the laws keep from
+        mattering), and the name."""
+        deciding = {
+            name: value for name, value in self.to_dict().items() if name not in ("evaluation", "scale", "name")
+        }
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]

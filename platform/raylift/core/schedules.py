@@ -56,7 +56,7 @@ def learning_rate_factor(config: LearningRateConfig, step: int, num_steps: int) 
     first, last = 1.0 / config.start_divisor, 1.0 / (config.start_divisor * config.end_divisor)
     peak = config.warmup_fraction * num_steps - 1.0
     end = num_steps - 1.0
-    if step <= peak:
+    if peak > 0 and step <= peak:
         return _cosine_between(first, 1.0, step / peak)
     return _cosine_between(1.0, last, min(1.0, (step - peak) / max(1e-12, end - peak)))
 

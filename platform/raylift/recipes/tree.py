@@ -107,7 +107,9 @@ def _replaced(node: Any, values: dict[str, Any], path: str, root: Any) -> Any:
 
 
 def _built(hint: Any, value: Any, path: str) -> Any:
-    return from_plain(hint, value, path) if dataclasses.is_dataclass(hint) else _checked(hint, value, path)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_plain(hint, value, path)
+    return _checked(hint, value, path)
 
 
 def _constructed(cls: type[T], values: Mapping[str, Any], path: str) -> T:

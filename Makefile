@@ -1,0 +1,51 @@
+# Raylift: `make demo` shows it working on real meshes, `make test` checks it. Both make their own environment.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV   := .venv
+PY     := $(VENV)/bin/python
+DEMO   := runs/demo
+# Trainers and data tasks share the cores: more threads than cores only get in each other's way.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help env demo test lint types contracts unit bench lock clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+env: $(VENV)/.ready ## The virtual environment, from requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or set PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "the venv module is missing (Debian: apt-get install python3-venv)"; exit 1; }
+	@command -v uv >/dev/null || test -x $(VENV)/bin/uv || $(PY) -m pip install --quiet uv
+	@PATH="$(PATH):$(abspath $(VENV))/bin"; \
+	  uv pip install --quiet --python $(PY) -r requirements.lock && uv pip install --quiet --python $(PY) --no-deps -e .
+	@touch $@
+
+demo: env ## Fetch furniture, train the quick implicit recipe, evaluate, reconstruct (under 12 minutes on 2 cores)
+	$(PY) jobs/demo.py --out $(DEMO)
+
+test: lint types contracts unit ## Lint, types, architecture contracts, tests (under 15 minutes on 2 cores)
+
+lint: env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: env
+	$(VENV)/bin/mypy
+
+contracts: env
+	$(VENV)/bin/lint-imports
+
+unit: env
+	$(PY) -m pytest -q
+
+bench: env ## The benchmarks; each prints ratios from one run
+	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
+
+lock: ## Pin requirements.lock again from pyproject.toml
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --all-extras pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and caches (runs and data stay)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

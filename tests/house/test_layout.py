@@ -1,0 +1,97 @@
+"""The house itself: its top level, its imports, its files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "platform" / "raylift").rglob("*.py"))
+
+
+def test_platform_is_never_a_package() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists(), "it would shadow the standard library's platform module"
+
+
+def test_the_standard_library_platform_wins_from_the_root() -> None:
+    code = "import platform; print(platform.python_version())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_top_level_holds_only_what_the_design_names() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {line.split("/")[0] for line in listed.splitlines()}
+    allowed = {"pyproject.toml", "platform", "jobs", "tuning", "infra", "tests", "README.md"}
+    allowed |= {"LICENSE", "Makefile", "requirements.lock", ".gitignore", ".rayignore", ".ci"}
+    assert top <= allowed, f"unexpected at the top: {sorted(top - allowed)}"
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "homes"),
+    [
+        ("ray", ("data", "cluster")),
+        ("mlflow", ("tracking",)),
+        ("torch.distributed", ("core/collectives.py",)),
+    ],
+)
+def test_an_import_has_its_home(module: str, homes: tuple[str, ...]) -> None:
+    package = ROOT / "platform" / "raylift"
+    strays = [
+        str(path.relative_to(package))
+        for path in SOURCES
+        if any(name == module or name.startswith(module + ".") for name in _imports(path))
+        and not str(path.relative_to(package)).startswith(homes)
+    ]
+    assert not strays, f"{module} is imported outside of {homes}: {strays}"
+
+
+def test_families_are_strangers() -> None:
+    families = ROOT / "platform" / "raylift" / "families"
+    for family in (folder for folder in families.iterdir() if folder.is_dir() and folder.name != "__pycache__"):
+        others = {folder.name for folder in families.iterdir() if folder.is_dir()} - {family.name}
+        for path in family.rglob("*.py"):
+            known = {name for name in _imports(path) for other in others if f"families.{other}" in name}
+            assert not known, f"{path} knows another family: {known}"
+
+
+def test_no_family_is_special_to_the_loop() -> None:
+    for path in SOURCES:
+        if path.relative_to(ROOT / "platform" / "raylift").parts[0] in ("training", "evaluation", "export", "cluster"):
+            assert "implicit" not in path.read_text().lower().replace("implicitly", ""), f"{path} names a family"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "platform" / "raylift")))
+def test_a_file_is_one_idea(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 450, "split it"
+    assert ast.get_docstring(ast.parse(text)), "say in a docstring what this file is"
+    assert path.stem not in ("utils", "util", "helper", "helpers", "manager", "misc", "common"), "name the idea"
+
+
+def test_public_functions_say_what_they_do() -> None:
+    silent = []
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            named = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if named and not ast.get_docstring(node) and len(node.body) > 2:
+                silent.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert not silent, "\n".join(silent)
+
+
+def test_requirements_name_no_registry() -> None:
+    assert "://" not in (ROOT / "requirements.lock").read_text()

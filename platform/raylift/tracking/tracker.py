@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 
 class Tracker(Protocol):
     """Where a run's story goes. No call may stop training: a tracker that cannot reach its server keeps what it was told
@@ -27,6 +29,17 @@ class Tracker(Protocol):
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table as ``<name>.json`` that the server's page shows."""
 
+    def log_image(self, name: str, image: np.ndarray, step: int) -> None:
+        """A picture, uint8 [H, W, 3], that the server's page shows over the steps."""
+
+    def log_dataset(
+        self, name: str, uri: str, digest: str, profile: Mapping[str, Any], context: str = "training"
+    ) -> None:
+        """The data set as the run's input: where it lies, the digest of its manifest, and its counts."""
+
+    def log_model(self, folder: Path, name: str = "model") -> None:
+        """A model folder as ``tracking.model.save_model`` writes it."""
+
     def finish(self, status: str = "FINISHED") -> None:
         """Flush; the run ends as "FINISHED", "FAILED" or "KILLED"."""
 
@@ -40,6 +53,9 @@ class MemoryTracker:
     metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     artifacts: list[tuple[str, Path]] = field(default_factory=list)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    images: list[tuple[str, int, np.ndarray]] = field(default_factory=list)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    models: list[tuple[str, Path]] = field(default_factory=list)
     status: str = "RUNNING"
 
     def log_params(self, params: Mapping[str, str | int | float | bool]) -> None:
@@ -56,6 +72,17 @@ class MemoryTracker:
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self.tables[name] = [dict(row) for row in rows]
+
+    def log_image(self, name: str, image: np.ndarray, step: int) -> None:
+        self.images.append((name, step, image))
+
+    def log_dataset(
+        self, name: str, uri: str, digest: str, profile: Mapping[str, Any], context: str = "training"
+    ) -> None:
+        self.datasets.append({"name": name, "uri": uri, "digest": digest, "profile": dict(profile), "context": context})
+
+    def log_model(self, folder: Path, name: str = "model") -> None:
+        self.models.append((name, Path(folder)))
 
     def finish(self, status: str = "FINISHED") -> None:
         self.status = status

@@ -1,0 +1,26 @@
+"""Errors of a predicted distance and colour at points (implicit paper, equation 4)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def signed_distance_color_l1(
+    sdf: Float[Tensor, "B N"],
+    color: Float[Tensor, "B N 3"],
+    true_sdf: Float[Tensor, "B N"],
+    true_color: Float[Tensor, "B N 3"],
+) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
+    """The two unweighted terms of equation 4 of the implicit paper, per point: |S - S_GT| and ||C - C_GT||_1.
+
+    Equation 4 is the sum over points of lambda_S times the first and lambda_C times the second.
+
+    Args:
+        sdf, true_sdf: signed distances, world units.
+        color, true_color: RGB in [0, 1].
+
+    Returns:
+        Distance error, world units; colour error summed over R, G and B, in [0, 3].
+    """
+    return (sdf - true_sdf).abs(), (color - true_color).abs().sum(dim=-1)

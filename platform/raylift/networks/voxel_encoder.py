@@ -1,0 +1,59 @@
+"""A 3D convolutional encoder that hands out every scale (after IF-Net, Chibane et al. 2020)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raylift.networks.normalization import group_norm
+
+NUM_SCALES = 4
+
+
+class VoxelPyramid(nn.Module):
+    """Convolutions on a grid, each scale half as fine and twice as wide as the one before.
+
+    As in IF-Net the raw grid is itself the first volume that is sampled; every scale has one convolution that enters it
+    and, below the finest, one more. Unlike IF-Net, features are read at the point only, without its Cartesian
+    neighbourhood (section 3.2: the neighbourhood over-fitted quickly).
+
+    Args:
+        in_channels: of the grid: 4 (density and colour) or 1.
+        width: channels of the finest scale.
+
+    Attributes:
+        channels: of each volume handed out: the raw grid, then the four scales.
+    """
+
+    def __init__(self, in_channels: int, width: int = 16) -> None:
+        super().__init__()
+        scales: list[nn.Module] = []
+        before = in_channels
+        for index in range(NUM_SCALES):
+            wide = width * 2**index
+            layers: list[nn.Module] = [nn.MaxPool3d(2)] if index else []
+            layers += _convolution(before, wide)
+            if index:
+                layers += _convolution(wide, wide)
+            scales.append(nn.Sequential(*layers))
+            before = wide
+        self.scales = nn.ModuleList(scales)
+        self.channels = (in_channels, *(width * 2**index for index in range(NUM_SCALES)))
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, grid: Float[Tensor, "B C R R R"]) -> list[Tensor]:
+        """Five volumes, finest first: the grid, then [B, width 2^k, R/2^k, R/2^k, R/2^k] for k = 0..3."""
+        volumes = [grid]
+        for scale in self.scales:
+            volumes.append(scale(volumes[-1]))
+        return volumes
+
+
+def _convolution(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [
+        nn.Conv3d(in_channels, out_channels, 3, padding=1, bias=False),
+        group_norm(out_channels),
+        nn.ReLU(inplace=True),
+    ]

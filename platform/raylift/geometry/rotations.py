@@ -1,0 +1,96 @@
+"""Rotations between their forms: matrix, quaternion (w, x, y, z), axis-angle, six numbers; and the angle between two."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def quaternion_to_matrix(quaternion: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 3 3"]:
+    """The rotation of a quaternion (w, x, y, z), which is normalised first; q and -q give the same."""
+    w, x, y, z = normalize(quaternion, dim=-1, eps=0.0).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
+        2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
+        2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+
+def matrix_to_quaternion(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
+    """The unit quaternion (w, x, y, z), w >= 0, of a rotation.
+
+    Of the four ways to write it, the one with the largest divisor is taken, so that no rotation is ill-conditioned
+    (Shepperd 1978).
+    """
+    m = matrix
+    trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
+    # Row i is the quaternion times four times its own i-th component.
+    candidates = torch.stack(
+        [
+            torch.stack([1 + trace, m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1),
+            torch.stack([m[..., 2, 1] - m[..., 1, 2], 1 + 2 * m[..., 0, 0] - trace, m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0]], -1),
+            torch.stack([m[..., 0, 2] - m[..., 2, 0], m[..., 0, 1] + m[..., 1, 0], 1 + 2 * m[..., 1, 1] - trace, m[..., 1, 2] + m[..., 2, 1]], -1),
+            torch.stack([m[..., 1, 0] - m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1], 1 + 2 * m[..., 2, 2] - trace], -1),
+        ],
+        -2,
+    )
+    best = candidates.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    picked = torch.take_along_dim(candidates, best[..., None, None].expand(*best.shape, 1, 4), -2).squeeze(-2)
+    unit = normalize(picked, dim=-1)
+    return torch.where(unit[..., :1] < 0, -unit, unit)
+
+
+def axis_angle_to_matrix(axis_angle: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
+    """Rodrigues' formula; the vector's length is the angle in radians. Differentiable at zero."""
+    x, y, z = axis_angle.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    squared = (axis_angle * axis_angle).sum(-1)[..., None, None]
+    small = squared < 1e-8
+    safe = torch.where(small, torch.ones_like(squared), squared)
+    angle = safe.sqrt()
+    first = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)
+    second = torch.where(small, 0.5 - squared / 24, (1 - torch.cos(angle)) / safe)
+    return torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device) + first * cross + second * (cross @ cross)
+
+
+def matrix_to_axis_angle(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
+    """The rotation vector, its length in [0, pi] radians."""
+    quaternion = matrix_to_quaternion(matrix)
+    w, axis = quaternion[..., :1], quaternion[..., 1:]
+    sine = axis.norm(dim=-1, keepdim=True)
+    small = sine < 1e-6
+    scale = torch.where(small, 2 / w.clamp(min=0.5), 2 * torch.atan2(sine, w) / torch.where(small, torch.ones_like(sine), sine))
+    return axis * scale
+
+
+def six_numbers_to_matrix(six: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 3 3"]:
+    """Gram-Schmidt on two rows: the continuous form of Zhou et al. 2019, section 4.2."""
+    first = normalize(six[..., :3], dim=-1)
+    second = normalize(six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdim=True) * first, dim=-1)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], -2)
+
+
+def matrix_to_six_numbers(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 6"]:
+    """The first two rows."""
+    return matrix[..., :2, :].flatten(-2)
+
+
+def rotation_angle(first: Float[Tensor, "*B 3 3"], second: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B"]:
+    """The geodesic angle of R^T R' in radians, in [0, pi].
+
+    By atan2 of sine and cosine: arccos of the trace alone loses half of the digits near 0 and pi.
+    """
+    relative = first.mT @ second
+    cosine = (relative.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    skew = relative - relative.mT
+    sine = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1).norm(dim=-1) / 2
+    return torch.atan2(sine, cosine)
+
+
+def random_rotations(count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Float[Tensor, "B 3 3"]:
+    """Rotations uniform over SO(3), from normalised Gaussian quaternions."""
+    return quaternion_to_matrix(torch.randn(count, 4, generator=generator, dtype=torch.float64)).to(dtype)

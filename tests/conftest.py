@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 # Before torch, ray or numba are imported anywhere: tests share two cores, and Ray would otherwise write a token file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +22,9 @@ torch.set_num_threads(1)
 _LEFT_OUT = pytest.StashKey[str]()
 
 AVAILABLE = {
+    "schemas": Path(
+        os.environ.get("RAYLIFT_KUBERAY_SCHEMAS", Path(__file__).parents[2] / "shared" / "schemas")
+    ).is_dir(),
     "gpu": torch.cuda.is_available(),
     "browser": bool(shutil.which("chromium") and shutil.which("chromedriver")),
     "download": os.environ.get("RAYLIFT_TEST_DOWNLOADS") == "1",

@@ -1,0 +1,76 @@
+"""Conditioning grids over [-0.55, 0.55]^3, cell-centred and indexed [x, y, z] (implicit paper, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.types import GRID_HALF_EXTENT, VoxelEncoding
+
+
+def grid_points(resolution: int, half_extent: float = GRID_HALF_EXTENT) -> Float32[np.ndarray, "R3 3"]:
+    """The centres of a grid's cells, flat in [x, y, z] order: values at them reshape to [R, R, R].
+
+    The centre of cell i along an axis is -half_extent + (i + 0.5) * 2 * half_extent / R.
+    """
+    if resolution < 1:
+        raise ConfigError(f"a grid of resolution {resolution}", "give at least 1")
+    axis = ((np.arange(resolution) + 0.5) * (2 * half_extent / resolution) - half_extent).astype(np.float32)
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def cell_indices(
+    points: Any, resolution: int, half_extent: float = GRID_HALF_EXTENT
+) -> tuple[Int64[np.ndarray, "N"], np.ndarray]:
+    """The flat cell of each point, and whether the point is in the grid at all (others have cell -1)."""
+    points = np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise DataError(f"points of shape {points.shape}", "give points [N, 3]")
+    with np.errstate(invalid="ignore"):
+        cells = np.floor((points.astype(np.float64) + half_extent) * (resolution / (2 * half_extent)))
+        inside = ((cells >= 0) & (cells < resolution)).all(axis=1)  # false for NaN as well
+    flat = np.full(len(points), -1, np.int64)
+    x, y, z = cells[inside].astype(np.int64).T
+    flat[inside] = (x * resolution + y) * resolution + z
+    return flat, inside
+
+
+def voxelize(
+    points: Any, colors: Any | None, resolution: int, encoding: VoxelEncoding
+) -> Float32[np.ndarray, "C R R R"]:
+    """Points binned into a grid.
+
+    "occupancy" (C = 1): 1 where a cell holds a point. "color_density" (C = 4): the fraction of *all* points that fall into
+    the cell, then their mean RGB, 0 where there are none. Points outside of the grid fall into no cell but count among all.
+
+    Args:
+        points: [N, 3], world frame; none at all give an empty grid.
+        colors: RGB in [0, 1], [N, 3]; needed for "color_density".
+        resolution: cells along an edge.
+        encoding: "occupancy" or "color_density".
+
+    Raises:
+        DataError: colours are missing, or not one a point.
+    """
+    if resolution < 1:
+        raise ConfigError(f"a grid of resolution {resolution}", "give at least 1")
+    flat, inside = cell_indices(points, resolution)
+    shape, num_cells = (resolution,) * 3, resolution**3
+    counts = np.bincount(flat[inside], minlength=num_cells)
+    if encoding == "occupancy":
+        return (counts > 0).astype(np.float32).reshape(1, *shape)
+    if colors is None or np.shape(colors) != (len(flat), 3):
+        raise DataError(
+            f"color_density voxels of {len(flat)} points with colours of shape {np.shape(colors)}",
+            "give one RGB a point, or use the occupancy encoding",
+        )
+    grid = np.zeros((4, num_cells), np.float32)
+    grid[0] = counts / max(1, len(flat))
+    picked = np.asarray(colors, np.float64)[inside]
+    for channel in range(3):
+        sums = np.bincount(flat[inside], weights=picked[:, channel], minlength=num_cells)
+        grid[1 + channel] = sums / np.maximum(counts, 1)
+    return grid.reshape(4, *shape)

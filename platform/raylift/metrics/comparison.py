@@ -1,0 +1,115 @@
+"""A predicted and a true shape side by side, with what several protocols share computed once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from raylift.core.errors import DataError
+from raylift.core.generators import numpy_generator
+from raylift.geometry.sampling import sample_surface
+from raylift.metrics.inside import InsideTest
+from raylift.metrics.nearest import Cloud, Nearest, match
+
+
+class Shape:
+    """A triangle mesh as metrics see it.
+
+    Args:
+        vertices: [V, 3], world units.
+        faces: [F, 3]; may be none.
+    """
+
+    def __init__(self, vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> None:
+        self.vertices = np.ascontiguousarray(vertices, dtype=np.float64)
+        self.faces = np.ascontiguousarray(faces, dtype=np.int64)
+        if not np.isfinite(self.vertices).all():
+            raise DataError("a mesh to be measured has vertices that are not finite", "look at the run that made it")
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.faces) == 0
+
+    @cached_property
+    def inside(self) -> InsideTest:
+        return InsideTest(self.vertices, self.faces)
+
+    def sample(self, count: int, rng: np.random.Generator) -> Cloud:
+        """Points uniform on the surface, by area."""
+        points, _, normals = sample_surface(self.vertices, self.faces, count, rng)
+        return Cloud(np.asarray(points, np.float64), np.asarray(normals, np.float64))
+
+
+class Truth:
+    """A true shape with what the data set stores of it.
+
+    Args:
+        id: of the object; keys the draws.
+        shape: the watertight mesh.
+        surface: stored surface sample; where it has fewer points than a protocol asks for, the mesh is sampled.
+        iou_points, iou_inside: stored uniform points with their membership; None leaves OccNet's IoU out.
+
+    Raises:
+        DataError: the shape has no faces.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        shape: Shape,
+        surface: Cloud | None = None,
+        iou_points: Float[np.ndarray, "M 3"] | None = None,
+        iou_inside: Bool[np.ndarray, "M"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if shape.is_empty:
+            raise DataError(f"the true shape of {id} has no faces", "prepare the data set again without this object")
+        self.id, self.shape, self.seed = id, shape, seed
+        self.iou_points, self.iou_inside = iou_points, iou_inside
+        self._surface = surface
+        self._grids: dict[tuple[int, float], Bool[np.ndarray, "R R R"]] = {}
+
+    def surface(self, count: int) -> Cloud:
+        """``count`` points on the true surface."""
+        if self._surface is None or len(self._surface) < count:
+            self._surface = self.shape.sample(count, numpy_generator(self.seed, self.id, "truth surface"))
+        return self._surface.first(count)
+
+    def grid(self, resolution: int, half_extent: float) -> Bool[np.ndarray, "R R R"]:
+        """Membership of the centres of a grid's cells."""
+        key = (resolution, half_extent)
+        if key not in self._grids:
+            self._grids[key] = self.shape.inside.grid(resolution, half_extent)
+        return self._grids[key]
+
+    @cached_property
+    def million_points(self) -> Float[np.ndarray, "M 3"]:
+        """IF-Net's uniform points in [-0.5, 0.5]^3."""
+        return numpy_generator(self.seed, self.id, "million points").uniform(-0.5, 0.5, (1_000_000, 3))
+
+    @cached_property
+    def million_inside(self) -> Bool[np.ndarray, "M"]:
+        return self.shape.inside.contains(self.million_points)
+
+
+class Comparison:
+    """One predicted shape against one truth; draws depend on (seed, object id) only, so the same mesh gets the same score."""
+
+    def __init__(self, predicted: Shape, truth: Truth) -> None:
+        self.predicted, self.truth = predicted, truth
+        self._near: dict[int, Nearest] = {}
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return numpy_generator(self.truth.seed, self.truth.id, purpose)
+
+    @cached_property
+    def _surface(self) -> Cloud:
+        return self.predicted.sample(100_000, self.rng("predicted surface"))
+
+    def near(self, count: int) -> Nearest:
+        """Nearest neighbours between samples of ``count`` points each, at most 100 000."""
+        if count not in self._near:
+            self._near[count] = match(self._surface.first(count), self.truth.surface(100_000).first(count))
+        return self._near[count]

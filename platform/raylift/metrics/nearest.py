@@ -1,0 +1,87 @@
+"""Distances from each point of one cloud to the nearest of another: what every Chamfer distance is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points of a surface.
+
+    Attributes:
+        points: [N, 3], world units.
+        normals: [N, 3], unit length.
+    """
+
+    points: Float[np.ndarray, "N 3"]
+    normals: Float[np.ndarray, "N 3"]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def first(self, count: int) -> Cloud:
+        """The first ``count`` points: as good a sample as all of them, when points come in no order."""
+        return Cloud(self.points[:count], self.normals[:count])
+
+    def along_curve(self) -> Cloud:
+        """The same points ordered along a space-filling curve: neighbours in memory make searches several times faster."""
+        order = np.argsort(_morton_code(self.points), kind="stable")
+        return Cloud(np.ascontiguousarray(self.points[order]), np.ascontiguousarray(self.normals[order]))
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Between a predicted and a true surface sample.
+
+    Attributes:
+        accuracy: distance of every predicted point to the nearest true one.
+        completeness: distance of every true point to the nearest predicted one.
+        accuracy_cosine, completeness_cosine: absolute cosine between the normals of those pairs.
+    """
+
+    accuracy: Float[np.ndarray, "P"]
+    completeness: Float[np.ndarray, "T"]
+    accuracy_cosine: Float[np.ndarray, "P"]
+    completeness_cosine: Float[np.ndarray, "T"]
+
+
+def match(predicted: Cloud, truth: Cloud) -> Nearest:
+    """Nearest neighbours both ways. The order of the results' entries is not that of the points."""
+    predicted, truth = predicted.along_curve(), truth.along_curve()
+    accuracy, of_truth = _tree(truth).query(predicted.points)
+    completeness, of_predicted = _tree(predicted).query(truth.points)
+    return Nearest(
+        accuracy,
+        completeness,
+        _cosine(predicted.normals, truth.normals[of_truth]),
+        _cosine(truth.normals, predicted.normals[of_predicted]),
+    )
+
+
+def _tree(cloud: Cloud) -> cKDTree:
+    # Sliding-midpoint splits: a quarter of the building time of balanced ones, no slower to search on surfaces.
+    return cKDTree(cloud.points, balanced_tree=False, compact_nodes=False)
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.abs(np.einsum("nk,nk->n", first, second)).clip(0.0, 1.0)
+
+
+def _morton_code(points: np.ndarray) -> np.ndarray:
+    """Interleaved bits of the coordinates at 1024 steps an axis."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    cells = ((points - low) / np.maximum(high - low, 1e-12) * 1023).astype(np.int64)
+    code = np.zeros(len(points), np.int64)
+    for axis in range(3):
+        bits = cells[:, axis]
+        bits = (bits | (bits << 16)) & 0x030000FF
+        bits = (bits | (bits << 8)) & 0x0300F00F
+        bits = (bits | (bits << 4)) & 0x030C30C3
+        bits = (bits | (bits << 2)) & 0x09249249
+        code |= bits << axis
+    return code

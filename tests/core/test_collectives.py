@@ -1,0 +1,80 @@
+"""Law 1 at its root: shares add up to the loss of the global batch, and gradients with them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from raylift.core import collectives
+from tests.ranks import run_ranks
+
+ROWS = 7  # odd on purpose: ranks hold different numbers of rows
+
+
+def _rows() -> Tensor:
+    return torch.linspace(-1, 2, ROWS * 3, dtype=torch.float64).reshape(ROWS, 3).sin()
+
+
+def _part(world: int, rank: int) -> slice:
+    return slice(rank * ROWS // world, (rank + 1) * ROWS // world)
+
+
+def _coupled_loss(rows: Tensor) -> Tensor:
+    """A loss in which every row meets every other."""
+    return (rows @ rows.T).exp().sum().log()
+
+
+def _share(world: int) -> tuple[float, Tensor]:
+    rows = _rows()[_part(world, collectives.rank())].clone().requires_grad_()
+    everything = collectives.gather_rows(rows)
+    # Each rank owns an equal part of the coupled loss; gather's backward carries what it says about the others' rows.
+    share = _coupled_loss(everything) / collectives.world_size() + collectives.share_of_mean(rows.square())
+    share.backward()
+    assert rows.grad is not None
+    return share.item(), rows.grad
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_shares_and_gradients_add_up(world: int) -> None:
+    rows = _rows().requires_grad_()
+    loss = _coupled_loss(rows) + rows.square().mean()
+    loss.backward()
+    shares = run_ranks(world, _share, world)
+    assert sum(share for share, _ in shares) == pytest.approx(loss.item(), rel=1e-14)
+    assert rows.grad is not None
+    torch.testing.assert_close(torch.cat([gradient for _, gradient in shares]), rows.grad, rtol=1e-13, atol=1e-15)
+
+
+def _reductions() -> tuple[float, float, float, list[int], Tensor]:
+    rank = collectives.rank()
+    value = torch.tensor([float(rank + 1)])
+    tensor = torch.full((2,), float(rank))
+    collectives.broadcast_from_main([tensor])
+    return (
+        collectives.global_sum(value).item(),
+        collectives.global_max(value).item(),
+        collectives.global_count(rank, value).item(),
+        collectives.gather_objects(rank * 10),
+        tensor,
+    )
+
+
+def test_reductions_see_every_rank() -> None:
+    for total, top, count, items, tensor in run_ranks(3, _reductions):
+        assert (total, top, count, items) == (6.0, 3.0, 3.0, [0, 10, 20])
+        assert torch.equal(tensor, torch.zeros(2))
+
+
+def test_a_world_of_one_needs_no_process_group() -> None:
+    assert (collectives.world_size(), collectives.rank(), collectives.is_main()) == (1, 0, True)
+    rows = _rows()
+    assert collectives.gather_rows(rows) is rows
+    assert collectives.gather_objects("x") == ["x"]
+    assert collectives.share_of_mean(torch.zeros(0)).item() == 0.0
+
+
+def test_reductions_leave_their_input_alone() -> None:
+    value = torch.ones(2)
+    collectives.global_sum(value).add_(1)
+    assert torch.equal(value, torch.ones(2))

@@ -1,0 +1,317 @@
+"""Checkpoints: all of a run's state, written atomically, verified when read (law 4).
+
+A checkpoint is ``step-00000500.pt`` (a ``torch.save`` file that loads with ``weights_only=True``) and, written after it,
+``step-00000500.json``: its digest, recipe and metrics. A checkpoint exists when its JSON does, so one that was cut off
+by a kill or a full disk is never seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from raylift.core.errors import CheckpointError
+from raylift.training.storage import Folder
+
+FORMAT = 1
+_SIDECAR = re.compile(r"^step-(\d{8})\.json$")
+_READ_ERRORS = (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class CheckpointEntry:
+    """What the JSON beside a checkpoint says.
+
+    Attributes:
+        step: optimiser steps done.
+        num_steps: of the whole run.
+        sha256, num_bytes: of the ``.pt`` file.
+        metrics: the last evaluation's, if there was one at this step.
+        recipe: the recipe's JSON, as plain values.
+        format: of this layout.
+    """
+
+    step: int
+    num_steps: int
+    sha256: str
+    num_bytes: int
+    metrics: dict[str, float]
+    recipe: dict[str, Any]
+    format: int = FORMAT
+
+    @property
+    def stem(self) -> str:
+        return f"step-{self.step:08d}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read and verified.
+
+    Attributes:
+        entry: its description.
+        family: the family's ``state_dict``, as trained.
+        averages: moving averages of parameters, by name in ``family``; empty where none were kept.
+        players: every optimiser's state, by player.
+        ledger: the window of metrics that was open.
+    """
+
+    entry: CheckpointEntry
+    family: dict[str, Tensor]
+    averages: dict[str, Tensor]
+    players: dict[str, Any]
+    ledger: dict[str, tuple[float, int]]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The ``state_dict`` to evaluate and export: the averaged parameters where there are some."""
+        return {**self.family, **self.averages}
+
+    def load_weights(self, family: nn.Module) -> None:
+        """Put ``weights`` into a family.
+
+        Raises:
+            CheckpointError: the family has other parameters.
+        """
+        load_state(family, self.weights, self.entry.stem)
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        uri: their folder, local or s3://.
+        keep_last: newest kept, beside the best one.
+        best_metric, best_is: what best means.
+    """
+
+    def __init__(
+        self,
+        uri: str | Path,
+        keep_last: int = 2,
+        best_metric: str = "val/iou",
+        best_is: Literal["max", "min"] = "max",
+    ) -> None:
+        self.folder = Folder(uri)
+        self.keep_last = keep_last
+        self.best_metric = best_metric
+        self.best_is = best_is
+
+    def path(self, entry: CheckpointEntry) -> str:
+        """Where an entry's ``.pt`` lies."""
+        return f"{self.folder.uri}/{entry.stem}.pt"
+
+    def entries(self) -> list[CheckpointEntry]:
+        """All committed checkpoints, oldest first."""
+        return [self._entry(name) for name in self.folder.names() if _SIDECAR.match(name)]
+
+    def last(self) -> CheckpointEntry | None:
+        """The newest one."""
+        entries = self.entries()
+        return entries[-1] if entries else None
+
+    def best(self) -> CheckpointEntry | None:
+        """The best one by ``best_metric``, the first of equals; None where none was evaluated."""
+        scored = [entry for entry in self.entries() if self.best_metric in entry.metrics]
+        sign = 1.0 if self.best_is == "max" else -1.0
+        return max(scored, key=lambda entry: (sign * entry.metrics[self.best_metric], -entry.step), default=None)
+
+    def write(
+        self,
+        step: int,
+        num_steps: int,
+        family: nn.Module,
+        players: Mapping[str, Mapping[str, Any]],
+        recipe: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+        ledger: Mapping[str, tuple[float, int]] | None = None,
+    ) -> CheckpointEntry:
+        """Commit a checkpoint, then delete those that are no longer kept.
+
+        Raises:
+            CheckpointError: it could not be written; those before it are left as they were.
+        """
+        payload = {
+            "format": FORMAT,
+            "step": step,
+            "family": {name: value.detach().cpu() for name, value in family.state_dict().items()},
+            "players": _to_cpu({name: dict(state) for name, state in players.items()}),
+            "ledger": {name: [total, count] for name, (total, count) in (ledger or {}).items()},
+        }
+        buffer = io.BytesIO()
+        torch.save(payload, buffer)
+        data = buffer.getvalue()
+        entry = CheckpointEntry(
+            step=step,
+            num_steps=num_steps,
+            sha256=hashlib.sha256(data).hexdigest(),
+            num_bytes=len(data),
+            metrics=dict(metrics or {}),
+            recipe=dict(recipe),
+        )
+        self.folder.write(f"{entry.stem}.pt", data)
+        self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
+        self._prune()
+        return entry
+
+    def read(self, entry: CheckpointEntry) -> Checkpoint:
+        """Read and verify a checkpoint.
+
+        Raises:
+            CheckpointError: damaged; the message names the last good one.
+        """
+        try:
+            return self._read(entry)
+        except CheckpointError as error:
+            good = self._last_good(entry)
+            raise CheckpointError(
+                error.problem,
+                f"the last good checkpoint is {self.path(good)}; delete {entry.stem}.json and {entry.stem}.pt, and the"
+                " same command goes on from there"
+                if good
+                else "there is no other good checkpoint: start under another run name",
+            ) from None
+
+    def _read(self, entry: CheckpointEntry) -> Checkpoint:
+        where = self.path(entry)
+        data = self.folder.read(f"{entry.stem}.pt")
+        if len(data) != entry.num_bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise CheckpointError(
+                f"checkpoint {where} is damaged: it has {len(data)} bytes of {entry.num_bytes}, or"
+                " another digest than its .json says"
+            )
+        try:
+            payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except _READ_ERRORS as error:
+            raise CheckpointError(f"checkpoint {where} does not load: {error}") from None
+        averages: dict[str, Tensor] = {}
+        for state in payload["players"].values():
+            averages |= state["averages"]
+        return Checkpoint(
+            entry=entry,
+            family=payload["family"],
+            averages=averages,
+            players=payload["players"],
+            ledger={name: (float(total), int(count)) for name, (total, count) in payload["ledger"].items()},
+        )
+
+    def _last_good(self, damaged: CheckpointEntry) -> CheckpointEntry | None:
+        for entry in reversed(self.entries()):
+            if entry.step == damaged.step:
+                continue
+            try:
+                self._read(entry)
+            except CheckpointError:
+                continue
+            return entry
+        return None
+
+    def _entry(self, name: str) -> CheckpointEntry:
+        return _parse_entry(self.folder.read(name), f"{self.folder.uri}/{name}")
+
+    def _prune(self) -> None:
+        entries = self.entries()
+        kept = {entry.step for entry in entries[-self.keep_last :]}
+        best = self.best()
+        if best is not None:
+            kept.add(best.step)
+        for entry in entries:
+            if entry.step not in kept:
+                # The JSON first: a checkpoint without one does not exist, one without its .pt would be damaged.
+                self.folder.delete(f"{entry.stem}.json")
+                self.folder.delete(f"{entry.stem}.pt")
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Read one checkpoint by its own path (``.../step-00000500.pt``), local or s3://.
+
+    Raises:
+        CheckpointError: not there, without its JSON, or damaged.
+    """
+    folder, _, name = str(path).rpartition("/")
+    if not re.match(r"^step-\d{8}\.pt$", name):
+        raise CheckpointError(f"{path} is not named like a checkpoint", "give .../checkpoints/step-NNNNNNNN.pt")
+    store = CheckpointStore(folder or ".")
+    sidecar = name.removesuffix(".pt") + ".json"
+    if sidecar not in store.folder.names():
+        raise CheckpointError(f"there is no {sidecar} beside {path}", "copy both files of a checkpoint")
+    return store.read(store._entry(sidecar))
+
+
+def load_state(family: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Load a state_dict strictly.
+
+    Raises:
+        CheckpointError: names or shapes differ, naming the first few.
+    """
+    try:
+        family.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights of {where} do not fit this family: {str(error)[:500]}", "use the recipe of the checkpoint"
+        ) from None
+
+
+def check_recipe(entry: CheckpointEntry, recipe: Mapping[str, Any], free: Sequence[str], where: str) -> None:
+    """Refuse to go on with another recipe.
+
+    Args:
+        free: dotted paths (of values or groups) that may differ, because they do not decide what is learned.
+
+    Raises:
+        CheckpointError: naming each path that differs, with both values.
+    """
+    theirs, ours = _flat(entry.recipe), _flat(recipe)
+    differing = [
+        path
+        for path in sorted({*theirs, *ours})
+        if theirs.get(path) != ours.get(path) and not any(path == name or path.startswith(f"{name}.") for name in free)
+    ]
+    if differing:
+        shown = "; ".join(f"{path}: {theirs.get(path)!r} there, {ours.get(path)!r} now" for path in differing[:8])
+        more = f" and {len(differing) - 8} more" if len(differing) > 8 else ""
+        raise CheckpointError(
+            f"{where} is of another recipe ({shown}{more})", "use another run name, or the recipe it was started with"
+        )
+
+
+def _flat(values: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        return {path: values}
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        leaves |= _flat(value, f"{path}.{name}" if path else str(name))
+    return leaves
+
+
+def _parse_entry(text: bytes, where: str) -> CheckpointEntry:
+    try:
+        entry = CheckpointEntry(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{where} is damaged: {error}", "delete it with its .pt; the same command goes on from the one before"
+        ) from None
+    if entry.format != FORMAT:
+        raise CheckpointError(f"{where} is of layout {entry.format}", f"this Raylift reads layout {FORMAT}")
+    return entry
+
+
+def _to_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {key: _to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_cpu(item) for item in value]
+    return value

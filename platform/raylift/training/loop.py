@@ -1,0 +1,310 @@
+"""The training loop: from the last checkpoint, or the start, to the last step. It knows neither Ray nor MLflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from raylift.core.clock import Clock
+from raylift.core.collectives import gather_objects, is_main
+from raylift.core.errors import CheckpointError, TrainingError
+from raylift.core.family import Family
+from raylift.core.types import Batch
+from raylift.tracking.tracker import Tracker
+from raylift.training.checkpoint import CheckpointStore, check_recipe, load_state
+from raylift.training.config import OptimisationConfig, ScheduleConfig
+from raylift.training.ledger import Ledger
+from raylift.training.players import Player, averaged, build_players
+from raylift.training.step import TrainingStep
+
+Feed = Callable[[int, int], Iterator[Batch]]
+"""(start step, stop step) -> this rank's part of each global batch in between."""
+
+FREE_PATHS = (
+    "evaluation",
+    "scale",
+    "schedule.log_every",
+    "schedule.eval_every",
+    "schedule.panel_every",
+    "schedule.checkpoint_every",
+    "schedule.keep_last",
+    "schedule.best_metric",
+    "schedule.best_is",
+)
+"""Recipe values that a resumed run may change, because they do not decide what is learned."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run says of itself after a step.
+
+    Attributes:
+        step: optimiser steps done.
+        num_steps: of the whole run.
+        metrics: by name; the training window's, an evaluation's, or both.
+        checkpoint: path of the checkpoint that was committed at this step, or None.
+    """
+
+    step: int
+    num_steps: int
+    metrics: dict[str, float]
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a run does beside training; every one is optional.
+
+    Attributes:
+        evaluate: (family in eval mode, steps done) -> metrics. It runs on every rank's share and gives all the same.
+        draw: (family in eval mode, steps done): pictures of fixed held-out objects; called on rank 0 only.
+        report: called on every rank after each log, evaluation and commit.
+        tracker: used on rank 0 only.
+    """
+
+    evaluate: Callable[[Family, int], Mapping[str, float]] | None = None
+    draw: Callable[[Family, int], None] | None = None
+    report: Callable[[Report], None] | None = None
+    tracker: Tracker | None = None
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """How a run ended.
+
+    Attributes:
+        step: optimiser steps done, in all.
+        resumed_from: the step of the checkpoint it went on from, or None.
+        metrics: the last logged and evaluated, by name.
+        last, best: paths of checkpoints, where a store was given.
+        best_metrics: the best checkpoint's.
+    """
+
+    step: int
+    resumed_from: int | None
+    metrics: dict[str, float]
+    last: str | None = None
+    best: str | None = None
+    best_metrics: dict[str, float] = field(default_factory=dict)
+
+
+def fit(
+    family: Family,
+    optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
+    schedule: ScheduleConfig,
+    feed: Feed,
+    num_steps: int,
+    *,
+    epoch_of: Callable[[int], int] = lambda step: 0,
+    seed: int = 0,
+    hooks: Hooks | None = None,
+    checkpoints: CheckpointStore | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    free_paths: Sequence[str] = FREE_PATHS,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+) -> FitOutcome:
+    """Train a family to ``num_steps``, from its last checkpoint where there is one.
+
+    Every rank calls this with the same arguments, and a feed of its own part. A checkpoint is committed every
+    ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
+
+    Args:
+        optimisation: of all players, or one by player name.
+        feed: must be a pure function of the steps asked for; a resumed run starts it in the middle (law 4).
+        epoch_of: step -> passes over the training set finished before it.
+        recipe: plain values, kept in checkpoints; one of another recipe is refused.
+        free_paths: parts of it that may differ.
+        bf16: bfloat16 autocast of the forward pass.
+
+    Raises:
+        TrainingError: a loss or gradient that is not finite, or data that ends too early.
+        CheckpointError: a damaged checkpoint, one of another recipe, or storage that cannot be written.
+    """
+    run = _Run(family, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), device)
+    resumed_from = run.resume(free_paths)
+    step = TrainingStep(run.family, run.players, bf16)
+    start = resumed_from or 0
+    batches = feed(start, num_steps)
+    run.stopwatch.restart()
+    for done in range(start, num_steps):
+        waited = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            raise TrainingError(f"the data ended at step {done} of {num_steps}", "the feed must give one batch a step")
+        batch = batch.to(run.device)
+        run.stopwatch.waited_s += time.perf_counter() - waited
+        step.run(batch, Clock(done, num_steps, epoch_of(done), seed), run.ledger)
+        run.ledger.add_share("samples", torch.tensor(float(len(batch))))
+        run.stopwatch.num_steps += 1
+        run.after_step(Clock(done, num_steps, epoch_of(done), seed))
+    return run.outcome(resumed_from)
+
+
+@dataclass
+class _Stopwatch:
+    """Wall time of a window of steps, without evaluations and checkpoints."""
+
+    started: float = 0.0
+    waited_s: float = 0.0
+    num_steps: int = 0
+    spent_s: float = 0.0
+
+    def restart(self) -> None:
+        self.started, self.waited_s, self.num_steps, self.spent_s = time.perf_counter(), 0.0, 0, 0.0
+
+    def pause(self) -> None:
+        self.spent_s += time.perf_counter() - self.started
+
+    def go_on(self) -> None:
+        self.started = time.perf_counter()
+
+    def read(self, samples_a_step: float) -> dict[str, float]:
+        spent = max(1e-9, self.spent_s + time.perf_counter() - self.started)
+        steps = max(1, self.num_steps)
+        return {
+            "throughput/samples_per_s": samples_a_step * self.num_steps / spent,
+            "throughput/step_s": spent / steps,
+            "throughput/data_wait_s": self.waited_s / steps,
+        }
+
+
+class _Run:
+    """The state of one fit, and what happens between its steps."""
+
+    def __init__(
+        self,
+        family: Family,
+        optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
+        schedule: ScheduleConfig,
+        num_steps: int,
+        hooks: Hooks,
+        checkpoints: CheckpointStore | None,
+        recipe: dict[str, Any],
+        device: torch.device | str,
+    ) -> None:
+        self.device = torch.device(device)
+        self.family = family.to(self.device)
+        self.players: dict[str, Player] = build_players(self.family, optimisation)
+        self.schedule = schedule
+        self.num_steps = num_steps
+        self.hooks = hooks
+        self.checkpoints = checkpoints
+        self.recipe = recipe
+        self.ledger = Ledger(self.device)
+        self.stopwatch = _Stopwatch()
+        self.metrics: dict[str, float] = {}
+
+    def resume(self, free_paths: Sequence[str]) -> int | None:
+        """Take up the last checkpoint; gives its step, or None where there is none."""
+        if self.checkpoints is None:
+            return None
+        entry = self.checkpoints.last()
+        seen = gather_objects(None if entry is None else (entry.step, entry.sha256))
+        if len(set(seen)) > 1:
+            raise CheckpointError(
+                f"the workers do not see the same last checkpoint in {self.checkpoints.folder.uri}",
+                "storage must be shared by all nodes: a network folder or s3://",
+            )
+        if entry is None:
+            return None
+        where = self.checkpoints.path(entry)
+        check_recipe(entry, self.recipe, free_paths, where)
+        checkpoint = self.checkpoints.read(entry)
+        load_state(self.family, checkpoint.family, where)
+        if sorted(checkpoint.players) != sorted(self.players):
+            raise CheckpointError(
+                f"{where} has players {sorted(checkpoint.players)}, the family {sorted(self.players)}",
+                "resume with the recipe that the run was started with",
+            )
+        for name, player in self.players.items():
+            player.restore(checkpoint.players[name])
+        self.ledger.restore(checkpoint.ledger)
+        self.metrics.update(entry.metrics)
+        return entry.step
+
+    def after_step(self, clock: Clock) -> None:
+        """Log, evaluate, draw, commit and report, whatever is due."""
+        done, is_last = clock.step + 1, clock.step + 1 == self.num_steps
+        window: dict[str, float] = {}
+        if is_last or clock.is_due(self.schedule.log_every):
+            window = self._window(clock)
+        self.stopwatch.pause()
+        evaluated: dict[str, float] = {}
+        if self.hooks.evaluate is not None and (is_last or clock.is_due(self.schedule.eval_every)):
+            evaluated = self._evaluate(done)
+        if self.hooks.draw is not None and (is_last or clock.is_due(self.schedule.panel_every)):
+            self._draw(done)
+        metrics = {**window, **evaluated}
+        self.metrics.update(metrics)
+        if metrics and self.hooks.tracker is not None and is_main():
+            self.hooks.tracker.log_metrics(metrics, done)
+        committed = None
+        if is_last or evaluated or clock.is_due(self.schedule.checkpoint_every):
+            committed = self._commit(done, evaluated)
+        if self.hooks.report is not None and (metrics or committed):
+            self.hooks.report(Report(done, self.num_steps, metrics, committed))
+        self.stopwatch.go_on()
+
+    def _window(self, clock: Clock) -> dict[str, float]:
+        means = self.ledger.flush()
+        means |= self.stopwatch.read(means.pop("samples", 0.0))
+        self.stopwatch.restart()
+        return {**means, "epoch": float(clock.epoch)}
+
+    def _evaluate(self, done: int) -> dict[str, float]:
+        evaluate = self.hooks.evaluate
+        assert evaluate is not None
+        started = time.perf_counter()
+        with averaged(list(self.players.values())), torch.no_grad():
+            self.family.eval()
+            try:
+                found = dict(evaluate(self.family, done))
+            finally:
+                self.family.train()
+        return {**found, "throughput/evaluation_s": time.perf_counter() - started}
+
+    def _draw(self, done: int) -> None:
+        if self.hooks.draw is None or not is_main():
+            return
+        with averaged(list(self.players.values())), torch.no_grad():
+            self.family.eval()
+            try:
+                self.hooks.draw(self.family, done)
+            finally:
+                self.family.train()
+
+    def _commit(self, done: int, evaluated: Mapping[str, float]) -> str | None:
+        if self.checkpoints is None:
+            return None
+        window = self.ledger.fold()
+        path = None
+        if is_main():
+            entry = self.checkpoints.write(
+                step=done,
+                num_steps=self.num_steps,
+                family=self.family,
+                players={name: player.state() for name, player in self.players.items()},
+                recipe=self.recipe,
+                metrics=evaluated,
+                ledger=window,
+            )
+            path = self.checkpoints.path(entry)
+        return next(found for found in gather_objects(path) if found is not None)
+
+    def outcome(self, resumed_from: int | None) -> FitOutcome:
+        last = best = None
+        if self.checkpoints is not None:
+            last, best = self.checkpoints.last(), self.checkpoints.best()
+        return FitOutcome(
+            step=self.num_steps,
+            resumed_from=resumed_from,
+            metrics=dict(self.metrics),
+            last=self.checkpoints.path(last) if self.checkpoints and last else None,
+            best=self.checkpoints.path(best) if self.checkpoints and best else None,
+            best_metrics=dict(best.metrics) if best else {},
+        )

@@ -1,0 +1,169 @@
+"""Meshes and scenes as draw-ready parts: one material each, attributes per vertex. What every writer starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from raylift.core.errors import DataError
+from raylift.core.types import Mesh
+from raylift.rendering.scene import Material, Scene
+
+
+@dataclass(frozen=True)
+class Part:
+    """Triangles of one material.
+
+    Attributes:
+        positions: float32 [V, 3].
+        indices: uint32 [F, 3].
+        base_color: RGB in [0, 1], as displayed (sRGB), multiplied with colours and texture.
+        normals: float32 [V, 3], unit; None asks for flat shading.
+        colors: uint8 [V, 3], as displayed.
+        uvs: float32 [V, 2], (0, 0) bottom-left.
+        texture: uint8 [H, W, 3], first row on top.
+        name: of the material.
+    """
+
+    positions: np.ndarray
+    indices: np.ndarray
+    base_color: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    normals: np.ndarray | None = None
+    colors: np.ndarray | None = None
+    uvs: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    name: str = ""
+
+
+def split_into_parts(shape: Mesh | Scene) -> list[Part]:
+    """One part a material; meshes get smooth normals, scenes (boards and legs with hard edges) flat shading.
+
+    Raises:
+        DataError: there are no faces, an index points past the vertices, or a position is not finite.
+    """
+    scene = Scene.from_mesh(shape) if isinstance(shape, Mesh) else shape
+    if len(scene.faces) == 0:
+        raise DataError("a mesh without faces cannot be written", "the reconstruction is empty: check the input image")
+    if scene.faces.min() < 0 or scene.faces.max() >= len(scene.vertices):
+        raise DataError(
+            f"a face names vertex {scene.faces.max()} of {len(scene.vertices)}", "repair the mesh where it was made"
+        )
+    if not np.isfinite(scene.vertices).all():
+        raise DataError("a vertex position is not finite", "repair the mesh where it was made")
+    normals = vertex_normals(scene.vertices, scene.faces) if isinstance(shape, Mesh) else None
+    parts = []
+    for number in np.unique(scene.face_materials):
+        chosen = np.flatnonzero(scene.face_materials == number)
+        parts.append(_make_part(scene, chosen, scene.materials[number], normals))
+    return parts
+
+
+def _make_part(scene: Scene, chosen: np.ndarray, material: Material, normals: np.ndarray | None) -> Part:
+    corners = scene.faces[chosen].reshape(-1)
+    if material.texture is None:
+        used, indices = np.unique(corners, return_inverse=True)
+        uvs = None
+    else:
+        # A vertex on a seam of the texture becomes one vertex a side.
+        keys = np.empty(len(corners), dtype=[("vertex", np.int64), ("u", np.float32), ("v", np.float32)])
+        corner_uvs = scene.corner_uvs[chosen].reshape(-1, 2).astype(np.float32)
+        keys["vertex"], keys["u"], keys["v"] = corners, corner_uvs[:, 0], corner_uvs[:, 1]
+        unique, indices = np.unique(keys, return_inverse=True)
+        used, uvs = unique["vertex"], np.stack([unique["u"], unique["v"]], axis=1)
+    colors = None
+    if scene.vertex_colors is not None:
+        colors = (scene.vertex_colors[used].clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return Part(
+        positions=scene.vertices[used].astype(np.float32),
+        indices=indices.reshape(-1, 3).astype(np.uint32),
+        base_color=material.base_color,
+        normals=None if normals is None else normals[used],
+        colors=colors,
+        uvs=uvs,
+        texture=material.texture,
+        name=material.name,
+    )
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals, float32 [V, 3]; +Y where a vertex has no face of positive area."""
+    corners = vertices.astype(np.float64)[faces]
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = np.stack(
+        [
+            np.bincount(faces.reshape(-1), np.repeat(face_normals[:, axis], 3), minlength=len(vertices))
+            for axis in range(3)
+        ],
+        axis=1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    unit = np.where(length > 1e-30, total / np.maximum(length, 1e-30), (0.0, 1.0, 0.0))
+    return unit.astype(np.float32)
+
+
+def sample_texture(texture: np.ndarray, uvs: np.ndarray) -> np.ndarray:
+    """Bilinear, repeating: uint8 [H, W, 3] at float [N, 2] gives float32 [N, 3] in [0, 1]."""
+    height, width = texture.shape[:2]
+    x, y = uvs[:, 0] * width - 0.5, (1.0 - uvs[:, 1]) * height - 0.5
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    across, down = (x - left)[:, None], (y - top)[:, None]
+    image = texture.astype(np.float32) / 255.0
+
+    def pick(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        picked: np.ndarray = image[row % height, column % width]
+        return picked
+
+    upper = pick(top, left) * (1 - across) + pick(top, left + 1) * across
+    lower = pick(top + 1, left) * (1 - across) + pick(top + 1, left + 1) * across
+    sampled: np.ndarray = (upper * (1 - down) + lower * down).astype(np.float32)
+    return sampled
+
+
+def displayed_colors(part: Part) -> np.ndarray | None:
+    """Colour at each vertex with base colour and texture multiplied in, uint8 [V, 3]; None for a plain white part."""
+    color = np.broadcast_to(np.asarray(part.base_color, np.float32), part.positions.shape)
+    if part.colors is None and part.texture is None and color.min() >= 1:
+        return None
+    if part.colors is not None:
+        color = color * (part.colors.astype(np.float32) / 255.0)
+    if part.texture is not None and part.uvs is not None:
+        color = color * sample_texture(part.texture, part.uvs)
+    return (color.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def thin_out(part: Part, max_faces: int) -> Part:
+    """The part with at most so many faces, by merging the vertices of ever larger cells; textured parts are left alone."""
+    if len(part.indices) <= max_faces or part.texture is not None:
+        return part
+    low = part.positions.min(axis=0)
+    extent = float((part.positions.max(axis=0) - low).max()) or 1.0
+    # A surface crosses about cells^2 cells, with two triangles each.
+    cells = max(4, int(2 * np.sqrt(max_faces)))
+    while True:
+        merged = _merge_cells(part, low, extent / cells)
+        if len(merged.indices) <= max_faces or cells <= 4:
+            return merged
+        cells = int(cells * 0.85)
+
+
+def _merge_cells(part: Part, low: np.ndarray, cell: float) -> Part:
+    slots = ((part.positions - low) / cell).astype(np.int64)
+    flat = (slots[:, 0] * (1 << 20) + slots[:, 1]) * (1 << 20) + slots[:, 2]
+    _, owner, count = np.unique(flat, return_inverse=True, return_counts=True)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        columns = [np.bincount(owner, values[:, axis].astype(np.float64)) / count for axis in range(values.shape[1])]
+        return np.stack(columns, axis=1)
+
+    indices = owner[part.indices.astype(np.int64)]
+    first, second, third = indices.T
+    indices = indices[(first != second) & (second != third) & (first != third)]
+    positions = mean(part.positions).astype(np.float32)
+    return replace(
+        part,
+        positions=positions,
+        indices=indices.astype(np.uint32),
+        normals=None if part.normals is None else vertex_normals(positions, indices),
+        colors=None if part.colors is None else (mean(part.colors) + 0.5).astype(np.uint8),
+    )

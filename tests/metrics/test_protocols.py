@@ -1,0 +1,174 @@
+"""Every protocol against closed forms (concentric spheres and boxes) and a brute-force reference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from raylift.core.errors import DataError
+from raylift.core.generators import numpy_generator
+from raylift.metrics.comparison import Comparison, Shape, Truth
+from raylift.metrics.nearest import Cloud, match
+from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS, disn_f_scores
+from raylift.metrics.scores import Score, ScoreTable
+from tests.metrics.shapes import box, sphere
+
+INNER, OUTER = 0.4, 0.44
+GAP = OUTER - INNER
+
+
+def _truth(radius: float = OUTER, seed: int = 0) -> Truth:
+    points = np.random.default_rng(7).uniform(-0.55, 0.55, (100_000, 3))
+    return Truth("ball", Shape(*sphere(radius)), None, points, np.linalg.norm(points, axis=1) < radius, seed)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Comparison:
+    return Comparison(Shape(*sphere(INNER)), _truth())
+
+
+@pytest.fixture(scope="module")
+def same() -> Comparison:
+    return Comparison(Shape(*sphere(OUTER)), _truth())
+
+
+def test_occnet_on_concentric_spheres(pair: Comparison) -> None:
+    scores = SHAPE_PROTOCOLS["occnet"].score(pair)
+    assert scores["iou"] == pytest.approx((INNER / OUTER) ** 3, abs=0.01)
+    assert scores["chamfer_l1"] == pytest.approx(GAP, rel=0.01)
+    assert scores["chamfer_l2"] == pytest.approx(GAP**2, rel=0.02)
+    assert scores["normal_consistency"] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_ifnet_on_concentric_spheres(pair: Comparison) -> None:
+    scores = SHAPE_PROTOCOLS["ifnet"].score(pair)
+    assert scores["iou"] == pytest.approx((INNER / OUTER) ** 3, abs=0.004)
+    assert scores["chamfer_l2"] == pytest.approx(GAP**2, rel=0.02)
+    assert scores["normal_consistency"] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_ifnet_looks_inside_the_unit_box_only() -> None:
+    truth = Truth("slab", Shape(*box((1.0, 1.0, 0.5))))
+    grown = Shape(*box((1.1, 1.1, 0.5)))  # what sticks out of [-0.5, 0.5]^3 is not seen
+    assert SHAPE_PROTOCOLS["ifnet"].score(Comparison(grown, truth))["iou"] == 1.0
+
+
+def test_deepsdf_on_concentric_spheres(pair: Comparison) -> None:
+    # The outer sphere's sample is coarser at 30 000 points: its own spacing adds to the squared distance.
+    assert SHAPE_PROTOCOLS["deepsdf"].score(pair)["chamfer"] == pytest.approx(2 * GAP**2, rel=0.03)
+
+
+def test_meshrcnn_scales_the_truth_to_ten(pair: Comparison) -> None:
+    scores = SHAPE_PROTOCOLS["meshrcnn"].score(pair)
+    scaled = GAP * 10 / (2 * OUTER)  # 0.4545: between the second and the third threshold
+    assert scores["chamfer"] == pytest.approx(2 * scaled**2, rel=0.08)
+    assert scores["f1_0.1"] == 0.0 and scores["f1_0.3"] == 0.0
+    assert scores["f1_0.5"] > 0.9
+
+
+def test_disn_on_concentric_boxes() -> None:
+    # Eight vertices each: 2048 draws take them all, and every distance is that of two corners.
+    truth = Truth("box", Shape(*box((0.9, 0.9, 0.9))))
+    scores = SHAPE_PROTOCOLS["disn"].score(Comparison(Shape(*box((0.88, 0.88, 0.88))), truth))
+    corner = math.sqrt(3) * 0.01
+    assert scores["chamfer"] == pytest.approx(2 * corner**2 * 1000, rel=1e-9)
+    assert scores["iou"] == pytest.approx((0.88 / 0.9) ** 3, abs=1e-9)  # both fall on the 0.01 lattice of 110 cells
+    assert (scores["precision_1"], scores["recall_1"]) == (0.0, 0.0)  # 0.0173 against 1 % of 1.1
+    assert (scores["precision_2"], scores["recall_2"]) == (1.0, 1.0)
+
+
+def test_disn_brute_force(pair: Comparison) -> None:
+    scores = SHAPE_PROTOCOLS["disn"].score(pair)
+    clouds = []
+    for shape, purpose in ((pair.predicted, "disn predicted"), (pair.truth.shape, "disn truth")):
+        draws = numpy_generator(0, "ball", purpose).integers(0, len(shape.vertices), 2048)
+        clouds.append(shape.vertices[np.unique(shape.faces)][draws])
+    distances = cdist(*clouds)
+    near, far = distances.min(axis=1), distances.min(axis=0)
+    assert scores["chamfer"] == pytest.approx(((near**2).mean() + (far**2).mean()) * 1000, rel=1e-9)
+    for percent in (1, 2, 5):
+        assert scores[f"precision_{percent}"] == pytest.approx((near < percent * 0.011).mean())
+        assert scores[f"recall_{percent}"] == pytest.approx((far < percent * 0.011).mean())
+
+
+def test_disn_f_score_comes_from_the_averages() -> None:
+    table = ScoreTable()
+    table.add(Score("a", "chair", {"disn/precision_1": 1.0, "disn/recall_1": 0.0}))
+    table.add(Score("b", "chair", {"disn/precision_1": 0.0, "disn/recall_1": 1.0}))
+    table.add(Score("c", "sofa", {"disn/precision_1": 0.5, "disn/recall_1": 0.25}))
+    assert disn_f_scores(table, "chair")["f_score_1"] == pytest.approx(0.5)  # each object's own F is 0
+    assert disn_f_scores(table, "sofa")["f_score_1"] == pytest.approx(1 / 3)
+    precision, recall = 0.5, 1.25 / 3
+    assert disn_f_scores(table)["f_score_1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert disn_f_scores(ScoreTable()) == {}
+
+
+def test_perfect_scores(same: Comparison) -> None:
+    assert SHAPE_PROTOCOLS["occnet"].score(same)["iou"] > 0.995  # the stored membership is the true ball's
+    assert SHAPE_PROTOCOLS["ifnet"].score(same)["iou"] == 1.0
+    assert SHAPE_PROTOCOLS["disn"].score(same)["iou"] == 1.0
+    assert SHAPE_PROTOCOLS["meshrcnn"].score(same)["f1_0.1"] > 0.5
+    # Two independent samples of one surface: the floor of the metric, not zero.
+    assert 0 < SHAPE_PROTOCOLS["occnet"].score(same)["chamfer_l1"] < 0.005
+
+
+@pytest.mark.parametrize("name", sorted(SHAPE_PROTOCOLS))
+def test_same_shapes_same_scores_and_declared_metrics(name: str, pair: Comparison) -> None:
+    protocol = SHAPE_PROTOCOLS[name]
+    scores = protocol.score(pair)
+    assert list(scores) == list(protocol.metrics)
+    assert protocol.main in protocol.metrics
+    again = protocol.score(Comparison(Shape(*sphere(INNER)), _truth()))
+    assert scores == again
+    other = protocol.score(Comparison(Shape(*sphere(INNER)), _truth(seed=1)))
+    assert other == pytest.approx(scores, rel=0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("name", sorted(SHAPE_PROTOCOLS))
+def test_an_empty_prediction_is_the_worst(name: str, pair: Comparison) -> None:
+    nothing = Comparison(Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), _truth())
+    protocol = SHAPE_PROTOCOLS[name]
+    scores, some = protocol.score(nothing), protocol.score(pair)
+    assert list(scores) == list(protocol.metrics)
+    for metric, reading in protocol.metrics.items():
+        assert math.isfinite(scores[metric])
+        if reading.higher_is_better:
+            assert scores[metric] == 0.0
+        else:
+            assert scores[metric] > some[metric]
+    if name == "occnet":
+        assert scores["chamfer_l1"] == EMPTY_DISTANCE
+
+
+def test_match_is_brute_force() -> None:
+    rng = np.random.default_rng(3)
+    normals = rng.normal(size=(2, 300, 3))
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    first, second = Cloud(rng.random((300, 3)), normals[0]), Cloud(rng.random((250, 3)), normals[1, :250])
+    near = match(first, second)
+    distances = cdist(first.points, second.points)
+    np.testing.assert_allclose(np.sort(near.accuracy), np.sort(distances.min(axis=1)), atol=1e-12)
+    np.testing.assert_allclose(np.sort(near.completeness), np.sort(distances.min(axis=0)), atol=1e-12)
+    cosine = np.abs((first.normals * second.normals[distances.argmin(axis=1)]).sum(axis=1))
+    np.testing.assert_allclose(np.sort(near.accuracy_cosine), np.sort(cosine), atol=1e-12)
+
+
+def test_stored_surface_is_used_where_it_suffices() -> None:
+    points = np.random.default_rng(0).normal(size=(100_000, 3))
+    stored = Cloud(points, points)
+    truth = Truth("ball", Shape(*sphere(0.4)), stored)
+    assert truth.surface(100_000).points is not None and np.shares_memory(truth.surface(100_000).points, points)
+    few = Truth("ball", Shape(*sphere(0.4)), stored.first(10))
+    assert np.abs(np.linalg.norm(few.surface(100_000).points, axis=1) - 0.4).max() < 1e-3
+
+
+def test_bad_shapes_are_refused() -> None:
+    with pytest.raises(DataError, match="no faces"):
+        Truth("nothing", Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)))
+    vertices, faces = sphere(0.4, 1)
+    vertices[0, 0] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        Shape(vertices, faces)

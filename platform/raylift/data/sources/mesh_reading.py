@@ -1,0 +1,215 @@
+"""Mesh files to scenes, by trimesh, with every file they refer to kept inside of the source."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from trimesh.resolvers import Resolver
+
+from raylift.core.errors import DataError
+from raylift.data.sources.base import LoadedScene
+from raylift.rendering.scene import Material, Scene
+
+MESH_SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off")
+_MAX_TEXTURE_PX = 1024
+_PLAIN = (0.8, 0.8, 0.8)
+
+
+class ContainedFiles(Resolver):  # type: ignore[misc]
+    """Reads the files that a mesh refers to, and only those under one root; notes what it could not read.
+
+    Args:
+        read: gives the bytes of a path relative to the root (POSIX, normalised), or raises OSError or KeyError.
+        folder: of the mesh file, relative to the root.
+    """
+
+    def __init__(self, read: Callable[[str], bytes], folder: str, notes: list[str] | None = None) -> None:
+        self._read = read
+        self._folder = folder
+        self.notes: list[str] = [] if notes is None else notes
+
+    def get(self, key: str) -> bytes:
+        """The bytes of a file that the mesh names.
+
+        Raises:
+            FileNotFoundError: missing, absolute, or outside of the root; it is in ``notes`` too.
+        """
+        name = key.strip().replace("\\", "/")
+        path = posixpath.normpath(posixpath.join(self._folder, name))
+        if name.startswith("/") or ":" in name or path.startswith("../") or path == "..":
+            self._note(f"refers to {key!r}, which lies outside of the source: ignored")
+            raise FileNotFoundError(key)
+        try:
+            return self._read(path)
+        except (OSError, KeyError):
+            self._note(f"refers to {key!r}, which does not exist or is too large: left out")
+            raise FileNotFoundError(key) from None
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def keys(self) -> list[str]:
+        return []
+
+    def write(self, name: str, data: Any) -> None:
+        raise PermissionError(f"sources are read-only: {name}")
+
+    def namespaced(self, namespace: str) -> ContainedFiles:
+        return ContainedFiles(self._read, posixpath.join(self._folder, namespace), self.notes)
+
+
+def read_mesh_in_folder(root: Path, relative: str, max_bytes: int) -> LoadedScene:
+    """A mesh file under ``root``; files it refers to must lie under ``root`` too.
+
+    Raises:
+        DataError: missing, too large, broken or without faces; it names the file.
+    """
+    base = root.resolve()
+
+    def read(path: str) -> bytes:
+        target = (base / path).resolve()  # links may not lead out either
+        if not target.is_relative_to(base):
+            raise FileNotFoundError(path)
+        return target.read_bytes()
+
+    path = base / relative
+    if not path.is_file() or not path.resolve().is_relative_to(base):
+        raise DataError(f"{relative} is not a file under {root}", "check the path, or prepare the source again")
+    _refuse_large(relative, path.stat().st_size, max_bytes)
+    return _to_scene(path.read_bytes(), relative, read)
+
+
+def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
+    """A mesh inside a zip; files it refers to must be in the zip too.
+
+    Raises:
+        DataError: as ``read_mesh_in_folder``; also a damaged archive.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            try:
+                info = opened.getinfo(member)
+            except KeyError:
+                raise DataError(f"{archive.name} has no {member!r}", "the library is incomplete: get it again") from None
+            _refuse_large(member, info.file_size, max_bytes)
+
+            def read(path: str) -> bytes:
+                # A small file can unpack to a huge one: textures and materials obey the same limit.
+                if opened.getinfo(path).file_size > max_bytes:
+                    raise FileNotFoundError(path)
+                return opened.read(path)
+
+            return _to_scene(opened.read(info), member, read)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise DataError(f"{archive} is damaged: {error}", "get the library again") from error
+
+
+def _refuse_large(name: str, size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise DataError(
+            f"{name} has {size / 2**20:.0f} MiB, more than the limit of {max_bytes / 2**20:.0f}",
+            "simplify the mesh, or raise --max-file-mib",
+        )
+    if size == 0:
+        raise DataError(f"{name} is an empty file", "export the mesh again")
+
+
+def _to_scene(data: bytes, name: str, read: Callable[[str], bytes]) -> LoadedScene:
+    files = ContainedFiles(read, posixpath.dirname(name))
+    try:
+        loaded = trimesh.load_scene(
+            io.BytesIO(data), file_type=posixpath.splitext(name)[1].lstrip(".").lower(), resolver=files, process=False
+        )
+        scene = scene_from_trimesh(loaded)
+    except DataError as error:
+        raise DataError(f"{name}: {error.problem}", error.remedy) from error
+    except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything
+        raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}", "export the mesh again") from error
+    return LoadedScene(scene, tuple(files.notes))
+
+
+def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
+    """All triangles of a trimesh scene, with transforms applied and materials kept apart.
+
+    Raises:
+        DataError: there is no face.
+    """
+    vertices: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
+    uvs: list[np.ndarray] = []
+    owners: list[np.ndarray] = []
+    colors: list[np.ndarray] = []
+    materials: list[Material] = []
+    base = 0
+    for node in loaded.graph.nodes_geometry:
+        transform, geometry_name = loaded.graph[node]
+        geometry = loaded.geometry[geometry_name]
+        if not isinstance(geometry, trimesh.Trimesh) or len(geometry.faces) == 0:
+            continue
+        points = trimesh.transform_points(geometry.vertices, transform)
+        corners = np.asarray(geometry.faces, np.int64)
+        if np.linalg.det(transform[:3, :3]) < 0:
+            corners = corners[:, ::-1]
+        uv = getattr(geometry.visual, "uv", None)
+        uv = None if uv is None or len(uv) != len(points) else np.nan_to_num(np.asarray(uv, np.float32)[:, :2])
+        materials.append(_material(geometry, with_uvs=uv is not None))
+        vertices.append(np.asarray(points, np.float32))
+        faces.append(corners + base)
+        uvs.append(np.zeros((len(corners), 3, 2), np.float32) if uv is None else uv[corners])
+        owners.append(np.full(len(corners), len(materials) - 1, np.int32))
+        colors.append(_vertex_colors(geometry, len(points)))
+        base += len(points)
+    if not faces:
+        raise DataError("there is no triangle in it", "export it as a triangle mesh")
+    all_colors = np.concatenate(colors)
+    return Scene(
+        vertices=np.concatenate(vertices),
+        faces=np.concatenate(faces).astype(np.int32),
+        face_materials=np.concatenate(owners),
+        materials=tuple(materials),
+        corner_uvs=np.concatenate(uvs),
+        vertex_colors=None if bool((all_colors == 1.0).all()) else all_colors,
+    )
+
+
+def _vertex_colors(geometry: trimesh.Trimesh, count: int) -> np.ndarray:
+    visual = geometry.visual
+    if getattr(visual, "kind", None) in ("vertex", "face"):
+        colors = np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255.0
+        if len(colors) == count:
+            return colors
+    return np.ones((count, 3), np.float32)
+
+
+def _material(geometry: trimesh.Trimesh, with_uvs: bool) -> Material:
+    material = getattr(geometry.visual, "material", None)
+    if material is None:
+        colored = getattr(geometry.visual, "kind", None) in ("vertex", "face")
+        return Material((1.0, 1.0, 1.0) if colored else _PLAIN)
+    name = str(getattr(material, "name", "") or "")
+    image = getattr(material, "image", None)
+    image = getattr(material, "baseColorTexture", None) if image is None else image
+    tint = getattr(material, "diffuse", None)
+    tint = getattr(material, "baseColorFactor", None) if tint is None else tint
+    color = np.ones(3) if tint is None else np.asarray(tint, np.float64)[:3]
+    if tint is not None and np.asarray(tint).dtype.kind in "ui":
+        color = color / 255.0
+    color = np.clip(np.nan_to_num(color), 0.0, 1.0)
+    texture = None
+    if image is not None and with_uvs:
+        picture = image.convert("RGB")
+        picture.thumbnail((_MAX_TEXTURE_PX, _MAX_TEXTURE_PX))
+        texture = np.asarray(picture, np.uint8).copy()
+        if color.max() < 0.05:
+            color = np.ones(3)  # exporters write a black Kd beside a texture and mean the texture alone
+    elif tint is None:
+        color = np.asarray(_PLAIN)
+    return Material((float(color[0]), float(color[1]), float(color[2])), texture, name)

@@ -1,0 +1,259 @@
+"""Textured chairs that the package makes itself: for tests, and for a demo where no meshes can be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raylift.core.generators import numpy_generator
+from raylift.data.sources.base import LoadedScene, SourceItem
+from raylift.rendering.scene import Material, Scene
+
+_COLORS: dict[str, tuple[float, float, float]] = {
+    "red": (0.72, 0.16, 0.14),
+    "blue": (0.16, 0.29, 0.62),
+    "green": (0.20, 0.46, 0.25),
+    "yellow": (0.87, 0.70, 0.20),
+    "grey": (0.50, 0.51, 0.53),
+    "black": (0.12, 0.12, 0.13),
+    "white": (0.88, 0.87, 0.84),
+    "purple": (0.42, 0.22, 0.50),
+}
+_WOODS: dict[str, tuple[float, float, float]] = {
+    "oak": (0.68, 0.50, 0.30),
+    "walnut": (0.36, 0.23, 0.14),
+    "birch": (0.83, 0.72, 0.52),
+}
+
+
+@dataclass(frozen=True)
+class ProceduralSource:
+    """``count`` chairs and stools, each a pure function of (seed, index).
+
+    They vary in proportions, legs (straight, splayed, sled, pedestal), back (panel, slats, ladder, none), arms, cushion,
+    colours and textures. Parts are closed solids that overlap, as in real models.
+    """
+
+    count: int
+    seed: int = 0
+    kind: str = "procedural"
+
+    def items(self) -> list[SourceItem]:
+        return [self._item(index) for index in range(self.count)]
+
+    def _item(self, index: int) -> SourceItem:
+        plan = _Plan.draw(self.seed, index)
+        noun = "stool" if plan.back == "none" else ("armchair" if plan.arms else "chair")
+        return SourceItem(
+            id=f"procedural/{self.seed}-{index:05d}",
+            name=f"{plan.seat_color} {noun}",
+            category="seats",
+            reference=str(index),
+            licence="Apache-2.0",
+            creator="Raylift",
+            material=plan.wood,
+        )
+
+    def load(self, item: SourceItem, max_bytes: int) -> LoadedScene:
+        return LoadedScene(procedural_chair(self.seed, int(item.reference)))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one chair looks like; lengths in metres."""
+
+    width: float
+    depth: float
+    seat_height: float
+    seat_thickness: float
+    back_height: float
+    back: str
+    legs: str
+    arms: bool
+    cushion: bool
+    leg_radius: float
+    splay: float
+    wood: str
+    seat_color: str
+    pattern: str
+
+    @staticmethod
+    def draw(seed: int, index: int) -> _Plan:
+        rng = numpy_generator(seed, "procedural chair", index)
+        back = str(rng.choice(["panel", "slats", "ladder", "none"], p=[0.35, 0.25, 0.25, 0.15]))
+        return _Plan(
+            width=rng.uniform(0.38, 0.62),
+            depth=rng.uniform(0.36, 0.56),
+            seat_height=rng.uniform(0.36, 0.60),
+            seat_thickness=rng.uniform(0.03, 0.09),
+            back_height=rng.uniform(0.32, 0.62),
+            back=back,
+            legs=str(rng.choice(["straight", "splayed", "sled", "pedestal"], p=[0.4, 0.3, 0.15, 0.15])),
+            arms=bool(rng.random() < 0.35) and back != "none",
+            cushion=bool(rng.random() < 0.5),
+            leg_radius=rng.uniform(0.014, 0.032),
+            splay=rng.uniform(0.03, 0.09),
+            wood=str(rng.choice(list(_WOODS))),
+            seat_color=str(rng.choice(list(_COLORS))),
+            pattern=str(rng.choice(["plain", "stripes", "checks", "weave"])),
+        )
+
+
+@dataclass
+class _Parts:
+    """Triangles gathered part by part."""
+
+    vertices: list[np.ndarray] = field(default_factory=list)
+    faces: list[np.ndarray] = field(default_factory=list)
+    uvs: list[np.ndarray] = field(default_factory=list)
+    materials: list[np.ndarray] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, vertices: np.ndarray, faces: np.ndarray, uvs: np.ndarray, material: int) -> None:
+        self.vertices.append(vertices)
+        self.faces.append(faces + self.count)
+        self.uvs.append(uvs)
+        self.materials.append(np.full(len(faces), material, np.int32))
+        self.count += len(vertices)
+
+    def tube(self, start: np.ndarray, end: np.ndarray, half: np.ndarray, sides: int, material: int) -> None:
+        """A closed prism from start to end; ``half`` are its half widths at either end, [2, 2] (a box has 4 sides)."""
+        axis = (end - start) / np.linalg.norm(end - start)
+        guide = np.array([0.0, 0.0, 1.0]) if abs(axis[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+        right = np.cross(guide, axis)
+        right /= np.linalg.norm(right)
+        ahead = np.cross(axis, right)
+        angles = 2 * np.pi * (np.arange(sides) + 0.5) / sides
+        round_out = np.sqrt(2.0) if sides == 4 else 1.0  # a square's corners lie further out than its sides
+        ring = np.stack([np.cos(angles), np.sin(angles)], 1) * round_out
+        rings = [
+            center + ring[:, :1] * size[0] * right + ring[:, 1:] * size[1] * ahead
+            for center, size in ((start, half[0]), (end, half[1]))
+        ]
+        vertices = np.concatenate([*rings, start[None], end[None]])
+        faces, uvs = [], []
+        length = float(np.linalg.norm(end - start)) * 4
+        for i in range(sides):
+            j = (i + 1) % sides
+            u0, u1 = i / sides, (i + 1) / sides
+            faces += [(i, j, sides + j), (i, sides + j, sides + i), (2 * sides, j, i), (2 * sides + 1, sides + i, sides + j)]
+            uvs += [((u0, 0), (u1, 0), (u1, length)), ((u0, 0), (u1, length), (u0, length))]
+            flat = ring * 0.5 + 0.5
+            uvs += [((0.5, 0.5), tuple(flat[j]), tuple(flat[i])), ((0.5, 0.5), tuple(flat[i]), tuple(flat[j]))]
+        self.add(vertices, np.array(faces), np.array(uvs, np.float32), material)
+
+    def box(self, low: tuple[float, float, float], high: tuple[float, float, float], material: int) -> None:
+        """An axis-aligned box."""
+        bottom, top = np.array(low), np.array(high)
+        middle = (bottom + top) / 2
+        half = (top - bottom) / 2
+        start, end = middle.copy(), middle.copy()
+        start[1], end[1] = bottom[1], top[1]
+        # The tube's axes for an upward axis are right = +X and ahead = -Z.
+        self.tube(start, end, np.array([[half[0], half[2]]] * 2), 4, material)
+
+
+_WOOD, _SEAT = 0, 1
+
+
+def procedural_chair(seed: int, index: int) -> Scene:
+    """One chair, Y up and facing +Z, standing on y = 0, in metres."""
+    plan = _Plan.draw(seed, index)
+    rng = numpy_generator(seed, "procedural texture", index)
+    parts = _Parts()
+    w, d, h, t, r = plan.width / 2, plan.depth / 2, plan.seat_height, plan.seat_thickness, plan.leg_radius
+    parts.box((-w, h - t, -d), (w, h, d), _WOOD if plan.cushion else _SEAT)
+    if plan.cushion:
+        parts.box((-0.92 * w, h - 0.005, -0.9 * d), (0.92 * w, h + 0.05, 0.92 * d), _SEAT)
+    _add_legs(parts, plan, w, d, h, t, r)
+    _add_back(parts, plan, w, d, h, r)
+    if plan.arms:
+        for side in (-1.0, 1.0):
+            x, y = side * (w - r), h + 0.2
+            parts.tube(np.array([x, y, -d]), np.array([x, y, 0.8 * d]), np.full((2, 2), 1.3 * r), 4, _WOOD)
+            parts.tube(np.array([x, h - 0.01, 0.6 * d]), np.array([x, y, 0.6 * d]), np.full((2, 2), r), 8, _WOOD)
+    vertices = np.concatenate(parts.vertices).astype(np.float32)
+    return Scene(
+        vertices=vertices,
+        faces=np.concatenate(parts.faces).astype(np.int32),
+        face_materials=np.concatenate(parts.materials),
+        materials=(
+            Material((1.0, 1.0, 1.0), _wood_texture(rng, _WOODS[plan.wood]), f"wood {plan.wood}"),
+            Material((1.0, 1.0, 1.0), _fabric_texture(rng, _COLORS[plan.seat_color], plan.pattern), "fabric"),
+        ),
+        corner_uvs=np.concatenate(parts.uvs).astype(np.float32),
+    )
+
+
+def _add_legs(parts: _Parts, plan: _Plan, w: float, d: float, h: float, t: float, r: float) -> None:
+    if plan.legs == "pedestal":
+        middle = np.array([0.0, 0.0, 0.0])
+        parts.tube(middle + [0, 0.02, 0], middle + [0, h - t + 0.01, 0], np.full((2, 2), 1.6 * r), 12, _WOOD)
+        parts.tube(middle, middle + [0, 0.03, 0], np.full((2, 2), 0.8 * min(w, d)), 20, _WOOD)
+        return
+    spread = plan.splay if plan.legs == "splayed" else 0.0
+    sides = 4 if plan.legs == "straight" else 8
+    for x in (-1.0, 1.0):
+        for z in (-1.0, 1.0):
+            top = np.array([x * (w - 1.5 * r), h - t + 0.01, z * (d - 1.5 * r)])
+            foot = np.array([x * (w - 1.5 * r + spread), 0.0, z * (d - 1.5 * r + spread)])
+            parts.tube(foot, top, np.array([[0.75 * r] * 2, [r] * 2]), sides, _WOOD)
+        if plan.legs == "sled":
+            x_rail = x * (w - 1.5 * r)
+            parts.tube(np.array([x_rail, r, -d]), np.array([x_rail, r, d]), np.full((2, 2), r), 8, _WOOD)
+
+
+def _add_back(parts: _Parts, plan: _Plan, w: float, d: float, h: float, r: float) -> None:
+    if plan.back == "none":
+        return
+    lean = 0.12 * plan.back_height
+    top = h + plan.back_height
+
+    def at(x: float, share: float) -> np.ndarray:
+        """A point of the leaning back: x, and how far up."""
+        return np.array([x, h - 0.01 + share * plan.back_height, -d + r - share * lean])
+
+    if plan.back == "panel":
+        parts.tube(at(0, 0), at(0, 1), np.array([[w, 0.8 * r], [0.92 * w, 0.8 * r]]), 4, _SEAT)
+        return
+    for x in (-w + r, w - r):
+        parts.tube(at(x, 0), at(x, 1), np.full((2, 2), r), 8, _WOOD)
+    rails = (0.35, 0.65, 0.95) if plan.back == "ladder" else (0.2, 0.95)
+    for share in rails:
+        left, right = at(-w, share), at(w, share)
+        parts.tube(left, right, np.array([[0.6 * r, 1.4 * r]] * 2), 4, _SEAT if plan.back == "ladder" else _WOOD)
+    if plan.back == "slats":
+        for x in np.linspace(-w, w, 6)[1:-1]:
+            parts.tube(at(float(x), 0.2), at(float(x), 0.95), np.full((2, 2), 0.6 * r), 4, _SEAT)
+    assert top > h
+
+
+def _wood_texture(rng: np.random.Generator, color: tuple[float, float, float]) -> np.ndarray:
+    rows, columns = np.mgrid[0:64, 0:64] / 64.0
+    waves = sum(
+        np.sin(2 * np.pi * (columns * rng.integers(2, 9) + 0.3 * np.sin(2 * np.pi * rows + rng.uniform(0, 6))))
+        for _ in range(3)
+    )
+    shade = 1.0 + 0.07 * waves
+    return _to_bytes(np.asarray(color) * shade[..., None])
+
+
+def _fabric_texture(rng: np.random.Generator, color: tuple[float, float, float], pattern: str) -> np.ndarray:
+    rows, columns = np.mgrid[0:64, 0:64]
+    period = int(rng.choice([8, 16, 32]))
+    if pattern == "stripes":
+        light = (columns // period) % 2
+    elif pattern == "checks":
+        light = (columns // period + rows // period) % 2
+    elif pattern == "weave":
+        light = ((columns // 4) % 2) ^ ((rows // 4) % 2)
+    else:
+        light = np.zeros_like(rows)
+    other = np.clip(np.asarray(color) * 0.4 + 0.55, 0, 1)
+    blend = light[..., None] * (0.35 if pattern == "weave" else 0.9)
+    return _to_bytes(np.asarray(color) * (1 - blend) + other * blend)
+
+
+def _to_bytes(rgb: np.ndarray) -> np.ndarray:
+    return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,166 @@
+"""Sweet Home 3D furniture libraries (.sh3f): zips of OBJ models with a catalogue of properties."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from raylift.core.errors import DataError
+from raylift.data.sources.base import LoadedScene, SourceItem
+from raylift.data.sources.mesh_reading import read_mesh_in_zip
+
+_CATALOGUE = "PluginFurnitureCatalog.properties"
+CATEGORY_WORDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    # Wheel-, deck-, beach-, relax and high chairs are machines or recliners: they keep the catalogue's category.
+    ("seats", ("chair", "stool"), ("wheelchair", "deck chair", "beach chair", "relax chair", "high chair")),
+    ("sofas", ("sofa", "couch"), ()),
+    ("tables", ("table", "desk"), ("table lamp", "desk lamp", "turntable", "table clock")),
+    ("lamps", ("lamp",), ()),
+    ("cabinets", ("cabinet", "wardrobe", "cupboard", "dresser", "sideboard", "chest"), ()),
+    ("beds", ("bed",), ("bedside",)),
+)
+"""(category, words of which the name holds one, words of which it holds none); the first that fits."""
+
+_NUMBERED = re.compile(r"^(\w+)#(\d+)$")
+
+
+@dataclass(frozen=True)
+class Sh3fSource:
+    """One .sh3f file, or a folder of them.
+
+    Models are Y up and face +Z. ``modelRotation`` is applied, then the model is scaled along each axis to the
+    catalogue's width, height and depth, because the files' units differ.
+    """
+
+    path: Path
+    kind: str = "sh3f"
+
+    def items(self) -> list[SourceItem]:
+        """One item a numbered entry of each library's catalogue."""
+        found: list[SourceItem] = []
+        for library in self._libraries():
+            licence = _plain_licence(read_catalogue(library)[0].get("license", ""))
+            for number, entry in sorted(read_catalogue(library)[1].items()):
+                if "model" not in entry or "id" not in entry:
+                    continue
+                found.append(
+                    SourceItem(
+                        id=f"sh3f/{_slug(entry['id'])}",
+                        name=entry.get("name", entry["id"]),
+                        category=category_of(entry.get("name", ""), entry.get("category", "unknown")),
+                        reference=f"{library.name}#{number}",
+                        licence=licence,
+                        creator=entry.get("creator", ""),
+                        tags=tuple(tag.strip() for tag in entry.get("tags", "").split(",") if tag.strip()),
+                    )
+                )
+        return found
+
+    def load(self, item: SourceItem, max_bytes: int) -> LoadedScene:
+        library_name, _, number = item.reference.rpartition("#")
+        library = next((path for path in self._libraries() if path.name == library_name), None)
+        entry = None if library is None else read_catalogue(library)[1].get(int(number))
+        if library is None or entry is None:
+            raise DataError(f"{item.id}: {item.reference} is not in {self.path}", "point --source at the same libraries")
+        member = entry["model"].lstrip("/")
+        loaded = read_mesh_in_zip(library, member, max_bytes)
+        vertices = loaded.scene.vertices.astype(np.float64)
+        if "modelRotation" in entry:
+            vertices = vertices @ _rotation(entry["modelRotation"], item.id).T
+        size = np.array([float(entry[axis]) for axis in ("width", "height", "depth")])
+        extent = vertices.max(axis=0) - vertices.min(axis=0)
+        if np.isfinite(extent).all() and (size > 0).all():
+            vertices = vertices * np.where(extent > 1e-9, size / np.maximum(extent, 1e-9), 1.0)
+        return LoadedScene(replace(loaded.scene, vertices=vertices.astype(np.float32)), loaded.notes)
+
+    def _libraries(self) -> list[Path]:
+        paths = sorted(self.path.rglob("*.sh3f")) if self.path.is_dir() else [self.path]
+        if not paths or not paths[0].is_file():
+            raise DataError(
+                f"there is no .sh3f library at {self.path}",
+                "Debian's package sweethome3d-furniture has five, under usr/share/sweethome3d/furniture",
+            )
+        return paths
+
+
+def category_of(name: str, catalogue_category: str) -> str:
+    """What kind of thing a model is, by the words of its name; else the catalogue's category, which is a room."""
+    lowered = name.lower()
+    for category, words, without in CATEGORY_WORDS:
+        if any(word in lowered for word in words) and not any(word in lowered for word in without):
+            return category
+    return catalogue_category.lower()
+
+
+_parsed: dict[tuple[str, int], tuple[dict[str, str], dict[int, dict[str, str]]]] = {}
+
+
+def read_catalogue(library: Path) -> tuple[dict[str, str], dict[int, dict[str, str]]]:
+    """The library's own properties, and its entries' by number. Read once a process and file version.
+
+    Raises:
+        DataError: not a zip, or without a catalogue.
+    """
+    key = (str(library), library.stat().st_mtime_ns)
+    if key not in _parsed:
+        try:
+            with zipfile.ZipFile(library) as archive:
+                text = archive.read(_CATALOGUE).decode("latin-1")  # Java properties are Latin-1
+        except (zipfile.BadZipFile, KeyError, OSError) as error:
+            raise DataError(f"{library} is not a furniture library: {error}", "get the file again") from error
+        own: dict[str, str] = {}
+        entries: dict[int, dict[str, str]] = {}
+        for name, value in _properties(text).items():
+            numbered = _NUMBERED.match(name)
+            if numbered:
+                entries.setdefault(int(numbered.group(2)), {})[numbered.group(1)] = value
+            else:
+                own[name] = value
+        _parsed[key] = own, entries
+    return _parsed[key]
+
+
+def _properties(text: str) -> dict[str, str]:
+    """Java's properties format: comments, continued lines, \\uXXXX escapes."""
+    values: dict[str, str] = {}
+    pending = ""
+    for raw in text.splitlines():
+        line = pending + raw.lstrip()
+        pending = ""
+        if line.startswith(("#", "!")) or not line:
+            continue
+        if line.endswith("\\") and not line.endswith("\\\\"):
+            pending = line[:-1]
+            continue
+        name, separator, value = line.partition("=")
+        if separator:
+            decoded = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match.group(1), 16)), value.strip())
+            values[name.strip()] = decoded
+    return values
+
+
+def _rotation(text: str, item_id: str) -> np.ndarray:
+    try:
+        rotation = np.array([float(word) for word in text.split()]).reshape(3, 3)
+    except ValueError:
+        raise DataError(f"{item_id}: modelRotation {text!r} is not nine numbers", "repair the catalogue") from None
+    return rotation
+
+
+def _plain_licence(text: str) -> str:
+    lowered = text.lower()
+    if "public domain" in lowered or "cc0" in lowered:
+        return "CC0-1.0"
+    if "attribution 3.0 united states" in lowered:
+        return "CC-BY-3.0-US"
+    if "attribution 3.0" in lowered:
+        return "CC-BY-3.0"
+    return text.strip()
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9#_.-]+", "-", text).strip("-").replace("#", ".")

@@ -1,0 +1,80 @@
+"""ShapeNetCore v1 and v2 in their published layout."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from raylift.core.errors import DataError
+from raylift.data.sources.base import LoadedScene, SourceItem
+from raylift.data.sources.mesh_reading import read_mesh_in_folder
+
+_SPLITS = {"train": "train", "val": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class ShapeNetSource:
+    """``SYNSET/MODEL/model.obj`` (v1) or ``SYNSET/MODEL/models/model_normalized.obj`` (v2), with ``taxonomy.json`` and
+    the official ``all.csv`` (id, synsetId, subSynsetId, modelId, split) used where they are there.
+
+    ShapeNetCore is Y up and faces -Z, so it is turned by half a turn about Y.
+    """
+
+    path: Path
+    kind: str = "shapenet"
+
+    def items(self) -> list[SourceItem]:
+        if not self.path.is_dir():
+            raise DataError(f"{self.path} is not a folder", "point --source shapenet:PATH at the folder of synsets")
+        names, splits = self._names(), self._splits()
+        found = []
+        for synset in sorted(folder for folder in self.path.iterdir() if folder.is_dir() and folder.name.isdigit()):
+            for model in sorted(folder for folder in synset.iterdir() if folder.is_dir()):
+                file = next(
+                    (name for name in ("models/model_normalized.obj", "model.obj") if (model / name).is_file()), None
+                )
+                category = names.get(synset.name, synset.name)
+                found.append(
+                    SourceItem(
+                        id=f"shapenet/{synset.name}/{model.name}",
+                        name=category,
+                        category=category,
+                        # An object without its file stays on the list, so that it is set aside and not just missing.
+                        reference=f"{synset.name}/{model.name}/{file or 'model.obj'}",
+                        licence="ShapeNet terms of use",
+                        split=splits.get((synset.name, model.name), ""),
+                    )
+                )
+        if not found:
+            raise DataError(f"there is no SYNSET/MODEL folder under {self.path}", "point at the unpacked ShapeNetCore")
+        return found
+
+    def load(self, item: SourceItem, max_bytes: int) -> LoadedScene:
+        loaded = read_mesh_in_folder(self.path, item.reference, max_bytes)
+        turned = loaded.scene.vertices * np.array([-1, 1, -1], np.float32)
+        return LoadedScene(replace(loaded.scene, vertices=turned), loaded.notes)
+
+    def _names(self) -> dict[str, str]:
+        file = self.path / "taxonomy.json"
+        if not file.is_file():
+            return {}
+        try:
+            taxonomy = json.loads(file.read_text())
+            return {entry["synsetId"]: entry["name"].split(",")[0] for entry in taxonomy}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{file} is damaged: {error}", "get it again, or remove it") from error
+
+    def _splits(self) -> dict[tuple[str, str], str]:
+        file = self.path / "all.csv"
+        if not file.is_file():
+            return {}
+        with file.open(newline="") as rows:
+            return {
+                (row["synsetId"], row["modelId"]): _SPLITS.get(row["split"], "")
+                for row in csv.DictReader(rows)
+                if {"synsetId", "modelId", "split"} <= set(row)
+            }

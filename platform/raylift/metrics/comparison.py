@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from raylift.core.errors import DataError
 from raylift.core.generators import numpy_generator
-from raylift.geometry.sampling import sample_surface
+from raylift.geometry.sampling import face_areas_and_normals, sample_surface
 from raylift.metrics.inside import InsideTest
 from raylift.metrics.nearest import Cloud, Nearest, match
 
@@ -28,9 +28,15 @@ class Shape:
         if not np.isfinite(self.vertices).all():
             raise DataError("a mesh to be measured has vertices that are not finite", "look at the run that made it")
 
-    @property
+    @cached_property
     def is_empty(self) -> bool:
-        return len(self.faces) == 0
+        """Whether there is no surface: no faces, or none with an area."""
+        return not face_areas_and_normals(self.vertices, self.faces)[0].any()
+
+    @cached_property
+    def surface_vertices(self) -> Float[np.ndarray, "U 3"]:
+        """Vertices that a face uses, in their order."""
+        return self.vertices[np.bincount(self.faces.ravel(), minlength=len(self.vertices)) > 0]
 
     @cached_property
     def inside(self) -> InsideTest:

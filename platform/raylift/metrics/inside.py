@@ -168,16 +168,30 @@ def _count_parity(
     size: int,
 ) -> np.ndarray:
     """1 where the ray from the point towards +axis crosses an odd number of triangles."""
-    odd = np.zeros(points.shape[0], np.int64)
-    for n in range(points.shape[0]):
-        px, py, pz = points[n, order[0]], points[n, order[1]], points[n, order[2]]
-        fa, fb = (px - low[0]) * per_cell[0], (py - low[1]) * per_cell[1]
+    num = points.shape[0]
+    odd = np.zeros(num, np.int64)
+    # Points are visited column by column (a counting sort): a column's triangles then stay in the cache.
+    column = np.full(num, -1, np.int64)
+    ends = np.zeros(size * size + 1, np.int64)
+    for n in range(num):
+        fa, fb = (points[n, order[0]] - low[0]) * per_cell[0], (points[n, order[1]] - low[1]) * per_cell[1]
         # The far border belongs to the last column; NaN fails every comparison and stays outside.
-        if not (fa >= 0.0 and fb >= 0.0 and fa <= size and fb <= size):
-            continue
-        column = min(int(fa), size - 1) * size + min(int(fb), size - 1)
+        if fa >= 0.0 and fb >= 0.0 and fa <= size and fb <= size:
+            column[n] = min(int(fa), size - 1) * size + min(int(fb), size - 1)
+            ends[column[n] + 1] += 1
+    for c in range(size * size):
+        ends[c + 1] += ends[c]
+    visits = np.empty(ends[-1], np.int64)
+    cursor = ends[:-1].copy()
+    for n in range(num):
+        if column[n] >= 0:
+            visits[cursor[column[n]]] = n
+            cursor[column[n]] += 1
+    for visit in range(len(visits)):
+        n = visits[visit]
+        px, py, pz = points[n, order[0]], points[n, order[1]], points[n, order[2]]
         crossings = 0
-        for m in range(starts[column], starts[column + 1]):
+        for m in range(starts[column[n]], starts[column[n] + 1]):
             f = members[m]
             if t[f, 2] <= pz and t[f, 5] <= pz and t[f, 8] <= pz:
                 continue

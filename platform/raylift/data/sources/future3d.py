@@ -8,7 +8,7 @@ from pathlib import Path
 
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
-from raylift.data.sources.mesh_reading import read_mesh_in_folder
+from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Future3dSource:
             style=(row.get("style") or "").strip(),
             material=(row.get("material") or "").strip(),
             tags=tuple(word.strip() for word in (category.strip(), row.get("theme") or "") if word.strip()),
+            stamp=file_stamp(folder / file),
         )
 
     def load(self, item: SourceItem, max_bytes: int) -> LoadedScene:

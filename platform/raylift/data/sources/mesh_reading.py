@@ -112,6 +112,15 @@ def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
         raise DataError(f"{archive} is damaged: {error}", "get the library again") from error
 
 
+def file_stamp(path: Path) -> str:
+    """Changes when the file does; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def _refuse_large(name: str, size: int, max_bytes: int) -> None:
     if size > max_bytes:
         raise DataError(

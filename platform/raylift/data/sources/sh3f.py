@@ -56,6 +56,7 @@ class Sh3fSource:
                         licence=licence,
                         creator=entry.get("creator", ""),
                         tags=tuple(tag.strip() for tag in entry.get("tags", "").split(",") if tag.strip()),
+                        stamp=str(library.stat().st_size),
                     )
                 )
         return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
-from raylift.data.sources.mesh_reading import read_mesh_in_folder
+from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
 
 _SPLITS = {"train": "train", "val": "val", "test": "test"}
 
@@ -47,6 +47,7 @@ class ShapeNetSource:
                         reference=f"{synset.name}/{model.name}/{file or 'model.obj'}",
                         licence="ShapeNet terms of use",
                         split=splits.get((synset.name, model.name), ""),
+                        stamp=file_stamp(model / (file or "model.obj")),
                     )
                 )
         if not found:

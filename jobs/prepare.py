@@ -1,0 +1,120 @@
+"""Prepare a data set: textured meshes in, parquet shards out.
+
+    python jobs/prepare.py --source sh3f:furniture --categories seats --out data/seats
+    python jobs/prepare.py --fetch-furniture cache --categories seats --out data/seats --num-views 12 --image-px 128
+    python jobs/prepare.py --source procedural:60 --out s3://bucket/chairs
+
+Running the same command again makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from raylift.core.errors import ConfigError, RayliftError
+from raylift.data.ingest import REPORT_NAME, IngestReport, ingest
+from raylift.data.ingest_config import IngestConfig
+from raylift.data.sources import Selection, Source, open_source
+from raylift.data.sources.furniture import fetch_furniture
+from raylift.data.splits import read_split_file
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Prepare a data set: sources of textured meshes to parquet shards, resumable.
+
+    Attributes:
+        out: folder or s3:// prefix of the data set.
+        source: kind:path or a path whose layout is recognised; several may be given. Kinds: folder, sh3f, shapenet,
+            future3d, and procedural:COUNT.
+        fetch_furniture: get Debian's furniture libraries into this folder (120 MB, once) and use them as a source.
+        categories: keep only these, such as seats.
+        category_words: keep only objects whose name holds one of these words.
+        without_words: drop objects whose name holds one of these words.
+        max_objects: keep the first so many; 0 keeps all.
+        split_file: JSON {"train": [ids], ...} or "id split" a line, instead of the hash.
+        local: make shards one after another in this process, without Ray.
+        overwrite: make every shard anew.
+        config: numbers of views, points and so on.
+    """
+
+    out: str
+    source: tuple[str, ...] = ()
+    fetch_furniture: Path | None = None
+    categories: tuple[str, ...] = ()
+    category_words: tuple[str, ...] = ()
+    without_words: tuple[str, ...] = ()
+    max_objects: int = 0
+    split_file: Path | None = None
+    local: bool = False
+    overwrite: bool = False
+    config: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
+
+
+def main(arguments: Arguments, console: Console) -> IngestReport:
+    """Prepare, with progress, and print what came of it."""
+    sources: list[Source] = [open_source(text, arguments.config.seed) for text in arguments.source]
+    if arguments.fetch_furniture is not None:
+        with console.status("getting the furniture libraries (120 MB)"):
+            sources.append(open_source(f"sh3f:{fetch_furniture(arguments.fetch_furniture)}"))
+    if not sources:
+        raise ConfigError("there is no source", "give --source kind:path, or --fetch-furniture FOLDER")
+    selection = Selection(
+        arguments.category_words, arguments.without_words, arguments.categories, arguments.max_objects
+    )
+    splits = None if arguments.split_file is None else read_split_file(arguments.split_file)
+    columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    start = time.perf_counter()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("objects", total=None)
+        report = ingest(
+            sources,
+            arguments.out,
+            arguments.config,
+            selection,
+            splits,
+            parallel="none" if arguments.local else "ray",
+            overwrite=arguments.overwrite,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    _summarise(report, arguments.out, time.perf_counter() - start, console)
+    return report
+
+
+def _summarise(report: IngestReport, out: str, seconds: float, console: Console) -> None:
+    counts = report.manifest.counts
+    table = Table(title=f"{out}: {counts['objects']} objects, {counts['views']} views, {seconds:.0f} s")
+    for heading in ("split", "objects"):
+        table.add_column(heading)
+    for split, number in counts["by_split"].items():
+        table.add_row(split, str(number))
+    console.print(table)
+    console.print("categories: " + ", ".join(f"{name} {number}" for name, number in counts["by_category"].items()))
+    console.print(f"shards: {report.num_made_shards} made, {report.num_kept_shards} were there already")
+    for title, rows in (("set aside", report.set_aside), ("warnings", report.warnings)):
+        if rows:
+            problems = Table("object", "reason", title=f"{len(rows)} {title} (all in {REPORT_NAME})")
+            for name, reason in rows[:12]:
+                problems.add_row(name, reason)
+            console.print(problems)
+    console.print(f"look at it: python jobs/inspect.py {out} --out contact.png")
+
+
+if __name__ == "__main__":
+    terminal = Console()
+    try:
+        main(tyro.cli(Arguments, description=__doc__), terminal)
+    except RayliftError as error:
+        terminal.print(f"[red]error:[/red] {error.problem}", soft_wrap=True)
+        if error.remedy:
+            terminal.print(f"  remedy: {error.remedy}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,72 @@
+"""What preparing a data set makes of each object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raylift.core.errors import ConfigError
+from raylift.rendering.lighting import LightingKind
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Numbers of everything; the defaults are the papers'.
+
+    Attributes:
+        num_views: rendered views an object, at equal steps of azimuth (30: 12 degrees apart).
+        image_px: side of the views.
+        elevation_range_deg: the views' elevations spread over it.
+        lighting: "fixed", "ambient", or "random" per object (the implicit paper names the fixed light as a flaw).
+        sigmas: standard deviations of the noise that moves surface samples, object units.
+        samples: supervised points at each sigma.
+        cloud_points: the merged cloud keeps at most so many.
+        surface_points: points with normals on the true surface.
+        iou_points: uniform points with inside or outside.
+        truth_resolution: cells an edge from which the true surface is extracted.
+        scan_views: virtual depth views that decide inside and outside.
+        scan_px: their side.
+        objects_per_shard: a shard is what one task makes and what a restart keeps.
+        val_share: share of the objects held out for validation, by a stable hash of the id.
+        test_share: share held out for the test.
+        max_faces: a larger mesh is set aside.
+        max_file_mib: a larger file is set aside.
+        seed: of all draws.
+    """
+
+    num_views: int = 30
+    image_px: int = 224
+    elevation_range_deg: tuple[float, float] = (5.0, 60.0)
+    lighting: LightingKind = "random"
+    sigmas: tuple[float, ...] = (0.1, 0.01)
+    samples: int = 100_000
+    cloud_points: int = 100_000
+    surface_points: int = 100_000
+    iou_points: int = 100_000
+    truth_resolution: int = 256
+    scan_views: int = 100
+    scan_px: int = 384
+    objects_per_shard: int = 4
+    val_share: float = 0.1
+    test_share: float = 0.2
+    max_faces: int = 2_000_000
+    max_file_mib: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("num_views", "image_px", "samples", "cloud_points", "surface_points", "iou_points", "scan_views")
+        for name in (*counts, "objects_per_shard", "max_faces", "max_file_mib"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
+        if not self.sigmas or min(self.sigmas) < 0:
+            raise ConfigError(f"sigmas are {self.sigmas}", "give at least one, each 0 or more; IF-Net has 0.1 and 0.01")
+        if self.truth_resolution < 32 or self.scan_px < 64:
+            raise ConfigError(
+                f"truth_resolution {self.truth_resolution}, scan_px {self.scan_px}", "give at least 32 and 64"
+            )
+        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+            raise ConfigError(
+                f"val_share {self.val_share} and test_share {self.test_share}", "give shares that leave some for training"
+            )
+        low, high = self.elevation_range_deg
+        if not -90 <= low <= high <= 90:
+            raise ConfigError(f"elevation_range_deg is {low}..{high}", "give degrees in order, within -90 and 90")

@@ -1,0 +1,32 @@
+"""A Ray to run on: the cluster that this process belongs to, or one of its own on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import ray
+
+import raylift
+
+
+def start_ray(num_cpus: int | None = None) -> None:
+    """Connect to the cluster named by RAY_ADDRESS (set in submitted jobs), or start one here; does nothing if up.
+
+    Workers find this package where this process found it.
+    """
+    if ray.is_initialized():
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=True)
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster on the loopback that ends with this process
+    package_parent = str(Path(raylift.__path__[0]).resolve().parent)
+    path = os.pathsep.join(dict.fromkeys([package_parent, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
+    ray.init(
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        configure_logging=True,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": path.rstrip(os.pathsep), "OMP_NUM_THREADS": "1"}},
+    )

@@ -22,7 +22,7 @@ from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.geometry.cameras import camera_centers, orbit_views
 from raylift.geometry.iso_surface import extract
 from raylift.geometry.sampling import sample_surface
-from raylift.geometry.signed_distance import ScanDistance
+from raylift.geometry.signed_distance import THICKNESS, ScanDistance
 from raylift.geometry.voxels import grid_points
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import Rendering, render
@@ -70,9 +70,10 @@ def make_payload(item: SourceItem, loaded: LoadedScene, source_kind: str, config
         cloud_points, cloud_colors = cloud_points[kept], cloud_colors[kept]
 
     arrays: dict[str, np.ndarray] = {"cloud_points": cloud_points, "cloud_colors": cloud_colors}
-    distance = ScanDistance(
-        scene.vertices, scene.faces, scan(scene.vertices, scene.faces, config.scan_views, config.scan_px)
-    )
+    # A sheet must be thicker than the cells that its surface is extracted from, or marching cubes leaves holes in it.
+    thickness = max(THICKNESS, 0.6 * 2 * GRID_HALF_EXTENT / config.truth_resolution)
+    scanned = scan(scene.vertices, scene.faces, config.scan_views, config.scan_px)
+    distance = ScanDistance(scene.vertices, scene.faces, scanned, thickness)
     arrays["sdf32"] = distance(grid_points(GRID_RESOLUTION)).reshape((GRID_RESOLUTION,) * 3)
     arrays["occupancy32"] = (arrays["sdf32"] < 0).astype(np.float32)
     color_tree = cKDTree(cloud_points, balanced_tree=False, compact_nodes=False)

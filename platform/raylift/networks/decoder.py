@@ -12,8 +12,8 @@ from torch.nn.utils.parametrizations import weight_norm
 class FieldDecoder(nn.Module):
     """f(G(p), gamma(p)) -> (S, R, G, B), equation 3 of the implicit paper.
 
-    Five fully connected layers with ReLU; the point's feature vector enters layer 1 and, beside layer 2's output, layer 3
-    again. Layers are weight-normed and Kaiming-initialised, the heads are neither ("every layer but the
+    Five fully connected layers with ReLU; the point's feature vector enters layer 1 and, beside layer 2's output,
+    layer 3 again. Layers are weight-normed and Kaiming-initialised, the heads are neither ("every layer but the
     decision-heads"). No batch normalisation.
 
     Args:
@@ -48,4 +48,5 @@ def _layer(in_features: int, out_features: int) -> nn.Module:
     linear = nn.Linear(in_features, out_features)
     nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
     nn.init.zeros_(linear.bias)
-    return weight_norm(linear)
+    normed: nn.Module = weight_norm(linear)
+    return normed

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from raylift.core.generators import torch_generator
 
 
-def fourier_features(points: Float[Tensor, "*batch 3"], matrix: Float[Tensor, "size 3"]) -> Float[Tensor, "*batch width"]:
+def fourier_features(
+    points: Float[Tensor, "*batch 3"], matrix: Float[Tensor, "size 3"]
+) -> Float[Tensor, "*batch width"]:
     """Equation 1 of the implicit paper: gamma(p) = [cos(2 pi B p), sin(2 pi B p)].
 
     Args:

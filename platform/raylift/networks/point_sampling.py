@@ -33,6 +33,10 @@ def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B
     # grid_sample names the last axis first, so the order of coordinates is reversed.
     inside = (points.flip(-1) / GRID_HALF_EXTENT).clamp(-1.0, 1.0)
     values = functional.grid_sample(
-        features, inside[:, :, None, None].to(features.dtype), mode="bilinear", padding_mode="border", align_corners=False
+        features,
+        inside[:, :, None, None].to(features.dtype),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
     )
     return values[..., 0, 0].transpose(1, 2)

@@ -97,5 +97,3 @@ class ImplicitFamily(Family):
             return sdf[0].float(), color[0].float()
 
         return Field(query, device=scene.maps[0].device)
-
-

@@ -59,7 +59,9 @@ class ImplicitNetwork(nn.Module):
             nn.Conv2d(channels, config.image_features, 1) for channels in self.image_encoder.channels
         )
         request = config.conditioning.voxel_request()
-        self.voxel_encoder = None if request is None else VoxelPyramid(request.num_channels, config.voxel_width)
+        self.voxel_encoder = (
+            None if request is None else VoxelPyramid(request.num_channels, config.voxel_width, config.voxel_stride)
+        )
         voxel_features = 0 if self.voxel_encoder is None else sum(self.voxel_encoder.channels)
         image_features = config.image_features * len(self.reductions)
         self.decoder = FieldDecoder(self.embedding.width + image_features + voxel_features, config.hidden)

@@ -13,11 +13,17 @@ CREASE_DEG = 40.0
 _MAX_VALENCE = 256
 
 
+def face_crosses(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Normals of faces [F, 3] by their winding, as long as twice the face's area."""
+    corners = vertices[faces]
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
 def corner_normals(vertices: np.ndarray, faces: np.ndarray, crease_deg: float = CREASE_DEG) -> np.ndarray:
     """Unit normals float64 [F, 3, 3], on the side that the face's own winding says.
 
-    Each is the mean, weighted by area, of those faces around the corner's position whose plane is within ``crease_deg`` of
-    the face's own, turned to its side. Faces without area get (0, 0, 0).
+    Each is the mean, weighted by area, of those faces around the corner's position whose plane is within ``crease_deg``
+    of the face's own, turned to its side. Faces without area get (0, 0, 0).
 
     Args:
         vertices: [V, 3]; those at the same place (to 1e-6 of the extent) are welded.
@@ -31,27 +37,24 @@ def corner_normals(vertices: np.ndarray, faces: np.ndarray, crease_deg: float = 
     cells = np.rint((positions - low) / extent * 1e6).astype(np.int64)
     welded = np.unique((cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2], return_inverse=True)[1]
     places = welded.astype(np.int64)[faces]
+    crosses = face_crosses(positions, faces)
     order = np.argsort(places, axis=None, kind="stable")
     starts = np.searchsorted(places.ravel()[order], np.arange(welded.max() + 2))
-    return _average(positions, faces.astype(np.int64), places, order // 3, starts, float(np.cos(np.deg2rad(crease_deg))))
+    least_cosine = float(np.cos(np.deg2rad(crease_deg)))
+    normals: np.ndarray = _average(crosses, places, order // 3, starts, least_cosine)
+    return normals
 
 
 @njit(cache=True, fastmath=False, nogil=True)
 def _average(
-    positions: np.ndarray,
-    faces: np.ndarray,
+    crosses: np.ndarray,
     places: np.ndarray,
     incident: np.ndarray,
     starts: np.ndarray,
     least_cosine: float,
 ) -> np.ndarray:
-    num_faces = faces.shape[0]
-    crosses = np.empty((num_faces, 3))
-    areas = np.empty(num_faces)
-    for f in range(num_faces):
-        a, b, c = positions[faces[f, 0]], positions[faces[f, 1]], positions[faces[f, 2]]
-        crosses[f] = np.cross(b - a, c - a)
-        areas[f] = np.sqrt((crosses[f] ** 2).sum())
+    num_faces = crosses.shape[0]
+    areas = np.sqrt(crosses[:, 0] ** 2 + crosses[:, 1] ** 2 + crosses[:, 2] ** 2)
     normals = np.zeros((num_faces, 3, 3))
     for f in range(num_faces):
         if areas[f] <= 0.0:

@@ -41,7 +41,8 @@ def rasterize(
     check_image_px(image_px)
     if faces_per_pixel < 1 or not 0 <= blur_radius < float("inf"):
         raise DataError(
-            f"faces_per_pixel {faces_per_pixel}, blur_radius {blur_radius}", "give at least 1 face and a blur of 0 or more"
+            f"faces_per_pixel {faces_per_pixel}, blur_radius {blur_radius}",
+            "give at least 1 face and a blur of 0 or more",
         )
     if vertices.device.type == "cpu":
         return _rasterize_compiled(vertices, faces, camera, image_px, faces_per_pixel, blur_radius)

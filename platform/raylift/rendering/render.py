@@ -9,7 +9,7 @@ import numpy as np
 
 from raylift.core.errors import DataError
 from raylift.core.types import Camera, Mesh
-from raylift.rendering.corner_normals import corner_normals
+from raylift.rendering.corner_normals import corner_normals, face_crosses
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.scene import Scene
 from raylift.rendering.shading import facing, shade, texture_levels
@@ -58,8 +58,8 @@ def render(
 ) -> list[Rendering]:
     """One picture for each of the B cameras; what does not depend on the view is prepared once.
 
-    Faces are shaded on both sides, since furniture from the web is wound either way. Textures are sampled bilinearly from
-    a pyramid and repeat. A pixel centre exactly on an edge is covered, so that shared edges leave no pinholes.
+    Faces are shaded on both sides, since furniture from the web is wound either way. Textures are sampled bilinearly
+    from a pyramid and repeat. A pixel centre exactly on an edge is covered, so that shared edges leave no pinholes.
 
     Args:
         camera: B cameras.
@@ -88,6 +88,8 @@ class _Buffers(NamedTuple):
     corner_uvs: np.ndarray
     corner_colors: np.ndarray
     normals: np.ndarray
+    crosses: np.ndarray
+    first_corners: np.ndarray
     atlas: TextureAtlas
 
 
@@ -116,6 +118,8 @@ def _prepare(scene: Scene) -> _Buffers:
         uvs,
         np.zeros((0, 3, 3)) if colors is None else np.asarray(colors, np.float64)[faces],
         corner_normals(vertices, faces),
+        face_crosses(vertices, faces),
+        vertices[faces[:, 0]],
         build_atlas([m.texture for m in scene.materials], [m.base_color for m in scene.materials]),
     )
 
@@ -141,7 +145,7 @@ def _render_view(
         perspective,
         *screen[:2],
         screen.weights,
-        facing(buffers.vertices, buffers.faces, eye, rotation[2], perspective),
+        facing(buffers.crosses, buffers.first_corners, eye, rotation[2], perspective),
         texture_levels(
             screen.corners,
             screen.face,
@@ -161,7 +165,9 @@ def _render_view(
         *light,
         np.array(background, np.float64),
     )
-    return Rendering(rgb, alpha, np.where(coarse >= 0, depth, 0.0).astype(np.float32), _faces(screen, coarse), background)
+    return Rendering(
+        rgb, alpha, np.where(coarse >= 0, depth, 0.0).astype(np.float32), _faces(screen, coarse), background
+    )
 
 
 def _faces(screen: ScreenTriangles, triangle: np.ndarray) -> np.ndarray:

@@ -9,24 +9,19 @@ from raylift.rendering.textures import sample_texture
 from raylift.rendering.zbuffer import barycentric, edge
 
 
-@njit(cache=True, fastmath=False, nogil=True)
 def facing(
-    vertices: np.ndarray, faces: np.ndarray, eye: np.ndarray, forward: np.ndarray, perspective: bool
+    crosses: np.ndarray, first_corners: np.ndarray, eye: np.ndarray, forward: np.ndarray, perspective: bool
 ) -> np.ndarray:
     """+1 for faces whose winding shows their front to the viewer, -1 for the others: float64 [F].
 
     Args:
+        crosses: [F, 3], normals of any length.
+        first_corners: [F, 3], world.
         eye: the camera's position, world.
         forward: its viewing direction, world; used instead of the position where the projection is orthographic.
     """
-    sides = np.ones(faces.shape[0])
-    for f in range(faces.shape[0]):
-        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        normal = np.cross(b - a, c - a)
-        towards = eye - a if perspective else -forward
-        if normal[0] * towards[0] + normal[1] * towards[1] + normal[2] * towards[2] < 0.0:
-            sides[f] = -1.0
-    return sides
+    towards = (crosses @ eye - np.einsum("fc,fc->f", crosses, first_corners)) if perspective else -(crosses @ forward)
+    return np.where(towards < 0, -1.0, 1.0)
 
 
 @njit(cache=True, fastmath=False, nogil=True)
@@ -136,9 +131,7 @@ def shade(
                 if num_levels[m] > 0:
                     u = w[0] * corner_uvs[f, 0, 0] + w[1] * corner_uvs[f, 1, 0] + w[2] * corner_uvs[f, 2, 0]
                     v = w[0] * corner_uvs[f, 0, 1] + w[1] * corner_uvs[f, 1, 1] + w[2] * corner_uvs[f, 2, 1]
-                    tr, tg, tb = sample_texture(
-                        texels, first[m], height[m], width[m], num_levels[m], u, v, levels[t]
-                    )
+                    tr, tg, tb = sample_texture(texels, first[m], height[m], width[m], num_levels[m], u, v, levels[t])
                     r, g, b = r * tr, g * tg, b * tb
                 if corner_colors.shape[0] > 0:
                     tint = corner_colors[f]

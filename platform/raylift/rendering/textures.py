@@ -106,7 +106,9 @@ def _halve(texels: np.ndarray, first: np.ndarray, height: np.ndarray, width: np.
 
 
 @njit(cache=True, fastmath=False, nogil=True)
-def _bilinear(texels: np.ndarray, first: int, rows: int, columns: int, u: float, v: float) -> tuple[float, float, float]:
+def _bilinear(
+    texels: np.ndarray, first: int, rows: int, columns: int, u: float, v: float
+) -> tuple[float, float, float]:
     x = u * columns - 0.5
     y = (1.0 - v) * rows - 0.5
     left, top = np.floor(x), np.floor(y)

@@ -1,7 +1,7 @@
 """Compiled steps before rasterisation: vertices to the screen, faces cut at the near plane.
 
-Cutting happens in homogeneous coordinates (u z, v z, z), where the plane z = near meets an edge at a linear ratio; after
-the division by z it would not, and at z = 0 there is nothing to divide by.
+Cutting happens in homogeneous coordinates (u z, v z, z), where the plane z = near meets an edge at a linear ratio;
+after the division by z it would not, and at z = 0 there is nothing to divide by.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def _cut_and_divide(
             face[t] = f
             t += 1
             continue
-        # Sutherland and Hodgman (1974) against one plane: 3 or 4 corners remain. The walk starts behind the hidden corner,
-        # so that a quadrilateral is split along the diagonal that PyTorch3D takes.
+        # Sutherland and Hodgman (1974) against one plane: 3 or 4 corners remain. The walk starts behind the hidden
+        # corner, so that a quadrilateral is split along the diagonal that PyTorch3D takes.
         start = 0
         for c in range(3):
             if points[faces[f, c], 2] < near:

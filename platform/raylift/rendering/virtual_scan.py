@@ -43,7 +43,9 @@ def scan(vertices: np.ndarray, faces: np.ndarray, num_views: int = 100, px: int 
     if len(faces) == 0:
         raise DataError("a mesh without faces cannot be scanned", "leave the mesh out")
     if num_views < 1 or px <= 2 * BORDER_PX:
-        raise DataError(f"a scan of {num_views} views at {px} pixels", f"give 1 view, {2 * BORDER_PX + 1} pixels or more")
+        raise DataError(
+            f"a scan of {num_views} views at {px} pixels", f"give 1 view, {2 * BORDER_PX + 1} pixels or more"
+        )
     used = vertices[np.unique(faces)]
     center = (used.min(axis=0) + used.max(axis=0)) / 2
     radius = float(np.linalg.norm(used - center, axis=1).max())
@@ -81,7 +83,7 @@ def _mark_visible(
     triangle: np.ndarray,
     tolerance: float,
 ) -> None:
-    """Note the faces that a view sees: owners of pixels, and small faces whose centre is not behind the first surface."""
+    """Note the faces that a view sees: owners of pixels, and small faces whose centre is not behind what is seen."""
     size = depth.shape[0]
     for row in range(size):
         for column in range(size):

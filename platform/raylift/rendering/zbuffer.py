@@ -31,6 +31,24 @@ def edge(px: float, py: float, ax: float, ay: float, bx: float, by: float) -> fl
     return (px - ax) * (by - ay) - (py - ay) * (bx - ax)
 
 
+@njit(cache=True, fastmath=False, nogil=True, inline="always")
+def _narrowed(
+    low: float, high: float, py: float, ax: float, ay: float, bx: float, by: float, sign: float, size: int
+) -> tuple[float, float]:
+    """Columns of [low, high] that lie on the inner side of an edge in the row at ``py``, widened by one."""
+    slope = sign * (by - ay)
+    if slope != 0.0:
+        crossing = ax + (py - ay) * (bx - ax) / (by - ay)
+        column = (crossing + 1.0) * 0.5 * size - 0.5
+        if not abs(column) < 1e9:
+            return low, high  # an edge almost along the row, or coordinates so large that the crossing is no number
+        if slope > 0.0:
+            low = max(low, np.ceil(column) - 1.0)
+        else:
+            high = min(high, np.floor(column) + 1.0)
+    return low, high
+
+
 @njit(cache=True, fastmath=False, nogil=True)
 def fill_nearest(
     corners: np.ndarray,
@@ -75,22 +93,24 @@ def fill_nearest(
             z0, z1, z2 = 1.0 / z0, 1.0 / z1, 1.0 / z2
         for row in range(first_row, end_row):
             py = (row + 0.5) * step - 1.0
-            entered = False
-            for column in range(first_column, end_column):
+            # Where the row crosses the three edges bounds the columns, to a pixel either way: long thin faces cover few
+            # of the pixels of their box. The exact test below decides.
+            low, high = float(first_column), float(end_column - 1)
+            low, high = _narrowed(low, high, py, x1, y1, x2, y2, sign, size)
+            low, high = _narrowed(low, high, py, x2, y2, x0, y0, sign, size)
+            low, high = _narrowed(low, high, py, x0, y0, x1, y1, sign, size)
+            for column in range(int(low), int(high) + 1):
                 px = (column + 0.5) * step - 1.0
                 w0 = sign * edge(px, py, x1, y1, x2, y2)
                 w1 = sign * edge(px, py, x2, y2, x0, y0)
                 w2 = sign * edge(px, py, x0, y0, x1, y1)
                 if w0 >= least and w1 >= least and w2 >= least:
-                    entered = True
                     z = (w0 * z0 + w1 * z1 + w2 * z2) * scale
                     if perspective:
                         z = 1.0 / z
                     if z < depth[row, column] * (1.0 - margin):
                         depth[row, column] = z
                         triangle[row, column] = t
-                elif entered:
-                    break  # a triangle is convex: the row has left it
     return depth, triangle
 
 
@@ -154,7 +174,8 @@ def fill_layers(
     reach = np.sqrt(blur_radius)
     for t in range(corners.shape[0]):
         corner = corners[t]
-        if not abs(edge(corner[2, 0], corner[2, 1], corner[0, 0], corner[0, 1], corner[1, 0], corner[1, 1])) > SLIVER_AREA:
+        area = edge(corner[2, 0], corner[2, 1], corner[0, 0], corner[0, 1], corner[1, 0], corner[1, 1])
+        if not abs(area) > SLIVER_AREA:
             continue
         first_column, end_column = pixel_range(corner[:, 0].min() - reach, corner[:, 0].max() + reach, size)
         first_row, end_row = pixel_range(corner[:, 1].min() - reach, corner[:, 1].max() + reach, size)
@@ -207,7 +228,7 @@ def resolve(
     perspective: bool,
     with_blur: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Everything that ``Fragments`` holds, for the triangles that won: int64 [H, W, K] and float32 arrays, -1 padded."""
+    """What ``Fragments`` holds, for the triangles that won: int64 [H, W, K], then three of float32, padded with -1."""
     size, _, num_layers = triangle.shape
     pix_to_face = np.full((size, size, num_layers), -1, np.int64)
     zbuf = np.full((size, size, num_layers), -1.0, np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float64, Int, Int64
 from numba import njit
 
 from raylift.core.errors import DataError
@@ -123,7 +123,7 @@ class TriangleBvh:
         Exact for watertight meshes without self-intersections; see ``signed_distance`` for all others.
         """
         points = as_points(points)
-        assert num_directions % 2 == 1 and num_directions <= len(_DIRECTIONS)
+        assert num_directions in (1, 3, 5)
         votes = np.zeros(len(points), np.int64)
         for direction in _DIRECTIONS[:num_directions]:
             votes += self.crossings(points, direction) & 1

@@ -2,16 +2,16 @@
 
 Ours (``raylift.core.types``): camera axes x right, y down, z forward; image coordinates in [-1, 1], v down.
 
-==================  =====================  ==========================  ==================================================
-convention          camera axes            image                       where it is met
-==================  =====================  ==========================  ==================================================
-PyTorch3D NDC       left, up, forward      x left, y up, the shorter   PyTorch3D; row vectors: ``x_cam = x_world @ R + T``
+==================  =====================  =======================  ====================================================
+convention          camera axes            image                    where it is met
+==================  =====================  =======================  ====================================================
+PyTorch3D NDC       left, up, forward      x left, y up; shorter    PyTorch3D; row vectors: ``x_cam = x_world @ R + T``
                                            side spans [-1, 1]
-OpenCV pixel        right, down, forward   pixels, v down              K, [R | t]
-OpenGL / Blender    right, up, backward    -                           camera-to-world pose (transforms.json)
-weak perspective    right, down, forward   [-1, 1], v down             CMR, UMR: scale, (tx, ty), quaternion (w, x, y, z)
-PASCAL3D+           right, up, backward    pixels, v down              azimuth, elevation, theta, distance
-==================  =====================  ==========================  ==================================================
+OpenCV pixel        right, down, forward   pixels, v down           K, [R | t]
+OpenGL / Blender    right, up, backward    -                        camera-to-world pose (transforms.json)
+weak perspective    right, down, forward   [-1, 1], v down          CMR, UMR: scale, (tx, ty), quaternion (w, x, y, z)
+PASCAL3D+           right, up, backward    pixels, v down           azimuth, elevation, theta, distance
+==================  =====================  =======================  ====================================================
 """
 
 from __future__ import annotations
@@ -262,7 +262,7 @@ def to_pascal3d(camera: Camera, image_size: ImageSize, first_center: float = 1.0
     _require_perspective(camera, "PASCAL3D+'s viewpoint")
     distance = camera.translation[:, 2]
     if bool((camera.translation[:, :2].norm(dim=-1) > 1e-4 * distance.abs()).any()) or bool((distance <= 0).any()):
-        raise DataError("a camera that does not look at the origin has no PASCAL3D+ viewpoint", "centre the object first")
+        raise DataError("PASCAL3D+ viewpoints look at the origin, this camera does not", "centre the object first")
     half = _half_sizes(image_size, camera.focal)
     focal = camera.focal * half / PASCAL3D_VIEWPORT
     if bool(((focal[:, 0] - focal[:, 1]).abs() > 1e-4 * focal[:, 0].abs()).any()):

@@ -13,8 +13,8 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Camera
 
 ORBIT_DISTANCE = 2.2
-"""From the object's centre, in its longest edges. With the field of view below a whole unit cube fits into the image up to
-elevations of 55 degrees or so; straight above, only its corners leave it."""
+"""From the object's centre, in its longest edges. With the field of view below, a whole unit cube fits into the image
+up to elevations of 55 degrees or so; straight above, only its corners leave it."""
 ORBIT_FOV_DEG = 40.0
 CANONICAL_AZIMUTH_DEG = 36.0
 CANONICAL_ELEVATION_DEG = 25.0
@@ -25,9 +25,7 @@ def to_camera_axes(camera: Camera, points: Float[Tensor, "B N 3"]) -> Float[Tens
     return points @ camera.rotation.mT + camera.translation[:, None]
 
 
-def project(
-    camera: Camera, points: Float[Tensor, "B N 3"]
-) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N"]]:
+def project(camera: Camera, points: Float[Tensor, "B N 3"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N"]]:
     """Image coordinates and depth of world points.
 
     Perspective divides by z; at |z| < 1e-8 the divisor keeps its sign and is held at 1e-8, so nothing becomes infinite.
@@ -45,9 +43,7 @@ def project(
     return plane * camera.focal[:, None] + camera.principal[:, None], depth
 
 
-def unproject(
-    camera: Camera, uv: Float[Tensor, "B N 2"], depth: Float[Tensor, "B N"]
-) -> Float[Tensor, "B N 3"]:
+def unproject(camera: Camera, uv: Float[Tensor, "B N 2"], depth: Float[Tensor, "B N"]) -> Float[Tensor, "B N 3"]:
     """The world points that project to ``uv`` at ``depth`` (z in camera axes): the inverse of ``project``."""
     plane = (uv - camera.principal[:, None]) / camera.focal[:, None]
     if camera.projection == "perspective":
@@ -71,9 +67,7 @@ def pixel_centers(
     return torch.stack([columns, rows], -1)
 
 
-def pixel_rays(
-    camera: Camera, height: int, width: int
-) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W 3"]]:
+def pixel_rays(camera: Camera, height: int, width: int) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W 3"]]:
     """Origin and unit direction, in the world, of the ray through every pixel's centre.
 
     Perspective rays start at the camera's centre, orthographic ones on its plane z = 0.
@@ -184,7 +178,7 @@ def orbit_views(
     if num_views < 1:
         raise ConfigError(f"num_views is {num_views}", "give at least 1")
     if not -90 <= low <= high <= 90:
-        raise ConfigError(f"elevation_range_deg is {elevation_range_deg}", "give (low, high) with -90 <= low <= high <= 90")
+        raise ConfigError(f"elevation_range_deg is {elevation_range_deg}", "give -90 <= low <= high <= 90")
     shares = np.array([radical_inverse(index) for index in range(num_views)])
     sines = math.sin(math.radians(low)) + shares * (math.sin(math.radians(high)) - math.sin(math.radians(low)))
     azimuths = start_azimuth_deg + 360.0 * np.arange(num_views) / num_views

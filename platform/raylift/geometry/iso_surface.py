@@ -3,21 +3,28 @@
 The grid is the one of all conditioning grids: R^3 samples at the centres of cells over [-h, h]^3. A rim of samples that
 are far outside is put around it, so that a surface that leaves the grid is capped and the mesh is closed.
 
-**Coarse to fine.** The field is evaluated on a coarse lattice. A lattice cell is split in two along each axis, and its new
-corners evaluated, if the surface may pass through it; the samples of the others are filled in with their corners' sign.
+**Coarse to fine.** The field is evaluated on a coarse lattice. A lattice cell is split in two along each axis, and its
+new corners evaluated, if the surface may pass through it; the samples of the others are filled in with their corners'
+sign.
 
-*When may it?* Its corners differ in sign; or the field, which changes by at most L per unit length, could reach zero between
-them: with corner values v_i of one sign and cell size s, ``|f(p)| >= min |v_i| - L s sqrt(3) / 2``, since no point of the
-cell is further than half the diagonal from its nearest corner, and ``|f(p)| >= mean |v_i| - 1.121 L s``, since a point's
-mean distance to the eight corners is at most that. If both bounds are positive nowhere inside is zero.
+*When may it?* Its corners differ in sign; or the field, which changes by at most L per unit length, could reach zero
+between them. With corner values v_i of one sign and cell size s:
 
-*What can be missed?* Nothing if the field is L-Lipschitz, as signed distances are with L = 1. Networks and occupancies are
-not, so a whole component of the surface (a floating blob, a bubble) that lies between the samples of cells which
-looked far from it could be missed. Four guards: L is measured on the coarse lattice itself and raised to what is found
-(up to twice a distance's); the coarse lattice is fine (a blob must be smaller than 1/32 of the grid to slip through);
-random probes of the skipped cells; and the surface is *followed*: wherever a sign change touches a sample that was
-filled in, what lies around is evaluated until the surface closes. So one sample of a component is enough to get all of
-it, and parts of the main body (thin legs, bridges) are never cut off.
+    |f(p)| >= min |v_i| - L s sqrt(3) / 2      the nearest corner is at most half the diagonal away
+    |f(p)| >= mean |v_i| - 1.1212 L s          the eight corners are on average at most this far away
+
+so the cell is skipped if either bound is positive. A cell at the grid's border with a corner inside is kept: it has a
+cap.
+
+*What can be missed?* Nothing if the field is L-Lipschitz, as signed distances are with L = 1. Networks and occupancies
+are not, so a whole component of the surface (a floating blob, a bubble) could be missed if it lies between the samples
+of cells that looked far from it. What guards it:
+
+* the coarse lattice is fine: at the default only what is smaller than 1/32 of the grid can slip between its samples;
+* L is measured on the coarse lattice and raised to what is found (up to twice a distance's);
+* the surface is *followed*: wherever a sign change touches a sample that was filled in, what lies around is evaluated,
+  until the surface closes. One sample of a component gives all of it: thin legs and bridges are never cut off;
+* random probes of what was filled in; a hit is followed too, and counted in the statistics.
 """
 
 from __future__ import annotations
@@ -25,7 +32,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +116,7 @@ def extract(
     while coarse and resolution // (2 * stride) >= coarse:
         stride *= 2
     slope = grid.refine(stride, lipschitz)
-    num_followed = grid.follow(np.arange(0))
+    num_followed = grid.follow(grid.open_ends()) if stride > 1 else 0
     num_hits = 0
     if stride > 1:
         hits = grid.probe(_NUM_PROBES)
@@ -176,7 +182,7 @@ class _Grid:
             where = np.stack(np.unravel_index(part, self.values.shape), axis=1)
             answer = self.query(torch.from_numpy(self.to_world(where)))[0].numpy() - np.float32(self.level)
             if answer.shape != part.shape:
-                raise DataError(f"a field answered {len(part)} points with values of shape {answer.shape}", "return [N]")
+                raise DataError(f"a field gave values of shape {answer.shape} at {len(part)} points", "return [N]")
             if not np.isfinite(answer).all():
                 raise DataError("a field gave values that are not finite", "check the checkpoint it comes from")
             values[part], state[part] = answer, _KNOWN
@@ -204,8 +210,8 @@ class _Grid:
         """The 99.9th percentile of |change| per unit length along the coarse lattice's edges, within bounds."""
         coarse = self.values[np.ix_(axis, axis, axis)]
         lengths = np.diff(axis) * self.spacing
-        slopes = [np.abs(np.diff(coarse, axis=a)) / np.expand_dims(lengths, [b for b in range(3) if b != a]) for a in range(3)]
-        return float(np.clip(np.quantile(np.concatenate([part.ravel() for part in slopes]), 0.999), *_LIPSCHITZ_RANGE))
+        slopes = [np.abs(np.diff(np.moveaxis(coarse, a, 2), axis=2) / lengths).ravel() for a in range(3)]
+        return float(np.clip(np.quantile(np.concatenate(slopes), 0.999), *_LIPSCHITZ_RANGE))
 
     def probe(self, count: int) -> np.ndarray:
         """Evaluate random samples among those filled in; returns those whose sign was filled in wrongly."""
@@ -215,10 +221,14 @@ class _Grid:
         self.evaluate(drawn)
         return drawn[(self.values.reshape(-1)[drawn] > 0) != before]
 
+    def open_ends(self) -> np.ndarray:
+        """Known samples with a filled one beside them: where a surface that was cut off ends."""
+        return _beside_filled(self.state)
+
     def follow(self, seeds: np.ndarray) -> int:
-        """Evaluate around sign changes that touch filled samples until none does; returns how many that took."""
+        """From these samples, evaluate around sign changes that touch filled samples until none does; says how many."""
         num_before = self.num_evaluations
-        frontier = _follow_all(self.values, self.state) if len(seeds) == 0 else _follow_from(self.values, self.state, seeds)
+        frontier = _follow_from(self.values, self.state, seeds)
         while len(frontier):
             self.evaluate(frontier)
             frontier = _follow_from(self.values, self.state, frontier)
@@ -290,7 +300,7 @@ def _split(state, cells, stride, last):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _queue_around(values, state, i, j, k, needed):  # type: ignore[no-untyped-def]
-    """Queue what is not known around the cells at a known sample that have a sign change and a corner that was filled in."""
+    """Queue what is not known around the cells at a known sample that have a sign change and a corner filled in."""
     side = state.shape[0]
     for ci in range(max(0, i - 1), min(i, side - 2) + 1):
         for cj in range(max(0, j - 1), min(j, side - 2) + 1):
@@ -319,13 +329,14 @@ def _as_array(needed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _follow_all(values, state):  # type: ignore[no-untyped-def]
+def _beside_filled(state):  # type: ignore[no-untyped-def]
+    """Where neighbouring fillings contradict each other a known corner lies on the face between them, so that looking
+    around known samples finds every contradiction."""
     side = state.shape[0]
-    needed = [np.int64(0) for _ in range(0)]
+    found = [np.int64(0) for _ in range(0)]
     for i in range(1, side - 1):
         for j in range(1, side - 1):
             for k in range(1, side - 1):
-                # A crossing between two samples that are both filled in cannot be: fillings meet at known corners.
                 if state[i, j, k] == _KNOWN and (
                     state[i - 1, j, k] == _FILLED
                     or state[i + 1, j, k] == _FILLED
@@ -334,8 +345,8 @@ def _follow_all(values, state):  # type: ignore[no-untyped-def]
                     or state[i, j, k - 1] == _FILLED
                     or state[i, j, k + 1] == _FILLED
                 ):
-                    _queue_around(values, state, i, j, k, needed)
-    return _as_array(needed)
+                    found.append((i * side + j) * side + k)
+    return _as_array(found)
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Rotations between their forms: matrix, quaternion (w, x, y, z), axis-angle, six numbers; and the angle between two."""
+"""Rotations between their forms: matrix, quaternion (w, x, y, z), axis-angle, six numbers; and the angle of two."""
 
 from __future__ import annotations
 
@@ -25,18 +25,15 @@ def matrix_to_quaternion(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4
     Of the four ways to write it, the one with the largest divisor is taken, so that no rotation is ill-conditioned
     (Shepperd 1978).
     """
-    m = matrix
-    trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
-    # Row i is the quaternion times four times its own i-th component.
-    candidates = torch.stack(
-        [
-            torch.stack([1 + trace, m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1),
-            torch.stack([m[..., 2, 1] - m[..., 1, 2], 1 + 2 * m[..., 0, 0] - trace, m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0]], -1),
-            torch.stack([m[..., 0, 2] - m[..., 2, 0], m[..., 0, 1] + m[..., 1, 0], 1 + 2 * m[..., 1, 1] - trace, m[..., 1, 2] + m[..., 2, 1]], -1),
-            torch.stack([m[..., 1, 0] - m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1], 1 + 2 * m[..., 2, 2] - trace], -1),
-        ],
-        -2,
-    )
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in matrix.unbind(-2))
+    # Each row is the quaternion times four times its own component on the diagonal.
+    rows = [
+        [1 + a + e + i, h - f, c - g, d - b],
+        [h - f, 1 + a - e - i, b + d, c + g],
+        [c - g, b + d, 1 - a + e - i, f + h],
+        [d - b, c + g, f + h, 1 - a - e + i],
+    ]
+    candidates = torch.stack([torch.stack(row, -1) for row in rows], -2)
     best = candidates.diagonal(dim1=-2, dim2=-1).argmax(-1)
     picked = torch.take_along_dim(candidates, best[..., None, None].expand(*best.shape, 1, 4), -2).squeeze(-2)
     unit = normalize(picked, dim=-1)
@@ -63,8 +60,8 @@ def matrix_to_axis_angle(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3
     w, axis = quaternion[..., :1], quaternion[..., 1:]
     sine = axis.norm(dim=-1, keepdim=True)
     small = sine < 1e-6
-    scale = torch.where(small, 2 / w.clamp(min=0.5), 2 * torch.atan2(sine, w) / torch.where(small, torch.ones_like(sine), sine))
-    return axis * scale
+    safe = torch.where(small, torch.ones_like(sine), sine)
+    return axis * torch.where(small, 2 / w.clamp(min=0.5), 2 * torch.atan2(sine, w) / safe)
 
 
 def six_numbers_to_matrix(six: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 3 3"]:
@@ -91,6 +88,6 @@ def rotation_angle(first: Float[Tensor, "*B 3 3"], second: Float[Tensor, "*B 3 3
     return torch.atan2(sine, cosine)
 
 
-def random_rotations(count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Float[Tensor, "B 3 3"]:
-    """Rotations uniform over SO(3), from normalised Gaussian quaternions."""
-    return quaternion_to_matrix(torch.randn(count, 4, generator=generator, dtype=torch.float64)).to(dtype)
+def random_rotations(count: int, generator: torch.Generator) -> Float[Tensor, "B 3 3"]:
+    """Rotations uniform over SO(3), from normalised Gaussian quaternions; float32."""
+    return quaternion_to_matrix(torch.randn(count, 4, generator=generator, dtype=torch.float64)).float()

@@ -11,9 +11,7 @@ from raylift.core.errors import DataError
 from raylift.geometry.bvh import as_triangles
 
 
-def face_areas_and_normals(
-    vertices: Any, faces: Any
-) -> tuple[Float64[np.ndarray, "F"], Float64[np.ndarray, "F 3"]]:
+def face_areas_and_normals(vertices: Any, faces: Any) -> tuple[Float64[np.ndarray, "F"], Float64[np.ndarray, "F 3"]]:
     """Area and unit normal of each triangle; a triangle without area has the zero normal."""
     vertices, faces = as_triangles(vertices, faces)
     corners = vertices[faces]

@@ -1,7 +1,7 @@
 """Signed distance to any triangle mesh: what many virtual depth cameras see as free space is outside.
 
 Real meshes are not watertight: open shells, sheets of no thickness, dozens of parts that intersect, faces turned inside
-out. Ray parity and winding numbers ask the mesh which side is inside, and such a mesh does not know. A virtual scan asks
+out. Ray parity and winding numbers ask the mesh which side is inside, and such a mesh cannot tell. A virtual scan asks
 only what can be *seen* (the way of Stutz and Geiger 2018 and of OccNet's ground truth, here without fusing a volume):
 
 * **sign**: a point is outside if any of about 100 views from all around sees it in front of the first surface;
@@ -37,9 +37,9 @@ class Scan:
 
     Attributes:
         depths: z in camera axes at every pixel's centre, 0 where nothing was hit.
-        cameras: of the M views, perspective or orthographic. **Each view must show the whole mesh**: what projects outside
-            of the image counts as free.
-        visible_faces: which faces own at least one pixel of one view.
+        cameras: of the M views, perspective or orthographic. **Each view must show the whole mesh**: what projects
+            outside of the image counts as free.
+        visible_faces: which faces some view sees.
     """
 
     depths: Float32[np.ndarray, "M H W"]
@@ -49,7 +49,8 @@ class Scan:
     def __post_init__(self) -> None:
         if self.depths.ndim != 3 or len(self.depths) != len(self.cameras):
             raise DataError(
-                f"a scan of {len(self.cameras)} cameras with depths of shape {self.depths.shape}", "give depths [M, H, W]"
+                f"a scan of {len(self.cameras)} cameras with depths of shape {self.depths.shape}",
+                "give depths [M, H, W]",
             )
 
 

@@ -43,8 +43,9 @@ def voxelize(
 ) -> Float32[np.ndarray, "C R R R"]:
     """Points binned into a grid.
 
-    "occupancy" (C = 1): 1 where a cell holds a point. "color_density" (C = 4): the fraction of *all* points that fall into
-    the cell, then their mean RGB, 0 where there are none. Points outside of the grid fall into no cell but count among all.
+    "occupancy" (C = 1): 1 where a cell holds a point. "color_density" (C = 4): the fraction of *all* points that fall
+    into the cell, then their mean RGB, 0 where there are none. Points outside of the grid fall into no cell but count
+    among all.
 
     Args:
         points: [N, 3], world frame; none at all give an empty grid.

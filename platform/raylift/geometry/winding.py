@@ -14,8 +14,8 @@ from raylift.geometry.bvh import as_points, as_triangles
 def winding_number(points: Any, vertices: Any, faces: Any) -> Float64[np.ndarray, "N"]:
     """The sum of signed solid angles of all faces over 4 pi (Jacobson et al. 2013, equation 5).
 
-    For a closed mesh with outward normals it is 1 inside and 0 outside; for an open one it varies smoothly, and at least
-    0.5 is commonly taken as inside. It trusts the orientation of the faces. Cost: points times faces.
+    For a closed mesh with outward normals it is 1 inside and 0 outside; for an open one it varies smoothly, and 0.5 or
+    more is commonly taken as inside. It trusts the orientation of the faces. Cost: points times faces.
 
     Args:
         points: [N, 3].

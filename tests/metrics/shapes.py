@@ -11,7 +11,9 @@ def sphere(radius: float, subdivisions: int = 5) -> tuple[np.ndarray, np.ndarray
     return np.array(mesh.vertices), np.array(mesh.faces)
 
 
-def box(extents: tuple[float, float, float], center: tuple[float, float, float] = (0, 0, 0)) -> tuple[np.ndarray, np.ndarray]:
+def box(
+    extents: tuple[float, float, float], center: tuple[float, float, float] = (0, 0, 0)
+) -> tuple[np.ndarray, np.ndarray]:
     mesh = trimesh.creation.box(extents=extents)
     return np.array(mesh.vertices) + np.array(center), np.array(mesh.faces)
 

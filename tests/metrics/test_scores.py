@@ -14,7 +14,11 @@ from raylift.metrics.scores import Score, ScoreTable, mean_of, median_of
 def _scores(count: int) -> list[Score]:
     rng = np.random.default_rng(count)
     return [
-        Score(f"object-{k:03d}#0", ("chair", "sofa")[k % 2], {"occnet/iou": float(rng.random()), "occnet/chamfer_l1": k / 7})
+        Score(
+            f"object-{k:03d}#0",
+            ("chair", "sofa")[k % 2],
+            {"occnet/iou": float(rng.random()), "occnet/chamfer_l1": k / 7},
+        )
         for k in range(count)
     ]
 

@@ -80,7 +80,14 @@ class _Columns:
 
     def parity(self, points: np.ndarray) -> np.ndarray:
         return _count_parity(
-            points, np.array(self._order), self._triangles, self._starts, self._members, self._low, self._per_cell, self._size
+            points,
+            np.array(self._order),
+            self._triangles,
+            self._starts,
+            self._members,
+            self._low,
+            self._per_cell,
+            self._size,
         )
 
     def grid_parity(self, centers: np.ndarray) -> np.ndarray:

@@ -161,9 +161,7 @@ SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
         {"iou": _UP, "chamfer_l1": Metric(False, 10), "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP},
         "iou",
     ),
-    "ifnet": ShapeProtocol(
-        ifnet, {"iou": _UP, "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP}, "iou"
-    ),
+    "ifnet": ShapeProtocol(ifnet, {"iou": _UP, "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP}, "iou"),
     "disn": ShapeProtocol(
         disn,
         {

@@ -1,0 +1,75 @@
+"""What the data set knows of an object that a reconstruction is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from raylift.core.types import Mesh
+from raylift.data.dataset import ShardedDataset, ViewRecord
+from raylift.metrics.comparison import Shape, Truth
+from raylift.metrics.nearest import Cloud
+
+TRUTH_COLUMNS = (
+    "mesh_vertices",
+    "mesh_faces",
+    "mesh_colors",
+    "surface_points",
+    "surface_normals",
+    "iou_points",
+    "iou_inside",
+    "occupancy32",
+)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One held-out object.
+
+    Attributes:
+        truth: its shape, ready to be compared with.
+        mesh: the same with colours, for pictures.
+        occupancy32: bool [32, 32, 32].
+        views: the pictures that colour is compared in.
+    """
+
+    id: str
+    category: str
+    truth: Truth
+    mesh: Mesh
+    occupancy32: np.ndarray
+    views: tuple[ViewRecord, ...]
+
+
+def shape_of(mesh: Mesh) -> Shape:
+    """A mesh as metrics see it."""
+    return Shape(mesh.vertices.detach().cpu().numpy(), mesh.faces.detach().cpu().numpy())
+
+
+def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed: int) -> HeldOut:
+    """Read an object with ``num_views`` of its views, spread evenly over those stored.
+
+    Raises:
+        DataError: a damaged shard, or a true shape without faces.
+    """
+    record = dataset.load_object(object_id, TRUTH_COLUMNS)
+    mesh = record.mesh
+    normals = record.surface_normals.astype(np.float64)
+    # Stored in eight bits an axis: make them unit again before cosines are taken.
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+    surface = Cloud(record.surface_points.astype(np.float64), normals)
+    truth = Truth(object_id, shape_of(mesh), surface, record.iou_points, record.iou_inside, seed)
+    return HeldOut(
+        object_id,
+        record.category,
+        truth,
+        mesh,
+        record.occupancy32 > 0.5,
+        tuple(dataset.load_view(object_id, view) for view in spread(num_views, record.entry.num_views)),
+    )
+
+
+def spread(count: int, total: int) -> list[int]:
+    """``count`` of ``total`` indices (all, if there are fewer), evenly, starting with the first."""
+    return sorted({index * total // count for index in range(count)}) if count else []

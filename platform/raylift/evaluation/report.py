@@ -1,0 +1,142 @@
+"""What an evaluation found: scores of every object by method, their summaries, as JSON and as metrics for a tracker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raylift.evaluation.color import COLOR_METRICS
+from raylift.metrics.protocols import SHAPE_PROTOCOLS, Metric, disn_f_scores
+from raylift.metrics.scores import ScoreTable, Summary
+
+MODEL = "model"
+WORST_COUNT = 5
+
+
+def reading(metric: str) -> Metric:
+    """How to read a metric by its full name, such as ``occnet/chamfer_l1``."""
+    protocol, _, name = metric.partition("/")
+    if protocol == "color":
+        return COLOR_METRICS[name]
+    return Metric(True) if name.startswith("f_score") else SHAPE_PROTOCOLS[protocol].metrics[name]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Every number with its protocol, mean and median, in all and by category.
+
+    Attributes:
+        split: what was evaluated.
+        tables: scores by method: "model" first, then baselines.
+        num_views: views of each object.
+        resolution: of extracted surfaces.
+        num_empty: reconstructions without any surface (scored as the worst).
+        seconds: wall time a reconstruction, extraction and scoring of the model.
+        notes: what a reader must know, such as why a metric is missing.
+    """
+
+    split: str
+    tables: Mapping[str, ScoreTable]
+    num_views: int
+    resolution: int
+    num_empty: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> ScoreTable:
+        return self.tables[MODEL]
+
+    @property
+    def main_metric(self) -> str:
+        """What worst cases are ranked by: the main metric of the first protocol that was asked for."""
+        protocol = self.model.metrics[0].partition("/")[0]
+        name = SHAPE_PROTOCOLS[protocol].main if protocol in SHAPE_PROTOCOLS else "psnr"
+        return f"{protocol}/{name}" if f"{protocol}/{name}" in self.model.metrics else self.model.metrics[0]
+
+    def summaries(self, method: str, category: str | None = None) -> dict[str, Summary]:
+        """Mean and median of every metric; F-scores of ``disn`` exist for a class only, and have no median."""
+        table = self.tables[method]
+        found = {metric: table.summary(metric, category) for metric in table.metrics}
+        for name, value in disn_f_scores(table, category).items():
+            found[f"disn/{name}"] = Summary(value, float("nan"), len(table.values("disn/iou", category)))
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """For a tracker: ``test/occnet/iou_mean``; a baseline's stand under its name: ``test/retrieval/occnet/iou_mean``."""
+        values = {}
+        for method in self.tables:
+            prefix = self.split if method == MODEL else f"{self.split}/{method}"
+            for metric, summary in self.summaries(method).items():
+                values[f"{prefix}/{metric}_mean"] = summary.mean
+                if summary.median == summary.median:
+                    values[f"{prefix}/{metric}_median"] = summary.median
+        return values
+
+    def object_rows(self) -> list[dict[str, Any]]:
+        """One row a method and sample, for a table."""
+        return [
+            {"method": method, "id": row.id, "category": row.category, **row.values}
+            for method, table in self.tables.items()
+            for row in table.rows
+        ]
+
+    def summary_rows(self) -> list[dict[str, Any]]:
+        """One row a method, category ("all" first) and metric."""
+        rows = []
+        for method, table in self.tables.items():
+            for category in (None, *table.categories):
+                for metric, summary in self.summaries(method, category).items():
+                    protocol, _, name = metric.partition("/")
+                    rows.append(
+                        {
+                            "method": method,
+                            "category": category or "all",
+                            "protocol": protocol,
+                            "metric": name,
+                            "mean": summary.mean,
+                            "median": summary.median if summary.median == summary.median else None,
+                            "count": summary.count,
+                        }
+                    )
+        return rows
+
+    def worst_rows(self, count: int = WORST_COUNT) -> list[dict[str, Any]]:
+        """The model's worst samples by ``main_metric``, with all their scores."""
+        worst = self.model.worst(self.main_metric, count, reading(self.main_metric).higher_is_better)
+        return [{"id": row.id, "category": row.category, **row.values} for row in worst]
+
+    def to_json(self) -> str:
+        """Everything, with keys in order: equal evaluations give equal text."""
+        content = {
+            "split": self.split,
+            "num_samples": len(self.model),
+            "num_views": self.num_views,
+            "resolution": self.resolution,
+            "num_empty": self.num_empty,
+            "notes": list(self.notes),
+            "summary": self.summary_rows(),
+            "worst_by": self.main_metric,
+            "worst": self.worst_rows(),
+            "objects": self.object_rows(),
+        }
+        return json.dumps(content, indent=1, allow_nan=False)
+
+
+@dataclass
+class Tally:
+    """What one rank adds up while it evaluates; tallies of ranks add."""
+
+    tables: dict[str, ScoreTable] = field(default_factory=dict)
+    num_empty: int = 0
+    seconds: float = 0.0
+
+    def table(self, method: str) -> ScoreTable:
+        return self.tables.setdefault(method, ScoreTable())
+
+    def __add__(self, other: Tally) -> Tally:
+        methods = dict.fromkeys([*self.tables, *other.tables])
+        tables = {name: self.tables.get(name, ScoreTable()) + other.tables.get(name, ScoreTable()) for name in methods}
+        return Tally(tables, self.num_empty + other.num_empty, self.seconds + other.seconds)

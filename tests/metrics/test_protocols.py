@@ -65,7 +65,8 @@ def test_meshrcnn_scales_the_truth_to_ten(pair: Comparison) -> None:
     scores = SHAPE_PROTOCOLS["meshrcnn"].score(pair)
     scaled = GAP * 10 / (2 * OUTER)  # 0.4545: between the second and the third threshold
     assert scores["chamfer"] == pytest.approx(2 * scaled**2, rel=0.08)
-    assert scores["f1_0.1"] == 0.0 and scores["f1_0.3"] == 0.0
+    assert scores["f1_0.1"] == 0.0
+    assert scores["f1_0.3"] == 0.0
     assert scores["f1_0.5"] > 0.9
 
 
@@ -160,7 +161,8 @@ def test_stored_surface_is_used_where_it_suffices() -> None:
     points = np.random.default_rng(0).normal(size=(100_000, 3))
     stored = Cloud(points, points)
     truth = Truth("ball", Shape(*sphere(0.4)), stored)
-    assert truth.surface(100_000).points is not None and np.shares_memory(truth.surface(100_000).points, points)
+    assert truth.surface(100_000).points is not None
+    assert np.shares_memory(truth.surface(100_000).points, points)
     few = Truth("ball", Shape(*sphere(0.4)), stored.first(10))
     assert np.abs(np.linalg.norm(few.surface(100_000).points, axis=1) - 0.4).max() < 1e-3
 

@@ -48,7 +48,8 @@ def test_mean_and_median_are_numpy_s() -> None:
     assert math.isclose(mean_of(values), float(np.mean(values)), rel_tol=1e-12)
     assert median_of(values) == float(np.median(values))
     assert median_of(values[:100]) == float(np.median(values[:100]))
-    assert math.isnan(mean_of([])) and math.isnan(median_of([]))
+    assert math.isnan(mean_of([]))
+    assert math.isnan(median_of([]))
 
 
 def test_worst_knows_the_direction() -> None:

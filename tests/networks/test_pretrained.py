@@ -29,7 +29,8 @@ def test_torchvision_s_file_is_read(nowhere: Path) -> None:
     torch.save(model.state_dict(), nowhere / "alexnet-owt-7be5be79.pth")
     weights = perceptual_weights("alexnet", download=False)
     torch.testing.assert_close(weights["features.3.weight"], model.features[3].weight)
-    assert weights["heads.0"].shape == (64,) and (weights["heads.0"] >= 0).all()
+    assert weights["heads.0"].shape == (64,)
+    assert (weights["heads.0"] >= 0).all()
 
 
 def test_the_archive_s_layout_is_read(nowhere: Path) -> None:
@@ -53,7 +54,8 @@ def test_the_archive_s_layout_is_read(nowhere: Path) -> None:
 def test_missing_names_the_places_and_the_remedy(nowhere: Path) -> None:
     with pytest.raises(WeightsError, match="no ImageNet weights of vgg16") as caught:
         imagenet_convolutions("vgg16", download=False)
-    assert str(nowhere) in str(caught.value) and "RAYLIFT_WEIGHTS" in caught.value.remedy
+    assert str(nowhere) in str(caught.value)
+    assert "RAYLIFT_WEIGHTS" in caught.value.remedy
 
 
 def test_offline_by_environment(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

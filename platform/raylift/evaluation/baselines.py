@@ -64,7 +64,7 @@ class MeanShape:
 
 
 def fit_mean_shape(dataset: ShardedDataset, entries: Sequence[ObjectEntry]) -> MeanShape:
-    """Average occupancy and signed distance over training objects; keep what, cut at its best level, overlaps them most.
+    """Average occupancy and signed distance over training objects; keep what overlaps them most when cut.
 
     The level is chosen on the training set alone.
 

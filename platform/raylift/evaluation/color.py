@@ -34,8 +34,8 @@ class ColorScorer:
 
     The truth's stored views, on white, averaged down to ``image_px``; the reconstruction seen by the same cameras, with
     2x2 samples a pixel and no light added, because a reconstruction has learned colours as pictures show them, shading
-    included. PSNR and SSIM of the whole picture and within the truth's silhouette (``_masked``); LPIPS 0.1 with AlexNet.
-    An object's score is the mean over its views.
+    included. PSNR and SSIM of the whole picture and within the truth's silhouette (``_masked``); LPIPS 0.1 with
+    AlexNet. An object's score is the mean over its views.
 
     Args:
         image_px: side of the pictures; LPIPS needs 32.

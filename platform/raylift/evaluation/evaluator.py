@@ -71,7 +71,7 @@ def evaluate(
     baselines = _fit_baselines(dataset, config, data) if config.baselines else None
     rank, world = collectives.rank(), collectives.world_size()
     entries = chosen_entries(dataset, split, data)
-    num_views = min(data.eval_views, min(entry.num_views for entry in entries))
+    num_views = min(data.eval_views, *(entry.num_views for entry in entries))
     total = len(range(rank, sum(min(data.eval_views, entry.num_views) for entry in entries), world))
     device = next(family.parameters()).device
     was_training = family.training

@@ -83,7 +83,7 @@ def draw_panels(
 
 
 def strip_of(dataset: ShardedDataset, sample: str, mesh: Mesh, image_px: int = 128) -> Picture:
-    """The strip of a sample, ``object_id#view``; the novel views are those a third of the way around, and two thirds."""
+    """The strip of a sample, ``object_id#view``; novel views are a third and two thirds of the way around."""
     object_id, _, number = sample.rpartition("#")
     count = dataset.entry(object_id).num_views
     around = [(int(number) + (turn + 1) * count // (NUM_NOVEL + 1)) % count for turn in range(NUM_NOVEL)]

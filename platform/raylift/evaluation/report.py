@@ -65,7 +65,7 @@ class EvaluationReport:
         return found
 
     def metrics(self) -> dict[str, float]:
-        """For a tracker: ``test/occnet/iou_mean``; a baseline's stand under its name: ``test/retrieval/occnet/iou_mean``."""
+        """For a tracker: ``test/occnet/iou_mean``; a baseline's under its name: ``test/retrieval/occnet/iou_mean``."""
         values = {}
         for method in self.tables:
             prefix = self.split if method == MODEL else f"{self.split}/{method}"

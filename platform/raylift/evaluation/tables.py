@@ -10,7 +10,7 @@ from raylift.evaluation.report import EvaluationReport, reading
 
 
 def score_table(report: EvaluationReport) -> Table:
-    """Mean / median of every metric, the model beside its baselines, as papers print the numbers (factors are named)."""
+    """Mean / median of every metric, the model beside its baselines, with papers' factors (named)."""
     table = Table(title=f"{report.split}: mean / median of {len(report.model)} samples", title_justify="left")
     table.add_column("protocol")
     table.add_column("metric")

@@ -23,7 +23,7 @@ CHUNK = 65_536
 def inside_of(shape: Mesh | Field, points: Float[Tensor, "N 3"]) -> Bool[Tensor, "N"]:
     """Which points lie inside a reconstructed shape; a field is negative inside."""
     if isinstance(shape, Field):
-        chunks = [shape.query(chunk)[0] < 0 for chunk in points.to(shape.device).split(CHUNK)]
+        chunks = [shape.query(chunk)[0] < 0 for chunk in torch.split(points.to(shape.device), CHUNK)]
         return torch.cat(chunks).to(points.device)
     if shape.is_empty:
         return torch.zeros(len(points), dtype=torch.bool, device=points.device)
@@ -35,8 +35,8 @@ def inside_of(shape: Mesh | Field, points: Float[Tensor, "N 3"]) -> Bool[Tensor,
 def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median IoU over all ranks' samples, at the stored ``iou_points``.
 
-    Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores are
-    gathered by sample id, so a sample that two ranks were given counts once.
+    Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores
+    are gathered by sample id, so a sample that two ranks were given counts once.
 
     Args:
         family: put into eval mode, and back.

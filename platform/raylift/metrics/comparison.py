@@ -101,7 +101,7 @@ class Truth:
 
 
 class Comparison:
-    """One predicted shape against one truth; draws depend on (seed, object id) only, so the same mesh gets the same score."""
+    """One predicted shape against one truth; draws depend on (seed, object id) only: equal meshes get equal scores."""
 
     def __init__(self, predicted: Shape, truth: Truth) -> None:
         self.predicted, self.truth = predicted, truth

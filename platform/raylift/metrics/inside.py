@@ -79,16 +79,9 @@ class _Columns:
         self._starts, self._members = _bin_triangles(self._triangles, self._low, self._per_cell, self._size)
 
     def parity(self, points: np.ndarray) -> np.ndarray:
-        return _count_parity(
-            points,
-            np.array(self._order),
-            self._triangles,
-            self._starts,
-            self._members,
-            self._low,
-            self._per_cell,
-            self._size,
-        )
+        mesh = (self._triangles, self._starts, self._members)
+        odd: np.ndarray = _count_parity(points, np.array(self._order), *mesh, self._low, self._per_cell, self._size)
+        return odd
 
     def grid_parity(self, centers: np.ndarray) -> np.ndarray:
         filled = _fill_columns(self._triangles, centers)  # [a, b, ray]
@@ -96,22 +89,22 @@ class _Columns:
         return np.transpose(filled, np.argsort(self._order)).astype(np.int64)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _owns(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> bool:
     """Whether p lies left of the directed edge a->b, an edge through p belonging to one direction only.
 
-    The edge function is always evaluated from the lower end to the upper one, so the two triangles that share an edge see
-    the very same rounded number and never both claim, or both leave, a point.
+    The edge function is always evaluated from the lower end to the upper one, so the two triangles that share an edge
+    see the very same rounded number and never both claim, or both leave, a point.
     """
     swapped = (bx < ax) or (bx == ax and by < ay)
     if swapped:
         value = (ax - bx) * (py - by) - (ay - by) * (px - bx)
-        return value < 0.0
+        return bool(value < 0.0)
     value = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
-    return value >= 0.0
+    return bool(value >= 0.0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _covers(t: np.ndarray, f: int, px: float, py: float) -> bool:
     """Whether the ray through (px, py) crosses triangle f: on the same side of its three edges."""
     first = _owns(t[f, 0], t[f, 1], t[f, 3], t[f, 4], px, py)
@@ -119,10 +112,10 @@ def _covers(t: np.ndarray, f: int, px: float, py: float) -> bool:
     if first != second:
         return False
     third = _owns(t[f, 6], t[f, 7], t[f, 0], t[f, 1], px, py)
-    return first == third
+    return bool(first == third)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
 def _height(t: np.ndarray, f: int, px: float, py: float) -> float:
     """Where the ray through (px, py) meets the plane of triangle f; NaN when the plane is parallel to it."""
     ux, uy, uz = t[f, 3] - t[f, 0], t[f, 4] - t[f, 1], t[f, 5] - t[f, 2]
@@ -130,14 +123,14 @@ def _height(t: np.ndarray, f: int, px: float, py: float) -> float:
     nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
     if nz == 0.0:
         # Seen edge-on: the rule of edges lets no ray through, save by rounding; any of its heights serves.
-        return t[f, 2]
+        return float(t[f, 2])
     height = t[f, 2] - (nx * (px - t[f, 0]) + ny * (py - t[f, 1])) / nz
     low = min(t[f, 2], t[f, 5], t[f, 8])
     high = max(t[f, 2], t[f, 5], t[f, 8])
-    return min(max(height, low), high)
+    return float(min(max(height, low), high))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _bin_triangles(t: np.ndarray, low: np.ndarray, per_cell: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Compressed lists: the triangles of column c are members[starts[c]:starts[c + 1]]."""
     num = t.shape[0]
@@ -163,7 +156,7 @@ def _bin_triangles(t: np.ndarray, low: np.ndarray, per_cell: np.ndarray, size: i
     return starts, members
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _count_parity(
     points: np.ndarray,
     order: np.ndarray,
@@ -208,7 +201,7 @@ def _count_parity(
     return odd
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill_columns(t: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Parity at all grid centres, one triangle at a time: every crossing flips the centres below it."""
     size = len(centers)

@@ -29,7 +29,7 @@ class Cloud:
         return Cloud(self.points[:count], self.normals[:count])
 
     def along_curve(self) -> Cloud:
-        """The same points ordered along a space-filling curve: neighbours in memory make searches several times faster."""
+        """The same points ordered along a space-filling curve: neighbours in memory make searches much faster."""
         order = np.argsort(_morton_code(self.points), kind="stable")
         return Cloud(np.ascontiguousarray(self.points[order]), np.ascontiguousarray(self.normals[order]))
 
@@ -69,7 +69,8 @@ def _tree(cloud: Cloud) -> cKDTree:
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.abs(np.einsum("nk,nk->n", first, second)).clip(0.0, 1.0)
+    cosine: np.ndarray = np.abs(np.einsum("nk,nk->n", first, second)).clip(0.0, 1.0)
+    return cosine
 
 
 def _morton_code(points: np.ndarray) -> np.ndarray:

@@ -32,6 +32,9 @@ class PerceptualDistance(nn.Module):
         WeightsError: an array is missing or has another shape.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, trunk: Trunk, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
         layers, self._taps = _layers(trunk)

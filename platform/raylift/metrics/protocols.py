@@ -1,7 +1,7 @@
 """The named protocols for shape: each published way of sampling, scaling and summing, under its own name.
 
-A predicted mesh without faces (the field never crosses its level) counts, as OccNet has it: no overlap, distances of the
-unit cube's diagonal, sqrt(3), normals and shares of 0. Leaving it out would reward a model that predicts nothing.
+A predicted mesh without faces (the field never crosses its level) counts, as OccNet has it: no overlap, distances of
+the unit cube's diagonal, sqrt(3), normals and shares of 0. Leaving it out would reward a model that predicts nothing.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class ShapeProtocol:
 def occnet(pair: Comparison) -> dict[str, float]:
     """Occupancy Networks (Mescheder et al. 2019).
 
-    100 000 surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances (printed x10); Chamfer-L2 = half
-    the sum of mean squares; normal consistency = mean absolute cosine, both ways, averaged; IoU of the *mesh* at 100 000
-    stored uniform points in the unit cube padded by 0.1. Published figures use one view per object.
+    100 000 surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances (printed x10); Chamfer-L2 =
+    half the sum of mean squares; normal consistency = mean absolute cosine, both ways, averaged; IoU of the *mesh* at
+    100 000 stored uniform points in the unit cube padded by 0.1. Published figures use one view per object.
     """
     near = None if pair.predicted.is_empty else pair.near(100_000)
     scores = {}
@@ -94,9 +94,9 @@ def disn(pair: Comparison) -> dict[str, float]:
     """DISN (Xu et al. 2019).
 
     2048 of each mesh's *vertices*, drawn with replacement; Chamfer = (mean square + mean square) x 1000; IoU on 110^3
-    voxels; precision and recall below 1, 2 and 5 % of the reconstruction volume's side (here 1.1), whose averages over a
-    class make the F-score (``disn_f_scores``). Published figures average 24 views of an object. DISN scales objects to
-    the unit sphere; here the longest edge of the bounding box is 1, so its Chamfer is not comparable across papers.
+    voxels; precision and recall below 1, 2 and 5 % of the reconstruction volume's side (here 1.1), whose averages
+    over a class make the F-score (``disn_f_scores``). Published figures average 24 views of an object. DISN scales
+    objects to the unit sphere; here the longest edge of the bounding box is 1: its Chamfer does not compare to theirs.
     """
     volume = (110, GRID_HALF_EXTENT)
     scores = {"iou": iou(pair.predicted.inside.grid(*volume), pair.truth.grid(*volume))}

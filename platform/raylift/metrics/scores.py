@@ -25,7 +25,8 @@ class Score:
     Attributes:
         id: ``object_id#view``.
         category: of the object.
-        values: by metric, for example ``occnet/chamfer_l1``. A value that does not exist for this object (colour without
+        values: by metric, for example ``occnet/chamfer_l1``. A value that does not exist for this object (colour
+            without
             a view to compare with) is left out, not set to NaN.
     """
 

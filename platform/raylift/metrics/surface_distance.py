@@ -1,6 +1,7 @@
 """Chamfer distances, normal consistency and F-scores of two surface samples, from their nearest-neighbour distances.
 
-Papers mean different things by one name, so these are the parts; the named protocols in ``protocols`` put them together.
+Papers mean different things by one name, so these are the parts; the named protocols in ``protocols`` put them
+together.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def mean_square(distances: Float[np.ndarray, "N"]) -> float:
 
 
 def share_within(distances: Float[np.ndarray, "N"], threshold: float) -> float:
-    """The share of distances below a threshold, in [0, 1]: precision one way, recall the other (Knapitsch et al. 2017)."""
+    """The share of distances below a threshold, in [0, 1]: precision or recall (Knapitsch et al. 2017)."""
     return float((distances < threshold).mean())
 
 

@@ -1,0 +1,145 @@
+"""Reconstruct a folder of images: meshes, and one page to look at them.
+
+    python jobs/reconstruct.py --run runs/demo --images photos --out meshes
+    python jobs/reconstruct.py --model models:/m-... --images photos --out meshes --formats glb obj
+
+NAME.json beside NAME.png is its camera, NAME.depth.npy or .depth.png its depth (see raylift/data/image_folder.py).
+Without a camera the canonical one is taken, and the summary says so.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from raylift.cluster.reconstruct import Reconstructor
+from raylift.core.errors import ConfigError, DataError, RayliftError
+from raylift.data.image_folder import list_images, read_image
+from raylift.export.mesh_files import write_mesh
+from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
+from raylift.tracking.model import fetch_checkpoint
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Reconstruct a folder of images by a trained model.
+
+    Attributes:
+        images: a folder of images, or one image; cameras and depths in sidecar files.
+        out: where meshes, viewer.html and summary.json go.
+        run: a run's folder, local or s3://: its best checkpoint is used.
+        checkpoint: one checkpoint, .../step-NNNNNNNN.pt.
+        model: an MLflow model: models:/..., runs:/RUN/model, or its folder.
+        tracking_uri: where that model was logged, if MLFLOW_TRACKING_URI does not say.
+        resolution: samples along an edge of the grid that the surface is extracted from.
+        formats: mesh files to write.
+        device: cpu or cuda; a GPU where there is one by default.
+    """
+
+    images: Path
+    out: Path
+    run: str = ""
+    checkpoint: str = ""
+    model: str = ""
+    tracking_uri: str = ""
+    resolution: int = 256
+    formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
+    device: Literal["cpu", "cuda"] | None = None
+
+
+def open_reconstructor(arguments: Arguments) -> Reconstructor:
+    """The model that exactly one of the three arguments names."""
+    given = [name for name in ("run", "checkpoint", "model") if getattr(arguments, name)]
+    if len(given) != 1:
+        raise ConfigError(f"{len(given)} of --run, --checkpoint and --model are given", "give exactly one of them")
+    if arguments.run:
+        return Reconstructor.of_run(arguments.run, arguments.device)
+    path = arguments.checkpoint or fetch_checkpoint(arguments.model, arguments.tracking_uri or None)
+    return Reconstructor.open(path, arguments.device)
+
+
+def reconstruct_one(
+    reconstructor: Reconstructor, path: Path, arguments: Arguments
+) -> tuple[dict[str, object], ViewerRow]:
+    """Mesh files, and what the summary and the page say, of one image."""
+    image = read_image(path)
+    outcome = reconstructor(image, arguments.resolution)
+    if outcome.mesh.is_empty:
+        raise DataError("the model sees no surface in it", "check that the object is cut out and its camera is right")
+    files = [write_mesh(outcome.mesh, arguments.out / f"{path.stem}.{ending}").name for ending in arguments.formats]
+    row = ViewerRow(
+        name=path.stem,
+        images=[ViewerImage("Input", image.rgba, f"{image.rgba.shape[1]} px")],
+        shapes=[ViewerShape("Reconstruction", outcome.mesh)],
+        camera=image.camera,
+        text="; ".join(image.notes) or "camera from its sidecar file",
+    )
+    entry: dict[str, object] = {
+        "image": path.name,
+        "camera": image.camera_source,
+        "vertices": len(outcome.mesh.vertices),
+        "faces": len(outcome.mesh.faces),
+        "seconds": round(outcome.seconds, 2),
+        "files": files,
+        "notes": list(image.notes),
+        "problem": "",
+    }
+    return entry, row
+
+
+def main(arguments: Arguments) -> int:
+    reconstructor = open_reconstructor(arguments)
+    paths = list_images(arguments.images)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    console.print(f"{reconstructor.recipe.name} from {reconstructor.where} on {reconstructor.device}", soft_wrap=True)
+    console.print(f"it takes {reconstructor.describe_camera()}")
+    entries, rows = [], []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("reconstructing", total=len(paths))
+        for path in paths:
+            progress.update(task, description=path.stem)
+            try:
+                entry, row = reconstruct_one(reconstructor, path, arguments)
+            except RayliftError as error:
+                entry = {"image": path.name, "problem": error.problem, "remedy": error.remedy}
+                row = ViewerRow(path.stem, shapes=[ViewerShape("Reconstruction", None, problem=error.problem)])
+            entries.append(entry)
+            rows.append(row)
+            progress.advance(task)
+    viewer = write_viewer(rows, arguments.out / "viewer.html", "Reconstructions", f"{reconstructor.recipe.name}")
+    (arguments.out / "summary.json").write_text(json.dumps({"model": reconstructor.where, "images": entries}, indent=2))
+    return summarise(entries, viewer)
+
+
+def summarise(entries: list[dict[str, object]], viewer: Path) -> int:
+    """Print the table; the exit status is 1 when no image could be reconstructed."""
+    table = Table("image", "camera", "faces", "seconds", "note")
+    for entry in entries:
+        notes = entry.get("notes", [])
+        note = f"[red]{entry['problem']}" if entry["problem"] else "; ".join(notes if isinstance(notes, list) else [])
+        table.add_row(str(entry["image"]), *(str(entry.get(key, "")) for key in ("camera", "faces", "seconds")), note)
+    console.print(table)
+    done = sum(not entry["problem"] for entry in entries)
+    canonical = sum(entry.get("camera") == "canonical" for entry in entries)
+    console.print(f"{done} of {len(entries)} reconstructed, {canonical} of them by the canonical camera")
+    console.print(f"look at them: {viewer.resolve()}", soft_wrap=True)
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Arguments, description=__doc__)))
+    except RayliftError as error:
+        console.print(f"[red]{error}", soft_wrap=True)
+        sys.exit(2)

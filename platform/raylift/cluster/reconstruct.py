@@ -1,0 +1,177 @@
+"""A trained checkpoint as a function from images to meshes: what the job, the demo and the MLflow model share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from raylift.core.errors import CheckpointError, RayliftError
+from raylift.core.family import Family
+from raylift.core.types import Field, Mesh
+from raylift.data.image_folder import InputImage, make_input
+from raylift.data.samples import assemble_image, collate
+from raylift.export.mesh_files import encode_glb
+from raylift.geometry.iso_surface import extract
+from raylift.recipes import catalogue
+from raylift.recipes.recipe import Recipe
+from raylift.tracking.model import Predict, save_model
+from raylift.tracking.tracker import Tracker
+from raylift.training.checkpoint import Checkpoint, CheckpointStore, open_checkpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes:
+        mesh: on the CPU; without faces where the model sees no surface.
+        num_evaluations: points that the field was asked at; 0 for a mesh family.
+        seconds: in all.
+    """
+
+    mesh: Mesh
+    num_evaluations: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reconstructor:
+    """A family in eval mode, with the recipe it was trained by.
+
+    Attributes:
+        family: on ``device``.
+        recipe: of the checkpoint.
+        where: the checkpoint's path.
+        device: "cuda" where there is one.
+    """
+
+    family: Family
+    recipe: Recipe
+    where: str
+    device: torch.device
+
+    @staticmethod
+    def of_checkpoint(checkpoint: Checkpoint, where: str, device: str | None = None) -> Reconstructor:
+        """Build the family of a checkpoint's recipe and load its (averaged) weights.
+
+        Raises:
+            CheckpointError: weights that do not fit.
+            ConfigError: a recipe that this version does not know.
+        """
+        recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
+        family = catalogue.build_family(recipe)
+        checkpoint.load_weights(family)
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return Reconstructor(family.to(target).eval(), recipe, where, target)
+
+    @staticmethod
+    def open(path: str | Path, device: str | None = None) -> Reconstructor:
+        """From ``.../step-NNNNNNNN.pt``, local or s3://."""
+        return Reconstructor.of_checkpoint(open_checkpoint(path), str(path), device)
+
+    @staticmethod
+    def of_run(run: str | Path, device: str | None = None) -> Reconstructor:
+        """The best checkpoint of a run's folder, or the last where none was evaluated.
+
+        Raises:
+            CheckpointError: the run has no checkpoint.
+        """
+        store = CheckpointStore(find_checkpoints(run))
+        entries = store.entries()
+        if not entries:
+            raise CheckpointError(f"{run} has no checkpoint", "give a run's folder, or --checkpoint PATH")
+        schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
+        store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
+        entry = store.best() or entries[-1]
+        return Reconstructor.of_checkpoint(store.read(entry), store.path(entry), device)
+
+    def describe_camera(self) -> str:
+        """What the recipe needs beside the image, in words."""
+        voxels = self.family.request.voxels
+        if voxels is None:
+            return "image and camera (canonical where there is none)"
+        if voxels.source == "visible":
+            return "image, camera and depth"
+        return f"image, camera and {voxels.source} voxels, which only a prepared data set has"
+
+    @torch.no_grad()
+    def __call__(
+        self, image: InputImage, resolution: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> Outcome:
+        """One mesh of one image.
+
+        Args:
+            image: see ``data.image_folder``.
+            resolution: of the iso-surface; the recipe's by default.
+            progress: see ``geometry.iso_surface``.
+
+        Raises:
+            DataError: the image lacks what the recipe conditions on.
+        """
+        start = time.perf_counter()
+        sample = assemble_image(image.rgba, image.depth, image.camera, self.family.request, image.name)
+        shape = self.family.reconstruct(collate([sample]).to(self.device))[0].shape
+        if isinstance(shape, Field):
+            mesh, stats = extract(shape, resolution or self.recipe.evaluation.resolution, progress=progress)
+            return Outcome(mesh, stats.num_evaluations, time.perf_counter() - start)
+        return Outcome(shape.to("cpu"), 0, time.perf_counter() - start)
+
+
+def find_checkpoints(run: str | Path) -> str:
+    """The checkpoints' folder of a run: ``checkpoints`` under it, or itself."""
+    text = str(run).rstrip("/")
+    below = f"{text}/checkpoints"
+    return below if CheckpointStore(below).folder.names() else text
+
+
+def load_predictor(checkpoint: Path) -> Predict:
+    """What the MLflow model calls: a table of images to a table of meshes. One bad image does not spoil the others."""
+    reconstructor = Reconstructor.open(checkpoint)
+
+    def predict(inputs: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        resolution = int(params.get("resolution", 128))
+        return pd.DataFrame([_predict_row(reconstructor, row, resolution) for row in inputs.to_dict("records")])
+
+    return predict
+
+
+def _predict_row(reconstructor: Reconstructor, row: dict[Any, Any], resolution: int) -> dict[str, Any]:
+    given = {name: row.get(name) for name in ("camera", "depth")}
+    camera, depth = (None if value is None or value != value else value for value in given.values())
+    try:
+        image = make_input("image", bytes(row["image"]), camera, None if depth is None else bytes(depth))
+        mesh = reconstructor(image, resolution).mesh
+        glb = encode_glb(mesh)
+    except RayliftError as error:
+        return {"glb": None, "num_vertices": 0, "num_faces": 0, "problem": str(error)}
+    return {"glb": glb, "num_vertices": len(mesh.vertices), "num_faces": len(mesh.faces), "problem": ""}
+
+
+def log_model(tracker: Tracker, checkpoints: str | Path, name: str = "model") -> None:
+    """Log a run's best checkpoint as an MLflow model that ``mlflow.pyfunc.load_model`` reconstructs with.
+
+    Args:
+        tracker: of the run.
+        checkpoints: the run's folder, or its checkpoints'.
+        name: the model loads as ``runs:/<run id>/<name>``.
+    """
+    reconstructor = Reconstructor.of_run(checkpoints, "cpu")
+    folder, _, file = reconstructor.where.rpartition("/")
+    source = CheckpointStore(folder).folder
+    with tempfile.TemporaryDirectory(prefix="raylift-") as work:
+        copied = Path(work) / "checkpoint"
+        copied.mkdir()
+        for part in (file, file.removesuffix(".pt") + ".json"):
+            (copied / part).write_bytes(source.read(part))
+        saved = save_model(Path(work) / name, copied, load_predictor)
+        shutil.rmtree(copied)
+        tracker.log_model(saved, name)

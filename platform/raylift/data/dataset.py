@@ -74,6 +74,10 @@ class ObjectRecord:
         """A text column: name, style, material, licence, creator, source, notes."""
         return str(self._cell(name))
 
+    def picked(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Some rows of a column's values, without unpacking the others."""
+        return self._columns[name].values(self.stored(name)[rows])
+
     def _cell(self, name: str) -> str | bytes:
         try:
             return self._cells[name]
@@ -177,13 +181,16 @@ class ViewRecord:
     elevation_deg: float = 0.0
 
 
+_Cached = str | bytes | list[dict[str, object]] | ViewRecord
+
+
 class ShardedDataset:
     """Prepared shards with their manifest. Pickles as its address, so it may travel to workers.
 
     Args:
         storage: where it lies.
         manifest: what it holds.
-        cache_bytes: compressed images and packed arrays are kept up to this size, the least recently used leave first.
+        cache_bytes: images and packed arrays are kept up to this size, the least recently used leave first.
     """
 
     def __init__(self, storage: Storage, manifest: Manifest, cache_bytes: int = 2 << 30) -> None:
@@ -191,7 +198,7 @@ class ShardedDataset:
         self.manifest = manifest
         self.cache_bytes = cache_bytes
         self._by_id = {entry.id: entry for entry in manifest.entries}
-        self._cache: OrderedDict[tuple[str, str], str | bytes | list[dict[str, object]]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], _Cached] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
         self._files: dict[str, pq.ParquetFile] = {}
@@ -205,16 +212,15 @@ class ShardedDataset:
         """
         storage = Storage.at(uri)
         manifest = Manifest.read(storage)
-        for files in manifest.shards:
-            for file in files:
-                size = storage.size(file.name)
-                if size != file.num_bytes:
-                    state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
-                    raise DataError(f"shard {storage.uri}/{file.name} {state}", _REMEDY_SHARD)
+        files = [file for shard in manifest.shards for file in shard]
+        for file, size in zip(files, storage.sizes([file.name for file in files]), strict=True):
+            if size != file.num_bytes:
+                state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
+                raise DataError(f"shard {storage.uri}/{file.name} {state}", _REMEDY_SHARD)
         return ShardedDataset(storage, manifest, cache_bytes)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return ShardedDataset, (self.storage, self.manifest, self.cache_bytes)
+        return _reopened, (self.storage, self.cache_bytes)
 
     @property
     def uri(self) -> str:
@@ -259,7 +265,7 @@ class ShardedDataset:
             for name in missing:
                 cell = table.column(name)[0].as_py()
                 cells[name] = cell
-                self._keep((object_id, name), cell, len(cell))
+                self._keep((object_id, name), cell, _size_of(cell))
         return ObjectRecord(entry, cells, self.manifest.sigmas)
 
     def load_view(self, object_id: str, view: int) -> ViewRecord:
@@ -268,10 +274,16 @@ class ShardedDataset:
         Raises:
             DataError: unknown object or view, or a damaged shard.
         """
+        key = (object_id, f"view {view}")
+        cached = self._lookup(key)
+        if isinstance(cached, ViewRecord):
+            return cached
         rows = self._view_rows(object_id)
         if not 0 <= view < len(rows):
             raise DataError(f"{object_id} has no view {view}", f"it has {len(rows)}")
-        return _decode_view(rows[view])
+        decoded = _decode_view(rows[view])
+        self._keep(key, decoded, _size_of(decoded))
+        return decoded
 
     def load_views(self, object_id: str) -> list[ViewRecord]:
         """All views of an object, decoded."""
@@ -283,8 +295,7 @@ class ShardedDataset:
             return cached
         entry = self.entry(object_id)
         rows = self._read_group(VIEWS_NAME.format(entry.shard), entry.row_group, None).to_pylist()
-        size = sum(len(row["rgba_png"]) + len(row["depth_png"]) for row in rows)
-        self._keep((object_id, "views"), rows, size)
+        self._keep((object_id, "views"), rows, _size_of(rows))
         return rows
 
     def _read_group(self, name: str, group: int, columns: list[str] | None) -> pa.Table:
@@ -297,13 +308,13 @@ class ShardedDataset:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"shard {self.uri}/{name} is damaged: {error}", _REMEDY_SHARD) from error
 
-    def _lookup(self, key: tuple[str, str]) -> str | bytes | list[dict[str, object]] | None:
+    def _lookup(self, key: tuple[str, str]) -> _Cached | None:
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
             return self._cache.get(key)
 
-    def _keep(self, key: tuple[str, str], value: str | bytes | list[dict[str, object]], size: int) -> None:
+    def _keep(self, key: tuple[str, str], value: _Cached, size: int) -> None:
         if size > self.cache_bytes:
             return
         with self._lock:
@@ -316,7 +327,14 @@ class ShardedDataset:
                 self._cached_bytes -= _size_of(dropped)
 
 
-def _size_of(value: str | bytes | list[dict[str, object]]) -> int:
+def _reopened(storage: Storage, cache_bytes: int) -> ShardedDataset:
+    # What travels is the address: the manifest of a large set is large, and its shards were checked before.
+    return ShardedDataset(storage, Manifest.read(storage), cache_bytes)
+
+
+def _size_of(value: _Cached) -> int:
+    if isinstance(value, ViewRecord):
+        return value.rgba.nbytes + value.depth.nbytes
     if isinstance(value, list):
         return sum(len(row["rgba_png"]) + len(row["depth_png"]) for row in value)  # type: ignore[arg-type]
     return len(value)

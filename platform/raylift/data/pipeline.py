@@ -1,0 +1,88 @@
+"""The stream's batches through Ray Data: reading, decoding and sampling happen beside the training worker.
+
+The pipeline is built *inside* each training worker, for that worker's rows of the steps that are left. A worker knows its
+checkpoint, so resuming is starting at another step; and a row is a pure function of its number, so the batches are those
+of ``SampleStream.batches`` to the last bit, whatever the number of workers. Ray Data's own splitting and shuffling, whose
+order depends on both, are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from raylift.core.types import Batch
+from raylift.data.ray_session import start_ray
+from raylift.data.samples import batch_of
+from raylift.data.stream import SampleStream
+
+
+_STEPS_A_TASK = 4
+"""Few enough that the first batch comes soon, many enough that scheduling a task costs little beside it."""
+
+
+class _RowLoader:
+    """Lives in a Ray actor, so that the cache of decoded shards lasts over the epochs."""
+
+    def __init__(self, stream: SampleStream, rank: int, world: int) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._stream, self._rank, self._world = stream, rank, world
+
+    def __call__(self, groups: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+        """One stacked batch a step, for groups of consecutive steps."""
+        for first, stop in zip(groups["first_step"], groups["stop_step"], strict=True):
+            for step in range(int(first), int(stop)):
+                rows = self._stream.rows_of(step, self._rank, self._world)
+                samples = [self._stream.sample(index) for index in rows]
+                yield {name: np.stack([np.asarray(sample[name]) for sample in samples]) for name in samples[0]}
+
+
+def ray_batches(
+    stream: SampleStream,
+    rank: int,
+    world: int,
+    start_step: int,
+    stop_step: int,
+    num_loaders: int = 1,
+    cpus_per_loader: float = 0.25,
+    prefetch: int = 4,
+) -> Iterator[Batch]:
+    """A rank's batches of steps [start_step, stop_step), equal to ``stream.batches`` with the same arguments.
+
+    Args:
+        stream: what to read.
+        rank: of the training worker that asks.
+        world: number of training workers.
+        start_step: the first step.
+        stop_step: the step after the last.
+        num_loaders: Ray actors that load for this worker; order is kept with any number.
+        cpus_per_loader: what each asks of the cluster; training must leave that much free.
+        prefetch: batches loaded ahead.
+    """
+    if start_step >= stop_step:
+        return
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    start_ray()
+    local = len(stream.rows_of(start_step, rank, world))
+    groups = [
+        {"first_step": first, "stop_step": min(first + _STEPS_A_TASK, stop_step)}
+        for first in range(start_step, stop_step, _STEPS_A_TASK)
+    ]
+    context = DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    loaded = ray.data.from_items(groups, override_num_blocks=len(groups)).map_batches(
+        _RowLoader,
+        fn_constructor_args=(stream, rank, world),
+        batch_size=1,
+        compute=ActorPoolStrategy(size=num_loaders),
+        num_cpus=cpus_per_loader,
+    )
+    for arrays in loaded.iter_batches(batch_size=local, batch_format="numpy", prefetch_batches=prefetch):
+        yield batch_of(arrays)

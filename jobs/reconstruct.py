@@ -25,7 +25,6 @@ from raylift.core.errors import ConfigError, DataError, RayliftError
 from raylift.data.image_folder import list_images, read_image
 from raylift.export.mesh_files import write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
-from raylift.tracking.model import fetch_checkpoint
 
 console = Console()
 
@@ -64,8 +63,11 @@ def open_reconstructor(arguments: Arguments) -> Reconstructor:
         raise ConfigError(f"{len(given)} of --run, --checkpoint and --model are given", "give exactly one of them")
     if arguments.run:
         return Reconstructor.of_run(arguments.run, arguments.device)
-    path = arguments.checkpoint or fetch_checkpoint(arguments.model, arguments.tracking_uri or None)
-    return Reconstructor.open(path, arguments.device)
+    if arguments.checkpoint:
+        return Reconstructor.open(arguments.checkpoint, arguments.device)
+    from raylift.tracking.model import fetch_checkpoint  # MLflow takes seconds to import
+
+    return Reconstructor.open(fetch_checkpoint(arguments.model, arguments.tracking_uri or None), arguments.device)
 
 
 def reconstruct_one(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -23,9 +23,11 @@ from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
-from raylift.tracking.model import Predict, save_model
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import Checkpoint, CheckpointStore, open_checkpoint
+
+if TYPE_CHECKING:
+    from raylift.tracking.model import Predict
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def log_model(tracker: Tracker, checkpoints: str | Path, name: str = "model") ->
         checkpoints: the run's folder, or its checkpoints'.
         name: the model loads as ``runs:/<run id>/<name>``.
     """
+    from raylift.tracking.model import save_model  # MLflow takes seconds to import
+
     reconstructor = Reconstructor.of_run(checkpoints, "cpu")
     folder, _, file = reconstructor.where.rpartition("/")
     source = CheckpointStore(folder).folder

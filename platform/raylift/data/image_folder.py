@@ -2,14 +2,16 @@
 
 Beside ``chair.png`` may lie
 
-* ``chair.depth.npy`` (float, world units along z, 0 for none) or ``chair.depth.png`` (16 bit, steps of 1e-4 world units);
+* ``chair.depth.npy`` (float, world units along z, 0 for none) or ``chair.depth.png`` (16 bit, steps of
+  1e-4 world units);
 * ``chair.json``, the camera, in one of three forms::
 
       {"azimuth_deg": 30, "elevation_deg": 20, "distance": 2.2, "fov_deg": 40}
       {"focal": [2.7, 2.7], "principal": [0, 0], "rotation": [[...], ...], "translation": [...]}
       {"intrinsics_px": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "rotation": [[...], ...], "translation": [...]}
 
-  The second is ``core.types.Camera`` (with an optional "projection"), the third OpenCV's, for the image as it is stored.
+  The second is ``core.types.Camera`` (with an optional "projection"), the third OpenCV's, for the image as
+  it is stored.
 """
 
 from __future__ import annotations
@@ -99,15 +101,16 @@ def read_image(path: Path) -> InputImage:
 def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes | None = None) -> InputImage:
     """The same, from the bytes of the files.
 
-    Without a camera the object is cropped by its silhouette and taken to be seen by the canonical camera; depth then has
-    no meaning, and is refused.
+    Without a camera the object is cropped by its silhouette and taken to be seen by the canonical camera; depth then
+    has no meaning, and is refused.
     """
     try:
         picture = Image.open(io.BytesIO(image))
         has_alpha = "A" in picture.getbands() or "transparency" in picture.info
         rgba = np.array(picture.convert("RGBA"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"image {name} cannot be read: {error}", "give a whole PNG, JPEG or WebP file") from None
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(f"image {name} cannot be read: {reason}", "give a whole PNG, JPEG or WebP file") from None
     notes = [] if has_alpha else ["no alpha: the background is taken to be white already"]
     if not has_alpha:
         # White stays background; a photograph's own background would be taken for the object.
@@ -208,7 +211,8 @@ def _decode_depth(name: str, stored: bytes, size: tuple[int, ...]) -> np.ndarray
         else:
             depth = np.asarray(Image.open(io.BytesIO(stored)), np.float32) * np.float32(DEPTH_STEP)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"the depth of {name} cannot be read: {error}", "give a .npy or a 16-bit .png") from None
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(f"the depth of {name} cannot be read: {reason}", "give a .npy or a 16-bit .png") from None
     if depth.shape != tuple(size):
         raise DataError(f"the depth of {name} is {depth.shape}, its image {tuple(size)}", "give both at the same size")
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))

@@ -94,7 +94,9 @@ class _Buffer:
 
 def _encode_glb(parts: list[Part]) -> bytes:
     buffer = _Buffer()
-    primitives, materials, images = [], [], []
+    primitives: list[dict[str, Any]] = []
+    materials: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     for part in parts:
         positions = part.positions.astype("<f4")
         bounds = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
@@ -149,7 +151,7 @@ def _write_glb(parts: list[Part], path: Path) -> None:
     write_whole(path, _encode_glb(parts))
 
 
-# -- OBJ ------------------------------------------------------------------------------------------------------------------
+# -- OBJ -----------------------------------------------------------------------------------------------------
 
 
 def _write_obj(parts: list[Part], path: Path) -> None:
@@ -162,16 +164,16 @@ def _write_obj(parts: list[Part], path: Path) -> None:
         if part.colors is not None:  # the widespread extension: "v x y z r g b"
             table = np.concatenate([part.positions, part.colors / 255.0], axis=1)
         np.savetxt(body, table, fmt="v" + " %.6g" * table.shape[1])
-        corners = (part.indices.astype(np.int64) + vertex_start,)
+        corners = [part.indices.astype(np.int64) + vertex_start]
         words = ["%d"]
         if part.uvs is not None:
             np.savetxt(body, part.uvs, fmt="vt %.6g %.6g")
-            corners += (part.indices.astype(np.int64) + uv_start,)
+            corners.append(part.indices.astype(np.int64) + uv_start)
             words.append("/%d")
             uv_start += len(part.uvs)
         if part.normals is not None:
             np.savetxt(body, part.normals, fmt="vn %.4g %.4g %.4g")
-            corners += (part.indices.astype(np.int64) + normal_start,)
+            corners.append(part.indices.astype(np.int64) + normal_start)
             words.append("/%d" if part.uvs is not None else "//%d")
             normal_start += len(part.normals)
         body.write(f"usemtl part_{number}\n")
@@ -186,7 +188,7 @@ def _write_obj(parts: list[Part], path: Path) -> None:
     write_whole(path, body.getvalue().encode())
 
 
-# -- PLY ------------------------------------------------------------------------------------------------------------------
+# -- PLY -----------------------------------------------------------------------------------------------------
 
 
 def _write_ply(parts: list[Part], path: Path) -> None:

@@ -133,7 +133,7 @@ def displayed_colors(part: Part) -> np.ndarray | None:
 
 
 def thin_out(part: Part, max_faces: int) -> Part:
-    """The part with at most so many faces, by merging the vertices of ever larger cells; textured parts are left alone."""
+    """The part with at most so many faces, by merging the vertices of ever larger cells; textured ones stay."""
     if len(part.indices) <= max_faces or part.texture is not None:
         return part
     low = part.positions.min(axis=0)

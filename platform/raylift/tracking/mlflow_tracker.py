@@ -42,11 +42,11 @@ class MlflowTracker:
         tracking_uri: server or store; see ``default_tracking_uri``.
         experiment: made if it is not there.
         run_name: shown on the page.
-        spool: a local folder of this run: the same one after a restart, so that the same MLflow run goes on. Several live
-            processes may share it.
+        spool: a local folder of this run: the same one after a restart, so that the same MLflow run goes on.
+            Several live processes may share it.
         run_id: write to this existing run.
-        run_key: identifies the run where the spool does not survive (another machine): an existing run of the experiment
-            that carries it is continued. By default the spool makes one.
+        run_key: identifies the run where the spool does not survive (another machine): an existing run of the
+            experiment that carries it is continued. By default the spool makes one.
         parent_run_id: makes this a child run (sweeps).
         system_metrics_every_s: CPU, memory, disk, network and GPU under ``system/``; 0 leaves them out.
         finish_timeout_s: how long ``finish`` waits for the server.

@@ -50,15 +50,15 @@ SIGNATURE = ModelSignature(
     ),
     params=ParamSchema([ParamSpec("resolution", DataType.long, 128)]),
 )
-"""Images (and, where the recipe needs them, depths) as the bytes of their files, cameras as JSON; GLB bytes come back."""
+"""Images (and depths, where the recipe needs them) as the bytes of their files, cameras as JSON; GLB bytes come back."""
 
 
 class ReconstructionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """What MLflow stores.
 
     Args:
-        loader: an importable function that makes a predictor of a checkpoint's path. It is given by whoever knows recipes
-            and checkpoints, since tracking does not.
+        loader: an importable function that makes a predictor of a checkpoint's path. It is given by whoever knows
+            recipes and checkpoints, since tracking does not.
     """
 
     def __init__(self, loader: Callable[[Path], Predict]) -> None:
@@ -68,7 +68,7 @@ class ReconstructionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         self._predict = self._loader(find_checkpoint(Path(context.artifacts["checkpoint"])))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow reads hints as schemas
         assert self._predict is not None, "MLflow calls load_context first"
         return self._predict(pd.DataFrame(model_input), params or {})
 

@@ -69,7 +69,7 @@ class Spool:
         self.writer = self._claim_writer()
         self._lock = threading.Lock()
         self._database = sqlite3.connect(self.writer / "spool.sqlite", check_same_thread=False, isolation_level=None)
-        # A machine that loses power may lose the last moments of the spool, never its integrity; a killed process, nothing.
+        # A machine that loses power may lose the spool's last moments, not its integrity; a killed process, nothing.
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(_SCHEMA)
@@ -92,7 +92,7 @@ class Spool:
             return writer
         raise OSError(f"{self.folder} has a thousand live writers")
 
-    # -- the run's identity, shared by all writers ---------------------------------------------------------------------
+    # -- the run's identity, shared by all writers -----------------------------------------------------------
 
     def read_identity(self) -> dict[str, str]:
         """What is known of the run: ``run_key`` always, ``run_id`` and ``experiment_id`` once the server gave them."""
@@ -110,7 +110,7 @@ class Spool:
         partial.write_text(json.dumps(dict(identity), indent=2))
         partial.replace(self.folder / "run.json")
 
-    # -- what the run tells ---------------------------------------------------------------------------------------------
+    # -- what the run tells ----------------------------------------------------------------------------------
 
     def add_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Keep values of one step; those whose name and step are here already are dropped."""
@@ -146,7 +146,7 @@ class Spool:
             found = self._database.execute("SELECT MAX(step) FROM metrics WHERE key = ?", (key,)).fetchone()[0]
         return -1 if found is None else int(found)
 
-    # -- what the sender reads --------------------------------------------------------------------------------------------
+    # -- what the sender reads -------------------------------------------------------------------------------
 
     def unsent_metrics(self, limit: int) -> list[SpooledMetric]:
         """The oldest values that were not acknowledged."""

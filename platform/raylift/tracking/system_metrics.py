@@ -14,7 +14,7 @@ _FIRST = "system/cpu_utilization_percentage"
 
 
 class SystemMetrics:
-    """A thread that reports CPU, memory, disk, network and GPU use under ``system/``, where MLflow's page looks for them.
+    """A thread that reports CPU, memory, disk, network and GPU use under ``system/``, where MLflow's page looks.
 
     Args:
         report: takes values by name and a step, the number of the sample.
@@ -62,7 +62,7 @@ def read_machine() -> dict[str, float]:
         "system/disk_usage_percentage": psutil.disk_usage("/").percent,
     }
     # Asking for a device would start CUDA in a process that may not want it.
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         for device in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(device)
             values[f"system/gpu_{device}_memory_usage_percentage"] = 100 * (1 - free / total)

@@ -11,8 +11,8 @@ import numpy as np
 
 
 class Tracker(Protocol):
-    """Where a run's story goes. No call may stop training: a tracker that cannot reach its server keeps what it was told
-    and catches up."""
+    """Where a run's story goes. No call may stop training: a tracker that cannot reach its server keeps what it was
+    told and catches up."""
 
     def log_params(self, params: Mapping[str, str | int | float | bool]) -> None:
         """The recipe, flat, by dotted path; once a run."""

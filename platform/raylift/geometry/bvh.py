@@ -62,12 +62,12 @@ def as_points(points: Any) -> Float64[np.ndarray, "N 3"]:
     Raises:
         DataError: another shape, or coordinates that are not finite.
     """
-    points = np.ascontiguousarray(np.asarray(points), np.float64)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise DataError(f"points of shape {points.shape}", "give points [N, 3]")
-    if not np.isfinite(points).all():
+    array: np.ndarray = np.ascontiguousarray(np.asarray(points), np.float64)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise DataError(f"points of shape {array.shape}", "give points [N, 3]")
+    if not np.isfinite(array).all():
         raise DataError("points that are not finite", "drop them before asking for distances")
-    return points
+    return array
 
 
 class TriangleBvh:
@@ -115,7 +115,8 @@ class TriangleBvh:
         """
         origins = as_points(origins)
         directions = np.ascontiguousarray(np.broadcast_to(np.asarray(directions, np.float64), origins.shape))
-        return _crossings(origins, directions, self._boxes, self._links, self._corners)
+        crossed: np.ndarray = _crossings(origins, directions, self._boxes, self._links, self._corners)
+        return crossed
 
     def contains(self, points: Any, num_directions: int = 3) -> Bool[np.ndarray, "N"]:
         """Whether points are inside, by the parity of crossings; a majority of an odd number of directions.

@@ -239,14 +239,14 @@ def from_pascal3d(viewpoint: Pascal3dViewpoint, image_size: ImageSize, first_cen
     sin_a, cos_a, sin_e, cos_e = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
     upright = torch.stack(
         [cos_a, zero, -sin_a, sin_e * sin_a, -cos_e, sin_e * cos_a, -cos_e * sin_a, -sin_e, -cos_e * cos_a], -1
-    ).unflatten(-1, (3, 3))
+    ).reshape(-1, 3, 3)
     # Counter-clockwise with y up is clockwise with y down.
     roll = torch.stack([theta.cos(), theta.sin(), zero, -theta.sin(), theta.cos(), zero, zero, zero, one], -1)
     half = _half_sizes(image_size, azimuth)
     return Camera(
         focal=viewpoint.focal[:, None] * PASCAL3D_VIEWPORT / half,
         principal=(viewpoint.principal_px + 0.5 - first_center) / half - 1,
-        rotation=roll.unflatten(-1, (3, 3)) @ upright,
+        rotation=roll.reshape(-1, 3, 3) @ upright,
         translation=torch.stack([zero, zero, viewpoint.distance], -1),
     )
 

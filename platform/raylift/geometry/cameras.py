@@ -13,9 +13,9 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Camera
 
 ORBIT_DISTANCE = 2.2
-"""From the object's centre, in its longest edges. With the field of view below, a whole unit cube fits into the image
-up to elevations of 55 degrees or so; straight above, only its corners leave it."""
-ORBIT_FOV_DEG = 40.0
+"""From the object's centre, in its longest edges."""
+ORBIT_FOV_DEG = 47.0
+"""At that distance it shows the unit cube's corners from everywhere: sin(fov / 2) > sqrt(3) / 2 / distance."""
 CANONICAL_AZIMUTH_DEG = 36.0
 CANONICAL_ELEVATION_DEG = 25.0
 

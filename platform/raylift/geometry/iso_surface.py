@@ -128,7 +128,9 @@ def extract(
     vertex_colors = None
     num_grid = grid.num_evaluations
     if colors:
-        vertex_colors = torch.cat([grid.query(part)[1].float().cpu() for part in positions.split(chunk)] or [positions])
+        vertex_colors = torch.cat(
+            [grid.query(part)[1].float().cpu() for part in torch.split(positions, chunk)] or [positions]
+        )
         vertex_colors = vertex_colors.clamp(0, 1)
     num_vertices = grid.num_evaluations - num_grid
     stats = ExtractionStats(
@@ -219,11 +221,13 @@ class _Grid:
         drawn = np.unique(drawn[self.state.reshape(-1)[drawn] == _FILLED][:count])
         before = self.values.reshape(-1)[drawn] > 0
         self.evaluate(drawn)
-        return drawn[(self.values.reshape(-1)[drawn] > 0) != before]
+        wrong: np.ndarray = drawn[(self.values.reshape(-1)[drawn] > 0) != before]
+        return wrong
 
     def open_ends(self) -> np.ndarray:
         """Known samples with a filled one beside them: where a surface that was cut off ends."""
-        return _beside_filled(self.state)
+        ends: np.ndarray = _beside_filled(self.state)
+        return ends
 
     def follow(self, seeds: np.ndarray) -> int:
         """From these samples, evaluate around sign changes that touch filled samples until none does; says how many."""

@@ -83,7 +83,8 @@ class ScanDistance:
 
     def is_free(self, points: Any) -> Bool[np.ndarray, "N"]:
         """Whether any view sees the point in front of the first surface, or past all of it."""
-        return _is_free(as_points(points), self._depths, self._views, self._perspective)
+        free: np.ndarray = _is_free(as_points(points), self._depths, self._views, self._perspective)
+        return free
 
     def closest_faces(self, points: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unsigned distance, index of the nearest visible face in the whole mesh, and the nearest point."""

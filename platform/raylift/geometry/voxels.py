@@ -63,9 +63,10 @@ def voxelize(
     counts = np.bincount(flat[inside], minlength=num_cells)
     if encoding == "occupancy":
         return (counts > 0).astype(np.float32).reshape(1, *shape)
-    if colors is None or np.shape(colors) != (len(flat), 3):
+    shape_of_colors = None if colors is None else np.asarray(colors).shape
+    if shape_of_colors != (len(flat), 3):
         raise DataError(
-            f"color_density voxels of {len(flat)} points with colours of shape {np.shape(colors)}",
+            f"color_density voxels of {len(flat)} points with colours of shape {shape_of_colors}",
             "give one RGB a point, or use the occupancy encoding",
         )
     grid = np.zeros((4, num_cells), np.float32)

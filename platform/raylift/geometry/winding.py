@@ -23,7 +23,8 @@ def winding_number(points: Any, vertices: Any, faces: Any) -> Float64[np.ndarray
         faces: [F, 3], counter-clockwise seen from outside.
     """
     vertices, faces = as_triangles(vertices, faces)
-    return _winding(as_points(points), vertices[faces])
+    numbers: np.ndarray = _winding(as_points(points), vertices[faces])
+    return numbers
 
 
 @njit(cache=True, nogil=True)

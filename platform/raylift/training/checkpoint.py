@@ -1,6 +1,6 @@
 """Checkpoints: all of a run's state, written atomically, verified when read (law 4).
 
-A checkpoint is ``step-00000500.pt`` (a ``torch.save`` file that loads with ``weights_only=True``) and, written after it,
+A checkpoint is ``step-00000500.pt`` (a ``torch.save`` file, loads with ``weights_only=True``) and, written after it,
 ``step-00000500.json``: its digest, recipe and metrics. A checkpoint exists when its JSON does, so one that was cut off
 by a kill or a full disk is never seen.
 """
@@ -39,6 +39,7 @@ class CheckpointEntry:
         sha256, num_bytes: of the ``.pt`` file.
         metrics: the last evaluation's, if there was one at this step.
         recipe: the recipe's JSON, as plain values.
+        data: fingerprint of the data set it was trained on.
         format: of this layout.
     """
 
@@ -48,6 +49,7 @@ class CheckpointEntry:
     num_bytes: int
     metrics: dict[str, float]
     recipe: dict[str, Any]
+    data: str = ""
     format: int = FORMAT
 
     @property
@@ -136,6 +138,7 @@ class CheckpointStore:
         recipe: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
         ledger: Mapping[str, tuple[float, int]] | None = None,
+        data: str = "",
     ) -> CheckpointEntry:
         """Commit a checkpoint, then delete those that are no longer kept.
 
@@ -151,16 +154,17 @@ class CheckpointStore:
         }
         buffer = io.BytesIO()
         torch.save(payload, buffer)
-        data = buffer.getvalue()
+        content = buffer.getvalue()
         entry = CheckpointEntry(
             step=step,
             num_steps=num_steps,
-            sha256=hashlib.sha256(data).hexdigest(),
-            num_bytes=len(data),
+            sha256=hashlib.sha256(content).hexdigest(),
+            num_bytes=len(content),
             metrics=dict(metrics or {}),
             recipe=dict(recipe),
+            data=data,
         )
-        self.folder.write(f"{entry.stem}.pt", data)
+        self.folder.write(f"{entry.stem}.pt", content)
         self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
         self._prune()
         return entry
@@ -263,8 +267,10 @@ def load_state(family: nn.Module, state: Mapping[str, Tensor], where: str) -> No
         ) from None
 
 
-def check_recipe(entry: CheckpointEntry, recipe: Mapping[str, Any], free: Sequence[str], where: str) -> None:
-    """Refuse to go on with another recipe.
+def check_recipe(
+    entry: CheckpointEntry, recipe: Mapping[str, Any], free: Sequence[str], where: str, data: str = ""
+) -> None:
+    """Refuse to go on with another recipe or data set.
 
     Args:
         free: dotted paths (of values or groups) that may differ, because they do not decide what is learned.
@@ -283,6 +289,11 @@ def check_recipe(entry: CheckpointEntry, recipe: Mapping[str, Any], free: Sequen
         more = f" and {len(differing) - 8} more" if len(differing) > 8 else ""
         raise CheckpointError(
             f"{where} is of another recipe ({shown}{more})", "use another run name, or the recipe it was started with"
+        )
+    if entry.data != data:
+        raise CheckpointError(
+            f"{where} was trained on another data set ({entry.data!r} there, {data!r} now)",
+            "use another run name, or the data set it was started with",
         )
 
 

@@ -105,6 +105,7 @@ def fit(
     checkpoints: CheckpointStore | None = None,
     recipe: Mapping[str, Any] | None = None,
     free_paths: Sequence[str] = FREE_PATHS,
+    data: str = "",
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> FitOutcome:
@@ -119,13 +120,16 @@ def fit(
         epoch_of: step -> passes over the training set finished before it.
         recipe: plain values, kept in checkpoints; one of another recipe is refused.
         free_paths: parts of it that may differ.
+        data: fingerprint of the data set; a checkpoint of another is refused.
         bf16: bfloat16 autocast of the forward pass.
 
     Raises:
         TrainingError: a loss or gradient that is not finite, or data that ends too early.
         CheckpointError: a damaged checkpoint, one of another recipe, or storage that cannot be written.
     """
-    run = _Run(family, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), device)
+    run = _Run(
+        family, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), data, device
+    )
     resumed_from = run.resume(free_paths)
     step = TrainingStep(run.family, run.players, bf16)
     start = resumed_from or 0
@@ -185,6 +189,7 @@ class _Run:
         hooks: Hooks,
         checkpoints: CheckpointStore | None,
         recipe: dict[str, Any],
+        data: str,
         device: torch.device | str,
     ) -> None:
         self.device = torch.device(device)
@@ -195,6 +200,7 @@ class _Run:
         self.hooks = hooks
         self.checkpoints = checkpoints
         self.recipe = recipe
+        self.data = data
         self.ledger = Ledger(self.device)
         self.stopwatch = _Stopwatch()
         self.metrics: dict[str, float] = {}
@@ -213,7 +219,7 @@ class _Run:
         if entry is None:
             return None
         where = self.checkpoints.path(entry)
-        check_recipe(entry, self.recipe, free_paths, where)
+        check_recipe(entry, self.recipe, free_paths, where, self.data)
         checkpoint = self.checkpoints.read(entry)
         load_state(self.family, checkpoint.family, where)
         if sorted(checkpoint.players) != sorted(self.players):
@@ -290,6 +296,7 @@ class _Run:
                 family=self.family,
                 players={name: player.state() for name, player in self.players.items()},
                 recipe=self.recipe,
+                data=self.data,
                 metrics=evaluated,
                 ledger=window,
             )

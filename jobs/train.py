@@ -1,0 +1,132 @@
+"""Train a recipe on a prepared data set.
+
+    python jobs/train.py implicit/quick --data data/seats --storage runs --name seats
+    python jobs/train.py implicit/quick --data s3://bucket/seats --storage s3://bucket/runs --name seats scale.workers=4
+    ray job submit --working-dir . -- python jobs/train.py implicit/paper --data s3://bucket/cars --name cars
+
+Any recipe value is set by its dotted path, such as family.weights.sdf=5. The same command again goes on where the run
+stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from raylift.cluster.train import TrainOutcome, train
+from raylift.core.errors import RayliftError
+from raylift.recipes import catalogue
+from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.training.loop import Report
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train a recipe; the same command goes on where the run stopped.
+
+    Attributes:
+        recipe: name in the catalogue (implicit/quick, implicit/paper, ...) or a recipe's JSON file.
+        data: prepared data set: a folder or s3://.
+        storage: folder of runs: local (shared by all nodes) or s3://.
+        name: of the run; by default the recipe's, with a dash.
+        tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
+        experiment: of MLflow; by default the family.
+        overrides: recipe values, as path=value.
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional]
+    overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    data: str = tyro.MISSING
+    storage: str = "runs"
+    name: str = ""
+    tracking: str = ""
+    experiment: str = ""
+
+
+def main() -> int:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    console = Console()
+    try:
+        recipe = catalogue.get(arguments.recipe, arguments.overrides)
+        name = arguments.name or recipe.name.replace("/", "-")
+        tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
+        console.print(
+            f"[bold]{recipe.name}[/] ({recipe.fingerprint}) on {arguments.data}, run [bold]{name}[/] in"
+            f" {arguments.storage}, {recipe.scale.workers} workers"
+        )
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=console,
+        ) as progress:
+            outcome = train(
+                recipe,
+                arguments.data,
+                arguments.storage,
+                name,
+                "" if tracking == "none" else tracking,
+                experiment=arguments.experiment,
+                progress=show(progress),
+            )
+    except RayliftError as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        return 1
+    summarise(console, outcome)
+    return 0
+
+
+def show(progress: Progress) -> Callable[[Report], None]:
+    """A bar of steps with the latest figures beside it, and a line for each evaluation."""
+    task = progress.add_task("starting", total=None, news="")
+    lock = threading.Lock()
+    seen: dict[str, float] = {}
+
+    def update(report: Report) -> None:
+        with lock:
+            seen.update(report.metrics)
+            names = ("loss/total", "val/iou", "throughput/samples_per_s")
+            news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)
+            progress.update(task, description="training", completed=report.step, total=report.num_steps, news=news)
+            scores = {name: value for name, value in report.metrics.items() if name.startswith("val/")}
+            if scores:
+                listed = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+                progress.console.print(f"step {report.step}: {listed}", highlight=False)
+
+    return update
+
+
+def summarise(console: Console, outcome: TrainOutcome) -> None:
+    """What came out, and where it lies."""
+    table = Table(title=f"run {outcome.place.name}", show_header=False)
+    fit = outcome.fit
+    resumed = f" (went on from {fit.resumed_from})" if fit.resumed_from is not None else ""
+    restarts = f", {outcome.num_restarts} restarts" if outcome.num_restarts else ""
+    table.add_row("steps", f"{fit.step}{resumed}")
+    table.add_row("time", f"{outcome.seconds / 60:.1f} min with {outcome.num_workers} workers{restarts}")
+    for name, value in sorted(fit.metrics.items()):
+        if name.startswith(("val/", "loss/", "throughput/")):
+            table.add_row(name, f"{value:.4g}")
+    for name, value in sorted(fit.best_metrics.items()):
+        if name.startswith("val/"):
+            table.add_row(f"best {name}", f"{value:.4g}")
+    console.print(table)
+    # Below the table, where a long path is neither cut nor wrapped and can be copied.
+    console.print(f"best checkpoint: {fit.best or 'none: nothing was evaluated'}", soft_wrap=True, highlight=False)
+    console.print(f"last checkpoint: {fit.last or 'none'}", soft_wrap=True, highlight=False)
+    console.print(f"tracking: {outcome.place.tracking or 'none'}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Training on Ray: workers with DistributedDataParallel, restarted by themselves, resumed by the same command."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from raylift.cluster.run_board import open_board
+from raylift.cluster.worker import RunPlace, checkpoint_store, describe, train_worker
+from raylift.core.errors import ConfigError, RayliftError, TrainingError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.ray_session import start_ray
+from raylift.recipes.catalogue import from_json
+from raylift.recipes.recipe import Recipe
+from raylift.training.checkpoint import check_recipe
+from raylift.training.loop import FREE_PATHS, FitOutcome, Report
+from raylift.training.storage import Folder
+
+POLL_S = 0.3
+# A report of a committed checkpoint waits for the controller's next look at its workers, every 2 s by default.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """How a run ended.
+
+    Attributes:
+        place: where everything of it lies.
+        fit: steps, metrics and checkpoints.
+        num_workers: it ended with; 0 is in the driver.
+        num_restarts: worker failures that it survived.
+        seconds: wall time of this command.
+    """
+
+    place: RunPlace
+    fit: FitOutcome
+    num_workers: int
+    num_restarts: int
+    seconds: float
+
+
+def train(
+    recipe: Recipe,
+    data_uri: str | Path,
+    storage_path: str | Path,
+    run_name: str,
+    tracking_uri: str = "",
+    *,
+    experiment: str = "",
+    parent_run_id: str = "",
+    progress: Callable[[Report], None] | None = None,
+    callbacks: Sequence[Any] = (),
+) -> TrainOutcome:
+    """Train a recipe to its last step; the same call goes on where an earlier one stopped.
+
+    Args:
+        data_uri: a prepared data set, local or s3://.
+        storage_path: folder of runs, local (shared by all nodes) or s3://.
+        run_name: names the run's folder and its MLflow run.
+        tracking_uri: MLflow's; "" tracks nothing.
+        experiment: MLflow's; "" is the family's name.
+        parent_run_id: MLflow run that this one is a child of.
+        progress: called in this process with each report of the run.
+        callbacks: Ray Train callbacks, such as Tune's.
+
+    Raises:
+        RayliftError: what was refused or went wrong, with its remedy.
+    """
+    started = time.monotonic()
+    place = RunPlace(
+        data=_absolute(data_uri),
+        storage=_absolute(storage_path),
+        name=_checked_name(run_name),
+        tracking=tracking_uri,
+        experiment=experiment or recipe.family_name,
+        parent_run_id=parent_run_id,
+    )
+    _check_before_start(recipe, place)
+    Folder(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
+    if recipe.scale.workers == 0:
+        device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
+        outcome = train_worker(recipe, place, device, progress, through_ray=False)
+        return TrainOutcome(place, outcome, 0, 0, time.monotonic() - started)
+    outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks)
+    return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
+
+
+def _train_on_ray(
+    recipe: Recipe, place: RunPlace, progress: Callable[[Report], None] | None, callbacks: Sequence[Any]
+) -> tuple[FitOutcome, int]:
+    scale = recipe.scale
+    # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
+    start_ray(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
+    use_gpu = _check_resources(recipe)
+    board = open_board()
+    resources = {"CPU": scale.cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
+    trainer = TorchTrainer(
+        _ray_worker,
+        train_loop_config={"recipe": recipe.to_json(), "place": place, "board": board, "use_gpu": use_gpu},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=scale.workers, use_gpu=use_gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=place.name,
+            storage_path=place.storage,
+            failure_config=FailureConfig(max_failures=scale.max_failures),
+            callbacks=list(callbacks),
+        ),
+    )
+    with _Relay(board, progress):
+        try:
+            result = trainer.fit()
+        except Exception as error:
+            _raise_failure(board)
+            raise TrainingError(
+                f"run {place.name!r} stopped: {_first_lines(error)}",
+                f"it was given up after {scale.max_failures} restarts (scale.max_failures); the same command goes on",
+            ) from error
+    _raise_failure(board)
+    num_starts: int = ray.get(board.num_starts.remote())
+    ray.kill(board)
+    return result.return_value, num_starts - 1
+
+
+def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
+    """One Ray Train worker. An error that a user has to mend is posted before it ends the worker group, so that
+    the next group ends at once in place of trying again."""
+    board = config["board"]
+    main = ray.train.get_context().get_world_rank() == 0
+    if (ray.get(board.note_start.remote()) if main else ray.get(board.failure.remote())) is not None:
+        return None
+    device = ray.train.torch.get_device() if config["use_gpu"] else torch.device("cpu")
+
+    def report(news: Report) -> None:
+        if main:
+            board.post.remote(news)
+        if news.checkpoint is not None:
+            # The checkpoint is committed already, by our own store; Ray (and Tune through it) is told where it lies.
+            metrics = {**news.metrics, "step": news.step, "checkpoint_path": news.checkpoint}
+            ray.train.report(metrics)
+
+    try:
+        return train_worker(from_json(config["recipe"]), config["place"], device, report)
+    except RayliftError as error:
+        ray.get(board.fail.remote(error))
+        raise
+
+
+class _Relay:
+    """Hands the board's reports to ``progress`` in the driver, from a thread, since ``fit`` blocks."""
+
+    def __init__(self, board: Any, progress: Callable[[Report], None] | None) -> None:
+        self._board = board
+        self._progress = progress
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def __enter__(self) -> None:
+        if self._progress is not None:
+            self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        if self._progress is not None:
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        assert self._progress is not None
+        while True:
+            ends = self._stop.wait(POLL_S)
+            for report in ray.get(self._board.take.remote()):
+                self._progress(report)
+            if ends:
+                return
+
+
+def _check_before_start(recipe: Recipe, place: RunPlace) -> None:
+    """Refuse here, in the driver, what every worker would refuse."""
+    dataset = ShardedDataset.open(place.data)
+    if recipe.data.batch_size < recipe.scale.workers:
+        raise ConfigError(
+            f"a batch of {recipe.data.batch_size} for {recipe.scale.workers} workers",
+            "use a data.batch_size of at least scale.workers",
+        )
+    if not dataset.entries("train", recipe.data.categories):
+        raise ConfigError(f"{place.data} has no training objects of these categories", "see jobs/inspect.py")
+    store = checkpoint_store(recipe, place)
+    last = store.last()
+    if last is not None:
+        check_recipe(last, recipe.to_dict(), FREE_PATHS, store.path(last), dataset.manifest.fingerprint)
+        store.read(last)
+
+
+def _cpus_wanted(recipe: Recipe) -> int:
+    scale = recipe.scale
+    return math.ceil(scale.workers * (scale.cpus_per_worker + scale.data_cpus))
+
+
+def _check_resources(recipe: Recipe) -> bool:
+    """Whether workers get GPUs; refuse what the cluster could never schedule.
+
+    Raises:
+        ConfigError: too few CPUs (training would take those that its data tasks wait for) or GPUs.
+    """
+    scale, found = recipe.scale, ray.cluster_resources()
+    wanted = scale.workers * (scale.cpus_per_worker + scale.data_cpus)
+    if found.get("CPU", 0) < wanted:
+        raise ConfigError(
+            f"{scale.workers} workers and their data tasks want {wanted:g} CPUs of {found.get('CPU', 0):g}",
+            "lower scale.workers, scale.cpus_per_worker or scale.data_cpus (fractions are fine)",
+        )
+    enough = found.get("GPU", 0) >= scale.workers
+    if scale.gpu == "always" and not enough:
+        raise ConfigError(
+            f"scale.gpu is 'always', but the cluster has {found.get('GPU', 0):g} GPUs for {scale.workers} workers",
+            "lower scale.workers, or set scale.gpu=auto",
+        )
+    return scale.gpu != "never" and enough
+
+
+def _raise_failure(board: Any) -> None:
+    failure = ray.get(board.failure.remote())
+    if failure is not None:
+        raise failure
+
+
+def _absolute(uri: str | Path) -> str:
+    text = str(uri)
+    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ConfigError(f"run name {name!r}", "use letters, digits, '-', '_' and '.'")
+    return name
+
+
+def _first_lines(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return " ".join(lines[-3:])[:600] or type(error).__name__

@@ -1,0 +1,212 @@
+"""What one training worker does: it binds data, family, evaluation, tracking and storage to the loop."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raylift.core import collectives
+from raylift.core.errors import RayliftError
+from raylift.core.family import Family
+from raylift.core.generators import stable_hash
+from raylift.data.dataset import ShardedDataset
+from raylift.data.pipeline import ray_batches
+from raylift.data.stream import SampleStream, evaluation_batches
+from raylift.evaluation.panels import draw_panels, stack_panels
+from raylift.evaluation.validation import quick_iou
+from raylift.recipes.catalogue import build_family
+from raylift.recipes.recipe import Recipe
+from raylift.tracking.mlflow_tracker import MlflowTracker
+from raylift.tracking.provenance import provenance_tags
+from raylift.tracking.tracker import MemoryTracker, Tracker
+from raylift.training.checkpoint import CheckpointStore
+from raylift.training.loop import Feed, FitOutcome, Hooks, Report, fit
+
+VALIDATION_POINTS = 4096
+"""Stored points a sample that the validation IoU is measured at while training."""
+CHECKPOINTS = "checkpoints"
+TRACKING = "tracking"
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run reads and writes; all absolute, since workers have folders of their own.
+
+    Attributes:
+        data: the prepared data set.
+        storage: folder of runs, local or s3://.
+        name: of the run: the same name and storage go on where it stopped.
+        tracking: MLflow's URI; "" tracks nothing.
+        experiment: of MLflow.
+        parent_run_id: of MLflow, for a sweep's runs.
+    """
+
+    data: str
+    storage: str
+    name: str
+    tracking: str = ""
+    experiment: str = "raylift"
+    parent_run_id: str = ""
+
+    @property
+    def folder(self) -> str:
+        return f"{self.storage.rstrip('/')}/{self.name}"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.folder}/{CHECKPOINTS}"
+
+    @property
+    def spool(self) -> Path:
+        """Where what MLflow has not got yet is kept: beside a local run, else on the node."""
+        if "://" not in self.folder:
+            return Path(self.folder) / TRACKING
+        return Path(tempfile.gettempdir()) / "raylift-tracking" / f"{self.name}-{stable_hash(self.folder):x}"
+
+
+def checkpoint_store(recipe: Recipe, place: RunPlace) -> CheckpointStore:
+    """The store of a run's checkpoints."""
+    schedule = recipe.schedule
+    return CheckpointStore(place.checkpoints, schedule.keep_last, schedule.best_metric, schedule.best_is)
+
+
+def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tracker:
+    """The run's tracker, told what the run is; for rank 0."""
+    if not place.tracking:
+        return MemoryTracker()
+    tracker = MlflowTracker(
+        place.tracking,
+        place.experiment,
+        place.name,
+        place.spool,
+        run_key=f"{stable_hash(place.folder):x}",
+        parent_run_id=place.parent_run_id or None,
+    )
+    manifest = dataset.manifest
+    tracker.log_params(recipe.flat())
+    tracker.set_tags(
+        {
+            **provenance_tags(),
+            "recipe": recipe.name,
+            "recipe.fingerprint": recipe.fingerprint,
+            "family": recipe.family_name,
+            "run.folder": place.folder,
+            "data.uri": dataset.uri,
+            "data.fingerprint": manifest.fingerprint,
+        }
+    )
+    tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts)
+    return tracker
+
+
+def train_worker(
+    recipe: Recipe,
+    place: RunPlace,
+    device: torch.device,
+    report: Callable[[Report], None] | None = None,
+    through_ray: bool = True,
+) -> FitOutcome:
+    """Train on this rank; every rank of the run calls it, inside its process group.
+
+    Args:
+        report: called on every rank, as ``Hooks.report``.
+        through_ray: feed by Ray Data; else in this process.
+    """
+    dataset = ShardedDataset.open(place.data)
+    family = build_family(recipe)
+    stream = SampleStream(dataset, family.request, recipe.data, recipe.seed)
+    num_steps = recipe.schedule.num_steps or stream.num_steps(recipe.schedule.num_epochs)
+    # Refused here, on every rank, and not by the feed's first batch.
+    stream.rows_of(0, collectives.rank(), collectives.world_size())
+    tracker = open_tracker(recipe, place, dataset) if collectives.is_main() else None
+    try:
+        outcome = fit(
+            family,
+            recipe.optimisation,
+            recipe.schedule,
+            _feed(stream, recipe, through_ray),
+            num_steps,
+            epoch_of=stream.epoch_of,
+            seed=recipe.seed,
+            hooks=Hooks(
+                evaluate=_evaluation(dataset, family, recipe),
+                draw=_drawing(dataset, family, recipe, tracker),
+                report=report,
+                tracker=tracker,
+            ),
+            checkpoints=checkpoint_store(recipe, place),
+            recipe=recipe.to_dict(),
+            data=dataset.manifest.fingerprint,
+            device=device,
+            bf16=uses_bfloat16(recipe, device),
+        )
+    except RayliftError:
+        if tracker is not None:
+            tracker.finish("FAILED")
+        raise
+    if tracker is not None:
+        tracker.finish("FINISHED")
+    return outcome
+
+
+def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    """Whether the forward pass runs in bfloat16 autocast."""
+    precision = recipe.scale.precision
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
+    rank, world = collectives.rank(), collectives.world_size()
+    if not through_ray:
+        return lambda start, stop: stream.batches(rank, world, start, stop)
+    scale = recipe.scale
+    return lambda start, stop: ray_batches(
+        stream, rank, world, start, stop, cpus_per_loader=scale.data_cpus, prefetch=scale.prefetch_steps
+    )
+
+
+def _evaluation(
+    dataset: ShardedDataset, family: Family, recipe: Recipe
+) -> Callable[[Family, int], Mapping[str, float]] | None:
+    """The validation IoU over all workers' shares; None where the data set has no validation objects."""
+    if not dataset.entries("val", recipe.data.categories):
+        return None
+    request = replace(family.request, num_points=0, num_iou_points=VALIDATION_POINTS)
+    rank, world = collectives.rank(), collectives.world_size()
+
+    def evaluate(model: Family, done: int) -> Mapping[str, float]:
+        # A worker takes its share in batches of what it trains with.
+        size = max(1, recipe.data.batch_size // world)
+        return quick_iou(
+            model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size)
+        )
+
+    return evaluate
+
+
+def _drawing(
+    dataset: ShardedDataset, family: Family, recipe: Recipe, tracker: Tracker | None
+) -> Callable[[Family, int], None] | None:
+    """Panels of fixed held-out objects, to a tracker that takes pictures."""
+    if not isinstance(tracker, MlflowTracker) or not recipe.evaluation.panels:
+        return None
+    held_out = next((split for split in ("val", "test") if dataset.entries(split, recipe.data.categories)), None)
+    if held_out is None:
+        return None
+    split: str = held_out
+
+    def draw(model: Family, done: int) -> None:
+        panels = draw_panels(model, dataset, split, recipe.data, recipe.evaluation.panels, seed=recipe.seed)
+        tracker.log_image("panels", stack_panels(panels), done)
+
+    return draw
+
+
+def describe(place: RunPlace, recipe: Recipe) -> dict[str, Any]:
+    """What ``run.json`` says: enough for other jobs to find everything of a run."""
+    return {**asdict(place), "recipe": recipe.to_dict()}

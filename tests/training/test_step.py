@@ -1,0 +1,181 @@
+"""One step: phases touch their own players only, the world-size law, and what is not finite never reaches a weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raylift.core.clock import Clock
+from raylift.core.errors import ConfigError, TrainingError
+from raylift.core.family import Phase, Term
+from raylift.core.types import Batch
+from raylift.training.config import OptimisationConfig
+from raylift.training.ledger import Ledger
+from raylift.training.players import build_players
+from raylift.training.step import TrainingStep, check_normalisation
+from tests.ranks import run_ranks
+from tests.training.toy import OnePlayer, ToyFamily, feed
+
+CPU = torch.device("cpu")
+
+
+def _train(kind: str, num_steps: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+    family = ToyFamily() if kind == "two" else OnePlayer()
+    players = build_players(family, OptimisationConfig(learning_rate=0.05, ema_decay=0.9))
+    step, ledger = TrainingStep(family, players), Ledger(CPU)
+    for index, batch in enumerate(feed()(0, num_steps)):
+        step.run(batch, Clock(index, num_steps), ledger)
+    averages = {f"average/{name}": value for player in players.values() for name, value in player.averages().items()}
+    return {**family.state_dict(), **averages}, ledger.flush()
+
+
+@pytest.mark.parametrize("kind", ["one", "two"])
+@pytest.mark.parametrize("world", [2, 4])
+def test_world_size_law(kind: str, world: int) -> None:
+    """Parameters, averages, buffers and logged metrics equal those on one rank; with 4, parts differ in size."""
+    state, metrics = _train(kind, 5)
+    for other_state, other_metrics in run_ranks(world, _train, kind, 5):
+        assert list(other_metrics) == list(metrics)
+        for name, value in state.items():
+            torch.testing.assert_close(other_state[name], value, rtol=1e-10, atol=1e-12)
+        for name, metric in metrics.items():
+            assert other_metrics[name] == pytest.approx(metric, rel=1e-10)
+
+
+def test_a_lazy_phase_runs_when_it_is_due_and_trains_its_player_only() -> None:
+    family = ToyFamily()
+    step = TrainingStep(family, build_players(family, OptimisationConfig(learning_rate=0.05)))
+    for index, batch in enumerate(feed()(0, 4)):
+        before = {name: value.clone() for name, value in family.state_dict().items()}
+        ledger = Ledger(CPU)
+        step.run(batch, Clock(index, 4), ledger)
+        assert not torch.equal(family.hidden, before["hidden"])
+        assert torch.equal(family.critic, before["critic"]) == (index % 2 == 1)
+        assert ("loss/critic" in ledger.flush()) == (index % 2 == 0)
+
+
+def test_metrics_are_the_terms_and_the_weighted_total() -> None:
+    family = OnePlayer()
+    step, ledger = TrainingStep(family, build_players(family, OptimisationConfig())), Ledger(CPU)
+    batch = next(feed()(0, 1))
+    terms = family.losses("generate", batch, Clock(0, 1))
+    step.run(batch, Clock(0, 1), ledger)
+    metrics = ledger.flush()
+    for term in terms:
+        assert metrics[f"loss/{term.name}"] == pytest.approx(term.share.item(), rel=1e-12)
+    total = sum(term.weight * term.share.item() for term in terms)
+    assert metrics["loss/total"] == pytest.approx(total, rel=1e-12)
+    assert {"gradient_norm/model", "learning_rate/model"} < set(metrics)
+
+
+def test_a_term_of_weight_0_trains_nothing() -> None:
+    class Watching(OnePlayer):
+        def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+            return [replace(term, weight=0.0) for term in super().losses(phase, batch, clock)]
+
+    family = Watching()
+    before = {name: value.clone() for name, value in family.named_parameters()}
+    step = TrainingStep(family, build_players(family, OptimisationConfig(weight_decay=0.0)))
+    step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
+    assert all(torch.equal(value, before[name]) for name, value in family.named_parameters())
+
+
+def _poison_y(step: int, batch: Batch) -> Batch:
+    """Object 9's truth is broken, as in a damaged shard: in the second global batch, on the last rank."""
+    y = batch["y"].clone()
+    for row, name in enumerate(batch.ids):
+        if name.startswith("object-9#"):
+            y[row] = float("nan")
+    return replace(batch, fields={**batch.fields, "y": y})
+
+
+def _until_error(kind: str) -> tuple[str, bool]:
+    family = ToyFamily() if kind == "two" else Exploding()
+    step = TrainingStep(family, build_players(family, OptimisationConfig()))
+    for index, batch in enumerate(feed(_poison_y if kind == "two" else lambda _, batch: batch)(0, 3)):
+        before = [value.detach().clone() for value in family.parameters()]
+        try:
+            step.run(batch, Clock(index, 3), Ledger(CPU))
+        except TrainingError as error:
+            same = all(torch.equal(own, was) for own, was in zip(family.parameters(), before, strict=True))
+            return str(error), same
+    return "no error", False
+
+
+class Exploding(OnePlayer):
+    """Finite terms whose gradient is not: the root's slope at 0."""
+
+    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+        extra = Term("root", (self.critic * 0).clamp(min=0).sum().sqrt() / 2)
+        return [*super().losses(phase, batch, clock), extra]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_loss_that_is_not_finite_stops_every_rank_before_the_update(world: int) -> None:
+    for message, same in run_ranks(world, _until_error, "two"):
+        assert "step 1, phase 'generate': term residual, doubt, watched is not finite" in message
+        assert "object-9#0 (its y is not finite)" in message
+        assert "object-0#0" not in message
+        assert same
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_gradient_that_is_not_finite_names_the_parameter(world: int) -> None:
+    for message, same in run_ranks(world, _until_error, "exploding"):
+        assert "all terms are finite but the gradient is not (model: critic)" in message
+        assert "object-0#0, object-1#0" in message
+        assert same
+
+
+def test_a_batch_norm_over_local_samples_is_refused() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    with pytest.raises(ConfigError, match="1 is a batch norm over each worker's own samples"):
+        check_normalisation(network)
+    check_normalisation(network.eval())
+
+
+def test_terms_must_have_names_of_their_own() -> None:
+    class Twice(OnePlayer):
+        def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+            return super().losses(phase, batch, clock)[:1] * 2
+
+    family = Twice()
+    step = TrainingStep(family, build_players(family, OptimisationConfig()))
+    with pytest.raises(ConfigError, match="each with its own name"):
+        step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
+
+
+def test_two_phases_must_not_share_a_terms_name() -> None:
+    class Clashing(ToyFamily):
+        @property
+        def phases(self) -> tuple[Phase, ...]:
+            return (Phase("generate", ("generator",)), Phase("generate_again", ("critic",)))
+
+        def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+            return super().losses("generate", batch, clock)
+
+    family = Clashing()
+    step = TrainingStep(family, build_players(family, OptimisationConfig()))
+    with pytest.raises(TrainingError, match="both have a term 'loss/residual'"):
+        step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
+
+
+def test_bfloat16_runs_the_forward_pass_and_keeps_float32_weights() -> None:
+    family = OnePlayer(dtype=torch.float32)
+    seen: list[torch.dtype] = []
+    inner = family._residual
+
+    def spy(batch: Batch, clock: Clock) -> Tensor:
+        seen.append((batch["x"] @ family.hidden).dtype)
+        return inner(batch, clock)
+
+    family._residual = spy  # type: ignore[method-assign]
+    ledger = Ledger(CPU)
+    step = TrainingStep(family, build_players(family, OptimisationConfig()), bf16=True)
+    step.run(next(feed(dtype=torch.float32)(0, 1)), Clock(0, 1), ledger)
+    assert seen == [torch.bfloat16]
+    assert family.hidden.dtype == torch.float32
+    assert 0 < ledger.flush()["loss/total"] < 100

@@ -89,7 +89,7 @@ class _Columns:
         return np.transpose(filled, np.argsort(self._order)).astype(np.int64)
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _owns(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> bool:
     """Whether p lies left of the directed edge a->b, an edge through p belonging to one direction only.
 
@@ -104,7 +104,7 @@ def _owns(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> b
     return bool(value >= 0.0)
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _covers(t: np.ndarray, f: int, px: float, py: float) -> bool:
     """Whether the ray through (px, py) crosses triangle f: on the same side of its three edges."""
     first = _owns(t[f, 0], t[f, 1], t[f, 3], t[f, 4], px, py)
@@ -115,7 +115,7 @@ def _covers(t: np.ndarray, f: int, px: float, py: float) -> bool:
     return bool(first == third)
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _height(t: np.ndarray, f: int, px: float, py: float) -> float:
     """Where the ray through (px, py) meets the plane of triangle f; NaN when the plane is parallel to it."""
     ux, uy, uz = t[f, 3] - t[f, 0], t[f, 4] - t[f, 1], t[f, 5] - t[f, 2]

@@ -1,0 +1,174 @@
+"""Evaluate a trained model on held-out objects: every protocol, mean and median, beside trivial baselines.
+
+    python jobs/evaluate.py --run runs/demo --data data/seats
+    python jobs/evaluate.py --run s3://bucket/runs/chairs --data data/seats --split val evaluation.resolution=128
+    python jobs/evaluate.py --checkpoint runs/demo/checkpoints/step-00000500.pt --data data/seats --tracking none
+
+Writes scores.json (everything), panels.png and turntable.gif, prints the tables, and logs all to the run in MLflow.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from raylift.cluster.reconstruct import Reconstructor
+from raylift.cluster.worker import RunPlace
+from raylift.core.errors import ConfigError, RayliftError
+from raylift.core.generators import stable_hash
+from raylift.core.types import Mesh
+from raylift.data.dataset import ShardedDataset
+from raylift.evaluation.evaluator import evaluate
+from raylift.evaluation.panels import Panel, stack_panels, strip_of, turntable, write_animation
+from raylift.evaluation.report import EvaluationReport
+from raylift.evaluation.tables import category_table, score_table, worst_table
+from raylift.recipes import tree
+from raylift.recipes.recipe import Recipe
+from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Evaluate a trained model on held-out objects.
+
+    Attributes:
+        data: prepared data set: a folder or s3://.
+        run: a run's folder, local or s3://: its best checkpoint is used.
+        checkpoint: one checkpoint, .../step-NNNNNNNN.pt.
+        split: held-out objects.
+        out: where results go; by default evaluation/SPLIT in the run's folder (here, for s3://).
+        tracking: MLflow server or store; by default the one that training used beside the run; "none" for none.
+        experiment: of MLflow; by default the family.
+        device: cpu or cuda; a GPU where there is one by default.
+        overrides: values of evaluation and data, as path=value.
+    """
+
+    overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    data: str = tyro.MISSING
+    run: str = ""
+    checkpoint: str = ""
+    split: Literal["train", "val", "test"] = "test"
+    out: Path | None = None
+    tracking: str = ""
+    experiment: str = ""
+    device: Literal["cpu", "cuda"] | None = None
+
+    @property
+    def run_folder(self) -> str:
+        """The run's folder, absolute; of a checkpoint, the one that holds checkpoints/."""
+        run = self.run or self.checkpoint.rpartition("/")[0].rpartition("/")[0] or ".."
+        return run.rstrip("/") if "://" in run else str(Path(run).absolute())
+
+    @property
+    def out_folder(self) -> Path:
+        root = Path.cwd() if "://" in self.run_folder else Path(self.run_folder)
+        return self.out or root / "evaluation" / self.split
+
+
+def open_model(arguments: Arguments) -> tuple[Reconstructor, Recipe]:
+    """The model, and its recipe with the overrides; they may change how it is measured, not what it is."""
+    if bool(arguments.run) == bool(arguments.checkpoint):
+        raise ConfigError("neither or both of --run and --checkpoint are given", "give exactly one of them")
+    for text in arguments.overrides:
+        if not text.startswith(("evaluation.", "data.")):
+            raise ConfigError(f"{text} cannot change a trained model", "override evaluation.* or data.* only")
+    if arguments.run:
+        model = Reconstructor.of_run(arguments.run, arguments.device)
+    else:
+        model = Reconstructor.open(arguments.checkpoint, arguments.device)
+    return model, tree.override(model.recipe, arguments.overrides)
+
+
+def write_results(report: EvaluationReport, panels: Sequence[Panel], folder: Path) -> list[Path]:
+    """Files of an evaluation; returns those written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "scores.json"]
+    written[0].write_text(report.to_json())
+    if panels:
+        Image.fromarray(stack_panels(panels)).save(folder / "panels.png")
+        write_animation(turntable(panels[0].mesh), folder / "turntable.gif")
+        written += [folder / "panels.png", folder / "turntable.gif"]
+    return written
+
+
+def track(arguments: Arguments, recipe: Recipe, report: EvaluationReport, files: Sequence[Path], step: int) -> str:
+    """Log to the MLflow run of the training (it is found by the run's folder); returns the store's address."""
+    storage, _, name = arguments.run_folder.rpartition("/")
+    place = RunPlace(arguments.data, storage, name)
+    uri = arguments.tracking or default_tracking_uri("." if "://" in storage else storage)
+    experiment = arguments.experiment or recipe.family_name
+    key = f"{stable_hash(place.folder):x}"
+    tracker = MlflowTracker(uri, experiment, name, place.spool, run_key=key, system_metrics_every_s=0.0)
+    tracker.log_metrics(report.metrics(), step)
+    tracker.log_table(f"evaluation/{report.split}/objects", report.object_rows())
+    tracker.log_table(f"evaluation/{report.split}/summary", report.summary_rows())
+    for path in files:
+        tracker.log_artifact(path, f"evaluation/{report.split}")
+    tracker.finish()
+    return uri
+
+
+def main() -> int:
+    arguments = tyro.cli(Arguments, description=__doc__)
+    console = Console()
+    try:
+        model, recipe = open_model(arguments)
+        dataset = ShardedDataset.open(arguments.data)
+        config = recipe.evaluation
+        console.print(f"[bold]{model.where}[/] ({recipe.name}) on {arguments.split} of {dataset.uri}, {model.device}")
+        panels: list[Panel] = []
+
+        def keep_panel(sample: str, mesh: Mesh) -> None:
+            shown = {panel.id.rpartition("#")[0] for panel in panels}
+            if len(panels) < config.panels and sample.rpartition("#")[0] not in shown:
+                panels.append(Panel(sample, strip_of(dataset, sample, mesh), mesh))
+
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        ) as bars:
+            bar = bars.add_task("preparing baselines" if config.baselines else "evaluating", total=None)
+            report = evaluate(
+                model.family,
+                dataset,
+                arguments.split,
+                config,
+                recipe.data,
+                recipe.seed,
+                lambda done, total, sample: bars.update(bar, completed=done, total=total, description=sample),
+                keep_panel,
+            )
+        files = write_results(report, panels, arguments.out_folder)
+        console.print(score_table(report), category_table(report), worst_table(report))
+        for note in report.notes:
+            console.print(f"note: {note}", soft_wrap=True)
+        if report.num_empty:
+            console.print(
+                f"{report.num_empty} reconstructions have no surface; they count as the worst", style="yellow"
+            )
+        console.print(
+            f"{report.seconds:.2f} s a sample; wrote {', '.join(str(path) for path in files)}", soft_wrap=True
+        )
+        if arguments.tracking != "none":
+            step = int(Path(model.where).stem.rpartition("-")[2])
+            console.print(f"logged to {track(arguments, recipe, report, files, step)}", soft_wrap=True)
+    except RayliftError as error:
+        console.print(f"[red]{type(error).__name__}[/]: {error}", soft_wrap=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -93,5 +93,11 @@ def test_public_functions_say_what_they_do() -> None:
     assert not silent, "\n".join(silent)
 
 
+def test_no_job_hides_a_module_of_the_standard_library() -> None:
+    # A script's folder comes first on its import path: jobs/inspect.py would break every `import dataclasses`.
+    scripts = [path.stem for folder in ("jobs", "tuning") for path in (ROOT / folder).glob("*.py")]
+    assert not set(scripts) & sys.stdlib_module_names
+
+
 def test_requirements_name_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text()

@@ -11,8 +11,8 @@ from raylift.core.errors import DataError
 PACKAGE = "sweethome3d-furniture"
 _INSIDE = Path("usr/share/sweethome3d/furniture")
 _REMEDY = (
-    f"on another machine: apt-get download {PACKAGE} && dpkg-deb -x {PACKAGE}_*.deb furniture, copy the folder here and "
-    "give --source sh3f:furniture; or use --source procedural:60"
+    f"on another machine: apt-get download {PACKAGE} && dpkg-deb -x {PACKAGE}_*.deb furniture, copy the folder here "
+    "and give --source sh3f:furniture; or use --source procedural:60"
 )
 
 
@@ -38,7 +38,7 @@ def fetch_furniture(cache: Path, timeout_s: float = 600.0) -> Path:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
     try:
-        _run(["apt-get", "download", PACKAGE], download, timeout_s)
+        _download(download, timeout_s)
         packages = sorted(download.glob(f"{PACKAGE}_*.deb"))
         if not packages:
             raise DataError(f"apt-get download {PACKAGE} brought no file", _REMEDY)
@@ -54,6 +54,18 @@ def fetch_furniture(cache: Path, timeout_s: float = 600.0) -> Path:
         shutil.rmtree(download, ignore_errors=True)
         shutil.rmtree(unpacked, ignore_errors=True)
     return folder
+
+
+def _download(folder: Path, timeout_s: float) -> None:
+    """By the system's package lists or, where those are missing or old, by lists of our own, which need no root."""
+    try:
+        _run(["apt-get", "download", PACKAGE], folder, timeout_s)
+    except DataError:
+        state = folder / "lists"
+        (state / "partial").mkdir(parents=True)
+        own_lists = ["-o", f"Dir::State::lists={state.resolve()}", "-o", "Debug::NoLocking=1"]
+        _run(["apt-get", "update", *own_lists], folder, timeout_s)
+        _run(["apt-get", "download", *own_lists, PACKAGE], folder, timeout_s)
 
 
 def _run(command: list[str], folder: Path, timeout_s: float) -> None:

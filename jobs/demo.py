@@ -1,0 +1,135 @@
+"""The whole way on real furniture: fetch, prepare, train, evaluate, reconstruct; prints every command it runs.
+
+    python jobs/demo.py --out runs/demo
+
+Each step is one of the other jobs, run as anybody would. A demo that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from raylift import recipes
+from raylift.core.errors import DataError, RayliftError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.image_export import export_images
+from raylift.data.sources.furniture import fetch_furniture
+from raylift.tracking.mlflow_tracker import default_tracking_uri
+
+JOBS = Path(__file__).resolve().parent
+console = Console()
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The whole way on real furniture; an interrupted demo goes on where it stopped.
+
+    Attributes:
+        out: where everything goes.
+        recipe: what to train.
+        num_views: rendered views an object.
+        image_px: their side.
+        resolution: of the reconstructed meshes.
+        source: meshes of your own in place of the furniture, as for jobs/prepare.py.
+        overrides: recipe values, as path=value.
+    """
+
+    overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    out: Path = Path("runs/demo")
+    recipe: str = "implicit/quick"
+    num_views: int = 12
+    image_px: int = 128
+    resolution: int = 128
+    source: str = ""
+
+
+def run(job: str, *words: object) -> None:
+    """Run a job as a user would, showing the command; a failure ends the demo."""
+    command = [f"jobs/{job}.py", *map(str, words)]
+    console.rule(f"[bold]{job}")
+    console.print(f"$ python {shlex.join(command)}", style="cyan", soft_wrap=True)
+    done = subprocess.run([sys.executable, str(JOBS / f"{job}.py"), *command[1:]], check=False)
+    if done.returncode:
+        console.print(f"{job} failed. Run the demo again and it goes on from here.", style="red")
+        raise SystemExit(done.returncode)
+
+
+def choose_source(arguments: Arguments) -> list[str]:
+    """Words for jobs/prepare.py: the furniture's seats, or generated chairs where the furniture cannot be had."""
+    if arguments.source:
+        return ["--source", arguments.source]
+    try:
+        with console.status("getting the furniture libraries (120 MB, once)"):
+            folder = fetch_furniture(arguments.out / "furniture")
+    except DataError as error:
+        console.print(f"[yellow]The furniture cannot be fetched:[/] {error}", soft_wrap=True)
+        console.print("[yellow]Going on with 60 chairs that Raylift generates.[/]")
+        return ["--source", "procedural:60"]
+    return ["--source", f"sh3f:{folder}", "--categories", "seats"]
+
+
+def main(arguments: Arguments) -> None:
+    """Every step, then what came of it."""
+    start = time.monotonic()
+    out, data, name = arguments.out, arguments.out / "data", arguments.recipe.replace("/", "-")
+    settings = ["--num-views", arguments.num_views, "--image-px", arguments.image_px]
+    settings += ["--truth-resolution", 128, "--samples", 50_000]
+    run("prepare", *choose_source(arguments), "--out", data, *settings)
+    prepared = time.monotonic()
+    run("train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)
+    trained = time.monotonic()
+    run("evaluate", "--run", out / name, "--data", data)
+    recipe = recipes.get(arguments.recipe, arguments.overrides)
+    images = export_images(ShardedDataset.open(data), "test", recipe.data, out / "held-out")
+    run("reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",
+        "--resolution", arguments.resolution)  # fmt: skip
+    finished = time.monotonic()
+
+    console.rule("[bold]done")
+    summarise(json.loads((out / name / "evaluation" / "test" / "scores.json").read_text()))
+    minutes = [(prepared - start) / 60, (trained - prepared) / 60, (finished - trained) / 60]
+    console.print(
+        "prepared in {:.1f}, trained in {:.1f}, evaluated and reconstructed in {:.1f} minutes".format(*minutes)
+    )
+    console.print(f"{len(images)} held-out images and their meshes: {out / 'meshes'}")
+    console.print(f"look at them in a browser:  {(out / 'meshes' / 'viewer.html').resolve().as_uri()}", soft_wrap=True)
+    console.print(f"pictures beside the truth:  {out / name / 'evaluation' / 'test' / 'panels.png'}", soft_wrap=True)
+    mlflow = shlex.join([str(Path(sys.executable).parent / "mlflow"), "ui", "--backend-store-uri",
+                         default_tracking_uri(out)])  # fmt: skip
+    console.print(f"runs, curves and meshes in MLflow:  {mlflow}", soft_wrap=True)
+
+
+def summarise(scores: dict[str, Any]) -> None:
+    """A small table: the model beside its baselines."""
+    rows = {
+        (row["method"], row["protocol"], row["metric"]): row for row in scores["summary"] if row["category"] == "all"
+    }
+    methods = list(dict.fromkeys(row["method"] for row in scores["summary"]))
+    wanted = (("occnet", "iou"), ("occnet", "chamfer_l1"), ("occnet", "normal_consistency"))
+    table = Table(title=f"{scores['num_samples']} held-out images, mean (median)")
+    table.add_column("")
+    for protocol, metric in wanted:
+        table.add_column(f"{protocol}/{metric}", justify="right")
+    for method in methods:
+        cells = [rows.get((method, *which)) for which in wanted]
+        table.add_row(method, *("" if row is None else f"{row['mean']:.3f} ({row['median']:.3f})" for row in cells))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Arguments, description=__doc__))
+    except RayliftError as error:
+        console.print(f"[red]{error}", soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,33 @@
+"""Views of a prepared data set as the image folder that ``jobs/reconstruct.py`` takes: picture, camera and depth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from raylift.data.config import DataConfig
+from raylift.data.dataset import ShardedDataset
+from raylift.data.image_folder import format_camera
+from raylift.data.stream import chosen_entries, evaluation_views
+
+
+def export_images(dataset: ShardedDataset, split: str, config: DataConfig, folder: Path) -> list[Path]:
+    """Write the evaluated views of a split as NAME.png (RGBA) with NAME.json (camera) and NAME.depth.npy.
+
+    Raises:
+        DataError: the split has no object.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for entry in chosen_entries(dataset, split, config):
+        for number in evaluation_views(entry, config.eval_views):
+            view = dataset.load_view(entry.id, number)
+            name = re.sub(r"[^A-Za-z0-9_-]+", "-", entry.id).strip("-") + f"-{number:02d}"
+            written.append(folder / f"{name}.png")
+            Image.fromarray(view.rgba).save(written[-1])
+            written[-1].with_suffix(".json").write_text(format_camera(view.camera))
+            np.save(folder / f"{name}.depth.npy", view.depth)
+    return written

@@ -11,6 +11,10 @@ stopped.
 from __future__ import annotations
 
 import sys
+
+# A script's own folder comes first on the path, where jobs/inspect_data.py would be taken for the standard library's.
+sys.path[:] = [entry for entry in sys.path if entry.rstrip("/").rpartition("/")[2] != "jobs"]
+
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,0 +1,87 @@
+"""Synthetic samples with a true distance, colour and camera: spheres, seen from the front."""
+
+from __future__ import annotations
+
+import torch
+
+from raylift.core.clock import Clock
+from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
+from raylift.families.implicit.config import ConditioningConfig, FourierConfig, ImplicitConfig
+from raylift.geometry.cameras import orbit, pixel_rays
+
+CLOCK = Clock(step=0, num_steps=1)
+
+CONDITIONINGS: dict[str, ConditioningConfig] = {
+    "image": ConditioningConfig("image"),
+    "visible": ConditioningConfig("visible", resolution=16),
+    "visible-occupancy": ConditioningConfig("visible", "occupancy", resolution=16),
+    "surface": ConditioningConfig("surface", resolution=16, num_points=300),
+    "gt_occupancy": ConditioningConfig("gt_occupancy", resolution=16),
+    "gt_sdf": ConditioningConfig("gt_sdf", resolution=16),
+}
+"""The six of section 3.3 and table 1."""
+
+
+def small_config(conditioning: str = "visible", **values: object) -> ImplicitConfig:
+    """The family with every part in it, as small as it gets."""
+    settings: dict[str, object] = {
+        "image_px": 32,
+        "backbone": "resnet18",
+        "image_width": 8,
+        "image_features": 8,
+        "voxel_width": 4,
+        "hidden": 32,
+        "points": 40,
+        "fourier": FourierConfig(16),
+        "conditioning": CONDITIONINGS[conditioning],
+    }
+    return ImplicitConfig(**(settings | values))  # type: ignore[arg-type]
+
+
+def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_points: int = 0) -> Batch:
+    """One sphere a sample, of its own radius, place and colour, with everything that the recipe conditions on.
+
+    The spheres are always the same; ``points_seed`` draws other points.
+    """
+    draw = torch.Generator().manual_seed(0)
+    radius = 0.2 + 0.15 * torch.rand(count, generator=draw)
+    center = 0.15 * (2 * torch.rand(count, 3, generator=draw) - 1)
+    paint = torch.rand(count, 3, generator=draw)
+    camera = Camera.stack([orbit(30.0 * index, 20.0) for index in range(count)])
+
+    def distance(points: torch.Tensor) -> torch.Tensor:
+        return (points - center[:, None]).norm(dim=-1) - radius[:, None]
+
+    origins, directions = pixel_rays(camera, config.image_px, config.image_px)
+    to_center = center[:, None, None] - origins
+    along = (to_center * directions).sum(-1)
+    seen = (to_center.square().sum(-1) - along.square()) < radius[:, None, None].square()
+    image = torch.where(seen[:, None], paint[:, :, None, None], torch.ones(()))
+    draw = torch.Generator().manual_seed(points_seed)
+    points = 1.1 * torch.rand(count, config.points, 3, generator=draw) - GRID_HALF_EXTENT
+    fields = {
+        "image": image,
+        "points": points,
+        "sdf": distance(points).clamp(-0.1, 0.1),
+        "color": paint[:, None].expand(count, config.points, 3).contiguous(),
+    }
+    request = config.conditioning.voxel_request()
+    if request is not None:
+        axis = -GRID_HALF_EXTENT + (torch.arange(request.resolution) + 0.5) * 2 * GRID_HALF_EXTENT / request.resolution
+        cells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(1, -1, 3)
+        value = distance(cells.expand(count, -1, 3)).reshape(count, 1, *[request.resolution] * 3)
+        channels = [value if request.source == "gt_sdf" else (value < 0).float()]
+        if request.num_channels == 4:
+            channels.append(channels[0] * paint[:, :, None, None, None])
+        fields["voxels"] = torch.cat(channels, 1)
+    if num_iou_points:
+        fields["iou_points"] = 1.1 * torch.rand(count, num_iou_points, 3, generator=draw) - GRID_HALF_EXTENT
+        fields["iou_inside"] = (distance(fields["iou_points"]) < 0).float()
+    return Batch(tuple(f"sphere{index}#0" for index in range(count)), torch.arange(count), fields, camera)
+
+
+def as_double(batch: Batch) -> Batch:
+    """The same batch in float64."""
+    assert batch.camera is not None
+    fields = {name: value.double() for name, value in batch.fields.items()}
+    return Batch(batch.ids, batch.keys, fields, batch.camera.to("cpu", torch.float64))

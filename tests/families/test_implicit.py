@@ -1,0 +1,180 @@
+"""The implicit family: what it asks for, computes, minimises and reconstructs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.types import Field
+from raylift.families.implicit.config import ConditioningConfig, FourierConfig, ImplicitConfig, ImplicitWeights
+from raylift.families.implicit.family import ImplicitFamily
+from raylift.geometry.cameras import project
+from raylift.networks.point_sampling import sample_map
+from raylift.networks.resnet import normalize_image
+from tests.families.implicit_samples import CLOCK, CONDITIONINGS, small_config, spheres
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_request_names_what_the_losses_use(conditioning: str) -> None:
+    config = small_config(conditioning)
+    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    request = family.request
+    assert (request.image_px, request.num_points, request.num_iou_points) == (32, 40, 0)
+    assert (request.voxels is None) == (conditioning == "image")
+    for name in batch.fields:
+        lacking = replace(batch, fields={key: value for key, value in batch.fields.items() if key != name})
+        with pytest.raises(DataError, match=name):
+            family.losses("fit", lacking, CLOCK)
+
+
+def test_losses_are_equation_4_over_truncated_distances() -> None:
+    config = small_config(truncation=0.05, weights=ImplicitWeights(color=0.25, sdf=4.0))
+    family, batch = ImplicitFamily(config, seed=0), spheres(config, 3)
+    sdf, color = family.network.decode(family.encode(batch), batch["points"])
+    terms = {term.name: term for term in family.losses("fit", batch, CLOCK)}
+    expected = functional.l1_loss(sdf, batch["sdf"].clamp(-0.05, 0.05))
+    torch.testing.assert_close(terms["sdf"].share, expected)
+    torch.testing.assert_close(terms["color"].share, 3 * functional.l1_loss(color, batch["color"]))
+    assert (terms["sdf"].weight, terms["color"].weight) == (4.0, 0.25)
+
+
+def test_reduction_before_reading_equals_the_papers_order() -> None:
+    """The paper reads the maps at the points, then reduces by 1x1 convolution and ReLU; we reduce the maps first."""
+    config = small_config("image")
+    network = ImplicitFamily(config, seed=0).network.double()
+    batch = spheres(config, 2)
+    image, points = batch["image"].double(), 1.4 * batch["points"].double()  # some project outside of the image
+    camera = batch.camera.to("cpu", torch.float64)
+    features = network.point_features(network.encode(image, None, camera), points)
+    uv, _ = project(camera, points)
+    parts = []
+    for reduce, scale in zip(network.reductions, network.image_encoder(normalize_image(image)), strict=True):
+        at_points = sample_map(scale, uv)
+        parts.append(functional.relu(functional.linear(at_points, reduce.weight[:, :, 0, 0], reduce.bias)))
+    torch.testing.assert_close(features[..., network.embedding.width :], torch.cat(parts, -1))
+
+
+def test_paper_size() -> None:
+    """The paper states a 30M parameter model."""
+    count = sum(p.numel() for p in ImplicitFamily(ImplicitConfig(), seed=0).parameters())
+    assert 25e6 < count < 32e6
+
+
+def test_seed_decides_and_the_process_generator_is_left_alone() -> None:
+    state = torch.get_rng_state()
+    first = ImplicitFamily(small_config(), seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    second, other = ImplicitFamily(small_config(), seed=1), ImplicitFamily(small_config(), seed=2)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    assert any(not torch.equal(v, other.state_dict()[n]) for n, v in first.state_dict().items())
+
+
+def test_state_dict_is_the_whole_state() -> None:
+    config = small_config()
+    trained, fresh = ImplicitFamily(config, seed=1).eval(), ImplicitFamily(config, seed=2).eval()
+    fresh.load_state_dict(trained.state_dict())
+    batch = spheres(config, 2)
+    for a, b in zip(trained.losses("fit", batch, CLOCK), fresh.losses("fit", batch, CLOCK), strict=True):
+        assert torch.equal(a.share, b.share)
+
+
+@pytest.mark.parametrize("conditioning", ["image", "visible", "gt_sdf"])
+def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> None:
+    config = small_config(conditioning)
+    family, batch = ImplicitFamily(config, seed=0).eval(), spheres(config, 3)
+    encoded = []
+    family.network.image_encoder.register_forward_hook(lambda *_: encoded.append(1))
+    reconstructions = family.reconstruct(batch)
+    with torch.no_grad():
+        sdf, color = family.network.decode(family.encode(batch), batch["points"])
+    encoded.clear()
+    assert [item.id for item in reconstructions] == list(batch.ids)
+    for index, item in enumerate(reconstructions):
+        assert isinstance(item.shape, Field)
+        assert len(item.camera) == 1
+        assert torch.equal(item.camera.rotation[0], batch.camera.rotation[index])
+        values, rgb = item.shape.query(batch["points"][index])
+        assert not values.requires_grad
+        assert not rgb.requires_grad
+        torch.testing.assert_close(values, sdf[index], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(rgb, color[index], rtol=1e-5, atol=1e-6)
+        pieces = [item.shape.query(chunk)[0] for chunk in batch["points"][index].split(7)]
+        torch.testing.assert_close(torch.cat(pieces), values, rtol=1e-5, atol=1e-6)
+        assert item.shape.query(torch.zeros(0, 3))[1].shape == (0, 3)
+    assert not encoded, "querying a field must not run the encoders again"
+
+
+def test_mixed_precision_stays_close() -> None:
+    config = small_config()
+    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    exact = family.losses("fit", batch, CLOCK)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = family.losses("fit", batch, CLOCK)
+    for a, b in zip(exact, rough, strict=True):
+        assert b.share.dtype == torch.float32
+        torch.testing.assert_close(a.share, b.share, rtol=0.05, atol=1e-3)
+
+
+def test_gradient_reaches_the_image_and_the_grid() -> None:
+    config = small_config()
+    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    image, voxels = batch["image"].clone().requires_grad_(), batch["voxels"].clone().requires_grad_()
+    fed = replace(batch, fields={**batch.fields, "image": image, "voxels": voxels})
+    sum(term.share for term in family.losses("fit", fed, CLOCK)).backward()
+    assert bool(image.grad.any())
+    assert bool(voxels.grad.any())
+
+
+def test_batches_that_do_not_fit_are_refused() -> None:
+    config = small_config()
+    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    with pytest.raises(DataError, match="no camera"):
+        family.losses("fit", replace(batch, camera=None), CLOCK)
+    coarse = replace(batch, fields={**batch.fields, "voxels": batch["voxels"][..., :8]})
+    with pytest.raises(DataError, match=r"voxels are .* the recipe conditions on"):
+        family.reconstruct(coarse)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ImplicitConfig(truncation=0.0),
+        lambda: ImplicitConfig(hidden=0),
+        lambda: ImplicitConfig(voxel_stride=3),  # type: ignore[arg-type]
+        lambda: ConditioningConfig(resolution=30),
+        lambda: ConditioningConfig(num_points=0),
+        lambda: FourierConfig(scale=0.0),
+        lambda: ImplicitWeights(sdf=-1.0),
+    ],
+)
+def test_impossible_values_are_refused(make: object) -> None:
+    with pytest.raises(ConfigError):
+        make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("conditioning", "iou", "color"), [("image", 0.85, 0.1), ("gt_sdf", 0.85, 0.1)])
+def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> None:
+    """Each sample is told apart by its image alone, or by its grid: IoU and colour error on points never trained on."""
+    config = small_config(conditioning, points=256, hidden=64)
+    family = ImplicitFamily(config, seed=0)
+    steps = 200
+    optimizer = torch.optim.AdamW(family.parameters(), lr=4e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        terms = family.losses("fit", spheres(config, 4, points_seed=step), CLOCK)
+        sum(term.weight * term.share for term in terms).backward()
+        optimizer.step()
+        schedule.step()
+    held_out = spheres(config, 4, points_seed=steps, num_iou_points=4000)
+    for index, item in enumerate(family.eval().reconstruct(held_out)):
+        values, rgb = item.shape.query(held_out["iou_points"][index])
+        guess, inside = values < 0, held_out["iou_inside"][index] > 0.5
+        assert float((guess & inside).sum() / (guess | inside).sum()) > iou
+        assert float((rgb - held_out["color"][index, 0]).abs().mean()) < color

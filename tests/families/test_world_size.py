@@ -1,0 +1,87 @@
+"""Law 1 for every family and conditioning: 2 and 4 ranks have the loss and the gradients of one.
+
+A new family adds its cases to ``CASES``: a name that ``build`` turns into a float64 family and a global batch.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raylift.core.collectives import rank, world_size
+from raylift.core.family import Family
+from raylift.core.types import Batch
+from raylift.families.implicit.family import ImplicitFamily
+from tests.families.implicit_samples import CLOCK, CONDITIONINGS, as_double, small_config, spheres
+from tests.ranks import run_ranks
+
+GLOBAL_BATCH = 6  # over 4 ranks: 1, 2, 1, 2 samples
+CASES = [f"implicit/{conditioning}" for conditioning in CONDITIONINGS]
+Result = dict[str, dict[str, Tensor]]
+
+
+def build(case: str) -> tuple[Family, Batch]:
+    """A family and a global batch, the same in every process."""
+    name, _, variant = case.partition("/")
+    assert name == "implicit"
+    config = small_config(variant)
+    return ImplicitFamily(config, seed=0).double().train(), as_double(spheres(config, GLOBAL_BATCH))
+
+
+class _PhaseLoss(nn.Module):
+    def __init__(self, family: Family) -> None:
+        super().__init__()
+        self.family = family
+
+    def forward(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        terms = self.family.losses(phase, batch, CLOCK)
+        return {term.name: term.share for term in terms} | {"total": sum(term.weight * term.share for term in terms)}  # type: ignore[dict-item]
+
+
+def shares_and_gradients(cases: list[str]) -> dict[str, Result]:
+    """This rank's shares, and the gradients that DistributedDataParallel leaves on it, by case and phase."""
+    results: dict[str, Result] = {}
+    for case in cases:
+        family, batch = build(case)
+        part = slice(rank() * GLOBAL_BATCH // world_size(), (rank() + 1) * GLOBAL_BATCH // world_size())
+        module: nn.Module = _PhaseLoss(family)
+        if world_size() > 1:
+            module = DistributedDataParallel(module, find_unused_parameters=len(family.phases) > 1)
+        results[case] = {}
+        for phase in family.phases:
+            family.zero_grad()
+            shares = module(phase.name, batch.select(part))
+            (shares["total"] * world_size()).backward()
+            gradients = {name: p.grad.clone() for name, p in family.named_parameters() if p.grad is not None}
+            results[case][phase.name] = gradients | {f"share/{name}": s.detach() for name, s in shares.items()}
+    return results
+
+
+@pytest.fixture(scope="module")
+def one_rank() -> dict[str, Result]:
+    return shares_and_gradients(CASES)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_many_ranks_equal_one(world: int, one_rank: dict[str, Result]) -> None:
+    ranks = run_ranks(world, shares_and_gradients, CASES)
+    for case, phases in one_rank.items():
+        for phase, alone in phases.items():
+            for name, expected in alone.items():
+                values = [result[case][phase][name] for result in ranks]
+                got = torch.stack(values).sum(0) if name.startswith("share/") else values[0]
+                scale = float(expected.abs().max()) or 1.0
+                torch.testing.assert_close(
+                    got, expected, rtol=0, atol=1e-10 * scale, msg=lambda m, n=name, c=case: f"{c} {n}: {m}"
+                )
+                if not name.startswith("share/"):
+                    assert all(torch.equal(value, got) for value in values), f"{case} {name} differs between ranks"
+
+
+def test_every_parameter_is_trained(one_rank: dict[str, Result]) -> None:
+    for case in CASES:
+        family, _ = build(case)
+        trained = {name for gradients in one_rank[case].values() for name, g in gradients.items() if bool(g.any())}
+        assert {name for name, _ in family.named_parameters()} <= trained, case

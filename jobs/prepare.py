@@ -106,7 +106,7 @@ def _summarise(report: IngestReport, out: str, seconds: float, console: Console)
             for name, reason in rows[:12]:
                 problems.add_row(name, reason)
             console.print(problems)
-    console.print(f"look at it: python jobs/inspect.py {out} --out contact.png")
+    console.print(f"look at it: python jobs/inspect_data.py {out} --out contact.png")
 
 
 if __name__ == "__main__":

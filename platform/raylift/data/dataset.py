@@ -243,7 +243,7 @@ class ShardedDataset:
         try:
             return self._by_id[object_id]
         except KeyError:
-            raise DataError(f"{self.uri} has no object {object_id!r}", "`jobs/inspect.py` lists what it has") from None
+            raise DataError(f"{self.uri} has no object {object_id!r}", "`jobs/inspect_data.py` lists what it has") from None
 
     def load_object(self, object_id: str, columns: Iterable[str] | None = None) -> ObjectRecord:
         """One object with these columns (None: all), as few reads as the cache allows.
@@ -294,7 +294,8 @@ class ShardedDataset:
         if isinstance(cached, list):
             return cached
         entry = self.entry(object_id)
-        rows = self._read_group(VIEWS_NAME.format(entry.shard), entry.row_group, None).to_pylist()
+        table = self._read_group(VIEWS_NAME.format(entry.shard), entry.row_group, None)
+        rows: list[dict[str, object]] = table.to_pylist()
         self._keep((object_id, "views"), rows, _size_of(rows))
         return rows
 
@@ -336,7 +337,7 @@ def _size_of(value: _Cached) -> int:
     if isinstance(value, ViewRecord):
         return value.rgba.nbytes + value.depth.nbytes
     if isinstance(value, list):
-        return sum(len(row["rgba_png"]) + len(row["depth_png"]) for row in value)  # type: ignore[arg-type]
+        return sum(len(row[name]) for row in value for name in ("rgba_png", "depth_png"))  # type: ignore
     return len(value)
 
 

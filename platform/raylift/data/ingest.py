@@ -1,8 +1,8 @@
-"""Sources to shards: planned, made in parallel by Ray Data, resumed where it stopped (issue: nothing good is lost).
+"""Sources to shards: planned, made in parallel by Ray Data, resumed where it stopped (nothing good is lost).
 
-A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet``, a ``shard-*.json`` record for each pair, and, once
-all is done, ``manifest.json`` and ``report.json``. The plan is a pure function of sources and settings, and each shard of
-its plan, so running the same command again makes only what is missing and ends in the same files.
+A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet``, a ``shard-*.json`` record for each pair, and,
+once all is done, ``manifest.json`` and ``report.json``. The plan is a pure function of sources and settings, and each
+shard of its plan, so running the same command again makes only what is missing and ends in the same files.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
 from raylift.data.ingest_config import IngestConfig
 from raylift.data.manifest import MANIFEST_NAME, Manifest
+from raylift.data.object_payload import PAYLOAD_VERSION
 from raylift.data.shard_making import (
     PlannedItem,
     ShardPlan,
     ShardRecord,
-    finished_record,
     fingerprint_of,
+    finished_record,
     make_shard,
 )
 from raylift.data.sources import Selection, Source, select_items
@@ -84,8 +85,8 @@ def ingest(
     """
     config = config or IngestConfig()
     storage = out if isinstance(out, Storage) else Storage.at(out)
-    settings = {"config": asdict(config), "kinds": sorted({source.kind for source in sources})}
-    fingerprint = fingerprint_of(settings["config"])
+    settings: dict[str, Any] = {"config": asdict(config), "kinds": sorted({source.kind for source in sources})}
+    fingerprint = fingerprint_of([PAYLOAD_VERSION, settings["config"]])
     _refuse_other(storage, fingerprint, overwrite)
     plans = plan_shards(sources, config, selection or Selection(), listed_splits, fingerprint)
     records: dict[int, ShardRecord] = {}
@@ -124,7 +125,7 @@ def plan_shards(
         if item.id in wanted
     ]
     planned.sort(key=lambda one: (stable_hash("shard", one.item.id), one.item.id))
-    plans = []
+    plans: list[ShardPlan] = []
     for start in range(0, len(planned), config.objects_per_shard):
         part = tuple(planned[start : start + config.objects_per_shard])
         content = [fingerprint, [[one.split, asdict(one.item), sources[one.source].kind] for one in part]]
@@ -137,7 +138,7 @@ def _refuse_other(storage: Storage, fingerprint: str, overwrite: bool) -> None:
         return
     if Manifest.read(storage).fingerprint != fingerprint:
         raise DataError(
-            f"{storage.uri} already holds a data set that was prepared with other settings",
+            f"{storage.uri} already holds a data set that was prepared with other settings (or by another version)",
             "give another --out, the same settings, or --overwrite to replace it",
         )
 
@@ -160,9 +161,10 @@ def _make_by_ray(
         return
     import ray
 
-    from raylift.data.ray_session import start_ray
+    from raylift.data.ray_session import quiet_data_context, start_ray
 
     start_ray()
+    quiet_data_context().execution_options.preserve_order = False
     by_index = {plan.index: plan for plan in plans}
     shared = ray.put((by_index, sources, config, storage))
 

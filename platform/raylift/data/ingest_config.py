@@ -65,7 +65,8 @@ class IngestConfig:
             )
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
             raise ConfigError(
-                f"val_share {self.val_share} and test_share {self.test_share}", "give shares that leave some for training"
+                f"val_share {self.val_share} and test_share {self.test_share}",
+                "give shares that leave some for training",
             )
         low, high = self.elevation_range_deg
         if not -90 <= low <= high <= 90:

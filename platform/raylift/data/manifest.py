@@ -94,10 +94,13 @@ class Manifest:
             data = json.loads(storage.read(MANIFEST_NAME))
             version = data["schema_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{where} is damaged: {error}", "prepare the data set again; finished shards are kept") from error
+            raise DataError(
+                f"{where} is damaged: {error}", "prepare the data set again; finished shards are kept"
+            ) from error
         if version != SCHEMA_VERSION:
             raise DataError(
-                f"{where} has schema version {version}, this package reads {SCHEMA_VERSION}", "prepare the data set again"
+                f"{where} has schema version {version}, this package reads {SCHEMA_VERSION}",
+                "prepare the data set again",
             )
         try:
             return Manifest(
@@ -111,4 +114,6 @@ class Manifest:
                 set_aside=data["set_aside"],
             )
         except (KeyError, TypeError) as error:
-            raise DataError(f"{where} is damaged: {error!r}", "prepare the data set again; finished shards are kept") from error
+            raise DataError(
+                f"{where} is damaged: {error!r}", "prepare the data set again; finished shards are kept"
+            ) from error

@@ -28,6 +28,9 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import Rendering, render
 from raylift.rendering.virtual_scan import scan
 
+PAYLOAD_VERSION = 2
+"""Raised when the same scene and settings come to mean other rows, so that old shards are not taken for new ones."""
+
 COLOR_NEIGHBOURS = 2
 """K: the colour of a point is the mean of this many nearest cloud points (implicit paper, section 4.1)."""
 
@@ -156,7 +159,9 @@ def straight_rgba(picture: Rendering) -> np.ndarray:
 
 def merged_cloud(rgba: list[np.ndarray], depths: list[np.ndarray], cameras: Camera) -> tuple[np.ndarray, np.ndarray]:
     """The coloured cloud of all views: points float32 [N, 3] in the world, RGB float32 [N, 3] in [0, 1]."""
-    parts = [visible_cloud(image, depth, cameras[view]) for view, (image, depth) in enumerate(zip(rgba, depths, strict=True))]
+    parts = [
+        visible_cloud(image, depth, cameras[view]) for view, (image, depth) in enumerate(zip(rgba, depths, strict=True))
+    ]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
@@ -182,7 +187,9 @@ def visible_cloud(rgba: np.ndarray, depth: np.ndarray, camera: Camera) -> tuple[
     return points.astype(np.float32), rgba[rows, columns, :3].astype(np.float32) / 255.0
 
 
-def _view_rows(object_id: str, rgba: list[np.ndarray], pictures: list[Rendering], cameras: Camera) -> list[dict[str, Any]]:
+def _view_rows(
+    object_id: str, rgba: list[np.ndarray], pictures: list[Rendering], cameras: Camera
+) -> list[dict[str, Any]]:
     centers = camera_centers(cameras).double().numpy()
     rows = []
     for view, (image, picture) in enumerate(zip(rgba, pictures, strict=True)):
@@ -192,7 +199,9 @@ def _view_rows(object_id: str, rgba: list[np.ndarray], pictures: list[Rendering]
                 "id": object_id,
                 "view": view,
                 "rgba_png": _png(Image.fromarray(image)),
-                "depth_png": _png(Image.fromarray(np.rint(picture.depth / DEPTH_STEP).clip(0, 65535).astype(np.uint16))),
+                "depth_png": _png(
+                    Image.fromarray(np.rint(picture.depth / DEPTH_STEP).clip(0, 65535).astype(np.uint16))
+                ),
                 "focal": cameras.focal[view].tolist(),
                 "principal": cameras.principal[view].tolist(),
                 "rotation": cameras.rotation[view].flatten().tolist(),
@@ -209,4 +218,3 @@ def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
-

@@ -1,9 +1,9 @@
 """The stream's batches through Ray Data: reading, decoding and sampling happen beside the training worker.
 
-The pipeline is built *inside* each training worker, for that worker's rows of the steps that are left. A worker knows its
-checkpoint, so resuming is starting at another step; and a row is a pure function of its number, so the batches are those
-of ``SampleStream.batches`` to the last bit, whatever the number of workers. Ray Data's own splitting and shuffling, whose
-order depends on both, are not used.
+The pipeline is built *inside* each training worker, for that worker's rows of the steps that are left. A worker knows
+its checkpoint, so resuming is starting at another step; and a row is a pure function of its number, so the batches are
+those of ``SampleStream.batches`` to the last bit, whatever the number of workers. Ray Data's own splitting and
+shuffling, whose order depends on both, are not used.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from raylift.core.types import Batch
-from raylift.data.ray_session import start_ray
+from raylift.data.ray_session import quiet_data_context, start_ray
 from raylift.data.samples import batch_of
 from raylift.data.stream import SampleStream
-
 
 _STEPS_A_TASK = 4
 """Few enough that the first batch comes soon, many enough that scheduling a task costs little beside it."""
@@ -66,7 +65,7 @@ def ray_batches(
     if start_step >= stop_step:
         return
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
+    from ray.data import ActorPoolStrategy
 
     start_ray()
     local = len(stream.rows_of(start_step, rank, world))
@@ -74,9 +73,7 @@ def ray_batches(
         {"first_step": first, "stop_step": min(first + _STEPS_A_TASK, stop_step)}
         for first in range(start_step, stop_step, _STEPS_A_TASK)
     ]
-    context = DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
+    quiet_data_context()
     loaded = ray.data.from_items(groups, override_num_blocks=len(groups)).map_batches(
         _RowLoader,
         fn_constructor_args=(stream, rank, world),

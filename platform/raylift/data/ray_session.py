@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import ray
+import ray.data
 
 import raylift
 
@@ -30,3 +32,12 @@ def start_ray(num_cpus: int | None = None) -> None:
         log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": path.rstrip(os.pathsep), "OMP_NUM_THREADS": "1"}},
     )
+
+
+def quiet_data_context() -> ray.data.DataContext:
+    """Ray Data's settings for this process: order kept, and none of its own progress output beside ours."""
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    return context

@@ -132,7 +132,8 @@ def batch_of(arrays: Mapping[str, np.ndarray]) -> Batch:
     projections = {str(name) for name in arrays["camera_projection"]}
     if len(projections) != 1:
         raise DataError(f"cannot batch cameras of projections {sorted(projections)}", "use one projection per data set")
-    camera = Camera(*(_tensor(arrays[name]) for name in _CAMERA_FIELDS), projections.pop())  # type: ignore[arg-type]
+    focal, principal, rotation, translation = (_tensor(arrays[name]) for name in _CAMERA_FIELDS)
+    camera = Camera(focal, principal, rotation, translation, projections.pop())  # type: ignore[arg-type]
     return Batch(
         ids=tuple(str(name) for name in arrays["id"]),
         keys=torch.as_tensor(np.asarray(arrays["key"], np.int64).copy()),
@@ -150,7 +151,9 @@ def _image_fields(
     sample_id: str, rgba: np.ndarray, depth: np.ndarray, camera: Camera, request: SampleRequest
 ) -> Sample:
     if not (rgba[..., 3] > 127).any():
-        raise DataError(f"the silhouette of {sample_id} has no area", "give an image whose alpha channel shows the object")
+        raise DataError(
+            f"the silhouette of {sample_id} has no area", "give an image whose alpha channel shows the object"
+        )
     image, mask = composited(rgba, request.image_px)
     return {
         "id": sample_id,

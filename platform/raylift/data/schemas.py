@@ -2,7 +2,7 @@
 
 Arrays are stored as little-endian bytes, one cell an array. Lengths and colours are kept as normalised integers
 ("snorm16": value = stored / 32767 x scale), because a fixed step suits points in a box better than a float's and packs
-into half the room. The shape, packing and unit of each column are in its Arrow metadata, and the version in the table's.
+into half the room. The shape, packing and unit of each column are in its Arrow metadata, the version in the table's.
 """
 
 from __future__ import annotations
@@ -106,9 +106,13 @@ _WORLD = "object units: the longest edge of the bounding box is 1"
 def sample_columns(index: int) -> tuple[ArrayColumn, ArrayColumn, ArrayColumn]:
     """Points, signed distances and colours of one noise level; ``index`` counts the levels from 0."""
     return (
-        ArrayColumn(f"sample_points_{index}", (-1, 3), "snorm16", 1.0, _WORLD, "surface points moved by Gaussian noise"),
+        ArrayColumn(
+            f"sample_points_{index}", (-1, 3), "snorm16", 1.0, _WORLD, "surface points moved by Gaussian noise"
+        ),
         ArrayColumn(f"sample_sdf_{index}", (-1,), "snorm16", TRUNCATION, _WORLD, "truncated signed distance there"),
-        ArrayColumn(f"sample_colors_{index}", (-1, 3), "unorm8", 1.0, "sRGB in [0, 1]", "mean of the K nearest in the cloud"),
+        ArrayColumn(
+            f"sample_colors_{index}", (-1, 3), "unorm8", 1.0, "sRGB in [0, 1]", "mean of the K nearest in the cloud"
+        ),
     )
 
 
@@ -116,7 +120,9 @@ _GRID = (GRID_RESOLUTION,) * 3
 OBJECT_ARRAYS = (
     ArrayColumn("cloud_points", (-1, 3), "snorm16", 1.0, _WORLD, "all views' pixels reprojected by depth"),
     ArrayColumn("cloud_colors", (-1, 3), "unorm8", 1.0, "sRGB in [0, 1]", "their colours"),
-    ArrayColumn("occupancy32", _GRID, "unorm8", 1.0, "1", "whether cell centres over [-0.55, 0.55]^3 lie inside, [x, y, z]"),
+    ArrayColumn(
+        "occupancy32", _GRID, "unorm8", 1.0, "1", "whether cell centres over [-0.55, 0.55]^3 lie inside, [x, y, z]"
+    ),
     ArrayColumn("sdf32", _GRID, "snorm16", 1.0, _WORLD, "signed distance at those cell centres, not truncated"),
     ArrayColumn("mesh_vertices", (-1, 3), "float32", 1.0, _WORLD, "of the watertight true surface"),
     ArrayColumn("mesh_faces", (-1, 3), "int32", 1.0, "index", "counter-clockwise seen from outside"),
@@ -159,14 +165,26 @@ def views_schema() -> pa.Schema:
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("view", pa.int32(), nullable=False),
-            pa.field("rgba_png", pa.binary(), nullable=False, metadata={"unit": "sRGB and coverage, 8 bit, not premultiplied"}),
-            pa.field("depth_png", pa.binary(), nullable=False, metadata={"unit": f"{DEPTH_STEP} object units, along z; 0: none"}),
+            pa.field(
+                "rgba_png",
+                pa.binary(),
+                nullable=False,
+                metadata={"unit": "sRGB and coverage, 8 bit, not premultiplied"},
+            ),
+            pa.field(
+                "depth_png",
+                pa.binary(),
+                nullable=False,
+                metadata={"unit": f"{DEPTH_STEP} object units, along z; 0: none"},
+            ),
             vector("focal", 2, "half image sizes"),
             vector("principal", 2, "normalised image coordinates"),
             vector("rotation", 9, "world to OpenCV camera axes, row by row"),
             vector("translation", 3, _WORLD),
             pa.field("projection", pa.string(), nullable=False),
-            pa.field("azimuth_deg", pa.float32(), nullable=False, metadata={"unit": "degrees from the front towards +X"}),
+            pa.field(
+                "azimuth_deg", pa.float32(), nullable=False, metadata={"unit": "degrees from the front towards +X"}
+            ),
             pa.field("elevation_deg", pa.float32(), nullable=False, metadata={"unit": "degrees above the horizon"}),
         ],
         metadata=_table_metadata("views"),

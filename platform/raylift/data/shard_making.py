@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,5 +185,5 @@ def _payload_or_reason(planned: PlannedItem, sources: tuple[Source, ...], config
         return f"{error.problem} ({error.remedy})" if error.remedy else error.problem
     except MemoryError:
         return "there was not enough memory for it (simplify the mesh)"
-    except Exception as error:  # noqa: BLE001 - one foreign mesh must not cost the others
+    except Exception as error:
         return f"unforeseen {type(error).__name__}: {error}"

@@ -33,7 +33,8 @@ def read_split_file(path: Path) -> dict[str, str]:
         pairs = _pairs(text)
     except (ValueError, AttributeError, TypeError) as error:
         raise DataError(
-            f"the split list {path} is damaged: {error}", 'write {"train": [ids], "val": [ids], "test": [ids]} or "id split"'
+            f"the split list {path} is damaged: {error}",
+            'write {"train": [ids], "val": [ids], "test": [ids]} or "id split"',
         ) from error
     splits: dict[str, str] = {}
     for object_id, split in pairs:
@@ -57,7 +58,9 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def split_of(object_id: str, prescribed: str, listed: Mapping[str, str] | None, val_share: float, test_share: float) -> str:
+def split_of(
+    object_id: str, prescribed: str, listed: Mapping[str, str] | None, val_share: float, test_share: float
+) -> str:
     """The list decides where there is one, then the source, then the hash.
 
     Raises:

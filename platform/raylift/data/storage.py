@@ -69,7 +69,9 @@ class Storage:
         """Files directly in the folder with this ending, sorted; none where the folder is missing."""
         filesystem, root = self.filesystem()
         found = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == pafs.FileType.File and info.base_name.endswith(suffix))
+        return sorted(
+            info.base_name for info in found if info.type == pafs.FileType.File and info.base_name.endswith(suffix)
+        )
 
     def read(self, name: str) -> bytes:
         """The whole of a file.
@@ -82,7 +84,9 @@ class Storage:
             with filesystem.open_input_stream(f"{root}/{name}") as stream:
                 return bytes(stream.read())
         except OSError as error:
-            raise DataError(f"{self.uri}/{name} cannot be read: {error}", "is it the folder of a prepared data set?") from error
+            raise DataError(
+                f"{self.uri}/{name} cannot be read: {error}", "is it the folder of a prepared data set?"
+            ) from error
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that it is there whole or not at all.
@@ -145,4 +149,6 @@ def explained_write_errors(target: str) -> Iterator[None]:
                 f"there is no room left to write {target}",
                 "free some space and run the same command again: finished shards are kept",
             ) from error
-        raise DataError(f"{target} cannot be written: {error}", "check the folder's permissions or the store's") from error
+        raise DataError(
+            f"{target} cannot be written: {error}", "check the folder's permissions or the store's"
+        ) from error

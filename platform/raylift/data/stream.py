@@ -103,7 +103,8 @@ class SampleStream:
         batch = self.config.batch_size
         if not 0 <= rank < world or batch < world:
             raise ConfigError(
-                f"a batch of {batch} for rank {rank} of {world}", "use a data.batch_size of at least the number of workers"
+                f"a batch of {batch} for rank {rank} of {world}",
+                "use a data.batch_size of at least the number of workers",
             )
         return range(step * batch + batch * rank // world, step * batch + batch * (rank + 1) // world)
 

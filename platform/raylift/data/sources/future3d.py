@@ -13,7 +13,7 @@ from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
 
 @dataclass(frozen=True)
 class Future3dSource:
-    """``model_info.json`` beside one folder a model: ``MODEL_ID/raw_model.obj`` (textured; the normalised one is not)."""
+    """``model_info.json`` beside one folder a model: ``MODEL_ID/raw_model.obj``, else the normalised one."""
 
     path: Path
     kind: str = "future3d"

@@ -98,7 +98,9 @@ def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
             try:
                 info = opened.getinfo(member)
             except KeyError:
-                raise DataError(f"{archive.name} has no {member!r}", "the library is incomplete: get it again") from None
+                raise DataError(
+                    f"{archive.name} has no {member!r}", "the library is incomplete: get it again"
+                ) from None
             _refuse_large(member, info.file_size, max_bytes)
 
             def read(path: str) -> bytes:
@@ -140,7 +142,7 @@ def _to_scene(data: bytes, name: str, read: Callable[[str], bytes]) -> LoadedSce
         scene = scene_from_trimesh(loaded)
     except DataError as error:
         raise DataError(f"{name}: {error.problem}", error.remedy) from error
-    except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything
+    except Exception as error:
         raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}", "export the mesh again") from error
     return LoadedScene(scene, tuple(files.notes))
 

@@ -16,6 +16,7 @@ from raylift.data.sources.shapenet import ShapeNetSource
 
 SOURCE_KINDS = ("folder", "sh3f", "shapenet", "future3d", "procedural")
 
+
 @dataclass(frozen=True)
 class Selection:
     """Which items of a source are used. Words are looked for in the name, without regard to case.

@@ -31,8 +31,8 @@ _WOODS: dict[str, tuple[float, float, float]] = {
 class ProceduralSource:
     """``count`` chairs and stools, each a pure function of (seed, index).
 
-    They vary in proportions, legs (straight, splayed, sled, pedestal), back (panel, slats, ladder, none), arms, cushion,
-    colours and textures. Parts are closed solids that overlap, as in real models.
+    They vary in proportions, legs (straight, splayed, sled, pedestal), back (panel, slats, ladder, none), arms,
+    cushion, colours and textures. Parts are closed solids that overlap, as in real models.
     """
 
     count: int
@@ -132,12 +132,18 @@ class _Parts:
             for center, size in ((start, half[0]), (end, half[1]))
         ]
         vertices = np.concatenate([*rings, start[None], end[None]])
-        faces, uvs = [], []
+        faces: list[tuple[int, int, int]] = []
+        uvs: list[tuple[tuple[float, ...], ...]] = []
         length = float(np.linalg.norm(end - start)) * 4
         for i in range(sides):
             j = (i + 1) % sides
             u0, u1 = i / sides, (i + 1) / sides
-            faces += [(i, j, sides + j), (i, sides + j, sides + i), (2 * sides, j, i), (2 * sides + 1, sides + i, sides + j)]
+            faces += [
+                (i, j, sides + j),
+                (i, sides + j, sides + i),
+                (2 * sides, j, i),
+                (2 * sides + 1, sides + i, sides + j),
+            ]
             uvs += [((u0, 0), (u1, 0), (u1, length)), ((u0, 0), (u1, length), (u0, length))]
             flat = ring * 0.5 + 0.5
             uvs += [((0.5, 0.5), tuple(flat[j]), tuple(flat[i])), ((0.5, 0.5), tuple(flat[i]), tuple(flat[j]))]
@@ -188,9 +194,10 @@ def procedural_chair(seed: int, index: int) -> Scene:
 
 def _add_legs(parts: _Parts, plan: _Plan, w: float, d: float, h: float, t: float, r: float) -> None:
     if plan.legs == "pedestal":
-        middle = np.array([0.0, 0.0, 0.0])
-        parts.tube(middle + [0, 0.02, 0], middle + [0, h - t + 0.01, 0], np.full((2, 2), 1.6 * r), 12, _WOOD)
-        parts.tube(middle, middle + [0, 0.03, 0], np.full((2, 2), 0.8 * min(w, d)), 20, _WOOD)
+        heights = (0.0, 0.02, 0.03, h - t + 0.01)
+        floor, post_foot, plate_top, post_top = (np.array([0.0, height, 0.0]) for height in heights)
+        parts.tube(post_foot, post_top, np.full((2, 2), 1.6 * r), 12, _WOOD)
+        parts.tube(floor, plate_top, np.full((2, 2), 0.8 * min(w, d)), 20, _WOOD)
         return
     spread = plan.splay if plan.legs == "splayed" else 0.0
     sides = 4 if plan.legs == "straight" else 8
@@ -256,4 +263,5 @@ def _fabric_texture(rng: np.random.Generator, color: tuple[float, float, float],
 
 
 def _to_bytes(rgb: np.ndarray) -> np.ndarray:
-    return (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels: np.ndarray = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return pixels

@@ -66,7 +66,9 @@ class Sh3fSource:
         library = next((path for path in self._libraries() if path.name == library_name), None)
         entry = None if library is None else read_catalogue(library)[1].get(int(number))
         if library is None or entry is None:
-            raise DataError(f"{item.id}: {item.reference} is not in {self.path}", "point --source at the same libraries")
+            raise DataError(
+                f"{item.id}: {item.reference} is not in {self.path}", "point --source at the same libraries"
+            )
         member = entry["model"].lstrip("/")
         loaded = read_mesh_in_zip(library, member, max_bytes)
         vertices = loaded.scene.vertices.astype(np.float64)

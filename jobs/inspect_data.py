@@ -1,0 +1,125 @@
+"""Look at a prepared data set: counts, statistics, problems, a contact sheet.
+
+    python jobs/inspect_data.py data/seats --out contact.png
+    python jobs/inspect_data.py s3://bucket/seats --split test --verify
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from raylift.core.errors import RayliftError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.inspection import ObjectStatistics, contact_sheet, ingest_report, object_statistics
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Look at a prepared data set.
+
+    Attributes:
+        data: its folder or s3:// prefix.
+        out: the contact sheet, a PNG; left out without it.
+        split: only this one.
+        categories: only these.
+        max_objects: on the contact sheet; 0 shows all.
+        views: of each object on the contact sheet.
+        tile_px: side of a view there.
+        verify: read every shard and compare its checksum.
+    """
+
+    data: Annotated[str, tyro.conf.Positional]
+    out: Path | None = None
+    split: str | None = None
+    categories: tuple[str, ...] = ()
+    max_objects: int = 48
+    views: int = 3
+    tile_px: int = 96
+    verify: bool = False
+
+
+def main(arguments: Arguments, console: Console) -> int:
+    """Print what the data set is; the exit status is 1 when a shard is damaged."""
+    dataset = ShardedDataset.open(arguments.data)
+    entries = dataset.entries(arguments.split, arguments.categories)
+    _print_counts(dataset, console)
+    found = [
+        object_statistics(dataset, entry)
+        for entry in track(entries, "reading", console=console, disable=not console.is_terminal)
+    ]
+    if found:
+        _print_statistics(found, console)
+    set_aside, warnings = ingest_report(dataset)
+    _print_pairs("set aside by the ingest", set_aside, console)
+    _print_pairs("warnings of the ingest", warnings, console)
+    _print_pairs("worth a look", [(one.entry.id, text) for one in found for text in one.problems], console)
+    damaged = dataset.verify() if arguments.verify else []
+    if arguments.verify:
+        console.print("every shard is as it was written" if not damaged else f"[red]damaged:[/red] {', '.join(damaged)}")
+    if damaged:
+        console.print("  remedy: remove those files and run the same prepare command again")
+    if arguments.out is not None and entries:
+        shown = entries[: arguments.max_objects or None]
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(dataset, shown, arguments.views, arguments.tile_px).save(arguments.out)
+        console.print(f"contact sheet of {len(shown)} objects: {arguments.out}")
+    return 1 if damaged else 0
+
+
+def _print_counts(dataset: ShardedDataset, console: Console) -> None:
+    manifest = dataset.manifest
+    counts = manifest.counts
+    table = Table(title=dataset.uri)
+    for heading in ("category", "objects", *counts["by_split"]):
+        table.add_column(heading)
+    for category, number in counts["by_category"].items():
+        splits = (len(dataset.entries(split, (category,))) for split in counts["by_split"])
+        table.add_row(category, str(number), *(str(one) for one in splits))
+    table.add_row("all", str(counts["objects"]), *(str(one) for one in counts["by_split"].values()))
+    console.print(table)
+    size = sum(file.num_bytes for shard in manifest.shards for file in shard)
+    config = manifest.settings["config"]
+    console.print(
+        f"{counts['views']} views of {config['image_px']} px, sigmas {list(manifest.sigmas)}, {config['samples']} points "
+        f"each, light {config['lighting']}, seed {manifest.seed}; {len(manifest.shards)} shards, {size / 2**20:.0f} MiB"
+    )
+
+
+def _print_statistics(found: list[ObjectStatistics], console: Console) -> None:
+    table = Table(title=f"{len(found)} objects")
+    for heading in ("", "least", "median", "most"):
+        table.add_column(heading)
+    for name in ("coverage", "volume", "num_faces", "num_cloud_points", "longest_edge", "cloud_gap", "near_surface"):
+        values = np.array([getattr(one, name) for one in found], np.float64)
+        table.add_row(name, *(f"{value:.4g}" for value in (values.min(), np.median(values), values.max())))
+    console.print(table)
+
+
+def _print_pairs(title: str, pairs: list[tuple[str, str]], console: Console) -> None:
+    if not pairs:
+        console.print(f"{title}: nothing")
+        return
+    table = Table("object", "what", title=f"{title}: {len(pairs)}")
+    for name, text in pairs:
+        table.add_row(name, text)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    terminal = Console()
+    try:
+        sys.exit(main(tyro.cli(Arguments, description=__doc__), terminal))
+    except RayliftError as error:
+        terminal.print(f"[red]error:[/red] {error.problem}", soft_wrap=True)
+        if error.remedy:
+            terminal.print(f"  remedy: {error.remedy}", soft_wrap=True)
+        sys.exit(1)

@@ -151,6 +151,11 @@ def barycentric(px: float, py: float, corners: np.ndarray, perspective: bool) ->
     if perspective:
         w0, w1, w2 = w0 / corners[0, 2], w1 / corners[1, 2], w2 / corners[2, 2]
     total = w0 + w1 + w2
+    if perspective:
+        # Outside of the triangle and beyond its plane's horizon the sum changes sign. Keeping the sign of the screen's
+        # own weights there (PyTorch3D does too) leads clipping to the nearer end of the face.
+        area = edge(x2, y2, x0, y0, x1, y1)
+        total = max(total, 1e-12) if area > 0 else min(total, -1e-12)
     return w0 / total, w1 / total, w2 / total
 
 

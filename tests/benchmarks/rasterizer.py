@@ -1,7 +1,7 @@
 """The compiled rasteriser against PyTorch3D's on this machine's CPU, same mesh, same camera, same fragments.
 
-Run: ``PYTHONPATH=platform python tests/benchmarks/rasterizer.py``. Goal: at least 100 times PyTorch3D's speed on a mesh of
-20k faces at 224 x 224 (one face a pixel, no blur). Both use one thread.
+Run: ``PYTHONPATH=platform python tests/benchmarks/rasterizer.py``. Goal: at least 100 times PyTorch3D's speed on a mesh
+of 20k faces at 224 x 224 (one face a pixel, no blur). Both use one thread.
 """
 
 from __future__ import annotations

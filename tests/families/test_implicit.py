@@ -158,10 +158,10 @@ def test_impossible_values_are_refused(make: object) -> None:
         make()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("conditioning", "iou", "color"), [("image", 0.85, 0.1), ("gt_sdf", 0.85, 0.1)])
+@pytest.mark.parametrize(("conditioning", "iou", "color"), [("image", 0.75, 0.03), ("gt_sdf", 0.85, 0.03)])
 def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> None:
     """Each sample is told apart by its image alone, or by its grid: IoU and colour error on points never trained on."""
-    config = small_config(conditioning, points=256, hidden=64)
+    config = small_config(conditioning, points=256, hidden=64, weights=ImplicitWeights(color=3.0))
     family = ImplicitFamily(config, seed=0)
     steps = 200
     optimizer = torch.optim.AdamW(family.parameters(), lr=4e-3)
@@ -176,5 +176,6 @@ def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> N
     for index, item in enumerate(family.eval().reconstruct(held_out)):
         values, rgb = item.shape.query(held_out["iou_points"][index])
         guess, inside = values < 0, held_out["iou_inside"][index] > 0.5
-        assert float((guess & inside).sum() / (guess | inside).sum()) > iou
+        score = float((guess & inside).sum() / (guess | inside).sum())
+        assert score > iou
         assert float((rgb - held_out["color"][index, 0]).abs().mean()) < color

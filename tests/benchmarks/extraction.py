@@ -2,14 +2,15 @@
 
     python tests/benchmarks/extraction.py [--resolution 256]
 
-Prints evaluations and seconds of both, their ratios, and whether the meshes are equal. An untrained network is too smooth
-to be a fair test, so it is first fitted to a chair's truncated signed distance.
+Prints evaluations and seconds of both, their ratios, and whether the meshes are equal. An untrained network is too
+smooth to be a fair test, so it is first fitted to a chair's truncated signed distance.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class Network(nn.Module):
         super().__init__()
         self.register_buffer("frequencies", 1.5 * torch.randn(3, 64))
         sizes = [128, width, width, width]
-        layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)]
         self.body = nn.Sequential(*layers, nn.Linear(width, 4))
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +63,7 @@ def fitted(width: int, seconds: float) -> Network:
         loss.backward()
         optimiser.step()
         num_steps += 1
-    print(f"fitted for {num_steps} steps: mean |error| {float(loss):.4f}")
+    print(f"fitted for {num_steps} steps: mean |error| {loss.item():.4f}")
     return network.eval()
 
 

@@ -2,14 +2,14 @@
 
     python tests/benchmarks/signed_distance.py FOLDER [--num-meshes 40]
 
-FOLDER holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF), at any depth; a seeded draw of them is compared on points
-uniform in the padded unit cube. For each mesh: is it watertight, how much of it is inside by either method, where
-they differ, and how much of space the winding number cannot decide (further than 0.1 from any integer). The last lines
-sum up watertight meshes and the others, and state times.
+FOLDER holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF), at any depth; a seeded draw of them is compared on
+points uniform in the padded unit cube. For each mesh: is it watertight, how much of it is inside by either method,
+where they differ, and how much of space the winding number cannot decide (further than 0.1 from any integer). The last
+lines sum up watertight meshes and the others, and state times.
 
-Where they differ and why: "scan only" is what one cannot see into but the mesh does not enclose consistently (holes
-that are hidden, parts turned inside out, doubled walls, whose winding numbers cancel). "Winding only" is what lies inside
-by orientation but can be looked into from outside (open shells and boxes).
+Where they differ and why: "scan only" is what one cannot see into but the mesh does not enclose consistently (hidden
+holes and cavities, parts turned inside out, doubled walls whose winding numbers cancel). "Winding only" is what lies
+inside by orientation but can be looked into from outside (open shells and boxes).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def main(arguments: Arguments, console: Console) -> int:
     _print_pairs("worth a look", [(one.entry.id, text) for one in found for text in one.problems], console)
     damaged = dataset.verify() if arguments.verify else []
     if arguments.verify:
-        console.print("every shard is as it was written" if not damaged else f"[red]damaged:[/red] {', '.join(damaged)}")
+        console.print("every shard is as it was written" if not damaged else f"damaged: {', '.join(damaged)}")
     if damaged:
         console.print("  remedy: remove those files and run the same prepare command again")
     if arguments.out is not None and entries:
@@ -89,8 +89,9 @@ def _print_counts(dataset: ShardedDataset, console: Console) -> None:
     size = sum(file.num_bytes for shard in manifest.shards for file in shard)
     config = manifest.settings["config"]
     console.print(
-        f"{counts['views']} views of {config['image_px']} px, sigmas {list(manifest.sigmas)}, {config['samples']} points "
-        f"each, light {config['lighting']}, seed {manifest.seed}; {len(manifest.shards)} shards, {size / 2**20:.0f} MiB"
+        f"{counts['views']} views of {config['image_px']} px, sigmas {list(manifest.sigmas)}, {config['samples']} "
+        f"points each, light {config['lighting']}, seed {manifest.seed}; {len(manifest.shards)} shards, "
+        f"{size / 2**20:.0f} MiB"
     )
 
 

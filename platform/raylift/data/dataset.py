@@ -243,7 +243,8 @@ class ShardedDataset:
         try:
             return self._by_id[object_id]
         except KeyError:
-            raise DataError(f"{self.uri} has no object {object_id!r}", "`jobs/inspect_data.py` lists what it has") from None
+            remedy = f"see jobs/inspect_data.py {self.uri}"
+            raise DataError(f"{self.uri} has no object {object_id!r}", remedy) from None
 
     def load_object(self, object_id: str, columns: Iterable[str] | None = None) -> ObjectRecord:
         """One object with these columns (None: all), as few reads as the cache allows.

@@ -71,3 +71,17 @@ class IngestConfig:
         low, high = self.elevation_range_deg
         if not -90 <= low <= high <= 90:
             raise ConfigError(f"elevation_range_deg is {low}..{high}", "give degrees in order, within -90 and 90")
+
+
+TINY = IngestConfig(
+    num_views=4,
+    image_px=48,
+    samples=2000,
+    cloud_points=4000,
+    surface_points=4000,
+    iou_points=4000,
+    truth_resolution=48,
+    scan_views=40,
+    scan_px=128,
+)
+"""A quarter of a second an object: for tests and smoke runs."""

@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-# -- GLB: glTF 2.0, https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html ------------------------------------------------
+# -- GLB: glTF 2.0 (Khronos), chapters 3.6, 3.9 and 4 --------------------------------------------------------
 
 _FLOAT, _UINT32, _UINT16 = 5126, 5125, 5123
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963

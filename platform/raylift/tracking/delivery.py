@@ -16,6 +16,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 RUN_KEY_TAG = "raylift.run_key"
 _METRICS_AT_ONCE, _PARAMS_AT_ONCE, _TAGS_AT_ONCE = 1000, 100, 100
@@ -99,7 +100,10 @@ class Delivery:
             store = urlparse(tracking_uri)
             place = f"file://{Path(store.path[1:]).parent}/mlartifacts" if store.scheme == "sqlite" else None
             try:
-                return str(self._client.create_experiment(name, artifact_location=f"{place}/{name}" if place else None))
+                location = f"{place}/{name}" if place else None
+                # Its page then shows runs and their metrics first, not traces of language models.
+                kind = {"mlflow.experimentKind": "custom_model_development"}
+                return str(self._client.create_experiment(name, artifact_location=location, tags=kind))
             except MlflowException:
                 found = self._client.get_experiment_by_name(name)  # another process was first
                 if found is None:

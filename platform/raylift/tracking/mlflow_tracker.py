@@ -23,7 +23,7 @@ from raylift.tracking.system_metrics import SystemMetrics
 
 logger = logging.getLogger(__name__)
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 
 
 def default_tracking_uri(folder: Path | str) -> str:
@@ -35,7 +35,7 @@ class MlflowTracker:
     """A ``Tracker`` that writes to an MLflow run.
 
     Every call returns after a local write (well under a millisecond for metrics). A background thread creates the run,
-    sends in order, and while the server is away waits longer and longer, up to 30 s between attempts. What is unsent at
+    sends in order, and while the server is away waits longer and longer, up to 10 s between attempts. What is unsent at
     the end stays in the spool: the next tracker on that spool, or ``python -m raylift.tracking.catch_up``, sends it.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -50,7 +51,7 @@ SIGNATURE = ModelSignature(
     ),
     params=ParamSchema([ParamSpec("resolution", DataType.long, 128)]),
 )
-"""Images (and depths, where the recipe needs them) as the bytes of their files, cameras as JSON; GLB bytes come back."""
+"""Images (and depths, where the recipe needs them) as their files' bytes, cameras as JSON; GLB bytes come back."""
 
 
 class ReconstructionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -82,14 +83,16 @@ def save_model(folder: Path, checkpoint: Path, loader: Callable[[Path], Predict]
         loader: see ``ReconstructionModel``.
     """
     find_checkpoint(checkpoint)
-    mlflow.pyfunc.save_model(
-        path=str(folder),
-        python_model=ReconstructionModel(loader),
-        artifacts={"checkpoint": str(checkpoint)},
-        code_paths=[str(Path(raylift.__file__).parent)],
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", *_REQUIREMENTS)],
-        signature=SIGNATURE,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it asks for type hints and examples; the signature says it all
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=ReconstructionModel(loader),
+            artifacts={"checkpoint": str(checkpoint)},
+            code_paths=[str(Path(raylift.__file__).parent)],
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", *_REQUIREMENTS)],
+            signature=SIGNATURE,
+        )
     return folder
 
 

@@ -1,0 +1,69 @@
+"""A model card (Mitchell et al. 2019): what was trained, on what, how well it does, and where it does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from raylift.core.errors import DataError
+from raylift.export.mesh_files import write_whole
+
+
+def render_model_card(
+    name: str,
+    recipe: Mapping[str, Any],
+    data: Mapping[str, Any],
+    scores: Sequence[Mapping[str, Any]],
+    training: Mapping[str, Any],
+    limits: Sequence[str] = (),
+) -> str:
+    """The card as Markdown, which MLflow's page shows.
+
+    Args:
+        name: of the run.
+        recipe: as plain values.
+        data: facts of the data set: where, licence, counts, digest.
+        scores: rows of one table; a score's name carries its protocol, baselines stand in rows of their own.
+        training: facts of the run: steps, minutes, devices, revision.
+        limits: sentences on what the model was seen to do badly.
+    """
+    lines = [f"# {name}", "", "Reconstructs a textured 3D mesh from one image of an object (Raylift).", ""]
+    lines += ["## Scores on held-out objects", "", *_table(scores), ""]
+    lines += ["## Data", "", *_facts(data), "", "## Training", "", *_facts(training), ""]
+    if limits:
+        lines += ["## Where it fails", "", *(f"* {limit}" for limit in limits), ""]
+    lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=2), "```", ""]
+    return "\n".join(lines)
+
+
+def write_model_card(path: Path, *, name: str, **sections: Any) -> Path:
+    """Write ``render_model_card``'s text.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), render_model_card(name, **sections).encode())
+    except OSError as error:
+        raise DataError(f"{path} was not written: {error.strerror}", "free space, or choose another folder") from error
+    return Path(path)
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    return [f"* {key}: {_cell(value)}" for key, value in facts.items()] or ["* nothing recorded"]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return ["Not evaluated."]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return lines + ["| " + " | ".join(_cell(row.get(column, "")) for column in columns) + " |" for row in rows]
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

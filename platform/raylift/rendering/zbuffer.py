@@ -127,10 +127,10 @@ def _segment_distance(px: float, py: float, ax: float, ay: float, bx: float, by:
 @njit(cache=True, fastmath=False, nogil=True)
 def boundary_distance(px: float, py: float, corners: np.ndarray) -> float:
     """Squared distance in the image plane from a point to the nearest of a triangle's edges."""
-    nearest: float = _segment_distance(px, py, corners[0, 0], corners[0, 1], corners[1, 0], corners[1, 1])
-    nearest = min(nearest, _segment_distance(px, py, corners[1, 0], corners[1, 1], corners[2, 0], corners[2, 1]))
-    nearest = min(nearest, _segment_distance(px, py, corners[2, 0], corners[2, 1], corners[0, 0], corners[0, 1]))
-    return nearest
+    first: float = _segment_distance(px, py, corners[0, 0], corners[0, 1], corners[1, 0], corners[1, 1])
+    second: float = _segment_distance(px, py, corners[1, 0], corners[1, 1], corners[2, 0], corners[2, 1])
+    third: float = _segment_distance(px, py, corners[2, 0], corners[2, 1], corners[0, 0], corners[0, 1])
+    return min(first, second, third)
 
 
 @njit(cache=True, fastmath=False, nogil=True)

@@ -105,7 +105,7 @@ def _train_on_ray(
 ) -> tuple[FitOutcome, int]:
     scale = recipe.scale
     # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
-    start_ray(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
+    _start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = _check_resources(recipe)
     board = open_board()
     resources = {"CPU": scale.cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
@@ -197,12 +197,23 @@ def _check_before_start(recipe: Recipe, place: RunPlace) -> None:
             "use a data.batch_size of at least scale.workers",
         )
     if not dataset.entries("train", recipe.data.categories):
-        raise ConfigError(f"{place.data} has no training objects of these categories", "see jobs/inspect.py")
+        raise ConfigError(f"{place.data} has no training objects of these categories", "see jobs/inspect_data.py")
     store = checkpoint_store(recipe, place)
     last = store.last()
     if last is not None:
         check_recipe(last, recipe.to_dict(), FREE_PATHS, store.path(last), dataset.manifest.fingerprint)
         store.read(last)
+
+
+def _start_patiently(num_cpus: int) -> None:
+    """Start Ray; a machine that is busy with other things may miss Ray's 30 s, so it gets a second chance."""
+    try:
+        start_ray(num_cpus)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        ray.shutdown()
+        start_ray(num_cpus)
 
 
 def _cpus_wanted(recipe: Recipe) -> int:

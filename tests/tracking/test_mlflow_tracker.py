@@ -6,8 +6,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +19,7 @@ from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.tracking.provenance import provenance_tags
 from raylift.tracking.system_metrics import SystemMetrics, read_machine
 from raylift.tracking.tracker import MemoryTracker, Tracker
-
-from tests.tracking.conftest import free_port
-
-Serve = Callable[[int], AbstractContextManager[str]]
+from tests.tracking.conftest import Relay, free_port
 
 
 def open_tracker(uri: str, spool: Path, **more: object) -> MlflowTracker:
@@ -155,7 +150,7 @@ def test_a_killed_process_leaves_what_it_logged(store: Path) -> None:
         "for step in range(20): tracker.log_metrics({'loss': float(step)}, step)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(store / "spool")], capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, str(store / "spool")], capture_output=True, check=False)
     assert done.returncode == -9, done.stderr
     tracker = open_tracker(default_tracking_uri(store), store / "spool")
     tracker.log_metrics({"loss": 20.0}, 20)
@@ -166,24 +161,30 @@ def test_a_killed_process_leaves_what_it_logged(store: Path) -> None:
 
 
 @pytest.mark.server
-def test_a_server_that_goes_and_comes_back_has_every_step_once(store: Path, serve: Serve) -> None:
+def test_a_server_that_goes_and_comes_back_has_every_step_once(tmp_path: Path, server: str) -> None:
     port = free_port()
-    with serve(port) as uri:
-        tracker = open_tracker(uri, store / "spool", finish_timeout_s=120.0)
-        for step in range(10):
-            tracker.log_metrics({"loss": float(step)}, step)
-        assert tracker.flush(60)
+    tracker = open_tracker(f"http://127.0.0.1:{port}", tmp_path / "spool", finish_timeout_s=120.0)
+    for step in range(10):
+        tracker.log_metrics({"loss": float(step)}, step)
+    assert not tracker.flush(1.0)  # the server was away from the start
+    relay = Relay(server, port)
+    assert tracker.flush(120)
+    relay.close()
     for step in range(10, 20):
         tracker.log_metrics({"loss": float(step)}, step)
     assert not tracker.flush(1.0)
-    with serve(port) as uri:
-        note = store / "viewer.html"
-        note.write_text("<p>hello</p>")
-        tracker.log_artifact(note, "meshes")
-        tracker.finish()
-        client, run = only_run(uri)
-        assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == list(range(20))
-        assert [item.path for item in client.list_artifacts(run.info.run_id, "meshes")] == ["meshes/viewer.html"]
+    relay = Relay(server, port)
+    note = tmp_path / "viewer.html"
+    note.write_text("<p>hello</p>")
+    tracker.log_artifact(note, "meshes")
+    tracker.finish()
+    run_id = tracker.run_id
+    assert run_id is not None
+    relay.close()
+    client = MlflowClient(server)
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == list(range(20))
+    assert [item.path for item in client.list_artifacts(run_id, "meshes")] == ["meshes/viewer.html"]
 
 
 def test_relative_stores_are_refused(tmp_path: Path) -> None:

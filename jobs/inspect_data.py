@@ -1,7 +1,7 @@
 """Look at a prepared data set: counts, statistics, problems, a contact sheet.
 
-    python jobs/inspect_data.py data/seats --out contact.png
-    python jobs/inspect_data.py s3://bucket/seats --split test --verify
+python jobs/inspect_data.py data/seats --out contact.png
+python jobs/inspect_data.py s3://bucket/seats --split test --verify
 """
 
 from __future__ import annotations

@@ -92,9 +92,8 @@ def main(arguments: Arguments, console: Console) -> IngestReport:
 
 def _summarise(report: IngestReport, out: str, seconds: float, console: Console) -> None:
     counts = report.manifest.counts
-    table = Table(title=f"{out}: {counts['objects']} objects, {counts['views']} views, {seconds:.0f} s")
-    for heading in ("split", "objects"):
-        table.add_column(heading)
+    console.print(f"{out}: {counts['objects']} objects, {counts['views']} views, {seconds:.0f} s", soft_wrap=True)
+    table = Table("split", "objects")
     for split, number in counts["by_split"].items():
         table.add_row(split, str(number))
     console.print(table)

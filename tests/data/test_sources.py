@@ -152,7 +152,11 @@ def test_links_that_leave_the_source_are_refused(tmp_path: Path) -> None:
         ("empty.obj", b"", "empty file"),
         ("nothing.obj", b"# no geometry\nv 0 0 0\n", "nothing.obj"),
         ("noise.glb", bytes(range(256)) * 4, "noise.glb"),
-        ("cut.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 900\nproperty float x\nend_header\n12", "cut"),
+        (
+            "cut.ply",
+            b"ply\nformat binary_little_endian 1.0\nelement vertex 900\nproperty float x\nend_header\n12",
+            "cut",
+        ),
         ("words.stl", b"this is no mesh at all", "words.stl"),
         ("bad.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 99\n", "bad.obj|does not have"),
     ],
@@ -317,7 +321,13 @@ def test_shapenet_layouts_taxonomy_split_and_pose(tmp_path: Path, file: str) -> 
 
 def test_3d_future_layout(tmp_path: Path) -> None:
     write_obj(tmp_path / "m1", "raw_model.obj")
-    row = {"model_id": "m1", "style": "Modern", "category": "Dining Chair", "super-category": "Chair", "material": "Wood"}
+    row = {
+        "model_id": "m1",
+        "style": "Modern",
+        "category": "Dining Chair",
+        "super-category": "Chair",
+        "material": "Wood",
+    }
     (tmp_path / "model_info.json").write_text(json.dumps([{**row, "theme": None}]))
     source = open_source(str(tmp_path))
     assert isinstance(source, Future3dSource)

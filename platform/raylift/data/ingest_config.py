@@ -80,8 +80,8 @@ TINY = IngestConfig(
     cloud_points=4000,
     surface_points=4000,
     iou_points=4000,
-    truth_resolution=48,
+    truth_resolution=64,
     scan_views=40,
     scan_px=128,
 )
-"""A quarter of a second an object: for tests and smoke runs."""
+"""About a third of a second an object: for tests and smoke runs."""

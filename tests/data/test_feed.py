@@ -1,0 +1,290 @@
+"""The stream through Ray Data, shards in an object store, ingest by Ray, and the jobs as a user runs them."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import torch
+from PIL import Image
+from rich.console import Console
+
+from raylift.core.errors import DataError, RayliftError
+from raylift.core.types import SampleRequest, VoxelRequest
+from raylift.data import inspection
+from raylift.data.config import DataConfig
+from raylift.data.dataset import ShardedDataset
+from raylift.data.ingest import ingest
+from raylift.data.ingest_config import TINY
+from raylift.data.pipeline import ray_batches
+from raylift.data.sources import furniture
+from raylift.data.sources.folder import FolderSource
+from raylift.data.sources.procedural import ProceduralSource
+from raylift.data.storage import Storage
+from raylift.data.stream import SampleStream
+
+ROOT = Path(__file__).parents[2]
+SMALL = replace(TINY, num_views=2, samples=200, iou_points=300, surface_points=200, objects_per_shard=2)
+REQUEST = SampleRequest(24, 64, VoxelRequest("visible", num_points=200))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray that is up already (another folder's) is used and left alone."""
+    started = not ray.is_initialized()
+    if started:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    if started:
+        ray.shutdown()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("rank", "world", "loaders"), [(0, 1, 1), (1, 2, 2)])
+def test_ray_feeds_the_same_batches(cluster: None, tiny: ShardedDataset, rank: int, world: int, loaders: int) -> None:
+    stream = SampleStream(tiny, REQUEST, DataConfig(batch_size=5), seed=2)
+    here = list(stream.batches(rank, world, 3, 14))
+    fed = list(ray_batches(stream, rank, world, 3, 14, num_loaders=loaders))
+    assert [batch.ids for batch in fed] == [batch.ids for batch in here]
+    for one, other in zip(fed, here, strict=True):
+        assert one.fields.keys() == other.fields.keys()
+        assert torch.equal(one.keys, other.keys)
+        assert all(torch.equal(one[name], other[name]) for name in one.fields)
+        assert one.camera is not None
+        assert other.camera is not None
+        assert torch.equal(one.camera.rotation, other.camera.rotation)
+    assert list(ray_batches(stream, rank, world, 3, 3)) == []
+
+
+@pytest.mark.ray
+def test_ray_makes_the_same_shards(cluster: None, tmp_path: Path) -> None:
+    sources = [ProceduralSource(5, seed=5)]
+    seen: list[tuple[int, int]] = []
+    by_ray = ingest(sources, str(tmp_path / "ray"), SMALL, progress=lambda done, total: seen.append((done, total)))
+    here = ingest(sources, str(tmp_path / "here"), SMALL, parallel="none")
+    assert by_ray.manifest == here.manifest
+    assert seen[0] == (0, 5)
+    assert seen[-1] == (5, 5)
+
+
+@pytest.mark.ray
+def test_a_shard_that_cannot_be_written_ends_ray_ingest_with_its_own_words(cluster: None, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    # A folder stands where the shard should go.
+    (tmp_path / "out" / "objects-00000.parquet").mkdir()
+    with pytest.raises(DataError, match=r"objects-00000\.parquet cannot be written"):
+        ingest([ProceduralSource(1, seed=5)], str(tmp_path / "out"), SMALL)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A real S3 server on the loopback; an s3:// prefix in it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    values = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(endpoint, timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        import boto3
+
+        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="raylift-test")
+        yield "s3://raylift-test/sets/chairs"
+    finally:
+        server.terminate()
+        server.wait()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+@pytest.mark.server
+def test_a_data_set_in_an_object_store(bucket: str, tmp_path: Path) -> None:
+    sources = [ProceduralSource(3, seed=5)]
+    remote = ingest(sources, bucket, SMALL, parallel="none")
+    local = ingest(sources, str(tmp_path), SMALL, parallel="none")
+    assert remote.manifest == local.manifest
+    dataset = ShardedDataset.open(bucket)
+    assert dataset.verify() == []
+    config = DataConfig(batch_size=2)
+    near = SampleStream(ShardedDataset.open(tmp_path), REQUEST, config, 0, "train").batches(0, 1, 0, 2)
+    far = SampleStream(dataset, REQUEST, config, 0, "train").batches(0, 1, 0, 2)
+    for one, other in zip(near, far, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one.fields)
+    assert ingest(sources, bucket, SMALL, parallel="none").num_made_shards == 0
+    with pytest.raises(DataError, match=r"no manifest\.json"):
+        ShardedDataset.open("s3://raylift-test/elsewhere")
+
+
+def test_storage_refuses_unknown_places() -> None:
+    with pytest.raises(DataError, match="cannot be reached"):
+        ShardedDataset.open("nowhere://x/y")
+
+
+def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage.at(tmp_path)
+    storage.write("a.json", b"old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(DataError, match="no room left"):
+        storage.write("a.json", b"new")
+    assert storage.read("a.json") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+# --- inspection, fetching, jobs -------------------------------------------------------------------------------------
+
+
+def test_statistics_and_contact_sheet(tiny: ShardedDataset) -> None:
+    entries = tiny.entries()
+    for one in (inspection.object_statistics(tiny, entry) for entry in entries[:3]):
+        assert one.problems == ()
+        assert 0.02 < one.coverage < 0.6
+        assert 0.001 < one.volume < 0.5
+    odd = replace(
+        inspection.object_statistics(tiny, entries[0]), coverage=0.0, volume=0.0, longest_edge=0.5, cloud_gap=0.3
+    )
+    assert len(odd.problems) == 4
+    sheet = np.asarray(inspection.contact_sheet(tiny, entries, views=2, tile_px=40))
+    assert sheet.shape == (3 * (40 + 26), 4 * (2 * 40 + 8), 3)
+    assert (sheet < 250).any(axis=2).mean() > 0.05
+    assert inspection.ingest_report(tiny) == ([], [])
+    with pytest.raises(DataError, match="no object to show"):
+        inspection.contact_sheet(tiny, [])
+
+
+def test_fetching_furniture_says_what_to_do_when_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(furniture, "_INSIDE", Path("not/there"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match="no apt-get") as caught:
+        furniture.fetch_furniture(tmp_path / "cache")
+    assert "procedural" in caught.value.remedy
+    # A client that fails: its last line is passed on, and nothing half-made is left.
+    for name in ("apt-get", "dpkg-deb"):
+        script = tmp_path / name
+        script.write_text("#!/bin/sh\necho 'E: Unable to locate package' >&2\nexit 100\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(DataError, match="Unable to locate package"):
+        furniture.fetch_furniture(tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_fetched_furniture_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(furniture, "_INSIDE", Path("not/there"))
+    library = io.BytesIO()
+    with zipfile.ZipFile(library, "w") as archive:
+        archive.writestr("PluginFurnitureCatalog.properties", b"")
+    (tmp_path / "library").write_bytes(library.getvalue())
+    fetch = tmp_path / "apt-get"
+    fetch.write_text("#!/bin/sh\necho package > sweethome3d-furniture_1.8-1_all.deb\n")
+    unpack = tmp_path / "dpkg-deb"
+    unpack.write_text(f'#!/bin/sh\nmkdir -p "$3/not/there"\ncp {tmp_path}/library "$3/not/there/a.sh3f"\n')
+    for script in (fetch, unpack):
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    folder = furniture.fetch_furniture(tmp_path / "cache")
+    assert [path.name for path in folder.glob("*.sh3f")] == ["a.sh3f"]
+    fetch.write_text("#!/bin/sh\nexit 1\n")
+    assert furniture.fetch_furniture(tmp_path / "cache") == folder
+
+
+def run_job(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / name), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
+def test_the_jobs_prepare_and_look(tmp_path: Path) -> None:
+    out = str(tmp_path / "set")
+    numbers = (
+        "--num-views",
+        "2",
+        "--image-px",
+        "32",
+        "--samples",
+        "200",
+        "--truth-resolution",
+        "48",
+        "--scan-px",
+        "96",
+    )
+    made = run_job("prepare.py", "--source", "procedural:3", "--out", out, "--local", *numbers)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "3 objects, 6 views" in made.stdout
+    looked = run_job("inspect_data.py", out, "--out", str(tmp_path / "sheet.png"), "--verify")
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    assert "every shard is as it was written" in looked.stdout
+    assert Image.open(tmp_path / "sheet.png").width > 100
+
+
+def test_the_jobs_refuse_in_words(tmp_path: Path) -> None:
+    refused = run_job("inspect_data.py", str(tmp_path))
+    assert refused.returncode == 1
+    assert "is no prepared data set" in refused.stdout.replace("\n", " ")
+    assert "remedy" in refused.stdout
+    assert "Traceback" not in refused.stderr + refused.stdout
+    spec = importlib.util.spec_from_file_location("prepare_job", ROOT / "jobs" / "prepare.py")
+    assert spec is not None
+    assert spec.loader is not None
+    job = importlib.util.module_from_spec(spec)
+    sys.modules["prepare_job"] = job
+    spec.loader.exec_module(job)
+    for arguments, words in (
+        (job.Arguments(out=str(tmp_path / "x")), "no source"),
+        (job.Arguments(out=str(tmp_path / "x"), source=("gone",), local=True), "no such file"),
+    ):
+        with pytest.raises(RayliftError, match=words):
+            job.main(arguments, Console(quiet=True))
+
+
+def test_textures_that_unpack_to_more_than_the_limit_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "meshes"
+    folder.mkdir()
+    (folder / "a.obj").write_text("mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nusemtl m\nf 1/1 2/1 3/1\n")
+    (folder / "a.mtl").write_text("newmtl m\nmap_Kd broken.png\n")
+    (folder / "broken.png").write_bytes(b"no picture")
+    source = FolderSource(folder)
+    loaded = source.load(source.items()[0], 1 << 20)
+    assert all(material.texture is None for material in loaded.scene.materials)
+    shutil.rmtree(folder)
+    with pytest.raises(DataError):
+        source.items()

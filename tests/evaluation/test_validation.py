@@ -1,0 +1,85 @@
+"""Quick IoU against closed forms, and the same whatever the split over ranks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from raylift.core import collectives
+from raylift.core.errors import DataError
+from raylift.core.types import Batch, Mesh
+from raylift.evaluation.validation import inside_of, quick_iou
+from raylift.geometry.cameras import orbit_views
+from tests.evaluation.families import BallFamily, NothingFamily
+from tests.metrics.shapes import sphere
+from tests.ranks import run_ranks
+
+TRUE_RADIUS = 0.45
+
+
+def _batch(numbers: list[int]) -> Batch:
+    points = (torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1) * 0.55
+    stack = points.expand(len(numbers), -1, -1)
+    return Batch(
+        tuple(f"ball#{number}" for number in numbers),
+        torch.tensor(numbers),
+        {"iou_points": stack, "iou_inside": (stack.norm(dim=-1) < TRUE_RADIUS).float()},
+        orbit_views(len(numbers)),
+    )
+
+
+def test_closed_form() -> None:
+    scores = quick_iou(BallFamily(0.36), [_batch([0, 1])])
+    assert set(scores) == {"val/iou", "val/iou_median", "val/iou_samples"}
+    assert scores["val/iou"] == pytest.approx((0.36 / TRUE_RADIUS) ** 3, abs=0.03)
+    assert scores["val/iou_samples"] == 2
+    assert quick_iou(BallFamily(TRUE_RADIUS), [_batch([0])], prefix="test")["test/iou"] == 1.0
+    assert quick_iou(NothingFamily(), [_batch([0])])["val/iou"] == 0.0
+
+
+def test_mode_is_put_back_and_samples_count_once() -> None:
+    family = BallFamily(0.3, 0.02).train()
+    once = quick_iou(family, [_batch([0, 1, 2])])
+    assert family.training
+    assert quick_iou(family.eval(), [_batch([0, 1]), _batch([1, 2])]) == once
+    assert not family.training
+
+
+def test_mean_and_median_differ_where_they_should() -> None:
+    scores = quick_iou(BallFamily(0.1, 0.1), [_batch([0, 1, 3])])
+    values = [quick_iou(BallFamily(0.1, 0.1), [_batch([number])])["val/iou"] for number in (0, 1, 3)]
+    assert scores["val/iou"] == pytest.approx(sum(values) / 3)
+    assert scores["val/iou_median"] == sorted(values)[1]
+
+
+def test_nothing_to_evaluate_is_not_a_number() -> None:
+    assert math.isnan(quick_iou(BallFamily(), [])["val/iou"])
+
+
+def test_a_batch_without_points_is_refused() -> None:
+    batch = Batch(("a#0",), torch.zeros(1, dtype=torch.int64), {}, orbit_views(1))
+    with pytest.raises(DataError, match="iou_points"):
+        quick_iou(BallFamily(), [batch])
+
+
+def test_meshes_and_fields_agree() -> None:
+    points = (torch.rand(3000, 3) - 0.5).double()
+    vertices, faces = sphere(0.4, 5)
+    mesh = Mesh(torch.from_numpy(vertices), torch.from_numpy(faces))
+    field = BallFamily(0.4).answer("a#0")
+    clear = (points.norm(dim=1) - 0.4).abs() > 1e-3
+    assert torch.equal(inside_of(mesh, points)[clear], inside_of(field, points)[clear])
+    empty = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))
+    assert not inside_of(empty, points).any()
+
+
+def _share(world: int) -> dict[str, float]:
+    numbers = list(range(5))[collectives.rank() :: world]
+    return quick_iou(BallFamily(0.3, 0.02), [_batch([number]) for number in numbers])
+
+
+def test_any_number_of_ranks_gives_the_same_numbers() -> None:
+    alone = quick_iou(BallFamily(0.3, 0.02), [_batch([0, 1, 2, 3, 4])])
+    assert run_ranks(2, _share, 2) == [alone, alone]

@@ -105,7 +105,7 @@ def _train_on_ray(
 ) -> tuple[FitOutcome, int]:
     scale = recipe.scale
     # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
-    _start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
+    start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = _check_resources(recipe)
     board = open_board()
     resources = {"CPU": scale.cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
@@ -205,7 +205,7 @@ def _check_before_start(recipe: Recipe, place: RunPlace) -> None:
         store.read(last)
 
 
-def _start_patiently(num_cpus: int) -> None:
+def start_patiently(num_cpus: int) -> None:
     """Start Ray; a machine that is busy with other things may miss Ray's 30 s, so it gets a second chance."""
     try:
         start_ray(num_cpus)

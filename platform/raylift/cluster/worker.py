@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from raylift.data.pipeline import ray_batches
 from raylift.data.stream import SampleStream, evaluation_batches
 from raylift.evaluation.panels import draw_panels, stack_panels
 from raylift.evaluation.validation import quick_iou
+from raylift.export.mesh_files import write_mesh
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -192,7 +194,7 @@ def _evaluation(
 def _drawing(
     dataset: ShardedDataset, family: Family, recipe: Recipe, tracker: Tracker | None
 ) -> Callable[[Family, int], None] | None:
-    """Panels of fixed held-out objects, to a tracker that takes pictures."""
+    """Panels and meshes of fixed held-out objects, to a tracker that takes pictures."""
     if not isinstance(tracker, MlflowTracker) or not recipe.evaluation.panels:
         return None
     held_out = next((split for split in ("val", "test") if dataset.entries(split, recipe.data.categories)), None)
@@ -203,6 +205,13 @@ def _drawing(
     def draw(model: Family, done: int) -> None:
         panels = draw_panels(model, dataset, split, recipe.data, recipe.evaluation.panels, seed=recipe.seed)
         tracker.log_image("panels", stack_panels(panels), done)
+        with tempfile.TemporaryDirectory() as folder:
+            for number, panel in enumerate(panels):
+                # An untrained field may have no surface yet; its picture shows that.
+                if not panel.mesh.is_empty:
+                    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", panel.id)
+                    path = write_mesh(panel.mesh, Path(folder) / f"{number}-{name}.glb")
+                    tracker.log_artifact(path, f"meshes/step-{done:08d}")
 
     return draw
 

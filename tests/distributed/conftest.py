@@ -1,0 +1,69 @@
+"""One real Ray cluster, one S3 server and one tiny data set for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """``s3://`` URI of an empty bucket on this machine; started before Ray, whose workers inherit its address."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    kept = {name: os.environ.get(name) for name in (*CREDENTIALS, "AWS_ENDPOINT_URL")}
+    os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
+    boto3.client("s3").create_bucket(Bucket="raylift")
+    yield "s3://raylift"
+    for name, value in kept.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(bucket: str) -> Iterator[None]:
+    """A Ray of four logical CPUs in processes of this test run alone."""
+    import ray
+
+    from raylift.cluster.train import start_patiently
+
+    ray.shutdown()  # one that other tests of this process started has no S3 address
+    start_patiently(4)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen procedural chairs, prepared in this process."""
+    from raylift.data.ingest import ingest
+    from raylift.data.ingest_config import IngestConfig
+    from raylift.data.sources import open_source
+
+    folder = tmp_path_factory.mktemp("chairs")
+    config = IngestConfig(
+        num_views=3, image_px=32, samples=500, cloud_points=1000, surface_points=500, iou_points=5000,
+        truth_resolution=32, scan_views=20, scan_px=64, objects_per_shard=8, val_share=0.2, test_share=0.1,
+    )  # fmt: skip
+    ingest([open_source("procedural:16")], str(folder), config, parallel="none")
+    return folder

@@ -127,8 +127,8 @@ def test_resampled_images_keep_coverage_and_premultiplied_colour() -> None:
 def test_a_batch_without_what_it_needs_says_so(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
     view = tiny.load_view(entry.id, 0)
+    request = SampleRequest(24, 0, VoxelRequest("gt_sdf", "occupancy", 64))
     with pytest.raises(DataError, match="32\\^3, 64\\^3 is asked for"):
-        request = SampleRequest(24, 0, VoxelRequest("gt_sdf", "occupancy", 64))
         assemble(tiny.load_object(entry.id), view, request, numpy_generator(0))
     with pytest.raises(DataError, match="IoU points"):
         assemble(tiny.load_object(entry.id), view, SampleRequest(24, num_iou_points=10**6), numpy_generator(0))
@@ -248,6 +248,7 @@ def test_the_cache_is_bounded_and_changes_nothing(tiny_folder: object) -> None:
 def test_only_needed_columns_are_read(tiny: ShardedDataset) -> None:
     assert needed_columns(SampleRequest(16), 2) == []
     assert set(needed_columns(REQUEST, 1)) == {
-        "sample_points_0", "sample_sdf_0", "sample_colors_0", "iou_points", "iou_inside", "cloud_points", "cloud_colors",
+        "sample_points_0", "sample_sdf_0", "sample_colors_0", "iou_points", "iou_inside", "cloud_points",
+        "cloud_colors",
     }  # fmt: skip
     assert len(chosen_entries(tiny, "train", DataConfig(max_objects=2))) == 2

@@ -176,9 +176,7 @@ def parse_camera(text: str, image_size: tuple[int, int], name: str = "") -> Came
     rotation = camera.rotation[0].double()
     off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
     if not off < 1e-3 or float(torch.linalg.det(rotation)) < 0:
-        raise DataError(
-            f"the camera of {name} has a rotation that is none", "give an orthonormal matrix of determinant 1"
-        )
+        raise DataError(f"the camera of {name} has no proper rotation", "give an orthonormal matrix of determinant 1")
     if not bool(torch.isfinite(camera.focal).all()) or bool((camera.focal == 0).any()):
         raise DataError(f"the camera of {name} has focal length {camera.focal[0].tolist()}", _CAMERA_REMEDY)
     return camera.to("cpu", torch.float32)

@@ -10,12 +10,17 @@ import ray
 import ray.data
 
 import raylift
+from raylift.core.errors import ConfigError
 
 
 def start_ray(num_cpus: int | None = None) -> None:
     """Connect to the cluster named by RAY_ADDRESS (set in submitted jobs), or start one here; does nothing if up.
 
-    Workers find this package where this process found it.
+    Workers find this package where this process found it. A busy machine can be too slow for Ray's fixed half minute of
+    patience with its own processes, so starting one is tried three times.
+
+    Raises:
+        ConfigError: Ray does not start here.
     """
     if ray.is_initialized():
         return
@@ -25,13 +30,22 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster on the loopback that ends with this process
     package_parent = str(Path(raylift.__path__[0]).resolve().parent)
     path = os.pathsep.join(dict.fromkeys([package_parent, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
-    ray.init(
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        configure_logging=True,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": path.rstrip(os.pathsep), "OMP_NUM_THREADS": "1"}},
-    )
+    for remaining in (2, 1, 0):
+        try:
+            ray.init(
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                runtime_env={"env_vars": {"PYTHONPATH": path.rstrip(os.pathsep), "OMP_NUM_THREADS": "1"}},
+            )
+            return
+        except Exception as error:  # Ray raises a bare Exception for a slow start
+            ray.shutdown()
+            if not remaining:
+                raise ConfigError(
+                    f"Ray does not start on this machine: {error}",
+                    "close other programs and try again, or set RAY_ADDRESS to a cluster that is up",
+                ) from error
 
 
 def quiet_data_context() -> ray.data.DataContext:
@@ -39,5 +53,6 @@ def quiet_data_context() -> ray.data.DataContext:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
+    context.issue_detectors_config.detectors = []
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     return context

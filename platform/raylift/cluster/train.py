@@ -140,6 +140,9 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
     """One Ray Train worker. An error that a user has to mend is posted before it ends the worker group, so that
     the next group ends at once in place of trying again."""
     board = config["board"]
+    recipe = from_json(config["recipe"])
+    # Ray tells OpenMP, but a Ray that was started with one thread for everybody would have the last word.
+    torch.set_num_threads(max(1, int(recipe.scale.cpus_per_worker)))
     main = ray.train.get_context().get_world_rank() == 0
     if (ray.get(board.note_start.remote()) if main else ray.get(board.failure.remote())) is not None:
         return None
@@ -154,7 +157,7 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
             ray.train.report(metrics)
 
     try:
-        return train_worker(from_json(config["recipe"]), config["place"], device, report)
+        return train_worker(recipe, config["place"], device, report)
     except RayliftError as error:
         ray.get(board.fail.remote(error))
         raise

@@ -41,7 +41,7 @@ class Ledger:
 
     def add_same(self, name: str, value: Tensor | float) -> None:
         """Add one step's value that every rank has alike: counted once, on rank 0."""
-        tensor = torch.as_tensor(value, device=self._device)
+        tensor = torch.as_tensor(value, dtype=torch.float64, device=self._device)
         self.add_share(name, tensor if is_main() else torch.zeros_like(tensor))
 
     def flush(self) -> dict[str, float]:

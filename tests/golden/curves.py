@@ -1,0 +1,94 @@
+"""Short loss curves that are kept in a file: a refactor that changes no number leaves them as they are.
+
+python -m tests.golden.curves        # record anew, after a change that is meant to change them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from raylift.core.generators import stable_hash, torch_generator
+from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
+from raylift.recipes import catalogue
+from raylift.tracking.tracker import MemoryTracker
+from raylift.training.loop import Hooks, fit
+
+FILE = Path(__file__).with_name("curves.json")
+NAMES = tuple(name for name in catalogue.names() if name.endswith("/test"))
+NUM_STEPS = 8
+KEPT = ("loss/", "gradient_norm/", "learning_rate/")
+
+
+def ball(request: SampleRequest, number: int) -> Batch:
+    """A coloured ball of its own size, seen from +Z: everything that the data pipeline would give, in closed form."""
+    draws = torch_generator(11, "ball", number)
+    radius = 0.2 + 0.25 * torch.rand((), generator=draws)
+    color = torch.rand(3, generator=draws)
+    side = request.image_px
+    axis = (2 * torch.arange(side) + 1) / side - 1
+    inside = (axis[:, None].square() + axis[None].square()).sqrt() < radius * 1.25
+    image = torch.where(inside, color[:, None, None], torch.ones(3, 1, 1))
+    points = (torch.rand(request.num_points, 3, generator=draws) - 0.5) * 2 * GRID_HALF_EXTENT
+    fields = {
+        "image": image,
+        "mask": inside[None].float(),
+        "points": points,
+        "sdf": (points.norm(dim=1) - radius).clamp(-0.1, 0.1),
+        "color": color.expand(request.num_points, 3),
+    }
+    if request.voxels is not None:
+        resolution = request.voxels.resolution
+        cells = (torch.arange(resolution) + 0.5) * 2 * GRID_HALF_EXTENT / resolution - GRID_HALF_EXTENT
+        distance = torch.stack(torch.meshgrid(cells, cells, cells, indexing="ij")).norm(dim=0) - radius
+        shell = (distance.abs() < 0.05).float()[None]
+        painted = torch.cat([shell / shell.sum(), shell * color[:, None, None, None]])
+        fields["voxels"] = painted if request.voxels.num_channels == 4 else shell
+    name = f"ball-{number}#0"
+    camera = Camera(
+        focal=torch.full((1, 2), 2.75),
+        principal=torch.zeros(1, 2),
+        rotation=torch.diag(torch.tensor([1.0, -1.0, -1.0]))[None],
+        translation=torch.tensor([[0.0, 0.0, 2.2]]),
+    )
+    return Batch(
+        (name,), torch.tensor([stable_hash(name)]), {key: value[None] for key, value in fields.items()}, camera
+    )
+
+
+def balls(request: SampleRequest, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
+    """Global batches of steps [start, stop)."""
+    for step in range(start, stop):
+        parts = [ball(request, number % 10) for number in range(step * batch_size, (step + 1) * batch_size)]
+        yield Batch(
+            ids=tuple(part.ids[0] for part in parts),
+            keys=torch.cat([part.keys for part in parts]),
+            fields={name: torch.cat([part[name] for part in parts]) for name in parts[0].fields},
+            camera=Camera.stack([part.camera for part in parts if part.camera is not None]),
+        )
+
+
+def curve(name: str) -> list[dict[str, float]]:
+    """What a recipe logs at each of its first steps on balls."""
+    recipe = catalogue.get(name, [f"schedule.num_steps={NUM_STEPS}", "schedule.log_every=1"])
+    family = catalogue.build_family(recipe)
+    tracker = MemoryTracker()
+    fit(
+        family,
+        recipe.optimisation,
+        recipe.schedule,
+        lambda start, stop: balls(family.request, recipe.data.batch_size, start, stop),
+        NUM_STEPS,
+        seed=recipe.seed,
+        hooks=Hooks(tracker=tracker),
+    )
+    return [{key: value for key, value in metrics.items() if key.startswith(KEPT)} for _, metrics in tracker.metrics]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    FILE.write_text(json.dumps({name: curve(name) for name in NAMES}, indent=1) + "\n")
+    print(f"wrote {FILE}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,6 +23,7 @@ QUICK = (
     "evaluation.color_px=32",
     "evaluation.panels=1",
     "evaluation.baselines=false",
+    "evaluation.lpips=true",
 )
 
 
@@ -33,20 +36,44 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _job(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(JOB), *map(str, words)], capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def job() -> ModuleType:
+    """The script as a module: importing Ray and MLflow anew for every call would take most of the time."""
+    spec = importlib.util.spec_from_file_location("evaluate_job", JOB)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_scores_panels_and_tracking_beside_the_run(run: Path, chairs: ShardedDataset) -> None:
-    done = _job("--run", run, "--data", chairs.uri, *QUICK)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture
+def call(
+    job: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs the job with a command line; gives its exit status and what it printed, on one line."""
+
+    def run_job(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, words)])
+        status = job.main()
+        return status, " ".join(capsys.readouterr().out.split())
+
+    return run_job
+
+
+def test_scores_panels_and_tracking_beside_the_run(
+    run: Path, chairs: ShardedDataset, call: Callable[..., tuple[int, str]]
+) -> None:
+    status, printed = call("--run", run, "--data", chairs.uri, *QUICK)
+    assert status == 0, printed
     folder = run / "evaluation" / "test"
     content = json.loads((folder / "scores.json").read_text())
     assert content["num_samples"] == 2
     assert {"panels.png", "turntable.gif"} <= {path.name for path in folder.iterdir()}
     assert (run.parent / "mlflow.db").is_file()
-    assert "disn" in done.stdout
-    assert "LPIPS is left out" in done.stdout
+    assert "disn" in printed
+    assert "LPIPS is left out" in printed
 
 
 @pytest.mark.parametrize(
@@ -58,7 +85,13 @@ def test_scores_panels_and_tracking_beside_the_run(run: Path, chairs: ShardedDat
         (("--run", "nowhere", "--data", "DATA"), "nowhere has no checkpoint"),
     ],
 )
-def test_refusals_name_the_thing(run: Path, chairs: ShardedDataset, words: tuple[str, ...], reason: str) -> None:
-    done = _job(*(word.replace("RUN", str(run)).replace("DATA", chairs.uri) for word in words))
-    assert done.returncode == 2
-    assert reason in " ".join(done.stdout.split())
+def test_refusals_name_the_thing(
+    run: Path,
+    chairs: ShardedDataset,
+    call: Callable[..., tuple[int, str]],
+    words: tuple[str, ...],
+    reason: str,
+) -> None:
+    status, printed = call(*(word.replace("RUN", str(run)).replace("DATA", chairs.uri) for word in words))
+    assert status == 2
+    assert reason in printed

@@ -54,6 +54,10 @@ SIGNATURE = ModelSignature(
 """Images (and depths, where the recipe needs them) as their files' bytes, cameras as JSON; GLB bytes come back."""
 
 
+# MLflow would take hints on predict for the schema, which the signature gives, and warns where there are none.
+warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
+
+
 class ReconstructionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """What MLflow stores.
 

@@ -1,0 +1,147 @@
+"""From a checkpoint to meshes: by the job, and by MLflow's own loader."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from raylift.cluster.reconstruct import Reconstructor, log_model
+from raylift.core.clock import Clock
+from raylift.core.errors import CheckpointError, ConfigError
+from raylift.data.image_folder import make_input
+from raylift.data.samples import assemble_image, collate
+from raylift.recipes import catalogue
+from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+from raylift.training.checkpoint import CheckpointStore
+
+ROOT = Path(__file__).parents[2]
+CAMERA = '{"azimuth_deg": 30, "elevation_deg": 20}'
+
+
+def picture() -> bytes:
+    rows, columns = np.mgrid[:48, :48]
+    rgba = np.zeros((48, 48, 4), np.uint8)
+    rgba[(rows - 24) ** 2 + (columns - 24) ** 2 < 15**2] = (200, 80, 40, 255)
+    stored = io.BytesIO()
+    Image.fromarray(rgba).save(stored, "png")
+    return stored.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose best checkpoint makes a ball of radius 0.3 of a picture, and whose last one nothing good."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = catalogue.get("implicit/test", ["family.conditioning.kind=image"])
+    family = catalogue.build_family(recipe)
+    store = CheckpointStore(folder / "checkpoints")
+    image = make_input("ball", picture(), CAMERA)
+    batch = collate([assemble_image(image.rgba, None, image.camera, family.request, "ball")])
+    optimizer = torch.optim.Adam(family.parameters(), 2e-3)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(150):
+        points = torch.rand(1, 256, 3, generator=generator) * 1.1 - 0.55
+        sdf = (points.norm(dim=-1) - 0.3).clamp(-0.1, 0.1)
+        given = replace(
+            batch, fields={**batch.fields, "points": points, "sdf": sdf, "color": (points + 0.5).clamp(0, 1)}
+        )
+        terms = family.losses("fit", given, Clock(step, 150))
+        optimizer.zero_grad()
+        sum((term.share * term.weight for term in terms), torch.zeros(())).backward()
+        optimizer.step()
+    values = json.loads(recipe.to_json())
+    store.write(5, 12, family, {"model": {"averages": {}}}, values, {"val/iou": 0.5})
+    store.write(9, 12, catalogue.build_family(recipe), {"model": {"averages": {}}}, values, {"val/iou": 0.1})
+    return folder
+
+
+def test_a_run_opens_at_its_best_checkpoint(run: Path) -> None:
+    reconstructor = Reconstructor.of_run(run, "cpu")
+    assert reconstructor.where.endswith("step-00000005.pt")
+    outcome = reconstructor(make_input("ball", picture(), CAMERA), 48)
+    radius = outcome.mesh.vertices.norm(dim=1)
+    assert float(radius.median()) == pytest.approx(0.3, abs=0.05)
+    assert outcome.mesh.vertex_colors is not None
+    assert outcome.num_evaluations > 0
+
+
+def test_a_run_without_checkpoints_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        Reconstructor.of_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def job() -> ModuleType:
+    """``jobs/reconstruct.py``, which is no package."""
+    spec = importlib.util.spec_from_file_location("reconstruct_job", ROOT / "jobs" / "reconstruct.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_job_makes_what_it_can(
+    run: Path, tmp_path: Path, job: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("free", "seen"):
+        (images / f"{name}.png").write_bytes(picture())
+    (images / "seen.json").write_text(CAMERA)
+    (images / "torn.png").write_bytes(picture()[:100])
+    assert job.main(job.Arguments(images, tmp_path / "out", run=str(run), resolution=40, device="cpu")) == 0
+    assert "2 of 3 reconstructed, 1 of them by the canonical camera" in capsys.readouterr().out
+    entries = {entry["image"]: entry for entry in json.loads((tmp_path / "out" / "summary.json").read_text())["images"]}
+    assert (entries["free.png"]["camera"], entries["seen.png"]["camera"]) == ("canonical", "sidecar")
+    assert "torn" in entries["torn.png"]["problem"]
+    for ending in ("glb", "obj", "ply"):
+        assert trimesh.load(tmp_path / "out" / f"seen.{ending}", force="mesh").is_watertight
+    assert "torn" in (tmp_path / "out" / "viewer.html").read_text()
+
+
+def test_the_job_wants_one_model(tmp_path: Path, job: ModuleType) -> None:
+    for given in ({}, {"run": "a", "checkpoint": "b"}):
+        with pytest.raises(ConfigError, match="give exactly one"):
+            job.main(job.Arguments(tmp_path, tmp_path / "out", **given))
+
+
+def test_mlflow_loads_the_model_and_reconstructs(run: Path, tmp_path: Path) -> None:
+    uri = default_tracking_uri(tmp_path)
+    tracker = MlflowTracker(uri, "implicit", "a run", tmp_path / "spool", system_metrics_every_s=0)
+    log_model(tracker, run)
+    tracker.finish()
+    (tmp_path / "ball.png").write_bytes(picture())
+    # A process that only has MLflow: the model brings raylift's code along.
+    code = (
+        "import sys, mlflow, pandas\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[2])\n"
+        "image = open(sys.argv[3], 'rb').read()\n"
+        "table = pandas.DataFrame({'image': [image, b'torn'], 'camera': [sys.argv[4], None]})\n"
+        "out = model.predict(table, params={'resolution': 40})\n"
+        "assert 'format is not known' in out.problem[1], out.problem[1]\n"
+        "open('ball.glb', 'wb').write(out.glb[0])\n"
+    )
+    words = [uri, f"runs:/{tracker.run_id}/model", str(tmp_path / "ball.png"), CAMERA]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ball = trimesh.load(tmp_path / "ball.glb", force="mesh")
+    assert ball.is_watertight
+    assert float(np.median(np.linalg.norm(ball.vertices, axis=1))) == pytest.approx(0.3, abs=0.05)

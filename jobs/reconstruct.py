@@ -43,6 +43,8 @@ class Arguments:
         resolution: samples along an edge of the grid that the surface is extracted from.
         formats: mesh files to write.
         device: cpu or cuda; a GPU where there is one by default.
+        log_to_run: also log meshes, page, model and model card to the MLflow run of --run.
+        tracking: of that run: MLflow server or store; by default the one that training used beside the run.
     """
 
     images: Path
@@ -54,6 +56,8 @@ class Arguments:
     resolution: int = 256
     formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
     device: Literal["cpu", "cuda"] | None = None
+    log_to_run: bool = False
+    tracking: str = ""
 
 
 def open_reconstructor(arguments: Arguments) -> Reconstructor:
@@ -99,7 +103,23 @@ def reconstruct_one(
     return entry, row
 
 
+def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: Path) -> None:
+    """Meshes, page, model and card into the run that trained the model."""
+    from raylift.cluster.reconstruct import log_model, open_run_tracker, write_card
+
+    tracker = open_run_tracker(arguments.run, arguments.tracking)
+    tracker.log_artifact(viewer, "reconstructions")
+    glbs = [name for entry in entries for name in entry.get("files", []) if name.endswith(".glb")]  # type: ignore[attr-defined]
+    for name in glbs:
+        tracker.log_artifact(arguments.out / name, "reconstructions")
+    tracker.log_artifact(write_card(arguments.run, arguments.out / "model_card.md"))
+    log_model(tracker, arguments.run)
+    tracker.finish()
+
+
 def main(arguments: Arguments) -> int:
+    if arguments.log_to_run and not arguments.run:
+        raise ConfigError("--log-to-run without --run", "name the run that trained the model")
     reconstructor = open_reconstructor(arguments)
     paths = list_images(arguments.images)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -121,6 +141,8 @@ def main(arguments: Arguments) -> int:
             progress.advance(task)
     viewer = write_viewer(rows, arguments.out / "viewer.html", "Reconstructions", f"{reconstructor.recipe.name}")
     (arguments.out / "summary.json").write_text(json.dumps({"model": reconstructor.where, "images": entries}, indent=2))
+    if arguments.log_to_run:
+        log_to_run(arguments, entries, viewer)
     return summarise(entries, viewer)
 
 

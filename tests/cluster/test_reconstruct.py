@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from mlflow import MlflowClient
 from PIL import Image
 
 from raylift.cluster.reconstruct import Reconstructor, log_model
@@ -111,6 +112,32 @@ def test_the_job_makes_what_it_can(
     for ending in ("glb", "obj", "ply"):
         assert trimesh.load(tmp_path / "out" / f"seen.{ending}", force="mesh").is_watertight
     assert "torn" in (tmp_path / "out" / "viewer.html").read_text()
+
+
+def test_the_job_logs_to_the_run(run: Path, tmp_path: Path, job: ModuleType) -> None:
+    (tmp_path / "ball.png").write_bytes(picture())
+    arguments = job.Arguments(
+        tmp_path / "ball.png",
+        tmp_path / "out",
+        run=str(run),
+        resolution=32,
+        formats=("glb",),
+        device="cpu",
+        log_to_run=True,
+    )
+    assert job.main(arguments) == 0
+    client = MlflowClient(default_tracking_uri(run.parent))
+    experiment = client.get_experiment_by_name("implicit")
+    assert experiment is not None
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.run_name == run.name
+    paths = {
+        item.path for folder in ("", "reconstructions") for item in client.list_artifacts(logged.info.run_id, folder)
+    }
+    assert {"model_card.md", "reconstructions/viewer.html", "reconstructions/ball.glb"} <= paths
+    assert len(logged.outputs.model_outputs) == 1
+    with pytest.raises(ConfigError, match="without --run"):
+        job.main(replace(arguments, run="", checkpoint="x"))
 
 
 def test_the_job_wants_one_model(tmp_path: Path, job: ModuleType) -> None:

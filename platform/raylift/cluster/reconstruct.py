@@ -16,6 +16,7 @@ import torch
 
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.family import Family
+from raylift.core.generators import stable_hash
 from raylift.core.types import Field, Mesh
 from raylift.data.image_folder import InputImage, make_input
 from raylift.data.samples import assemble_image, collate
@@ -24,9 +25,10 @@ from raylift.geometry.iso_surface import extract
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.tracker import Tracker
-from raylift.training.checkpoint import Checkpoint, CheckpointStore, open_checkpoint
+from raylift.training.checkpoint import Checkpoint, CheckpointEntry, CheckpointStore, open_checkpoint
 
 if TYPE_CHECKING:
+    from raylift.tracking.mlflow_tracker import MlflowTracker
     from raylift.tracking.model import Predict
 
 
@@ -88,12 +90,7 @@ class Reconstructor:
             CheckpointError: the run has no checkpoint.
         """
         store = CheckpointStore(find_checkpoints(run))
-        entries = store.entries()
-        if not entries:
-            raise CheckpointError(f"{run} has no checkpoint", "give a run's folder, or --checkpoint PATH")
-        schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
-        store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
-        entry = store.best() or entries[-1]
+        entry = best_entry(store)
         return Reconstructor.of_checkpoint(store.read(entry), store.path(entry), device)
 
     def describe_camera(self) -> str:
@@ -128,6 +125,20 @@ class Reconstructor:
         return Outcome(shape.to("cpu"), 0, time.perf_counter() - start)
 
 
+def best_entry(store: CheckpointStore) -> CheckpointEntry:
+    """The best checkpoint by its own recipe's metric, or the last where none was evaluated.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    entries = store.entries()
+    if not entries:
+        raise CheckpointError(f"{store.folder.uri} has no checkpoint", "give a run's folder, or --checkpoint PATH")
+    schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
+    store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
+    return store.best() or entries[-1]
+
+
 def find_checkpoints(run: str | Path) -> str:
     """The checkpoints' folder of a run: ``checkpoints`` under it, or itself."""
     text = str(run).rstrip("/")
@@ -156,6 +167,39 @@ def _predict_row(reconstructor: Reconstructor, row: dict[Any, Any], resolution: 
     except RayliftError as error:
         return {"glb": None, "num_vertices": 0, "num_faces": 0, "problem": str(error)}
     return {"glb": glb, "num_vertices": len(mesh.vertices), "num_faces": len(mesh.faces), "problem": ""}
+
+
+def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
+    """The tracker of a run that was trained before; it goes on in the same MLflow run.
+
+    Args:
+        run: the run's folder, local or s3://.
+        tracking: server or store; by default the one that training used beside the run.
+    """
+    from raylift.cluster.worker import RunPlace
+    from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+
+    text = str(run).rstrip("/")
+    storage, _, name = (text if "://" in text else str(Path(text).absolute())).rpartition("/")
+    place = RunPlace("", storage, name)
+    uri = tracking or default_tracking_uri("." if "://" in storage else storage)
+    recipe = catalogue.from_json(json.dumps(best_entry(CheckpointStore(find_checkpoints(run))).recipe))
+    key = f"{stable_hash(place.folder):x}"
+    return MlflowTracker(uri, recipe.family_name, name, place.spool, run_key=key, system_metrics_every_s=0.0)
+
+
+def write_card(run: str | Path, path: Path) -> Path:
+    """The model card of a run's best checkpoint, with the scores of ``jobs/evaluate.py`` where they lie in the run."""
+    from raylift.export.model_card import write_model_card
+
+    entry = best_entry(CheckpointStore(find_checkpoints(run)))
+    evaluation = Path(str(run)) / "evaluation" / "test" / "scores.json"
+    scores = json.loads(evaluation.read_text()) if evaluation.exists() else {}
+    summary = [row for row in scores.get("summary", []) if row.get("category") == "all"]
+    data = {name: scores[name] for name in ("split", "num_samples", "data") if name in scores}
+    training = {"checkpoint": entry.stem, "steps": f"{entry.step} of {entry.num_steps}", **entry.metrics}
+    name = f"{entry.recipe.get('name', 'model')}: {Path(str(run)).name}"
+    return write_model_card(path, name=name, recipe=entry.recipe, data=data, scores=summary, training=training)
 
 
 def log_model(tracker: Tracker, checkpoints: str | Path, name: str = "model") -> None:

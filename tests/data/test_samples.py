@@ -227,8 +227,8 @@ def test_evaluation_is_the_same_for_any_number_of_ranks(tiny: ShardedDataset) ->
 
 def test_evaluation_views_are_spread(tiny: ShardedDataset) -> None:
     entry = replace(tiny.entries()[0], num_views=30)
-    assert evaluation_views(entry, 1) == [15]
-    assert evaluation_views(entry, 3) == [5, 15, 25]
+    assert evaluation_views(entry, 1) == [3]
+    assert evaluation_views(entry, 3) == [1, 11, 21]
     assert evaluation_views(replace(entry, num_views=2), 5) == [0, 1]
 
 

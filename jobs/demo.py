@@ -93,7 +93,7 @@ def main(arguments: Arguments) -> None:
     recipe = recipes.get(arguments.recipe, arguments.overrides)
     images = export_images(ShardedDataset.open(data), "test", recipe.data, out / "held-out")
     run("reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",
-        "--resolution", arguments.resolution)  # fmt: skip
+        "--resolution", arguments.resolution, "--log-to-run")  # fmt: skip
     finished = time.monotonic()
 
     console.rule("[bold]done")

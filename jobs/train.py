@@ -104,6 +104,9 @@ def show(progress: Progress) -> Callable[[Report], None]:
             news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)
             progress.update(task, description="training", completed=report.step, total=report.num_steps, news=news)
             scores = {name: value for name, value in report.metrics.items() if name.startswith("val/")}
+            if not progress.console.is_terminal and "loss/total" in report.metrics:
+                # A job's log shows no moving bar.
+                progress.console.print(f"step {report.step} of {report.num_steps}: {news}", highlight=False)
             if scores:
                 listed = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
                 progress.console.print(f"step {report.step}: {listed}", highlight=False)

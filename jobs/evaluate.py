@@ -20,10 +20,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from raylift.cluster.reconstruct import Reconstructor
-from raylift.cluster.worker import RunPlace
+from raylift.cluster.reconstruct import Reconstructor, open_run_tracker
 from raylift.core.errors import ConfigError, RayliftError
-from raylift.core.generators import stable_hash
 from raylift.core.types import Mesh
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
@@ -32,7 +30,6 @@ from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_table, worst_table
 from raylift.recipes import tree
 from raylift.recipes.recipe import Recipe
-from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,7 @@ class Arguments:
         checkpoint: one checkpoint, .../step-NNNNNNNN.pt.
         split: held-out objects.
         out: where results go; by default evaluation/SPLIT in the run's folder (here, for s3://).
-        tracking: MLflow server or store; by default the one that training used beside the run; "none" for none.
-        experiment: of MLflow; by default the family.
+        tracking: MLflow server or store; by default the one that training used; "none" for none.
         device: cpu or cuda; a GPU where there is one by default.
         overrides: values of evaluation and data, as path=value.
     """
@@ -58,7 +54,6 @@ class Arguments:
     split: Literal["train", "val", "test"] = "test"
     out: Path | None = None
     tracking: str = ""
-    experiment: str = ""
     device: Literal["cpu", "cuda"] | None = None
 
     @property
@@ -99,21 +94,16 @@ def write_results(report: EvaluationReport, panels: Sequence[Panel], folder: Pat
     return written
 
 
-def track(arguments: Arguments, recipe: Recipe, report: EvaluationReport, files: Sequence[Path], step: int) -> str:
+def track(arguments: Arguments, report: EvaluationReport, files: Sequence[Path], step: int) -> str:
     """Log to the MLflow run of the training (it is found by the run's folder); returns the store's address."""
-    storage, _, name = arguments.run_folder.rpartition("/")
-    place = RunPlace(arguments.data, storage, name)
-    uri = arguments.tracking or default_tracking_uri("." if "://" in storage else storage)
-    experiment = arguments.experiment or recipe.family_name
-    key = f"{stable_hash(place.folder):x}"
-    tracker = MlflowTracker(uri, experiment, name, place.spool, run_key=key, system_metrics_every_s=0.0)
+    tracker = open_run_tracker(arguments.run_folder, arguments.tracking)
     tracker.log_metrics(report.metrics(), step)
     tracker.log_table(f"evaluation/{report.split}/objects", report.object_rows())
     tracker.log_table(f"evaluation/{report.split}/summary", report.summary_rows())
     for path in files:
         tracker.log_artifact(path, f"evaluation/{report.split}")
     tracker.finish()
-    return uri
+    return tracker.uri
 
 
 def main() -> int:
@@ -163,7 +153,7 @@ def main() -> int:
         )
         if arguments.tracking != "none":
             step = int(Path(model.where).stem.rpartition("-")[2])
-            console.print(f"logged to {track(arguments, recipe, report, files, step)}", soft_wrap=True)
+            console.print(f"logged to {track(arguments, report, files, step)}", soft_wrap=True)
     except RayliftError as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", soft_wrap=True)
         return 2

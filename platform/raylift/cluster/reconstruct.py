@@ -16,7 +16,6 @@ import torch
 
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.family import Family
-from raylift.core.generators import stable_hash
 from raylift.core.types import Field, Mesh
 from raylift.data.image_folder import InputImage, make_input
 from raylift.data.samples import assemble_image, collate
@@ -26,6 +25,7 @@ from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import Checkpoint, CheckpointEntry, CheckpointStore, open_checkpoint
+from raylift.training.storage import Folder
 
 if TYPE_CHECKING:
     from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -174,7 +174,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
 
     Args:
         run: the run's folder, local or s3://.
-        tracking: server or store; by default the one that training used beside the run.
+        tracking: server or store; by default the one that training used.
     """
     from raylift.cluster.worker import RunPlace
     from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
@@ -182,10 +182,12 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
     text = str(run).rstrip("/")
     storage, _, name = (text if "://" in text else str(Path(text).absolute())).rpartition("/")
     place = RunPlace("", storage, name)
-    uri = tracking or default_tracking_uri("." if "://" in storage else storage)
+    beside = default_tracking_uri("." if "://" in storage else storage)
+    described = Folder(place.folder)
+    known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}
+    uri = tracking or known.get("tracking") or beside
     recipe = catalogue.from_json(json.dumps(best_entry(CheckpointStore(find_checkpoints(run))).recipe))
-    key = f"{stable_hash(place.folder):x}"
-    return MlflowTracker(uri, recipe.family_name, name, place.spool, run_key=key, system_metrics_every_s=0.0)
+    return MlflowTracker(uri, recipe.family_name, name, place.spool, run_key=place.run_key, system_metrics_every_s=0.0)
 
 
 def write_card(run: str | Path, path: Path) -> Path:

@@ -70,6 +70,12 @@ class RunPlace:
             return Path(self.folder) / TRACKING
         return Path(tempfile.gettempdir()) / "raylift-tracking" / f"{self.name}-{stable_hash(self.folder):x}"
 
+    @property
+    def run_key(self) -> str | None:
+        """What finds the MLflow run from another machine. A local run needs none, since its spool lies in its folder;
+        without one, a run that was deleted and trained again under its old name is a new run."""
+        return f"{stable_hash(self.folder):x}" if "://" in self.folder else None
+
 
 def checkpoint_store(recipe: Recipe, place: RunPlace) -> CheckpointStore:
     """The store of a run's checkpoints."""
@@ -86,7 +92,7 @@ def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tr
         place.experiment,
         place.name,
         place.spool,
-        run_key=f"{stable_hash(place.folder):x}",
+        run_key=place.run_key,
         parent_run_id=place.parent_run_id or None,
     )
     manifest = dataset.manifest

@@ -69,6 +69,7 @@ class MlflowTracker:
             raise ConfigError(
                 f"tracking store {tracking_uri} is a relative path", "give sqlite:////absolute/path/mlflow.db"
             )
+        self.uri = tracking_uri
         self._spool = Spool(Path(spool))
         identity = self._spool.read_identity()
         given = {"run_id": run_id, "run_key": run_key, "parent_run_id": parent_run_id}

@@ -160,6 +160,9 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
         return train_worker(recipe, config["place"], device, report)
     except RayliftError as error:
         ray.get(board.fail.remote(error))
+        if isinstance(error, TrainingError):
+            # Every rank raises it at the same step, so the group can end by itself, without another start.
+            return None
         raise
 
 

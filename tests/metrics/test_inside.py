@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raylift.metrics.inside import InsideTest, is_closed
@@ -39,6 +39,7 @@ def test_rays_through_edges_and_vertices_cross_once() -> None:
 
 
 @settings(max_examples=25, deadline=None)
+@example(106)  # three corners on one ray: a triangle that every ray once seemed to cross
 @given(st.integers(0, 2**32 - 1))
 def test_any_closed_soup_has_even_crossings_outside(seed: int) -> None:
     # Tetrahedra with corners on a coarse lattice: full of shared, parallel and zero-area faces seen edge-on.

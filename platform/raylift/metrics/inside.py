@@ -2,8 +2,10 @@
 
 Triangles are binned into columns of a square grid over two axes; a point looks only at its own column's triangles and
 counts those that the ray along the third axis crosses. A consistent rule for rays through edges and vertices (each
-belongs to exactly one of the triangles that share it, as in rasterisation) makes the parity exact on closed meshes. A
-mesh with an open edge gets the majority of three axes instead, so that one hole does not decide.
+belongs to exactly one of the triangles that share it, as in rasterisation) makes the parity exact on closed meshes. It
+is evaluated in whole numbers, on a lattice of 2^28 steps over the mesh, because rounded products would break it where
+corners and point are almost in line. A mesh with an open edge gets the majority of three axes instead, so that one hole
+does not decide.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from numba import njit
 
 MAX_COLUMNS = 512
 """Columns a side at most; about one to a triangle's extent is best."""
+
+LATTICE_STEPS = 1 << 28
+"""Over the mesh's larger extent: a move by 4e-9 of it, and products that 64 bits hold."""
 
 
 def is_closed(faces: Int[np.ndarray, "F 3"]) -> bool:
@@ -76,42 +81,55 @@ class _Columns:
         high = corners[..., :2].max(axis=(0, 1)) if len(faces) else np.ones(2)
         self._low = low
         self._per_cell = self._size / np.maximum(high - low, 1e-12)
+        # Whole numbers make the sign of an edge's side exact, see above.
+        self._steps_a_unit = LATTICE_STEPS / max(float((high - low).max()), 1e-12)
+        self._lattice = np.ascontiguousarray(self._on_lattice(corners[..., :2], low).reshape(-1, 6))
         self._starts, self._members = _bin_triangles(self._triangles, self._low, self._per_cell, self._size)
 
+    def _on_lattice(self, values: np.ndarray, low: np.ndarray | float) -> np.ndarray:
+        # What lies beyond the mesh stays beyond it, but not so far that products overflow.
+        steps = np.clip((values - low) * self._steps_a_unit, -LATTICE_STEPS, 2 * LATTICE_STEPS)
+        return np.rint(np.nan_to_num(steps)).astype(np.int64)
+
     def parity(self, points: np.ndarray) -> np.ndarray:
-        mesh = (self._triangles, self._starts, self._members)
-        odd: np.ndarray = _count_parity(points, np.array(self._order), *mesh, self._low, self._per_cell, self._size)
+        mesh = (self._triangles, self._lattice, self._starts, self._members)
+        order = np.array(self._order)
+        seen_at = self._on_lattice(points[:, self._order[:2]], self._low)
+        odd: np.ndarray = _count_parity(points, seen_at, order, *mesh, self._low, self._per_cell, self._size)
         return odd
 
     def grid_parity(self, centers: np.ndarray) -> np.ndarray:
-        filled = _fill_columns(self._triangles, centers)  # [a, b, ray]
+        seen_at = np.stack([self._on_lattice(centers, self._low[axis]) for axis in range(2)])
+        filled = _fill_columns(self._triangles, self._lattice, centers, seen_at)  # [a, b, ray]
         # Axes come as (axis + 1, axis + 2, axis); bring them back to (x, y, z).
         return np.transpose(filled, np.argsort(self._order)).astype(np.int64)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _owns(ax: float, ay: float, bx: float, by: float, px: float, py: float) -> bool:
+def _owns(ax: int, ay: int, bx: int, by: int, px: int, py: int) -> bool:
     """Whether p lies left of the directed edge a->b, an edge through p belonging to one direction only.
 
-    The edge function is always evaluated from the lower end to the upper one, so the two triangles that share an edge
-    see the very same rounded number and never both claim, or both leave, a point.
+    In line with the edge, a point counts as moved a little towards +y and far less towards -x: one and the same move
+    for all edges, so the triangles around an edge or a corner agree on which of them it crosses.
     """
     swapped = (bx < ax) or (bx == ax and by < ay)
     if swapped:
         value = (ax - bx) * (py - by) - (ay - by) * (px - bx)
-        return bool(value < 0.0)
+        return bool(value < 0)
     value = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
-    return bool(value >= 0.0)
+    return bool(value >= 0)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _covers(t: np.ndarray, f: int, px: float, py: float) -> bool:
-    """Whether the ray through (px, py) crosses triangle f: on the same side of its three edges."""
-    first = _owns(t[f, 0], t[f, 1], t[f, 3], t[f, 4], px, py)
-    second = _owns(t[f, 3], t[f, 4], t[f, 6], t[f, 7], px, py)
+def _covers(q: np.ndarray, f: int, px: int, py: int) -> bool:
+    """Whether the ray through (px, py) crosses triangle f: on the same side of its three edges. All on the lattice."""
+    if q[f, 0] == q[f, 2] and q[f, 1] == q[f, 3]:
+        return False  # seen edge-on; such an edge has no side, and three of them would let every ray through
+    first = _owns(q[f, 0], q[f, 1], q[f, 2], q[f, 3], px, py)
+    second = _owns(q[f, 2], q[f, 3], q[f, 4], q[f, 5], px, py)
     if first != second:
         return False
-    third = _owns(t[f, 6], t[f, 7], t[f, 0], t[f, 1], px, py)
+    third = _owns(q[f, 4], q[f, 5], q[f, 0], q[f, 1], px, py)
     return bool(first == third)
 
 
@@ -159,8 +177,10 @@ def _bin_triangles(t: np.ndarray, low: np.ndarray, per_cell: np.ndarray, size: i
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _count_parity(
     points: np.ndarray,
+    seen_at: np.ndarray,
     order: np.ndarray,
     t: np.ndarray,
+    q: np.ndarray,
     starts: np.ndarray,
     members: np.ndarray,
     low: np.ndarray,
@@ -195,14 +215,14 @@ def _count_parity(
             f = members[m]
             if t[f, 2] <= pz and t[f, 5] <= pz and t[f, 8] <= pz:
                 continue
-            if _covers(t, f, px, py) and _height(t, f, px, py) > pz:
+            if _covers(q, f, seen_at[n, 0], seen_at[n, 1]) and _height(t, f, px, py) > pz:
                 crossings += 1
         odd[n] = crossings & 1
     return odd
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill_columns(t: np.ndarray, centers: np.ndarray) -> np.ndarray:
+def _fill_columns(t: np.ndarray, q: np.ndarray, centers: np.ndarray, seen_at: np.ndarray) -> np.ndarray:
     """Parity at all grid centres, one triangle at a time: every crossing flips the centres below it."""
     size = len(centers)
     filled = np.zeros((size, size, size), np.uint8)
@@ -218,7 +238,7 @@ def _fill_columns(t: np.ndarray, centers: np.ndarray) -> np.ndarray:
             box[2 + k] = min(int(np.ceil((hi - first) / step)), size - 1)
         for a in range(box[0], box[2] + 1):
             for b in range(box[1], box[3] + 1):
-                if _covers(t, f, centers[a], centers[b]):
+                if _covers(q, f, seen_at[0, a], seen_at[1, b]):
                     height = _height(t, f, centers[a], centers[b])
                     # Flip the highest centre below the crossing; the pass below carries it downwards.
                     c = min(int(np.floor((height - first) / step)), size - 1)

@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from raylift import recipes
-from raylift.core.errors import DataError, RayliftError
+from raylift.console import run_job
+from raylift.core.errors import DataError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.image_export import export_images
 from raylift.data.sources.furniture import fetch_furniture
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 
 JOBS = Path(__file__).resolve().parent
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Arguments:
     source: str = ""
 
 
-def run(job: str, *words: object) -> None:
+def run(console: Console, job: str, *words: object) -> None:
     """Run a job as a user would, showing the command; a failure ends the demo."""
     command = [f"jobs/{job}.py", *map(str, words)]
     console.rule(f"[bold]{job}")
@@ -65,7 +65,7 @@ def run(job: str, *words: object) -> None:
         raise SystemExit(done.returncode)
 
 
-def choose_source(arguments: Arguments) -> list[str]:
+def choose_source(arguments: Arguments, console: Console) -> list[str]:
     """Words for jobs/prepare.py: the furniture's seats, or generated chairs where the furniture cannot be had."""
     if arguments.source:
         return ["--source", arguments.source]
@@ -79,25 +79,25 @@ def choose_source(arguments: Arguments) -> list[str]:
     return ["--source", f"sh3f:{folder}", "--categories", "seats"]
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: Arguments, console: Console) -> None:
     """Every step, then what came of it."""
     start = time.monotonic()
     out, data, name = arguments.out, arguments.out / "data", arguments.recipe.replace("/", "-")
     settings = ["--num-views", arguments.num_views, "--image-px", arguments.image_px]
     settings += ["--truth-resolution", 128, "--samples", 50_000]
-    run("prepare", *choose_source(arguments), "--out", data, *settings)
+    run(console, "prepare", *choose_source(arguments, console), "--out", data, *settings)
     prepared = time.monotonic()
-    run("train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)
+    run(console, "train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)
     trained = time.monotonic()
-    run("evaluate", "--run", out / name, "--data", data)
+    run(console, "evaluate", "--run", out / name, "--data", data)
     recipe = recipes.get(arguments.recipe, arguments.overrides)
     images = export_images(ShardedDataset.open(data), "test", recipe.data, out / "held-out")
-    run("reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",
+    run(console, "reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",
         "--resolution", arguments.resolution, "--log-to-run")  # fmt: skip
     finished = time.monotonic()
 
     console.rule("[bold]done")
-    summarise(json.loads((out / name / "evaluation" / "test" / "scores.json").read_text()))
+    summarise(json.loads((out / name / "evaluation" / "test" / "scores.json").read_text()), console)
     minutes = [(prepared - start) / 60, (trained - prepared) / 60, (finished - trained) / 60]
     console.print(
         "prepared in {:.1f}, trained in {:.1f}, evaluated and reconstructed in {:.1f} minutes".format(*minutes)
@@ -110,7 +110,7 @@ def main(arguments: Arguments) -> None:
     console.print(f"runs, curves and meshes in MLflow:  {mlflow}", soft_wrap=True)
 
 
-def summarise(scores: dict[str, Any]) -> None:
+def summarise(scores: dict[str, Any], console: Console) -> None:
     """A small table: the model beside its baselines."""
     rows = {
         (row["method"], row["protocol"], row["metric"]): row for row in scores["summary"] if row["category"] == "all"
@@ -128,8 +128,4 @@ def summarise(scores: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments, description=__doc__))
-    except RayliftError as error:
-        console.print(f"[red]{error}", soft_wrap=True)
-        sys.exit(2)
+    sys.exit(run_job(Arguments, main, __doc__))

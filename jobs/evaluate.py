@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 import tyro
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from raylift.cluster.reconstruct import Reconstructor, open_run_tracker
-from raylift.core.errors import ConfigError, RayliftError
+from raylift.console import progress_bar, run_job
+from raylift.core.errors import ConfigError
 from raylift.core.types import Mesh
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
@@ -106,59 +106,36 @@ def track(arguments: Arguments, report: EvaluationReport, files: Sequence[Path],
     return tracker.uri
 
 
-def main() -> int:
-    arguments = tyro.cli(Arguments, description=__doc__)
-    console = Console()
-    try:
-        model, recipe = open_model(arguments)
-        dataset = ShardedDataset.open(arguments.data)
-        config = recipe.evaluation
-        console.print(f"[bold]{model.where}[/] ({recipe.name}) on {arguments.split} of {dataset.uri}, {model.device}")
-        panels: list[Panel] = []
+def main(arguments: Arguments, console: Console) -> None:
+    """Evaluate, with progress, and print what came of it."""
+    model, recipe = open_model(arguments)
+    dataset = ShardedDataset.open(arguments.data)
+    config = recipe.evaluation
+    console.print(f"[bold]{model.where}[/] ({recipe.name}) on {arguments.split} of {dataset.uri}, {model.device}")
+    panels: list[Panel] = []
 
-        def keep_panel(sample: str, mesh: Mesh) -> None:
-            shown = {panel.id.rpartition("#")[0] for panel in panels}
-            if len(panels) < config.panels and sample.rpartition("#")[0] not in shown:
-                panels.append(Panel(sample, strip_of(dataset, sample, mesh), mesh))
+    def keep_panel(sample: str, mesh: Mesh) -> None:
+        shown = {panel.id.rpartition("#")[0] for panel in panels}
+        if len(panels) < config.panels and sample.rpartition("#")[0] not in shown:
+            panels.append(Panel(sample, strip_of(dataset, sample, mesh), mesh))
 
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as bars:
-            bar = bars.add_task("preparing baselines" if config.baselines else "evaluating", total=None)
-            report = evaluate(
-                model.family,
-                dataset,
-                arguments.split,
-                config,
-                recipe.data,
-                recipe.seed,
-                lambda done, total, sample: bars.update(bar, completed=done, total=total, description=sample),
-                keep_panel,
-            )
-        files = write_results(report, panels, arguments.out_folder)
-        console.print(score_table(report), category_table(report), worst_table(report))
-        for note in report.notes:
-            console.print(f"note: {note}", soft_wrap=True)
-        if report.num_empty:
-            console.print(
-                f"{report.num_empty} reconstructions have no surface; they count as the worst", style="yellow"
-            )
-        console.print(
-            f"{report.seconds:.2f} s a sample; wrote {', '.join(str(path) for path in files)}", soft_wrap=True
+    with progress_bar(console, "samples") as bar:
+        if config.baselines:
+            bar.say("preparing the baselines: the mean shape and the training set's pictures")
+        report = evaluate(
+            model.family, dataset, arguments.split, config, recipe.data, recipe.seed, bar.show, keep_panel
         )
-        if arguments.tracking != "none":
-            step = int(Path(model.where).stem.rpartition("-")[2])
-            console.print(f"logged to {track(arguments, report, files, step)}", soft_wrap=True)
-    except RayliftError as error:
-        console.print(f"[red]{type(error).__name__}[/]: {error}", soft_wrap=True)
-        return 2
-    return 0
+    files = write_results(report, panels, arguments.out_folder)
+    console.print(score_table(report), category_table(report), worst_table(report))
+    for note in report.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    if report.num_empty:
+        console.print(f"{report.num_empty} reconstructions have no surface; they count as the worst", style="yellow")
+    console.print(f"{report.seconds:.2f} s a sample; wrote {', '.join(str(path) for path in files)}", soft_wrap=True)
+    if arguments.tracking != "none":
+        step = int(Path(model.where).stem.rpartition("-")[2])
+        console.print(f"logged to {track(arguments, report, files, step)}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(Arguments, main, __doc__))

@@ -14,10 +14,9 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from raylift.core.errors import RayliftError
+from raylift.console import progress_bar, run_job
 from raylift.data.dataset import ShardedDataset
 from raylift.data.inspection import ObjectStatistics, contact_sheet, ingest_report, object_statistics
 
@@ -52,10 +51,11 @@ def main(arguments: Arguments, console: Console) -> int:
     dataset = ShardedDataset.open(arguments.data)
     entries = dataset.entries(arguments.split, arguments.categories)
     _print_counts(dataset, console)
-    found = [
-        object_statistics(dataset, entry)
-        for entry in track(entries, "reading", console=console, disable=not console.is_terminal)
-    ]
+    found = []
+    with progress_bar(console, "reading") as bar:
+        for entry in entries:
+            found.append(object_statistics(dataset, entry))
+            bar.show(len(found), len(entries))
     if found:
         _print_statistics(found, console)
     set_aside, warnings = ingest_report(dataset)
@@ -116,11 +116,4 @@ def _print_pairs(title: str, pairs: list[tuple[str, str]], console: Console) -> 
 
 
 if __name__ == "__main__":
-    terminal = Console()
-    try:
-        sys.exit(main(tyro.cli(Arguments, description=__doc__), terminal))
-    except RayliftError as error:
-        terminal.print(f"[red]error:[/red] {error.problem}", soft_wrap=True)
-        if error.remedy:
-            terminal.print(f"  remedy: {error.remedy}", soft_wrap=True)
-        sys.exit(1)
+    sys.exit(run_job(Arguments, main, __doc__))

@@ -17,10 +17,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from raylift.core.errors import ConfigError, RayliftError
+from raylift.console import progress_bar, run_job
+from raylift.core.errors import ConfigError
 from raylift.data.ingest import REPORT_NAME, IngestReport, ingest
 from raylift.data.ingest_config import IngestConfig
 from raylift.data.sources import Selection, Source, open_source
@@ -60,7 +60,7 @@ class Arguments:
     config: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def main(arguments: Arguments, console: Console) -> IngestReport:
+def main(arguments: Arguments, console: Console) -> None:
     """Prepare, with progress, and print what came of it."""
     sources: list[Source] = [open_source(text, arguments.config.seed) for text in arguments.source]
     if arguments.fetch_furniture is not None:
@@ -72,10 +72,8 @@ def main(arguments: Arguments, console: Console) -> IngestReport:
         arguments.category_words, arguments.without_words, arguments.categories, arguments.max_objects
     )
     splits = None if arguments.split_file is None else read_split_file(arguments.split_file)
-    columns = (TextColumn("objects"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     start = time.perf_counter()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("objects", total=None)
+    with progress_bar(console, "objects") as bar:
         report = ingest(
             sources,
             arguments.out,
@@ -84,10 +82,9 @@ def main(arguments: Arguments, console: Console) -> IngestReport:
             splits,
             parallel="none" if arguments.local else "ray",
             overwrite=arguments.overwrite,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=bar.show,
         )
     _summarise(report, arguments.out, time.perf_counter() - start, console)
-    return report
 
 
 def _summarise(report: IngestReport, out: str, seconds: float, console: Console) -> None:
@@ -109,11 +106,4 @@ def _summarise(report: IngestReport, out: str, seconds: float, console: Console)
 
 
 if __name__ == "__main__":
-    terminal = Console()
-    try:
-        main(tyro.cli(Arguments, description=__doc__), terminal)
-    except RayliftError as error:
-        terminal.print(f"[red]error:[/red] {error.problem}", soft_wrap=True)
-        if error.remedy:
-            terminal.print(f"  remedy: {error.remedy}", soft_wrap=True)
-        sys.exit(1)
+    sys.exit(run_job(Arguments, main, __doc__))

@@ -15,18 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from raylift.cluster.reconstruct import Reconstructor
+from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError, DataError, RayliftError
 from raylift.data.image_folder import list_images, read_image
 from raylift.export.mesh_files import write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
-
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,8 @@ def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: P
     tracker.finish()
 
 
-def main(arguments: Arguments) -> int:
+def main(arguments: Arguments, console: Console) -> int:
+    """Reconstruct, with progress, and print what came of it."""
     if arguments.log_to_run and not arguments.run:
         raise ConfigError("--log-to-run without --run", "name the run that trained the model")
     reconstructor = open_reconstructor(arguments)
@@ -126,11 +124,8 @@ def main(arguments: Arguments) -> int:
     console.print(f"{reconstructor.recipe.name} from {reconstructor.where} on {reconstructor.device}", soft_wrap=True)
     console.print(f"it takes {reconstructor.describe_camera()}")
     entries, rows = [], []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("reconstructing", total=len(paths))
+    with progress_bar(console, "images") as bar:
         for path in paths:
-            progress.update(task, description=path.stem)
             try:
                 entry, row = reconstruct_one(reconstructor, path, arguments)
             except RayliftError as error:
@@ -138,15 +133,15 @@ def main(arguments: Arguments) -> int:
                 row = ViewerRow(path.stem, shapes=[ViewerShape("Reconstruction", None, problem=error.problem)])
             entries.append(entry)
             rows.append(row)
-            progress.advance(task)
+            bar.show(len(rows), len(paths), path.stem)
     viewer = write_viewer(rows, arguments.out / "viewer.html", "Reconstructions", f"{reconstructor.recipe.name}")
     (arguments.out / "summary.json").write_text(json.dumps({"model": reconstructor.where, "images": entries}, indent=2))
     if arguments.log_to_run:
         log_to_run(arguments, entries, viewer)
-    return summarise(entries, viewer)
+    return summarise(console, entries, viewer)
 
 
-def summarise(entries: list[dict[str, object]], viewer: Path) -> int:
+def summarise(console: Console, entries: list[dict[str, object]], viewer: Path) -> int:
     """Print the table; the exit status is 1 when no image could be reconstructed."""
     table = Table("image", "camera", "faces", "seconds", "note")
     for entry in entries:
@@ -162,8 +157,4 @@ def summarise(entries: list[dict[str, object]], viewer: Path) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Arguments, description=__doc__)))
-    except RayliftError as error:
-        console.print(f"[red]{error}", soft_wrap=True)
-        sys.exit(2)
+    sys.exit(run_job(Arguments, main, __doc__))

@@ -11,22 +11,16 @@ stopped.
 from __future__ import annotations
 
 import sys
-
-# A script's own folder comes first on the path, where jobs/inspect_data.py would be taken for the standard library's.
-sys.path[:] = [entry for entry in sys.path if entry.rstrip("/").rpartition("/")[2] != "jobs"]
-
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from raylift.cluster.train import TrainOutcome, train
-from raylift.core.errors import RayliftError
+from raylift.console import ProgressBar, progress_bar, run_job
 from raylift.recipes import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import Report
@@ -55,61 +49,41 @@ class Arguments:
     experiment: str = ""
 
 
-def main() -> int:
-    arguments = tyro.cli(Arguments, description=__doc__)
-    console = Console()
-    try:
-        recipe = catalogue.get(arguments.recipe, arguments.overrides)
-        name = arguments.name or recipe.name.replace("/", "-")
-        tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
-        console.print(
-            f"[bold]{recipe.name}[/] ({recipe.fingerprint}) on {arguments.data}, run [bold]{name}[/] in"
-            f" {arguments.storage}, {recipe.scale.workers} workers"
+def main(arguments: Arguments, console: Console) -> None:
+    """Train, with the latest figures beside the bar and a line for each evaluation."""
+    recipe = catalogue.get(arguments.recipe, arguments.overrides)
+    name = arguments.name or recipe.name.replace("/", "-")
+    tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
+    console.print(
+        f"[bold]{recipe.name}[/] ({recipe.fingerprint}) on {arguments.data}, run [bold]{name}[/] in"
+        f" {arguments.storage}, {recipe.scale.workers} workers"
+    )
+    with progress_bar(console, "steps") as bar:
+        outcome = train(
+            recipe,
+            arguments.data,
+            arguments.storage,
+            name,
+            "" if tracking == "none" else tracking,
+            experiment=arguments.experiment,
+            progress=show(bar),
         )
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[news]}"),
-            console=console,
-        ) as progress:
-            outcome = train(
-                recipe,
-                arguments.data,
-                arguments.storage,
-                name,
-                "" if tracking == "none" else tracking,
-                experiment=arguments.experiment,
-                progress=show(progress),
-            )
-    except RayliftError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
-        return 1
     summarise(console, outcome)
-    return 0
 
 
-def show(progress: Progress) -> Callable[[Report], None]:
-    """A bar of steps with the latest figures beside it, and a line for each evaluation."""
-    task = progress.add_task("starting", total=None, news="")
-    lock = threading.Lock()
+def show(bar: ProgressBar) -> Callable[[Report], None]:
+    """Reports onto a bar."""
     seen: dict[str, float] = {}
 
     def update(report: Report) -> None:
-        with lock:
-            seen.update(report.metrics)
-            names = ("loss/total", "val/iou", "throughput/samples_per_s")
-            news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)
-            progress.update(task, description="training", completed=report.step, total=report.num_steps, news=news)
-            scores = {name: value for name, value in report.metrics.items() if name.startswith("val/")}
-            if not progress.console.is_terminal and "loss/total" in report.metrics:
-                # A job's log shows no moving bar.
-                progress.console.print(f"step {report.step} of {report.num_steps}: {news}", highlight=False)
-            if scores:
-                listed = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-                progress.console.print(f"step {report.step}: {listed}", highlight=False)
+        seen.update(report.metrics)
+        names = ("loss/total", "val/iou", "throughput/samples_per_s")
+        news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)
+        bar.show(report.step, report.num_steps, news)
+        scores = {name: value for name, value in report.metrics.items() if name.startswith("val/")}
+        if scores:
+            listed = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            bar.say(f"step {report.step}: {listed}")
 
     return update
 
@@ -136,4 +110,4 @@ def summarise(console: Console, outcome: TrainOutcome) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(Arguments, main, __doc__))

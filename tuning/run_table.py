@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from raylift import recipes
-from raylift.core.errors import ConfigError, RayliftError
+from raylift.console import run_job
+from raylift.core.errors import ConfigError
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
-console = Console()
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_table(path: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
     return table
 
 
-def run(job: str, *words: object) -> None:
+def run(console: Console, job: str, *words: object) -> None:
     """Run a job, showing the command; a failure ends the table, whose next call goes on from here."""
     command = [str(JOBS / f"{job}.py"), *map(str, words)]
     console.print(f"$ python jobs/{job}.py {shlex.join(command[1:])}", style="cyan", soft_wrap=True)
@@ -66,7 +66,7 @@ def run(job: str, *words: object) -> None:
         raise SystemExit(f"{job} failed; mend it and run the same command again")
 
 
-def score(row: dict[str, Any], table: dict[str, Any], arguments: Arguments) -> dict[str, Any]:
+def score(row: dict[str, Any], table: dict[str, Any], arguments: Arguments, console: Console) -> dict[str, Any]:
     """A row's scores and its training minutes (0 where it was trained before)."""
     name = re.sub(r"[^a-z0-9]+", "-", row["name"].lower()).strip("-")
     folder = arguments.storage / name
@@ -76,6 +76,7 @@ def score(row: dict[str, Any], table: dict[str, Any], arguments: Arguments) -> d
     if not scores.exists():
         start = time.monotonic()
         run(
+            console,
             "train",
             table["recipe"],
             "--data",
@@ -89,6 +90,7 @@ def score(row: dict[str, Any], table: dict[str, Any], arguments: Arguments) -> d
         spent = (time.monotonic() - start) / 60 + (json.loads(minutes.read_text()) if minutes.exists() else 0)
         minutes.write_text(json.dumps(spent))
         run(
+            console,
             "evaluate",
             "--run",
             folder,
@@ -99,11 +101,11 @@ def score(row: dict[str, Any], table: dict[str, Any], arguments: Arguments) -> d
     return {**json.loads(scores.read_text()), "minutes": json.loads(minutes.read_text()) if minutes.exists() else 0.0}
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: Arguments, console: Console) -> None:
     """Every row, then the table; baselines come from the first row's evaluation."""
     content = read_table(arguments.table, arguments.overrides)
     chosen = [row for number, row in enumerate(content["rows"], 1) if not arguments.rows or number in arguments.rows]
-    results = {row["name"]: score(row, content, arguments) for row in chosen}
+    results = {row["name"]: score(row, content, arguments, console) for row in chosen}
     wanted = (("ifnet", "iou"), ("ifnet", "normal_consistency"), ("ifnet", "chamfer_l2"), ("occnet", "chamfer_l1"))
     shown = Table(title=f"{content['title']}: mean (median) over held-out objects", caption=content["source"])
     shown.add_column("")
@@ -132,8 +134,4 @@ def cells_of(scores: dict[str, Any], method: str, wanted: tuple[tuple[str, str],
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments, description=__doc__))
-    except RayliftError as error:
-        console.print(f"[red]{error}", soft_wrap=True)
-        sys.exit(2)
+    sys.exit(run_job(Arguments, main, __doc__))

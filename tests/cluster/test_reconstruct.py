@@ -18,6 +18,7 @@ import torch
 import trimesh
 from mlflow import MlflowClient
 from PIL import Image
+from rich.console import Console
 
 from raylift.cluster.reconstruct import Reconstructor, log_model
 from raylift.core.clock import Clock
@@ -104,7 +105,7 @@ def test_the_job_makes_what_it_can(
         (images / f"{name}.png").write_bytes(picture())
     (images / "seen.json").write_text(CAMERA)
     (images / "torn.png").write_bytes(picture()[:100])
-    assert job.main(job.Arguments(images, tmp_path / "out", run=str(run), resolution=40, device="cpu")) == 0
+    assert job.main(job.Arguments(images, tmp_path / "out", run=str(run), resolution=40, device="cpu"), Console()) == 0
     assert "2 of 3 reconstructed, 1 of them by the canonical camera" in capsys.readouterr().out
     entries = {entry["image"]: entry for entry in json.loads((tmp_path / "out" / "summary.json").read_text())["images"]}
     assert (entries["free.png"]["camera"], entries["seen.png"]["camera"]) == ("canonical", "sidecar")
@@ -125,7 +126,7 @@ def test_the_job_logs_to_the_run(run: Path, tmp_path: Path, job: ModuleType) -> 
         device="cpu",
         log_to_run=True,
     )
-    assert job.main(arguments) == 0
+    assert job.main(arguments, Console()) == 0
     client = MlflowClient(default_tracking_uri(run.parent))
     experiment = client.get_experiment_by_name("implicit")
     assert experiment is not None
@@ -137,13 +138,13 @@ def test_the_job_logs_to_the_run(run: Path, tmp_path: Path, job: ModuleType) -> 
     assert {"model_card.md", "reconstructions/viewer.html", "reconstructions/ball.glb"} <= paths
     assert len(logged.outputs.model_outputs) == 1
     with pytest.raises(ConfigError, match="without --run"):
-        job.main(replace(arguments, run="", checkpoint="x"))
+        job.main(replace(arguments, run="", checkpoint="x"), Console())
 
 
 def test_the_job_wants_one_model(tmp_path: Path, job: ModuleType) -> None:
     for given in ({}, {"run": "a", "checkpoint": "b"}):
         with pytest.raises(ConfigError, match="give exactly one"):
-            job.main(job.Arguments(tmp_path, tmp_path / "out", **given))
+            job.main(job.Arguments(tmp_path, tmp_path / "out", **given), Console())
 
 
 def test_mlflow_loads_the_model_and_reconstructs(run: Path, tmp_path: Path) -> None:

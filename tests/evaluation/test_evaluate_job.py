@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from raylift import recipes
+from raylift.console import run_job
 from raylift.data.dataset import ShardedDataset
 from raylift.training.checkpoint import CheckpointStore
 
@@ -54,12 +55,12 @@ def call(
 ) -> Callable[..., tuple[int, str]]:
     """Runs the job with a command line; gives its exit status and what it printed, on one line."""
 
-    def run_job(*words: object) -> tuple[int, str]:
+    def call_job(*words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, words)])
-        status = job.main()
+        status = run_job(job.Arguments, job.main, job.__doc__)
         return status, " ".join(capsys.readouterr().out.split())
 
-    return run_job
+    return call_job
 
 
 def test_scores_panels_and_tracking_beside_the_run(

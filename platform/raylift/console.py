@@ -1,0 +1,99 @@
+"""How the jobs speak: progress that a log can show too, errors with their remedies, exit statuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from raylift.core.errors import RayliftError
+
+Arguments = TypeVar("Arguments")
+
+FAILED = 2
+"""Exit status of a job that a ``RayliftError`` ended."""
+
+LOG_EVERY_S = 10.0
+"""Where there is no terminal to move a bar on, a line is printed at most this often, and at the end."""
+
+
+class ProgressBar:
+    """A bar on a terminal, a line now and then elsewhere; safe to call from any thread.
+
+    Args:
+        console: where it shows.
+        description: what is being done, such as "objects".
+    """
+
+    def __init__(self, console: Console, description: str) -> None:
+        self.console = console
+        self._description = description
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[news]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bars.add_task(description, total=None, news="")
+        self._started = self._printed = time.monotonic()
+
+    def show(self, done: int, total: int, news: str = "") -> None:
+        """So much is done, and what is worth saying beside it."""
+        self._bars.update(self._task, completed=done, total=total, news=news)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self._printed >= LOG_EVERY_S or done == total):
+            self._printed = now
+            line = f"{self._description}: {done} of {total}, {now - self._started:.0f} s  {news}"
+            self.console.print(line.rstrip(), highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def _start(self) -> None:
+        self._bars.start()
+
+    def _stop(self) -> None:
+        self._bars.stop()
+
+
+@contextmanager
+def progress_bar(console: Console, description: str) -> Iterator[ProgressBar]:
+    """A ``ProgressBar`` while the block runs."""
+    bar = ProgressBar(console, description)
+    bar._start()
+    try:
+        yield bar
+    finally:
+        bar._stop()
+
+
+def run_job(
+    arguments: type[Arguments], main: Callable[[Arguments, Console], int | None], description: str | None
+) -> int:
+    """Read the command line, do the job, print an error with its remedy; gives the exit status.
+
+    Args:
+        arguments: dataclass of the command line.
+        main: the job; what it returns is the exit status, None being 0.
+        description: shown by ``--help``.
+    """
+    console = Console()
+    given = tyro.cli(arguments, description=description)
+    try:
+        return main(given, console) or 0
+    except RayliftError as error:
+        console.print(f"[red]{type(error).__name__}[/]: ", end="")
+        console.print(error.problem, markup=False, highlight=False, soft_wrap=True)
+        if error.remedy:
+            console.print(f"  remedy: {error.remedy}", markup=False, highlight=False, soft_wrap=True)
+        return FAILED

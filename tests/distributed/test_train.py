@@ -59,6 +59,15 @@ def _kill_a_worker() -> None:
     os.kill(max(worker.pid for worker in workers), signal.SIGKILL)
 
 
+def _status(tracking_uri: str) -> str:
+    """Of the only MLflow run there."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
+    return str(run.info.status)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(
     cluster: None, data: Path, tmp_path_factory: pytest.TempPathFactory
@@ -131,13 +140,16 @@ def test_the_same_command_goes_on(
     undisturbed: tuple[TrainOutcome, dict[int, dict[str, float]]], data: Path, tmp_path: Path
 ) -> None:
     watcher = Watcher(12, _kill_a_worker)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(TrainingError, match=r"run 'again' stopped: (.|\n)*the same command goes on"):
-        train(_recipe("scale.max_failures=0"), data, tmp_path, "again", progress=watcher)
+        train(_recipe("scale.max_failures=0"), data, tmp_path, "again", uri, progress=watcher)
     assert max(watcher.told) < NUM_STEPS
+    assert _status(uri) == "FAILED"
     # The scale is no part of what is learned: the command may even give more retries or other workers.
-    outcome = train(_recipe(), data, tmp_path, "again", progress=watcher)
+    outcome = train(_recipe(), data, tmp_path, "again", uri, progress=watcher)
     assert outcome.fit.resumed_from is not None
     assert watcher.told == undisturbed[1]
+    assert _status(uri) == "FINISHED"
 
 
 @pytest.mark.ray

@@ -20,7 +20,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raylift.cluster.run_board import open_board
-from raylift.cluster.worker import RunPlace, checkpoint_store, describe, train_worker
+from raylift.cluster.worker import RunPlace, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ray_session import start_ray
@@ -126,6 +126,9 @@ def _train_on_ray(
             result = trainer.fit()
         except Exception as error:
             _raise_failure(board)
+            if place.tracking:
+                # Its workers are dead, and MLflow would show the run as running for ever.
+                mlflow_run(place, system_metrics_every_s=0.0).finish("FAILED")
             raise TrainingError(
                 f"run {place.name!r} stopped: {_first_lines(error)}",
                 f"it was given up after {scale.max_failures} restarts (scale.max_failures); the same command goes on",

@@ -83,18 +83,24 @@ def checkpoint_store(recipe: Recipe, place: RunPlace) -> CheckpointStore:
     return CheckpointStore(place.checkpoints, schedule.keep_last, schedule.best_metric, schedule.best_is)
 
 
-def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tracker:
-    """The run's tracker, told what the run is; for rank 0."""
-    if not place.tracking:
-        return MemoryTracker()
-    tracker = MlflowTracker(
+def mlflow_run(place: RunPlace, **settings: Any) -> MlflowTracker:
+    """A tracker of the run's MLflow run, whichever process asks."""
+    return MlflowTracker(
         place.tracking,
         place.experiment,
         place.name,
         place.spool,
         run_key=place.run_key,
         parent_run_id=place.parent_run_id or None,
+        **settings,
     )
+
+
+def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tracker:
+    """The run's tracker, told what the run is; for rank 0."""
+    if not place.tracking:
+        return MemoryTracker()
+    tracker = mlflow_run(place)
     manifest = dataset.manifest
     tracker.log_params(recipe.flat())
     tracker.set_tags(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -28,6 +27,7 @@ from raylift.data.samples import assemble_image, collate
 from raylift.recipes import catalogue
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.training.checkpoint import CheckpointStore
+from tests.scripts import load_job
 
 ROOT = Path(__file__).parents[2]
 CAMERA = '{"azimuth_deg": 30, "elevation_deg": 20}'
@@ -87,13 +87,7 @@ def test_a_run_without_checkpoints_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def job() -> ModuleType:
     """``jobs/reconstruct.py``, which is no package."""
-    spec = importlib.util.spec_from_file_location("reconstruct_job", ROOT / "jobs" / "reconstruct.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_job("reconstruct")
 
 
 def test_the_job_makes_what_it_can(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import shutil
@@ -36,6 +35,7 @@ from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.storage import Storage
 from raylift.data.stream import SampleStream
+from tests.scripts import load_job
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(TINY, num_views=2, samples=200, iou_points=300, surface_points=200, objects_per_shard=2)
@@ -262,12 +262,7 @@ def test_the_jobs_refuse_in_words(tmp_path: Path) -> None:
     assert "is no prepared data set" in refused.stdout.replace("\n", " ")
     assert "remedy" in refused.stdout
     assert "Traceback" not in refused.stderr + refused.stdout
-    spec = importlib.util.spec_from_file_location("prepare_job", ROOT / "jobs" / "prepare.py")
-    assert spec is not None
-    assert spec.loader is not None
-    job = importlib.util.module_from_spec(spec)
-    sys.modules["prepare_job"] = job
-    spec.loader.exec_module(job)
+    job = load_job("prepare")
     for arguments, words in (
         (job.Arguments(out=str(tmp_path / "x")), "no source"),
         (job.Arguments(out=str(tmp_path / "x"), source=("gone",), local=True), "no such file"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlflow.entities import Run
 
 from raylift.cluster.train import TrainOutcome, train
 from raylift.core.errors import CheckpointError, ConfigError, DataError, TrainingError
@@ -59,13 +60,13 @@ def _kill_a_worker() -> None:
     os.kill(max(worker.pid for worker in workers), signal.SIGKILL)
 
 
-def _status(tracking_uri: str) -> str:
-    """Of the only MLflow run there."""
+def _mlflow_run(tracking_uri: str) -> Run:
+    """The only MLflow run there."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri)
     (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
-    return str(run.info.status)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +126,9 @@ def test_a_killed_worker_restarts_by_itself_and_nobody_can_tell(
     assert outcome.fit.resumed_from is not None
     assert 8 <= outcome.fit.resumed_from < NUM_STEPS
     assert watcher.told == undisturbed[1]
-    client = MlflowClient(uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
+    run = _mlflow_run(uri)
     assert run.info.status == "FINISHED"
-    history = client.get_metric_history(run.info.run_id, "loss/total")
+    history = MlflowClient(uri).get_metric_history(run.info.run_id, "loss/total")
     assert sorted(point.step for point in history) == list(range(1, NUM_STEPS + 1))
     assert {point.step: point.value for point in history} == {
         step: news["loss/total"] for step, news in undisturbed[1].items()
@@ -144,12 +144,12 @@ def test_the_same_command_goes_on(
     with pytest.raises(TrainingError, match=r"run 'again' stopped: (.|\n)*the same command goes on"):
         train(_recipe("scale.max_failures=0"), data, tmp_path, "again", uri, progress=watcher)
     assert max(watcher.told) < NUM_STEPS
-    assert _status(uri) == "FAILED"
+    assert _mlflow_run(uri).info.status == "FAILED"
     # The scale is no part of what is learned: the command may even give more retries or other workers.
     outcome = train(_recipe(), data, tmp_path, "again", uri, progress=watcher)
     assert outcome.fit.resumed_from is not None
     assert watcher.told == undisturbed[1]
-    assert _status(uri) == "FINISHED"
+    assert _mlflow_run(uri).info.status == "FINISHED"
 
 
 @pytest.mark.ray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -15,8 +14,8 @@ from raylift import recipes
 from raylift.console import run_job
 from raylift.data.dataset import ShardedDataset
 from raylift.training.checkpoint import CheckpointStore
+from tests.scripts import load_job
 
-JOB = Path(__file__).parents[2] / "jobs" / "evaluate.py"
 QUICK = (
     'evaluation.protocols=["disn"]',
     "evaluation.resolution=16",
@@ -40,13 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def job() -> ModuleType:
     """The script as a module: importing Ray and MLflow anew for every call would take most of the time."""
-    spec = importlib.util.spec_from_file_location("evaluate_job", JOB)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_job("evaluate")
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
 from raylift.data.batches import Sample, on_white
+from raylift.data.clouds import visible_cloud
 from raylift.data.dataset import ObjectRecord, ViewRecord
-from raylift.data.object_payload import visible_cloud
 from raylift.data.schemas import GRID_RESOLUTION, TRUNCATION, sample_columns
 from raylift.geometry.voxels import SparseGrid, bin_cells, cell_indices, voxelize_sparse
 

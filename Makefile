@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV   := .venv
 PY     := $(VENV)/bin/python
 DEMO   := runs/demo
+# Test processes; each takes about 2 GB.
+TESTERS ?= 2
 # Trainers and data tasks share the cores: more threads than cores only get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
@@ -38,7 +40,7 @@ contracts: env
 	$(VENV)/bin/lint-imports
 
 unit: env
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
 bench: env ## The benchmarks; each prints ratios from one run
 	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

@@ -40,6 +40,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
         config.stash[_LEFT_OUT] = f"left out {len(left_out)} tests that need: {', '.join(sorted(missing))}"
+    _share_out(items)
+
+
+def _share_out(items: list[pytest.Item]) -> None:
+    """Groups for pytest-xdist (``--dist loadgroup``): a file stays together, for its fixtures; whatever starts a Ray is
+    one group, since two of them would fight for the cores, and comes first, since it takes longest."""
+    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else str(item.path)))
+    items.sort(key=lambda item: item.path not in with_ray)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str:

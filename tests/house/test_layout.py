@@ -101,3 +101,12 @@ def test_no_job_hides_a_module_of_the_standard_library() -> None:
 
 def test_requirements_name_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def test_what_a_submitted_job_leaves_at_home_is_nothing_of_ours() -> None:
+    """``data/`` without a slash before it once kept platform/raylift/data from every submitted job."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--ignored", "--exclude-from=.rayignore"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert listed.stdout == ""

@@ -17,7 +17,7 @@ def _weight(layer: nn.Module) -> np.ndarray:
 
 
 def test_equation_3_equals_numpy() -> None:
-    decoder = FieldDecoder(6, hidden=10).double()
+    decoder = FieldDecoder(6, hidden=10, limit=0.1).double()
     with torch.no_grad():  # off the initial point, where g = |v| would hide a missing normalisation
         for parameter in decoder.parameters():
             parameter.mul_(1.3).add_(0.05)
@@ -27,7 +27,7 @@ def test_equation_3_equals_numpy() -> None:
         layer = getattr(decoder, f"layer{index}")
         x = np.concatenate([x, f], axis=-1) if index == 3 else x
         x = np.maximum(x @ _weight(layer).T + layer.bias.detach().numpy(), 0)
-    sdf = np.tanh(x @ decoder.sdf_head.weight.detach().numpy()[0] + decoder.sdf_head.bias.item())
+    sdf = 0.1 * np.tanh(x @ decoder.sdf_head.weight.detach().numpy()[0] + decoder.sdf_head.bias.item())
     logits = x @ decoder.color_head.weight.detach().numpy().T + decoder.color_head.bias.detach().numpy()
     got_sdf, got_color = decoder(features)
     np.testing.assert_allclose(got_sdf.detach().numpy(), sdf, atol=1e-12)

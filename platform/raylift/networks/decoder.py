@@ -19,10 +19,13 @@ class FieldDecoder(nn.Module):
     Args:
         in_features: width of the point's feature vector.
         hidden: width of the five layers.
+        limit: the distance is ``limit`` times tanh: 1 is tanh itself, the truncation spends its whole range on distances
+            that occur.
     """
 
-    def __init__(self, in_features: int, hidden: int = 512) -> None:
+    def __init__(self, in_features: int, hidden: int = 512, limit: float = 1.0) -> None:
         super().__init__()
+        self.limit = limit
         self.layer1 = _layer(in_features, hidden)
         self.layer2 = _layer(hidden, hidden)
         self.layer3 = _layer(hidden + in_features, hidden)
@@ -32,7 +35,7 @@ class FieldDecoder(nn.Module):
         self.color_head = nn.Linear(hidden, 3)
 
     def forward(self, features: Float[Tensor, "B N F"]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
-        """Signed distance through tanh, in (-1, 1), and RGB through a sigmoid, in (0, 1)."""
+        """Signed distance through tanh, in (-limit, limit), and RGB through a sigmoid, in (0, 1)."""
         x = functional.relu(self.layer1(features))
         x = functional.relu(self.layer2(x))
         x = functional.relu(self.layer3(torch.cat([x, features], dim=-1)))
@@ -41,7 +44,7 @@ class FieldDecoder(nn.Module):
         # bf16 keeps 8 bits, too few for a distance near zero: the heads leave mixed precision.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.sdf_head.weight.dtype)
-            return torch.tanh(self.sdf_head(x)[..., 0]), torch.sigmoid(self.color_head(x))
+            return self.limit * torch.tanh(self.sdf_head(x)[..., 0]), torch.sigmoid(self.color_head(x))
 
 
 def _layer(in_features: int, out_features: int) -> nn.Module:

@@ -64,7 +64,8 @@ class ImplicitNetwork(nn.Module):
         )
         voxel_features = 0 if self.voxel_encoder is None else sum(self.voxel_encoder.channels)
         image_features = config.image_features * len(self.reductions)
-        self.decoder = FieldDecoder(self.embedding.width + image_features + voxel_features, config.hidden)
+        width = self.embedding.width + image_features + voxel_features
+        self.decoder = FieldDecoder(width, config.hidden, limit=config.truncation)
 
     def encode(
         self, image: Float[Tensor, "B 3 H W"], voxels: Float[Tensor, "B C R R R"] | None, camera: Camera

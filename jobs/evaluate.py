@@ -41,6 +41,7 @@ class Arguments:
         run: a run's folder, local or s3://: its best checkpoint is used.
         checkpoint: one checkpoint, .../step-NNNNNNNN.pt.
         split: held-out objects.
+        panels_of: ids of objects to draw; by default the first evaluation.panels of the split.
         out: where results go; by default evaluation/SPLIT in the run's folder (here, for s3://).
         tracking: MLflow server or store; by default the one that training used; "none" for none.
         device: cpu or cuda; a GPU where there is one by default.
@@ -52,6 +53,7 @@ class Arguments:
     run: str = ""
     checkpoint: str = ""
     split: Literal["train", "val", "test"] = "test"
+    panels_of: tuple[str, ...] = ()
     out: Path | None = None
     tracking: str = ""
     device: Literal["cpu", "cuda"] | None = None
@@ -112,11 +114,19 @@ def main(arguments: Arguments, console: Console) -> None:
     dataset = ShardedDataset.open(arguments.data)
     config = recipe.evaluation
     console.print(f"[bold]{model.where}[/] ({recipe.name}) on {arguments.split} of {dataset.uri}, {model.device}")
+    unknown = set(arguments.panels_of) - {entry.id for entry in dataset.entries(arguments.split)}
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(sorted(unknown))}: not in split {arguments.split} of {dataset.uri}",
+            "name objects as worst cases and jobs/inspect_data.py do",
+        )
     panels: list[Panel] = []
 
     def keep_panel(sample: str, mesh: Mesh) -> None:
         shown = {panel.id.rpartition("#")[0] for panel in panels}
-        if len(panels) < config.panels and sample.rpartition("#")[0] not in shown:
+        name = sample.rpartition("#")[0]
+        wanted = name in arguments.panels_of if arguments.panels_of else len(panels) < config.panels
+        if wanted and name not in shown:
             panels.append(Panel(sample, strip_of(dataset, sample, mesh), mesh))
 
     with progress_bar(console, "samples") as bar:

@@ -11,7 +11,7 @@ import torch
 
 from raylift.core.errors import WeightsError
 from raylift.metrics.image import psnr, ssim
-from raylift.metrics.perceptual import PerceptualDistance
+from raylift.networks.perceptual import PerceptualDistance
 
 
 def _pictures(seed: int = 0, size: int = 24) -> tuple[np.ndarray, np.ndarray]:

@@ -111,7 +111,7 @@ def draw(searches: dict[str, Search], path: Path) -> None:
         axis.set_title(f"{title}\nends {float(found.distance_px.max()):.1f} px off at most")
         axis.set_axis_off()
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
     pyplot.close(figure)
 
 

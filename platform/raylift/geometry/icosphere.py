@@ -2,7 +2,7 @@
 
 An icosphere of level 3 has 642 vertices and 1280 faces. 32 vertices lie on the plane x = 0 and 305 pairs mirror each
 other, so a symmetric shape is given by 337 vertices; 32 faces cross the plane and are their own mirror images, 624
-pairs mirror each other (CMR, Kanazawa et al. 2018, section 3.1).
+pairs mirror each other (CMR, Kanazawa et al. 2018).
 """
 
 from __future__ import annotations

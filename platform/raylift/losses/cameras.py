@@ -29,7 +29,7 @@ class CameraErrors(NamedTuple):
 
 
 def camera_errors(predicted: WeakPerspective, truth: WeakPerspective) -> CameraErrors:
-    """CMR's camera loss by its three parts (Kanazawa et al. 2018, section 3.3); q and -q are the same rotation."""
+    """CMR's camera loss by its three parts (Kanazawa et al. 2018); q and -q are the same rotation."""
     alike = (normalize(predicted.quaternion, dim=-1) * normalize(truth.quaternion, dim=-1)).sum(dim=-1).abs()
     return CameraErrors(
         1 - alike,
@@ -41,7 +41,7 @@ def camera_errors(predicted: WeakPerspective, truth: WeakPerspective) -> CameraE
 def keypoint_error(
     projected: Float[Tensor, "B K 2"], keypoints: Float[Tensor, "B K 2"], visible: Bool[Tensor, "B K"]
 ) -> Float[Tensor, "B K"]:
-    """CMR's keypoint reprojection loss (its equation 2): squared distances; 0 where a keypoint is not annotated.
+    """CMR's keypoint reprojection loss: squared distances; 0 where a keypoint is not annotated.
 
     Args:
         projected: the shape's keypoints by the camera, normalised image coordinates.
@@ -52,7 +52,7 @@ def keypoint_error(
 def keypoint_positions(
     assignment_logits: Float[Tensor, "K V"], vertices: Float[Tensor, "B V 3"]
 ) -> Float[Tensor, "B K 3"]:
-    """Where a shape's keypoints are: each a mean of vertices by learned weights A (CMR, section 3.1): A V."""
+    """Where a shape's keypoints are: each a mean of vertices by learned weights A (CMR): A V."""
     return torch.einsum("kv,bvc->bkc", assignment_logits.softmax(dim=-1), vertices)
 
 

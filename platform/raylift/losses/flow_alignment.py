@@ -35,7 +35,7 @@ def face_centroids(
     """The second term of equation 12: sum over pixels of w_ij c_ij, over the sum of w_ij (adaptive-gradient paper).
 
     The paper divides by n_c, the number of points on the face, on both sides; with weights that do not sum to n_c that
-    is not a place in the image. The weights' own sum makes it one (UMR's texture cycle does the same).
+    is not a place in the image. The weights' own sum makes it one.
 
     Args:
         weights: of the K faces at each pixel, from the soft rasteriser's aggregation, at least 0.

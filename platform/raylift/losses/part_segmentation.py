@@ -18,14 +18,14 @@ LEAST_PROBABILITY = 1e-8
 
 
 def part_centers(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K 2"]:
-    """(u_c, v_c) of each part: the mean pixel centre by response (SCOPS, equation 2); normalised coordinates."""
+    """(u_c, v_c) of each part: the mean pixel centre by response (SCOPS); normalised coordinates."""
     grid = pixel_centers(parts.shape[-2], parts.shape[-1], parts.device, parts.dtype)
     mass = parts.sum(dim=(-2, -1)).clamp(min=LEAST_MASS)
     return torch.einsum("bkhw,hwc->bkc", parts, grid) / mass[..., None]
 
 
 def concentration_error(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K"]:
-    """How far each part spreads around its centre: its variance (SCOPS, equation 3).
+    """How far each part spreads around its centre: its variance (SCOPS).
 
     sum over pixels of ||(u, v) - (u_c, v_c)||^2 R(k, u, v) / z_k, with z_k the part's mass.
     """
@@ -38,7 +38,7 @@ def concentration_error(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K"]
 def equivariance_error(
     warped_responses: Float[Tensor, "B C H W"], responses_of_warped: Float[Tensor, "B C H W"]
 ) -> Float[Tensor, "B H W"]:
-    """D_KL(R' || T_s(R)) per pixel: parts must move as their image is moved (SCOPS, equation 4, first part).
+    """D_KL(R' || T_s(R)) per pixel: parts must move as their image is moved (SCOPS' equivariance, first part).
 
     Args:
         warped_responses: T_s(R): the image's responses, moved; a distribution over the C channels.
@@ -52,7 +52,7 @@ def equivariance_error(
 def center_equivariance_error(
     moved_centers: Float[Tensor, "B K 2"], centers_of_moved: Float[Tensor, "B K 2"]
 ) -> Float[Tensor, "B K"]:
-    """||(u', v') - T_s(u, v)||^2 of part centres (SCOPS, equation 4, second part); normalised coordinates squared.
+    """||(u', v') - T_s(u, v)||^2 of part centres (SCOPS' equivariance, second part); normalised coordinates squared.
 
     Args:
         moved_centers: T_s of the image's part centres.
@@ -67,7 +67,7 @@ def semantic_consistency_error(
     basis: Float[Tensor, "K D"],
     saliency: Float[Tensor, "B 1 H W"],
 ) -> Float[Tensor, "B H W"]:
-    """||V(u, v) - sum over k of R(k, u, v) w_k||^2 on the object (SCOPS, equation 5).
+    """||V(u, v) - sum over k of R(k, u, v) w_k||^2 on the object (SCOPS).
 
     Args:
         features: V of a pretrained network, at least 0 (after a ReLU), as large as the responses.
@@ -79,7 +79,7 @@ def semantic_consistency_error(
 
 
 def orthonormality_error(basis: Float[Tensor, "K D"]) -> Float[Tensor, "K K"]:
-    """The entries of (W W' - I)^2, W the basis with rows of unit length: parts must differ (SCOPS, equation 6).
+    """The entries of (W W' - I)^2, W the basis with rows of unit length: parts must differ (SCOPS).
 
     It is of the parameters alone: each of W ranks owns 1 / W of its sum.
     """

@@ -66,7 +66,7 @@ def part_probability_error(
 ) -> Float[Tensor, "B P H W"]:
     """||P_r - F_r(V_seg, cam)|| per part and pixel (adaptive-gradient paper, equation 14).
 
-    The paper does not name the norm: the square is taken, as in UMR.
+    The paper does not name the norm: the square is taken.
 
     Args:
         rendered: the vertices' parts V_seg as colours, rendered by the predicted camera; in [0, 1].

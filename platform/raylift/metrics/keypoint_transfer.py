@@ -1,4 +1,4 @@
-"""Keypoint transfer: do two reconstructions agree on what is where on the object (CMR, section 4.3)?"""
+"""Keypoint transfer: do two reconstructions agree on what is where on the object (CMR's protocol)?"""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
+from raylift.data.batches import Sample, collate
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY
 from raylift.data.pipeline import ray_batches
 from raylift.data.ray_session import start_ray
-from raylift.data.samples import Sample, collate
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.stream import SampleStream
 

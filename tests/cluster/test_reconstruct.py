@@ -22,8 +22,9 @@ from PIL import Image
 from raylift.cluster.reconstruct import Reconstructor, log_model
 from raylift.core.clock import Clock
 from raylift.core.errors import CheckpointError, ConfigError
+from raylift.data.batches import collate
 from raylift.data.image_folder import make_input
-from raylift.data.samples import assemble_image, collate
+from raylift.data.samples import assemble_image
 from raylift.recipes import catalogue
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.training.checkpoint import CheckpointStore

@@ -12,11 +12,14 @@ import torch
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
+from raylift.data.batches import batch_of, collate, stack
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.data.samples import assemble, assemble_image, collate, composited, nearest_resized, needed_columns
+from raylift.data.object_payload import visible_cloud
+from raylift.data.samples import assemble, assemble_image, composited, nearest_resized, needed_columns, prepare_view
 from raylift.data.stream import SampleStream, chosen_entries, evaluation_batches, evaluation_views
 from raylift.geometry.cameras import canonical_camera, project
+from raylift.geometry.voxels import voxelize, voxelize_sparse
 
 REQUEST = SampleRequest(32, 101, VoxelRequest("surface", num_points=300), num_iou_points=500)
 
@@ -98,7 +101,7 @@ def test_visible_points_are_those_of_the_view(tiny: ShardedDataset) -> None:
     view, record = tiny.load_view(entry.id, 1), tiny.load_object(entry.id)
     few = SampleRequest(24, 0, VoxelRequest("visible", "occupancy", 64, 50))
     many = replace(few, voxels=VoxelRequest("visible", "occupancy", 64, 15_000))
-    grids = [assemble(record, view, one, numpy_generator(0, "x"))["voxels"][0] for one in (few, many)]
+    grids = [assemble(record, view, one, numpy_generator(0, "x"))["voxels"].dense()[0] for one in (few, many)]
     assert 0 < grids[0].sum() <= 50 < grids[1].sum()
     assert (grids[1][grids[0] > 0] == 1).all()
     centers = (np.argwhere(grids[1] > 0) + 0.5) / 64 * 1.1 - 0.55
@@ -145,7 +148,7 @@ def test_users_images(tiny: ShardedDataset) -> None:
     visible = SampleRequest(24, 77, VoxelRequest("visible", "occupancy", 32, 500), num_iou_points=9)
     sample = assemble_image(view.rgba, view.depth, view.camera, visible, "photo")
     assert "points" not in sample
-    assert sample["voxels"].sum() > 10
+    assert sample["voxels"].dense().sum() > 10
     batch = collate([sample, assemble_image(view.rgba, view.depth, canonical_camera(), visible, "other")])
     assert batch.ids == ("photo", "other")
     with pytest.raises(DataError, match="photo has no depth"):
@@ -252,3 +255,40 @@ def test_only_needed_columns_are_read(tiny: ShardedDataset) -> None:
         "cloud_colors",
     }  # fmt: skip
     assert len(chosen_entries(tiny, "train", DataConfig(max_objects=2))) == 2
+
+
+def test_what_travels_is_small_and_unpacks_to_the_same_batch(tiny: ShardedDataset) -> None:
+    stream = SampleStream(tiny, SampleRequest(32, 64, VoxelRequest("visible")), DataConfig(batch_size=4), seed=1)
+    samples = [stream.sample(index) for index in range(4)]
+    packed = pickle.dumps(stack(samples))
+    whole = collate(samples)
+    assert same(batch_of(pickle.loads(packed)), whole)
+    assert len(packed) < sum(value.numpy().nbytes for value in whole.fields.values()) / 10
+    for index, sample in enumerate(samples):
+        np.testing.assert_array_equal(whole["voxels"][index], sample["voxels"].dense())
+        view = tiny.load_view(whole.ids[index].split("#")[0], stream.row(index).view)
+        image, mask = composited(view.rgba, 32)
+        np.testing.assert_array_equal(whole["image"][index], image)
+        np.testing.assert_array_equal(whole["mask"][index], mask)
+    with pytest.raises(DataError, match="resolutions"):
+        stack([samples[0], {**samples[1], "voxels": voxelize_sparse(np.zeros((1, 3)), None, 8, "occupancy")}])
+
+
+@pytest.mark.parametrize("num_points", [50, 15_000])
+def test_a_prepared_view_gives_the_samples_of_the_view(tiny: ShardedDataset, num_points: int) -> None:
+    entry = tiny.entries()[0]
+    view, record = tiny.load_view(entry.id, 1), tiny.load_object(entry.id)
+    request = SampleRequest(24, 30, VoxelRequest("visible", num_points=num_points))
+    prepared = prepare_view(view, request)
+    direct = collate([assemble(record, view, request, numpy_generator(0, key)) for key in "ab"])
+    again = collate([assemble(record, prepared, request, numpy_generator(0, key)) for key in "ab"])
+    assert same(direct, again)
+    # By the definition: points of the view, drawn after the supervised ones.
+    rng = numpy_generator(0, "a")
+    for level in record.samples:
+        rng.integers(0, len(level), 15)
+    points, colors = visible_cloud(view.rgba, view.depth, view.camera)
+    if len(points) > num_points:
+        picked = rng.choice(len(points), num_points, replace=False)
+        points, colors = points[picked], colors[picked]
+    np.testing.assert_array_equal(direct["voxels"][0], voxelize(points, colors, 32, "color_density"))

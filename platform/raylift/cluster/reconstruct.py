@@ -17,8 +17,9 @@ import torch
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.family import Family
 from raylift.core.types import Field, Mesh
+from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
-from raylift.data.samples import assemble_image, collate
+from raylift.data.samples import assemble_image
 from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.recipes import catalogue

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -180,8 +181,20 @@ class ViewRecord:
     azimuth_deg: float = 0.0
     elevation_deg: float = 0.0
 
+    @property
+    def num_bytes(self) -> int:
+        return self.rgba.nbytes + self.depth.nbytes
 
-_Cached = str | bytes | list[dict[str, object]] | ViewRecord
+
+class Sized(Protocol):
+    """What may be kept in a cache of bounded size."""
+
+    @property
+    def num_bytes(self) -> int: ...
+
+
+_Cached = str | bytes | list[dict[str, object]] | Sized
+_T = TypeVar("_T", bound=Sized)
 
 
 class ShardedDataset:
@@ -269,8 +282,8 @@ class ShardedDataset:
                 self._keep((object_id, name), cell, _size_of(cell))
         return ObjectRecord(entry, cells, self.manifest.sigmas)
 
-    def load_view(self, object_id: str, view: int) -> ViewRecord:
-        """One view, decoded.
+    def load_view(self, object_id: str, view: int, keep: bool = True) -> ViewRecord:
+        """One view, decoded; ``keep`` leaves it in the cache.
 
         Raises:
             DataError: unknown object or view, or a damaged shard.
@@ -283,8 +296,22 @@ class ShardedDataset:
         if not 0 <= view < len(rows):
             raise DataError(f"{object_id} has no view {view}", f"it has {len(rows)}")
         decoded = _decode_view(rows[view])
-        self._keep(key, decoded, _size_of(decoded))
+        if keep:
+            self._keep(key, decoded, _size_of(decoded))
         return decoded
+
+    def remembered(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
+        """What ``make`` returns, made once while it stays in the cache.
+
+        Args:
+            key: an object's id, and all that the value depends on.
+            make: a pure function of the key.
+        """
+        cached = self._lookup(key)
+        if cached is None:
+            cached = make()
+            self._keep(key, cached, _size_of(cached))
+        return cast(_T, cached)
 
     def load_views(self, object_id: str) -> list[ViewRecord]:
         """All views of an object, decoded."""
@@ -335,11 +362,11 @@ def _reopened(storage: Storage, cache_bytes: int) -> ShardedDataset:
 
 
 def _size_of(value: _Cached) -> int:
-    if isinstance(value, ViewRecord):
-        return value.rgba.nbytes + value.depth.nbytes
+    if isinstance(value, (str, bytes)):
+        return len(value)
     if isinstance(value, list):
         return sum(len(row[name]) for row in value for name in ("rgba_png", "depth_png"))  # type: ignore
-    return len(value)
+    return value.num_bytes
 
 
 def _decode_view(row: dict[str, object]) -> ViewRecord:

@@ -8,14 +8,15 @@ shuffling, whose order depends on both, are not used.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from raylift.core.types import Batch
+from raylift.data.batches import batch_of, stack
 from raylift.data.ray_session import quiet_data_context, start_ray
-from raylift.data.samples import batch_of
 from raylift.data.stream import SampleStream
 
 _STEPS_A_TASK = 4
@@ -32,12 +33,16 @@ class _RowLoader:
         self._stream, self._rank, self._world = stream, rank, world
 
     def __call__(self, groups: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-        """One stacked batch a step, for groups of consecutive steps."""
+        """One row a step, holding its stacked samples as bytes, for groups of consecutive steps.
+
+        Grids of different sizes make no rectangular column, and one cell a step costs Ray less than one a field.
+        """
         for first, stop in zip(groups["first_step"], groups["stop_step"], strict=True):
             for step in range(int(first), int(stop)):
                 rows = self._stream.rows_of(step, self._rank, self._world)
                 samples = [self._stream.sample(index) for index in rows]
-                yield {name: np.stack([np.asarray(sample[name]) for sample in samples]) for name in samples[0]}
+                packed = pickle.dumps(stack(samples), protocol=pickle.HIGHEST_PROTOCOL)
+                yield {"step": np.array([step]), "stacked": np.array([packed], object)}
 
 
 def ray_batches(
@@ -68,7 +73,7 @@ def ray_batches(
     from ray.data import ActorPoolStrategy
 
     start_ray()
-    local = len(stream.rows_of(start_step, rank, world))
+    stream.rows_of(start_step, rank, world)  # refuses a batch that is too small here, and not in an actor
     groups = [
         {"first_step": first, "stop_step": min(first + _STEPS_A_TASK, stop_step)}
         for first in range(start_step, stop_step, _STEPS_A_TASK)
@@ -81,5 +86,5 @@ def ray_batches(
         compute=ActorPoolStrategy(size=num_loaders),
         num_cpus=cpus_per_loader,
     )
-    for arrays in loaded.iter_batches(batch_size=local, batch_format="numpy", prefetch_batches=prefetch):
-        yield batch_of(arrays)
+    for rows in loaded.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch):
+        yield batch_of(pickle.loads(rows["stacked"][0]))

@@ -1,29 +1,23 @@
 """Samples as a family asks for them: from a stored view and its object, or from a user's image.
 
-A sample is a dictionary of NumPy arrays, so that it travels through Ray Data; ``collate`` makes a Batch of several.
+What follows from the view alone is made once and may be kept (``prepare_view``); only draws are made for every sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
 
 from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
-from raylift.core.types import Batch, Camera, SampleRequest, VoxelRequest
+from raylift.core.types import Camera, SampleRequest, VoxelRequest
+from raylift.data.batches import Sample, on_white
 from raylift.data.dataset import ObjectRecord, ViewRecord
 from raylift.data.object_payload import visible_cloud
 from raylift.data.schemas import GRID_RESOLUTION, TRUNCATION, sample_columns
-from raylift.geometry.voxels import voxelize
-
-Sample = dict[str, Any]
-
-_CAMERA_FIELDS = ("camera_focal", "camera_principal", "camera_rotation", "camera_translation")
-_NOT_TENSORS = ("id", "key", "camera_projection", *_CAMERA_FIELDS)
+from raylift.geometry.voxels import SparseGrid, bin_cells, cell_indices, voxelize_sparse
 
 
 def needed_columns(request: SampleRequest, num_sigmas: int) -> list[str]:
@@ -43,8 +37,59 @@ def needed_columns(request: SampleRequest, num_sigmas: int) -> list[str]:
     return names
 
 
-def assemble(record: ObjectRecord, view: ViewRecord, request: SampleRequest, rng: np.random.Generator) -> Sample:
-    """One sample of a stored view: the fields of ``core.types.Batch`` without the batch axis.
+@dataclass(frozen=True)
+class VisiblePoints:
+    """The visible points of a view as a grid is drawn from them: cells [N] (-1: outside of it), RGB uint8 [N, 3]."""
+
+    cells: np.ndarray
+    colors: np.ndarray
+
+    @property
+    def num_bytes(self) -> int:
+        return self.cells.nbytes + self.colors.nbytes
+
+
+@dataclass(frozen=True)
+class PreparedView:
+    """What of a sample follows from its view and the request, without any draw.
+
+    Attributes:
+        fields: identity, pixels, depth and camera.
+        visible: where the request conditions on visible points: their grid, or, where a part of them is drawn for each
+            sample, the points.
+    """
+
+    fields: Sample
+    visible: SparseGrid | VisiblePoints | None
+
+    @property
+    def num_bytes(self) -> int:
+        arrays = sum(value.nbytes for value in self.fields.values() if isinstance(value, np.ndarray))
+        return arrays + (0 if self.visible is None else self.visible.num_bytes)
+
+
+def prepare_view(view: ViewRecord, request: SampleRequest) -> PreparedView:
+    """The part of ``assemble`` that is the same for every sample of this view.
+
+    Raises:
+        DataError: a silhouette without area, or no visible point where the request conditions on them.
+    """
+    fields = _image_fields(f"{view.id}#{view.view}", view.rgba, view.depth, view.camera, request)
+    voxels = request.voxels
+    visible = None if voxels is None or voxels.source != "visible" else _visible_points(view, voxels)
+    return PreparedView(fields, visible)
+
+
+def view_part(request: SampleRequest) -> str:
+    """What a prepared view depends on: requests with equal parts may share it."""
+    visible = request.voxels is not None and request.voxels.source == "visible"
+    return f"{request.image_px} px, {request.voxels if visible else None}"
+
+
+def assemble(
+    record: ObjectRecord, view: ViewRecord | PreparedView, request: SampleRequest, rng: np.random.Generator
+) -> Sample:
+    """One sample of a stored view: what ``batches.batch_of`` makes the fields of ``core.types.Batch`` of.
 
     The draws are made in a fixed order: points first, then voxels. Supervised points come from all noise levels alike,
     ``num_points // levels`` each (the first levels take what is left over). "surface" voxels draw ``num_points`` of the
@@ -52,18 +97,19 @@ def assemble(record: ObjectRecord, view: ViewRecord, request: SampleRequest, rng
 
     Args:
         record: loaded with ``needed_columns``.
-        view: of the same object.
+        view: of the same object, as it is stored or prepared by the same request.
         request: what the family asks for.
         rng: keyed by what the sample is drawn for (law 3).
 
     Raises:
         DataError: the data set lacks what is asked for; a silhouette without area.
     """
-    sample = _image_fields(f"{record.id}#{view.view}", view.rgba, view.depth, view.camera, request)
+    prepared = prepare_view(view, request) if isinstance(view, ViewRecord) else view
+    sample = dict(prepared.fields)
     if request.num_points:
         sample |= _supervised_points(record, request.num_points, rng)
     if request.voxels is not None:
-        sample["voxels"] = _voxels(record, view, request.voxels, rng)
+        sample["voxels"] = _voxels(record, prepared, request.voxels, rng)
     if request.num_iou_points:
         sample |= _iou_points(record, request.num_iou_points)
     return sample
@@ -110,41 +156,8 @@ def assemble_image(
                 "put a depth image beside it, or use a recipe conditioned on the image alone",
             )
         rng = np.random.Generator(np.random.Philox(key=stable_hash(seed, image_id, "visible")))
-        sample["voxels"] = _visible_voxels(view, request.voxels, rng)
+        sample["voxels"] = _drawn_grid(_visible_points(view, request.voxels), request.voxels, rng)
     return sample
-
-
-def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
-    """A batch of samples, in their order.
-
-    Raises:
-        DataError: there is none, they carry different fields, or their cameras' projections differ.
-    """
-    if not samples:
-        raise DataError("a batch without samples", "use a batch size of at least the number of workers")
-    if len({tuple(sorted(sample)) for sample in samples}) != 1:
-        raise DataError("samples of one batch carry different fields", "assemble them by the same request")
-    return batch_of({name: np.stack([np.asarray(sample[name]) for sample in samples]) for name in samples[0]})
-
-
-def batch_of(arrays: Mapping[str, np.ndarray]) -> Batch:
-    """A batch of stacked samples."""
-    projections = {str(name) for name in arrays["camera_projection"]}
-    if len(projections) != 1:
-        raise DataError(f"cannot batch cameras of projections {sorted(projections)}", "use one projection per data set")
-    focal, principal, rotation, translation = (_tensor(arrays[name]) for name in _CAMERA_FIELDS)
-    camera = Camera(focal, principal, rotation, translation, projections.pop())  # type: ignore[arg-type]
-    return Batch(
-        ids=tuple(str(name) for name in arrays["id"]),
-        keys=torch.as_tensor(np.asarray(arrays["key"], np.int64).copy()),
-        fields={name: _tensor(values) for name, values in arrays.items() if name not in _NOT_TENSORS},
-        camera=camera,
-    )
-
-
-def _tensor(values: np.ndarray) -> torch.Tensor:
-    # Arrays out of Arrow are read-only views, which torch must not be given to write into.
-    return torch.from_numpy(np.array(values, np.float32, copy=not values.flags.writeable, order="C"))
 
 
 def _image_fields(
@@ -154,12 +167,10 @@ def _image_fields(
         raise DataError(
             f"the silhouette of {sample_id} has no area", "give an image whose alpha channel shows the object"
         )
-    image, mask = composited(rgba, request.image_px)
     return {
         "id": sample_id,
         "key": np.int64(stable_hash(sample_id)),
-        "image": image,
-        "mask": mask,
+        "rgba": resized_rgba(rgba, request.image_px),
         "depth": nearest_resized(depth, request.image_px)[None],
         "camera_focal": camera.focal[0].numpy(),
         "camera_principal": camera.principal[0].numpy(),
@@ -169,21 +180,23 @@ def _image_fields(
     }
 
 
-def composited(rgba: np.ndarray, image_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image on white [3, S, S] and its coverage [1, S, S], float32 in [0, 1], averaged over each new pixel's area.
-
-    Args:
-        rgba: uint8 [H, W, 4], colour not premultiplied; averaging weighs colours by coverage.
-    """
+def resized_rgba(rgba: np.ndarray, image_px: int) -> np.ndarray:
+    """An image averaged over each new pixel's area, colours weighed by coverage: uint8 [S, S, 4], not premultiplied."""
     picture = Image.fromarray(rgba)
     if picture.size != (image_px, image_px):
         # Pillow weighs RGBA by alpha when it resizes; box is the exact area mean where the sizes divide.
         divides = picture.width % image_px == 0 and picture.height % image_px == 0
         picture = picture.resize((image_px, image_px), Image.Resampling.BOX if divides else Image.Resampling.BILINEAR)
-    values = np.asarray(picture, np.float32) / 255.0
-    alpha = values[..., 3:]
-    image = values[..., :3] * alpha + (1.0 - alpha)
-    return np.ascontiguousarray(image.transpose(2, 0, 1)), np.ascontiguousarray(alpha.transpose(2, 0, 1))
+    return np.asarray(picture)
+
+
+def composited(rgba: np.ndarray, image_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The resized image on white [3, S, S] and its coverage [1, S, S], float32 in [0, 1].
+
+    Args:
+        rgba: uint8 [H, W, 4], colour not premultiplied.
+    """
+    return on_white(resized_rgba(rgba, image_px))
 
 
 def nearest_resized(depth: np.ndarray, image_px: int) -> np.ndarray:
@@ -214,14 +227,17 @@ def _iou_points(record: ObjectRecord, count: int) -> Sample:
     return {"iou_points": points[:count], "iou_inside": inside[:count].astype(np.float32)}
 
 
-def _voxels(record: ObjectRecord, view: ViewRecord, request: VoxelRequest, rng: np.random.Generator) -> np.ndarray:
+def _voxels(
+    record: ObjectRecord, prepared: PreparedView, request: VoxelRequest, rng: np.random.Generator
+) -> np.ndarray | SparseGrid:
     if request.source == "visible":
-        return _visible_voxels(view, request, rng)
+        assert prepared.visible is not None, "the view was prepared by another request"
+        return _drawn_grid(prepared.visible, request, rng)
     if request.source == "surface":
         total = len(record.stored("cloud_points"))
         picked = rng.choice(total, min(request.num_points, total), replace=False)
         points, colors = record.picked("cloud_points", picked), record.picked("cloud_colors", picked)
-        return voxelize(points, colors, request.resolution, request.encoding)
+        return voxelize_sparse(points, colors, request.resolution, request.encoding)
     if request.resolution != GRID_RESOLUTION:
         raise DataError(
             f"grids of the true shape are stored at {GRID_RESOLUTION}^3, {request.resolution}^3 is asked for",
@@ -233,11 +249,19 @@ def _voxels(record: ObjectRecord, view: ViewRecord, request: VoxelRequest, rng: 
     return record.sdf32[None].clip(-TRUNCATION, TRUNCATION) / np.float32(TRUNCATION)
 
 
-def _visible_voxels(view: ViewRecord, request: VoxelRequest, rng: np.random.Generator) -> np.ndarray:
+def _visible_points(view: ViewRecord, request: VoxelRequest) -> SparseGrid | VisiblePoints:
     points, colors = visible_cloud(view.rgba, view.depth, view.camera)
     if len(points) == 0:
         raise DataError(f"view {view.view} of {view.id} has no visible point", "its depth or its silhouette is empty")
-    if len(points) > request.num_points:
-        picked = rng.choice(len(points), request.num_points, replace=False)
-        points, colors = points[picked], colors[picked]
-    return voxelize(points, colors, request.resolution, request.encoding)
+    cells, _ = cell_indices(points, request.resolution)
+    if len(points) <= request.num_points:
+        return bin_cells(cells, colors, request.resolution, request.encoding)
+    return VisiblePoints(cells.astype(np.int32), (colors * 255 + 0.5).astype(np.uint8))
+
+
+def _drawn_grid(visible: SparseGrid | VisiblePoints, request: VoxelRequest, rng: np.random.Generator) -> SparseGrid:
+    if isinstance(visible, SparseGrid):
+        return visible
+    picked = rng.choice(len(visible.cells), request.num_points, replace=False)
+    colors = visible.colors[picked].astype(np.float32) / np.float32(255.0)
+    return bin_cells(visible.cells[picked], colors, request.resolution, request.encoding)

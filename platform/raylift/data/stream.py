@@ -17,10 +17,11 @@ import numpy as np
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest
+from raylift.data.batches import Sample, collate
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.manifest import ObjectEntry
-from raylift.data.samples import Sample, assemble, collate, needed_columns
+from raylift.data.samples import PreparedView, assemble, needed_columns, prepare_view, view_part
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,25 @@ class SampleStream:
         """The sample of row ``index``."""
         row = self.row(index)
         record = self.dataset.load_object(row.object_id, self._columns)
-        view = self.dataset.load_view(row.object_id, row.view)
+        view = prepared_view(self.dataset, row.object_id, row.view, self.request)
         return assemble(record, view, self.request, numpy_generator(self.seed, row.epoch, row.object_id, "sample"))
 
     def batches(self, rank: int, world: int, start_step: int, stop_step: int) -> Iterator[Batch]:
         """A rank's batches of steps [start_step, stop_step), made in this process."""
         for step in range(start_step, stop_step):
             yield collate([self.sample(index) for index in self.rows_of(step, rank, world)])
+
+
+def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: SampleRequest) -> PreparedView:
+    """A view as the request's samples start from it, kept in the data set's cache instead of the decoded one.
+
+    Raises:
+        DataError: unknown object or view, a damaged shard, a silhouette without area.
+    """
+    return dataset.remembered(
+        (object_id, f"view {view} at {view_part(request)}"),
+        lambda: prepare_view(dataset.load_view(object_id, view, keep=False), request),
+    )
 
 
 def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> list[ObjectEntry]:
@@ -176,7 +189,7 @@ def evaluation_batches(
             [
                 assemble(
                     dataset.load_object(entry.id, columns),
-                    dataset.load_view(entry.id, view),
+                    prepared_view(dataset, entry.id, view, request),
                     request,
                     numpy_generator(seed, entry.id, view, "evaluation"),
                 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int32, Int64
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import GRID_HALF_EXTENT, VoxelEncoding
@@ -38,9 +39,38 @@ def cell_indices(
     return flat, inside
 
 
+@dataclass(frozen=True)
+class SparseGrid:
+    """A grid by its cells that hold something: a fraction of the dense one where points lie on a surface.
+
+    Attributes:
+        cells: flat [x, y, z] indices, ascending, none twice.
+        values: the channels of those cells; every other cell is 0.
+        resolution: cells along an edge.
+    """
+
+    cells: Int32[np.ndarray, "K"]
+    values: Float32[np.ndarray, "K C"]
+    resolution: int
+
+    def dense(self) -> Float32[np.ndarray, "C R R R"]:
+        grid = np.zeros((self.values.shape[1], self.resolution**3), np.float32)
+        grid[:, self.cells] = self.values.T
+        return grid.reshape(-1, *(self.resolution,) * 3)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.cells.nbytes + self.values.nbytes
+
+
 def voxelize(
     points: Any, colors: Any | None, resolution: int, encoding: VoxelEncoding
 ) -> Float32[np.ndarray, "C R R R"]:
+    """Points binned into a grid, dense; see ``voxelize_sparse``."""
+    return voxelize_sparse(points, colors, resolution, encoding).dense()
+
+
+def voxelize_sparse(points: Any, colors: Any | None, resolution: int, encoding: VoxelEncoding) -> SparseGrid:
     """Points binned into a grid.
 
     "occupancy" (C = 1): 1 where a cell holds a point. "color_density" (C = 4): the fraction of *all* points that fall
@@ -58,21 +88,38 @@ def voxelize(
     """
     if resolution < 1:
         raise ConfigError(f"a grid of resolution {resolution}", "give at least 1")
-    flat, inside = cell_indices(points, resolution)
-    shape, num_cells = (resolution,) * 3, resolution**3
-    counts = np.bincount(flat[inside], minlength=num_cells)
+    flat, _ = cell_indices(points, resolution)
+    return bin_cells(flat, colors, resolution, encoding)
+
+
+def bin_cells(flat: np.ndarray, colors: Any | None, resolution: int, encoding: VoxelEncoding) -> SparseGrid:
+    """The same, of points whose cells are known (-1: outside of the grid).
+
+    Args:
+        flat: integers [N], from ``cell_indices``.
+        colors: [N, 3], RGB in [0, 1].
+        resolution: cells along an edge.
+        encoding: "occupancy" or "color_density".
+
+    Raises:
+        DataError: colours are missing, or not one a point.
+    """
+    inside = flat >= 0
+    kept = flat if inside.all() else flat[inside]
     if encoding == "occupancy":
-        return (counts > 0).astype(np.float32).reshape(1, *shape)
+        cells = np.unique(kept).astype(np.int32)
+        return SparseGrid(cells, np.ones((len(cells), 1), np.float32), resolution)
     shape_of_colors = None if colors is None else np.asarray(colors).shape
     if shape_of_colors != (len(flat), 3):
         raise DataError(
             f"color_density voxels of {len(flat)} points with colours of shape {shape_of_colors}",
             "give one RGB a point, or use the occupancy encoding",
         )
-    grid = np.zeros((4, num_cells), np.float32)
-    grid[0] = counts / max(1, len(flat))
-    picked = np.asarray(colors, np.float64)[inside]
+    cells, places, counts = np.unique(kept, return_inverse=True, return_counts=True)
+    values = np.empty((len(cells), 4), np.float32)
+    values[:, 0] = counts / max(1, len(flat))
+    picked = np.asarray(colors, np.float64)
+    picked = picked if kept is flat else picked[inside]
     for channel in range(3):
-        sums = np.bincount(flat[inside], weights=picked[:, channel], minlength=num_cells)
-        grid[1 + channel] = sums / np.maximum(counts, 1)
-    return grid.reshape(4, *shape)
+        values[:, 1 + channel] = np.bincount(places, picked[:, channel], len(cells)) / counts
+    return SparseGrid(cells.astype(np.int32), values, resolution)

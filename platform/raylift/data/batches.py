@@ -1,0 +1,139 @@
+"""Batches out of samples, in two steps: stacked small, as they travel; unpacked, as a family takes them.
+
+A sample is a dictionary of NumPy arrays. It is kept and sent as it is stored: pixels as bytes, grids by their occupied
+cells. What makes it large, floats and empty cells, is done here, where the batch is used, by the same arithmetic
+whichever way it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from raylift.core.errors import DataError
+from raylift.core.types import Batch, Camera
+from raylift.geometry.voxels import SparseGrid
+
+Sample = dict[str, Any]
+
+_CAMERA_FIELDS = ("camera_focal", "camera_principal", "camera_rotation", "camera_translation")
+_NOT_TENSORS = ("id", "key", "camera_projection", *_CAMERA_FIELDS)
+
+
+@dataclass(frozen=True)
+class SparseGrids:
+    """The grids of a batch's samples one after another; ``counts`` [B] says how many cells each has."""
+
+    counts: np.ndarray
+    cells: np.ndarray
+    values: np.ndarray
+    resolution: int
+
+    @staticmethod
+    def joined(grids: Sequence[SparseGrid]) -> SparseGrids:
+        """
+        Raises:
+            DataError: they are not of one resolution.
+        """
+        resolutions = {grid.resolution for grid in grids}
+        if len(resolutions) != 1:
+            raise DataError(
+                f"cannot batch grids of resolutions {sorted(resolutions)}", "assemble them by the same request"
+            )
+        return SparseGrids(
+            np.array([len(grid.cells) for grid in grids]),
+            np.concatenate([grid.cells for grid in grids]),
+            np.concatenate([grid.values for grid in grids]),
+            resolutions.pop(),
+        )
+
+    def dense(self) -> Float32[np.ndarray, "B C R R R"]:
+        count, channels = len(self.counts), self.values.shape[1]
+        grid = np.zeros((count, channels, self.resolution**3), np.float32)
+        samples = np.repeat(np.arange(count), self.counts)
+        for channel in range(channels):
+            grid[samples, channel, self.cells] = self.values[:, channel]
+        return grid.reshape(count, channels, *(self.resolution,) * 3)
+
+
+Stacked = dict[str, np.ndarray | SparseGrids]
+
+
+def stack(samples: Sequence[Mapping[str, Any]]) -> Stacked:
+    """Samples of one batch in the form in which they travel.
+
+    Raises:
+        DataError: there is none, or they carry different fields.
+    """
+    if not samples:
+        raise DataError("a batch without samples", "use a batch size of at least the number of workers")
+    if len({tuple(sorted(sample)) for sample in samples}) != 1:
+        raise DataError("samples of one batch carry different fields", "assemble them by the same request")
+    return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _stacked(values: list[Any]) -> np.ndarray | SparseGrids:
+    if isinstance(values[0], SparseGrid):
+        return SparseGrids.joined(values)
+    return np.stack([np.asarray(value) for value in values])
+
+
+def batch_of(stacked: Mapping[str, Any]) -> Batch:
+    """The batch of stacked samples, unpacked.
+
+    Raises:
+        DataError: the cameras' projections differ.
+    """
+    projections = {str(name) for name in stacked["camera_projection"]}
+    if len(projections) != 1:
+        raise DataError(f"cannot batch cameras of projections {sorted(projections)}", "use one projection per data set")
+    focal, principal, rotation, translation = (_tensor(stacked[name]) for name in _CAMERA_FIELDS)
+    camera = Camera(focal, principal, rotation, translation, projections.pop())  # type: ignore[arg-type]
+    fields: dict[str, torch.Tensor] = {}
+    for name, values in stacked.items():
+        if name == "rgba":
+            image, mask = on_white(values)
+            fields |= {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
+        elif name not in _NOT_TENSORS:
+            fields[name] = _tensor(values)
+    return Batch(
+        ids=tuple(str(name) for name in stacked["id"]),
+        keys=torch.as_tensor(np.asarray(stacked["key"], np.int64).copy()),
+        fields=fields,
+        camera=camera,
+    )
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
+    """A batch of samples, in their order.
+
+    Raises:
+        DataError: there is none, they carry different fields, or their cameras' projections differ.
+    """
+    return batch_of(stack(samples))
+
+
+def on_white(
+    rgba: np.ndarray,
+) -> tuple[Float32[np.ndarray, "*B 3 H W"], Float32[np.ndarray, "*B 1 H W"]]:
+    """Images composited on white and their coverage, in [0, 1].
+
+    Args:
+        rgba: uint8 [..., H, W, 4], colour not premultiplied.
+    """
+    values = rgba.astype(np.float32) / np.float32(255.0)
+    alpha = values[..., 3:]
+    image = values[..., :3] * alpha + (np.float32(1.0) - alpha)
+    return np.ascontiguousarray(np.moveaxis(image, -1, -3)), np.ascontiguousarray(np.moveaxis(alpha, -1, -3))
+
+
+def _tensor(values: np.ndarray | SparseGrids) -> torch.Tensor:
+    if isinstance(values, SparseGrids):
+        return torch.from_numpy(values.dense())
+    # What came from another process may be a read-only view, which torch must not be given to write into.
+    return torch.from_numpy(np.array(values, np.float32, copy=not values.flags.writeable, order="C"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import trimesh
 from mlflow.entities import Run
 
 from raylift.cluster.train import TrainOutcome, train
@@ -199,3 +200,19 @@ def test_what_cannot_work_is_refused_before_anything_starts(data: Path, tmp_path
     with pytest.raises(DataError, match=r"no manifest\.json"):
         train(_recipe(*local), tmp_path, tmp_path, "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_held_out_objects_are_drawn_and_their_meshes_kept(data: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    known = ("family.conditioning.kind=gt_sdf", "family.conditioning.resolution=32", "scale.workers=0")
+    shown = ("evaluation.panels=1", "schedule.panel_every=30", "schedule.num_steps=60", "schedule.eval_every=0")
+    train(_recipe(*known, *shown), data, tmp_path, "shown", uri)
+    run = _mlflow_run(uri)
+    client = MlflowClient(uri)
+    pictures = {item.path for item in client.list_artifacts(run.info.run_id, "images")}
+    assert {f"images/panels+step+{step}" for step in (30, 60)} <= {path.split("+timestamp")[0] for path in pictures}
+    (last,) = client.list_artifacts(run.info.run_id, "meshes/step-00000060")
+    mesh = trimesh.load(client.download_artifacts(run.info.run_id, last.path, str(tmp_path)), force="mesh")
+    assert len(mesh.faces) > 50, "a field that knows the true distances has a surface after 60 steps"

@@ -21,7 +21,7 @@ from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.held_out import load_held_out, spread
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_table, worst_table
-from raylift.metrics.perceptual import PerceptualDistance
+from raylift.networks.perceptual import PerceptualDistance
 from tests.evaluation.families import BallFamily, NothingFamily, TruthFamily
 from tests.metrics.test_image import _random_weights
 from tests.ranks import run_ranks

@@ -11,7 +11,7 @@ import torch
 
 from raylift.core.errors import WeightsError
 from raylift.metrics.image import psnr, ssim
-from raylift.metrics.perceptual import PerceptualDistance
+from raylift.networks.perceptual import PerceptualDistance
 
 
 def _pictures(seed: int = 0, size: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -79,6 +79,21 @@ def test_lpips_equals_the_published_package(trunk: str) -> None:
     ours, theirs = distance(first, second), reference(first, second, normalize=True).flatten()
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert (distance(first, first) == 0).all()
+
+
+def test_lpips_can_be_trained_through() -> None:
+    """Its gradient is finite even where a picture gives no activation at all, and points the right way."""
+    weights, _ = _random_weights("alexnet")
+    silent = {name: value * 0 if name.startswith("features.0") else value for name, value in weights.items()}
+    blank = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
+    PerceptualDistance("alexnet", silent)(blank, torch.rand(1, 3, 64, 64)).sum().backward()
+    assert blank.grad is not None
+    assert blank.grad.isfinite().all()
+    distance = PerceptualDistance("alexnet", weights)
+    picture, truth = torch.rand(1, 3, 64, 64).requires_grad_(), torch.rand(1, 3, 64, 64)
+    start = distance(picture, truth)
+    (slope,) = torch.autograd.grad(start.sum(), picture)
+    assert distance((picture - 0.01 * slope.sign()).detach(), truth).item() < start.item()
 
 
 def test_lpips_refuses_weights_that_do_not_fit() -> None:

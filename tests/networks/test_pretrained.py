@@ -112,7 +112,7 @@ def test_a_pickle_can_run_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.download
 def test_fetched_weights_tell_alike_from_unlike(nowhere: Path) -> None:
-    from raylift.metrics.perceptual import PerceptualDistance
+    from raylift.networks.perceptual import PerceptualDistance
 
     distance = PerceptualDistance("alexnet", perceptual_weights("alexnet", download=True))
     assert {path.name for path in nowhere.iterdir()} == {"alexnet.ckpt", "vgg16.ckpt"}

@@ -13,9 +13,9 @@ from raylift.core.types import Camera, Mesh
 from raylift.data.dataset import ViewRecord
 from raylift.data.samples import composited
 from raylift.metrics.image import psnr, ssim
-from raylift.metrics.perceptual import PerceptualDistance
 from raylift.metrics.protocols import Metric
 from raylift.metrics.scores import mean_of
+from raylift.networks.perceptual import PerceptualDistance
 from raylift.networks.pretrained import perceptual_weights
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render

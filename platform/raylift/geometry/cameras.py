@@ -117,6 +117,19 @@ def focal_of_fov(fov_deg: float) -> float:
     return 1 / math.tan(math.radians(fov_deg) / 2)
 
 
+def orbit_rotations(azimuths_deg: Float[Tensor, "B"], elevations_deg: Float[Tensor, "B"]) -> Float[Tensor, "B 3 3"]:
+    """World-to-camera rotations of upright cameras that look at the origin from all around, float64; see ``orbit``.
+
+    Written in closed form rather than by ``look_at``, so that straight above (elevation 90) and below are fine too.
+    """
+    azimuth, elevation = torch.deg2rad(azimuths_deg.double()), torch.deg2rad(elevations_deg.double())
+    sin_a, cos_a, sin_e, cos_e = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
+    right = torch.stack([cos_a, torch.zeros_like(cos_a), -sin_a], -1)
+    down = torch.stack([sin_e * sin_a, -cos_e, sin_e * cos_a], -1)
+    forward = -torch.stack([cos_e * sin_a, sin_e, cos_e * cos_a], -1)
+    return torch.stack([right, down, forward], -2)
+
+
 def orbit_poses(
     azimuths_deg: Float[Tensor, "B"],
     elevations_deg: Float[Tensor, "B"],
@@ -125,25 +138,19 @@ def orbit_poses(
 ) -> Camera:
     """Perspective cameras on a sphere around the origin, upright, looking at it; see ``orbit``.
 
-    Written in closed form rather than by ``look_at``, so that straight above (elevation 90) and below are fine too.
-
     Raises:
         ConfigError: the distance is not positive, or the field of view impossible.
     """
     if not distance > 0:
         raise ConfigError(f"distance is {distance}", "give a distance above 0")
-    azimuth, elevation = torch.deg2rad(azimuths_deg.double()), torch.deg2rad(elevations_deg.double())
-    sin_a, cos_a, sin_e, cos_e = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
-    right = torch.stack([cos_a, torch.zeros_like(cos_a), -sin_a], -1)
-    down = torch.stack([sin_e * sin_a, -cos_e, sin_e * cos_a], -1)
-    forward = -torch.stack([cos_e * sin_a, sin_e, cos_e * cos_a], -1)
-    count = azimuth.shape[0]
+    rotation = orbit_rotations(azimuths_deg, elevations_deg)
+    count = rotation.shape[0]
     translation = torch.zeros(count, 3)
     translation[:, 2] = distance
     return Camera(
         focal=torch.full((count, 2), focal_of_fov(fov_deg)),
         principal=torch.zeros(count, 2),
-        rotation=torch.stack([right, down, forward], -2).float(),
+        rotation=rotation.float(),
         translation=translation,
     )
 

@@ -40,6 +40,19 @@ def matrix_to_quaternion(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4
     return torch.where(unit[..., :1] < 0, -unit, unit)
 
 
+def quaternion_multiply(first: Float[Tensor, "*B 4"], second: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+    """Hamilton's product: the rotation ``second`` followed by ``first``, as matrices multiply."""
+    a, b, c, d = first.unbind(-1)
+    w, x, y, z = second.unbind(-1)
+    parts = [
+        a * w - b * x - c * y - d * z,
+        a * x + b * w + c * z - d * y,
+        a * y - b * z + c * w + d * x,
+        a * z + b * y - c * x + d * w,
+    ]
+    return torch.stack(parts, -1)
+
+
 def axis_angle_to_matrix(axis_angle: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     """Rodrigues' formula; the vector's length is the angle in radians. Differentiable at zero."""
     x, y, z = axis_angle.unbind(-1)

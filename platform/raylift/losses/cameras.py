@@ -1,0 +1,80 @@
+"""What trains cameras: known cameras and keypoints (CMR), several hypotheses and their probabilities (UMR, UCMR)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from raylift.geometry.camera_conventions import WeakPerspective
+
+LEAST_LOGARITHM = 1e-12
+
+
+class CameraErrors(NamedTuple):
+    """How far weak-perspective cameras are from the true ones.
+
+    Attributes:
+        rotation: 1 - |<q, q'>|, in [0, 1]: 1 - cos of half of the angle between them.
+        scale: squared difference.
+        translation: squared distance, normalised image coordinates.
+    """
+
+    rotation: Float[Tensor, "B"]
+    scale: Float[Tensor, "B"]
+    translation: Float[Tensor, "B"]
+
+
+def camera_errors(predicted: WeakPerspective, truth: WeakPerspective) -> CameraErrors:
+    """CMR's camera loss by its three parts (Kanazawa et al. 2018); q and -q are the same rotation."""
+    alike = (normalize(predicted.quaternion, dim=-1) * normalize(truth.quaternion, dim=-1)).sum(dim=-1).abs()
+    return CameraErrors(
+        1 - alike,
+        (predicted.scale - truth.scale).square(),
+        (predicted.translation - truth.translation).square().sum(dim=-1),
+    )
+
+
+def keypoint_error(
+    projected: Float[Tensor, "B K 2"], keypoints: Float[Tensor, "B K 2"], visible: Bool[Tensor, "B K"]
+) -> Float[Tensor, "B K"]:
+    """CMR's keypoint reprojection loss: squared distances; 0 where a keypoint is not annotated.
+
+    Args:
+        projected: the shape's keypoints by the camera, normalised image coordinates.
+    """
+    return (projected - keypoints).square().sum(dim=-1).masked_fill(~visible, 0.0)
+
+
+def keypoint_positions(
+    assignment_logits: Float[Tensor, "K V"], vertices: Float[Tensor, "B V 3"]
+) -> Float[Tensor, "B K 3"]:
+    """Where a shape's keypoints are: each a mean of vertices by learned weights A (CMR): A V."""
+    return torch.einsum("kv,bvc->bkc", assignment_logits.softmax(dim=-1), vertices)
+
+
+def assignment_entropy(assignment_logits: Float[Tensor, "K V"]) -> Float[Tensor, "K"]:
+    """How undecided each keypoint is between vertices, nats (CMR's vertex-to-keypoint loss)."""
+    log = assignment_logits.log_softmax(dim=-1)
+    return -(log.exp() * log).sum(dim=-1)
+
+
+def camera_entropy(probabilities: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
+    """How undecided an image is between its camera hypotheses, nats in [0, log H] (UMR's stage 2)."""
+    return -(probabilities * probabilities.clamp(min=LEAST_LOGARITHM).log()).sum(dim=-1)
+
+
+def expected_over_hypotheses(errors: Float[Tensor, "B H"], probabilities: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
+    """The error to expect when a hypothesis is drawn by its probability: sum over h of p_h L_h (UMR, UCMR)."""
+    return (errors * probabilities).sum(dim=-1)
+
+
+def hypothesis_probabilities(errors: Float[Tensor, "B H"], temperature: float) -> Float[Tensor, "B H"]:
+    """Probabilities of a multiplex's cameras by how well each explains its image: softmax(-L_h / temperature) (UCMR).
+
+    Taken as constants: a camera must not get better by changing its own probability.
+    """
+    return (-errors.detach() / temperature).softmax(dim=-1)

@@ -1,0 +1,89 @@
+"""The two objectives that flow and variance are trained by (adaptive-gradient paper, equations 31-32).
+
+theta_c^0 + sum over t of alpha^t I_grad^t is where gradient steps on the sampled colour would take the coordinates. The
+gradient I_grad^t depends on I_var, so minimising either objective by I_var asks for a variance image whose gradient
+leads to the right place; that needs the derivative of a derivative, which ``adaptive_gradient`` provides.
+
+The paper's sign is absorbed: steps go *down* the error of equation 19. Its training runs the sum over the optimiser's
+own steps; here ``num_steps`` of them are unrolled and differentiated through, and one is enough in training, since the
+optimiser repeats it. With zero steps equation 31 is plain alignment (12) and equation 32 plain reconstruction (10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from raylift.losses.adaptive_gradient import sample_at, sampling_gradient
+from raylift.losses.texture_flow import reconstruction_error
+
+
+def searched_coordinates(
+    coordinates: Float[Tensor, "B N 2"],
+    sampling_image: Float[Tensor, "B C H W"],
+    target: Float[Tensor, "B N C"],
+    step_size: float,
+    num_steps: int = 1,
+) -> Float[Tensor, "B N 2"]:
+    """theta_c^0 + sum over t of alpha^t I_grad^t, as in the adaptive-gradient paper's equations 31 and 32.
+
+    Each step is theta <- theta - alpha * 2 (C - C') dC/dtheta (equations 27-30, summed over channels).
+
+    Args:
+        coordinates: theta_c^0, normalised (u, v).
+        sampling_image: I_r * I_var.
+        target: C', the colour each coordinate ought to read.
+        step_size: alpha, squared normalised coordinates a squared colour.
+    """
+    for _ in range(num_steps):
+        error = sample_at(sampling_image, coordinates) - target
+        slope = sampling_gradient(sampling_image, coordinates)
+        coordinates = coordinates - step_size * 2 * torch.einsum("bnc,bncd->bnd", error, slope)
+    return coordinates
+
+
+def pseudo_label_objective(
+    coordinates: Float[Tensor, "B N 2"],
+    image: Float[Tensor, "B C H W"],
+    variance: Float[Tensor, "B V H W"],
+    label: Float[Tensor, "B N 2"],
+    step_size: float,
+    num_steps: int = 1,
+) -> Float[Tensor, "B N"]:
+    """||theta_c^0 + sum alpha^t I_grad^t - Y_pse|| (adaptive-gradient paper, equation 31).
+
+    The colour that a step aims at is the image's own at the pseudo-label: the paper's C' is the picture's colour where
+    the texel is seen.
+
+    Args:
+        label: Y_pse, normalised (u, v): ``flow_alignment.face_centroids``; without gradient.
+
+    Returns:
+        Euclidean distance in normalised coordinates.
+    """
+    target = sample_at(image, label).detach()
+    reached = searched_coordinates(coordinates, image * variance, target, step_size, num_steps)
+    distance: Tensor = torch.linalg.vector_norm(reached - label.detach(), dim=-1)
+    return distance
+
+
+def searched_reconstruction_error(
+    coordinates: Float[Tensor, "B N 2"],
+    image: Float[Tensor, "B C H W"],
+    variance: Float[Tensor, "B V H W"],
+    target: Float[Tensor, "B N C"],
+    render: Callable[[Tensor], Tensor],
+    step_size: float,
+    num_steps: int = 1,
+) -> Float[Tensor, "B H W"]:
+    """||F_r(V_pred, phi(I_uv[theta_c^0 + sum alpha^t I_grad^t]), cam) - I_r|| (adaptive-gradient paper, equation 32).
+
+    Args:
+        target: C' of the steps.
+        render: F_r of V_pred and cam: the colours [B, N, C] of I_uv to a picture [B, C, H, W].
+    """
+    reached = searched_coordinates(coordinates, image * variance, target, step_size, num_steps)
+    return reconstruction_error(render(sample_at(image * variance, reached)), image)

@@ -1,0 +1,49 @@
+"""What keeps a shape plausible: little deformation, smoothness, flatness (adaptive-gradient paper, equations 3-6).
+
+Equation 5, the Laplacian vector itself, is ``geometry.laplacian.uniform_laplacian``.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from raylift.geometry.laplacian import Adjacency, dihedral_cosines, uniform_laplacian
+
+
+def deformation_magnitude(offsets: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B V"]:
+    """How far each vertex is moved from the template, ||delta V|| (adaptive-gradient paper, equation 3).
+
+    Args:
+        offsets: D_shape(F_e(I_r)), world units.
+
+    Returns:
+        Euclidean length per vertex, world units; its gradient at zero is zero.
+    """
+    magnitude: Tensor = torch.linalg.vector_norm(offsets, dim=-1)
+    return magnitude
+
+
+def laplacian_magnitude(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[Tensor, "*B V"]:
+    """The length of each vertex's Laplacian, ||delta_p||, whose sum is L_lap (adaptive-gradient paper, equation 4).
+
+    Returns:
+        World units; 0 where a vertex lies at the mean of its neighbours.
+    """
+    magnitude: Tensor = torch.linalg.vector_norm(uniform_laplacian(vertices, mesh), dim=-1)
+    return magnitude
+
+
+def flatness_error(
+    vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
+) -> Float[Tensor, "*B S"]:
+    """|cos(nu) + 1| of the angle between the faces at each shared edge (adaptive-gradient paper, equation 6).
+
+    nu is the angle that the two faces enclose, 180 degrees where they lie in one plane: only with it, and not with the
+    angle between their normals, is the least value reached on the plane, as the paper says.
+
+    Returns:
+        In [0, 2], dimensionless: 0 flat, 1 a right angle, 2 folded shut.
+    """
+    return (dihedral_cosines(vertices, faces, mesh) + 1).abs()

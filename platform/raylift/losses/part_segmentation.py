@@ -1,0 +1,87 @@
+"""Self-supervised co-part segmentation (SCOPS, Hung et al. 2019): its four losses, unreduced.
+
+R are part responses after a softmax over parts, background first: [B, K + 1, H, W]; the losses on parts take the K
+parts without the background.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize, relu
+
+from raylift.geometry.cameras import pixel_centers
+
+LEAST_MASS = 1e-6
+LEAST_PROBABILITY = 1e-8
+
+
+def part_centers(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K 2"]:
+    """(u_c, v_c) of each part: the mean pixel centre by response (SCOPS); normalised coordinates."""
+    grid = pixel_centers(parts.shape[-2], parts.shape[-1], parts.device, parts.dtype)
+    mass = parts.sum(dim=(-2, -1)).clamp(min=LEAST_MASS)
+    return torch.einsum("bkhw,hwc->bkc", parts, grid) / mass[..., None]
+
+
+def concentration_error(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K"]:
+    """How far each part spreads around its centre: its variance (SCOPS).
+
+    sum over pixels of ||(u, v) - (u_c, v_c)||^2 R(k, u, v) / z_k, with z_k the part's mass.
+    """
+    grid = pixel_centers(parts.shape[-2], parts.shape[-1], parts.device, parts.dtype)
+    squared = (grid - part_centers(parts)[:, :, None, None]).square().sum(dim=-1)
+    mass = parts.sum(dim=(-2, -1)).clamp(min=LEAST_MASS)
+    return (squared * parts).sum(dim=(-2, -1)) / mass
+
+
+def equivariance_error(
+    warped_responses: Float[Tensor, "B C H W"], responses_of_warped: Float[Tensor, "B C H W"]
+) -> Float[Tensor, "B H W"]:
+    """D_KL(R' || T_s(R)) per pixel: parts must move as their image is moved (SCOPS' equivariance, first part).
+
+    Args:
+        warped_responses: T_s(R): the image's responses, moved; a distribution over the C channels.
+        responses_of_warped: R': the responses of the moved image.
+    """
+    ours = responses_of_warped.clamp(min=LEAST_PROBABILITY)
+    theirs = warped_responses.clamp(min=LEAST_PROBABILITY)
+    return (ours * (ours.log() - theirs.log())).sum(dim=1)
+
+
+def center_equivariance_error(
+    moved_centers: Float[Tensor, "B K 2"], centers_of_moved: Float[Tensor, "B K 2"]
+) -> Float[Tensor, "B K"]:
+    """||(u', v') - T_s(u, v)||^2 of part centres (SCOPS' equivariance, second part); normalised coordinates squared.
+
+    Args:
+        moved_centers: T_s of the image's part centres.
+        centers_of_moved: the part centres of the moved image.
+    """
+    return (centers_of_moved - moved_centers).square().sum(dim=-1)
+
+
+def semantic_consistency_error(
+    parts: Float[Tensor, "B K H W"],
+    features: Float[Tensor, "B D H W"],
+    basis: Float[Tensor, "K D"],
+    saliency: Float[Tensor, "B 1 H W"],
+) -> Float[Tensor, "B H W"]:
+    """||V(u, v) - sum over k of R(k, u, v) w_k||^2 on the object (SCOPS).
+
+    Args:
+        features: V of a pretrained network, at least 0 (after a ReLU), as large as the responses.
+        basis: w_k, one a part; negative entries count as 0, as in SCOPS.
+        saliency: how much each pixel belongs to the object, in [0, 1].
+    """
+    explained = torch.einsum("bkhw,kd->bdhw", parts, relu(basis))
+    return (saliency * (features - explained)).square().sum(dim=1)
+
+
+def orthonormality_error(basis: Float[Tensor, "K D"]) -> Float[Tensor, "K K"]:
+    """The entries of (W W' - I)^2, W the basis with rows of unit length: parts must differ (SCOPS).
+
+    It is of the parameters alone: each of W ranks owns 1 / W of its sum.
+    """
+    unit = normalize(relu(basis), dim=-1)
+    return (unit @ unit.mT - torch.eye(len(basis), dtype=basis.dtype, device=basis.device)).square()

@@ -1,0 +1,56 @@
+"""D_cam: one camera an image, or several with their probabilities."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raylift.core.errors import ConfigError
+from raylift.geometry.camera_hypotheses import (
+    NUM_CAMERA_NUMBERS,
+    CameraHypotheses,
+    hypotheses_from_numbers,
+    orbit_quaternions,
+)
+
+INITIAL_STD = 1e-4
+
+
+class CameraDecoder(nn.Module):
+    """The image's feature to weak-perspective cameras (D_cam of equation 2).
+
+    With one hypothesis it starts in front of the object; with H they start 360 / H degrees of azimuth apart (UMR: 8,
+    45 degrees), equally probable.
+
+    Args:
+        in_features: of the image's feature.
+        num_hypotheses: H.
+        initial_scale: image half-widths a world unit: 1.6 shows an object of size 1 with a margin.
+        elevation_deg: of all hypotheses at the start.
+
+    Raises:
+        ConfigError: no hypotheses, or a scale that is not positive.
+    """
+
+    base: Tensor
+
+    def __init__(
+        self, in_features: int, num_hypotheses: int = 1, initial_scale: float = 1.6, elevation_deg: float = 0.0
+    ) -> None:
+        super().__init__()
+        if num_hypotheses < 1 or not initial_scale > 0:
+            raise ConfigError(
+                f"{num_hypotheses} camera hypotheses of scale {initial_scale}", "give at least 1, and a scale above 0"
+            )
+        self.num_hypotheses, self.initial_scale = num_hypotheses, initial_scale
+        self.head = nn.Linear(in_features, num_hypotheses * (NUM_CAMERA_NUMBERS + 1))
+        nn.init.normal_(self.head.weight, std=INITIAL_STD)
+        nn.init.zeros_(self.head.bias)
+        azimuths = torch.arange(num_hypotheses) * (360.0 / num_hypotheses)
+        base = orbit_quaternions(azimuths, torch.full((num_hypotheses,), elevation_deg))
+        self.register_buffer("base", base)
+
+    def forward(self, feature: Float[Tensor, "B D"]) -> CameraHypotheses:
+        numbers = self.head(feature).reshape(-1, self.num_hypotheses, NUM_CAMERA_NUMBERS + 1)
+        return hypotheses_from_numbers(numbers[..., :-1], self.base, numbers[..., -1], self.initial_scale)

@@ -1,0 +1,37 @@
+"""One feature vector an image: what all decoders of the mesh-texture family share (F_e of the paper)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raylift.networks.normalization import group_norm
+from raylift.networks.resnet import Backbone, ResNetPyramid, normalize_image
+
+GRID = 4
+"""The last map is averaged to 4 x 4 cells before it is flattened: pose lives in where things are."""
+
+
+class ImageEncoder(nn.Module):
+    """F_e: a ResNet whose last map is reduced, flattened and turned into one vector (CMR: ResNet-18 to 200 numbers).
+
+    Args:
+        backbone: the layout.
+        num_features: of the vector.
+        width: channels of the ResNet's first stage; 64 is its own.
+    """
+
+    def __init__(self, backbone: Backbone = "resnet18", num_features: int = 200, width: int = 64) -> None:
+        super().__init__()
+        self.pyramid = ResNetPyramid(backbone, width)
+        self.reduce = nn.Conv2d(self.pyramid.channels[-1], 4 * width, 1, bias=False)
+        self.norm = group_norm(4 * width)
+        self.head = nn.Linear(4 * width * GRID * GRID, num_features)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
+        """The feature I_f of RGB in [0, 1], of any size from 32 px."""
+        last = self.pyramid(normalize_image(image))[-1]
+        reduced = functional.relu(self.norm(self.reduce(last)))
+        cells = functional.adaptive_avg_pool2d(reduced, GRID)
+        return functional.leaky_relu(self.head(cells.flatten(1)), 0.1)

@@ -1,0 +1,78 @@
+"""Equations 1 and 2 and the distance-transform losses, against loops and SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from raylift.core.types import Camera
+from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.losses.silhouette import (
+    boundary_coverage_error,
+    inside_mask_error,
+    outside_mask_error,
+    predicted_silhouette,
+    silhouette_iou_loss,
+)
+
+
+def test_equation_1_equals_a_loop() -> None:
+    predicted, truth = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    loss = silhouette_iou_loss(predicted, truth)
+    for b in range(3):
+        both = either = 0.0
+        for p, t in zip(predicted[b].flatten().tolist(), truth[b].flatten().tolist(), strict=True):
+            both += p * t
+            either += p + t - p * t
+        assert float(loss[b]) == pytest.approx(1 - both / either, rel=1e-12)
+    predicted.requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: silhouette_iou_loss(p, truth), predicted)
+
+
+def test_equation_1_at_its_ends() -> None:
+    full, empty = torch.ones(1, 4, 4), torch.zeros(1, 4, 4, requires_grad=True)
+    assert silhouette_iou_loss(full, full).item() == 0
+    assert silhouette_iou_loss(empty, full).item() == 1
+    loss = silhouette_iou_loss(empty, torch.zeros(1, 4, 4))
+    loss.sum().backward()
+    assert loss.item() == 0
+    assert empty.grad is not None
+    assert empty.grad.isfinite().all()
+
+
+def test_equation_2_composes_template_offset_and_camera() -> None:
+    template = torch.randn(6, 3)
+    offsets = torch.randn(2, 6, 3)
+    camera = from_weak_perspective(WeakPerspective(torch.ones(2), torch.zeros(2, 2), torch.randn(2, 4)))
+    given: list[tuple[torch.Tensor, Camera]] = []
+
+    def render(vertices: torch.Tensor, seen_by: Camera) -> torch.Tensor:
+        given.append((vertices, seen_by))
+        return vertices[..., :1]
+
+    drawn = predicted_silhouette(offsets, template, camera, render)
+    assert given[0][1] is camera
+    assert torch.equal(drawn[1, :, 0], template[:, 0] + offsets[1, :, 0])
+
+
+def test_distance_losses_pull_on_what_does_not_overlap() -> None:
+    truth = np.zeros((16, 16))
+    truth[4:8, 4:8] = 1
+    outside = torch.from_numpy(ndimage.distance_transform_edt(truth == 0) * 2 / 16)[None]
+    inside = torch.from_numpy(ndimage.distance_transform_edt(truth) * 2 / 16)[None]
+    mask = torch.from_numpy(truth)[None]
+    assert outside_mask_error(mask, outside).sum() == inside_mask_error(mask, inside).sum() == 0
+    near, far = torch.zeros(2, 1, 16, 16, dtype=torch.float64)
+    near[:, 9, 5], far[:, 14, 5] = 1.0, 1.0
+    assert outside_mask_error(near, outside).sum() == pytest.approx(2 * 2 / 16)
+    assert outside_mask_error(far, outside).sum() == pytest.approx(7 * 2 / 16)
+    assert inside_mask_error(far, inside).sum() == inside.sum()
+
+
+def test_boundary_points_want_a_vertex() -> None:
+    projected = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
+    boundary = torch.tensor([[[0.0, 0.5], [1.0, 1.0], [9.0, 9.0]]])
+    exists = torch.tensor([[True, True, False]])
+    assert boundary_coverage_error(projected, boundary, exists).tolist() == [[0.25, 1.0, 0.0]]

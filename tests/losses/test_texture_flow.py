@@ -1,0 +1,146 @@
+"""Equations 7 to 12 and 33 to 36 against loops and closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from raylift.core.types import Camera
+from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.geometry.cameras import pixel_centers
+from raylift.geometry.icosphere import symmetric_icosphere
+from raylift.geometry.uv_sphere import corner_uvs, face_sample_uvs, texel_map
+from raylift.losses.flow_alignment import face_centroids, face_flow, flow_alignment_error
+from raylift.losses.texture_flow import (
+    masked_share,
+    reconstruction_error,
+    sample_by_flow,
+    sample_varied_by_flow,
+    texture_on_faces,
+)
+from raylift.losses.unseen_texture import random_view, seen_reconstruction_error, seen_texels, split_texture
+
+
+def _bilinear(image: torch.Tensor, u: float, v: float) -> torch.Tensor:
+    """One reading of [C, H, W], pixel by pixel."""
+    _, height, width = image.shape
+    x, y = ((u + 1) * width - 1) / 2, ((v + 1) * height - 1) / 2
+    total = torch.zeros(image.shape[0], dtype=image.dtype)
+    for i in range(height):
+        for j in range(width):
+            total += image[:, i, j] * max(0.0, 1 - abs(x - j)) * max(0.0, 1 - abs(y - i))
+    return total
+
+
+def test_equations_7_8_and_11_equal_a_loop() -> None:
+    image = torch.rand(1, 3, 5, 6, dtype=torch.float64)
+    variance = 0.5 + torch.rand(1, 1, 5, 6, dtype=torch.float64)
+    flow = 0.7 * (2 * torch.rand(1, 2, 2, 3, dtype=torch.float64) - 1)
+    plain, varied = sample_by_flow(image, flow), sample_varied_by_flow(image, variance, flow)
+    for i in range(2):
+        for j in range(3):
+            u, v = flow[0, :, i, j].tolist()
+            torch.testing.assert_close(plain[0, :, i, j], _bilinear(image[0], u, v))
+            torch.testing.assert_close(varied[0, :, i, j], _bilinear(image[0] * variance[0], u, v))
+    assert torch.equal(sample_varied_by_flow(image, torch.ones_like(image), flow), plain)
+
+
+def test_equation_9_paints_each_face_with_its_texels() -> None:
+    """A texture that says which direction a texel lies in is read where the faces are."""
+    template = symmetric_icosphere(2)
+    uvs = face_sample_uvs(corner_uvs(template.vertices, template.faces), 3)
+    texture = torch.zeros(1, 1, 64, 128)
+    texture[..., 64:] = 1.0  # the half at x > 0
+    colors = texture_on_faces(texture, uvs)[0, :, :, 0]
+    sideways = template.vertices[template.faces][..., 0]
+    assert float(colors[(sideways > 0.05).all(dim=1)].min()) > 0.9999
+    assert float(colors[(sideways < -0.05).all(dim=1)].max()) < 0.0001
+
+
+def test_equation_10_and_masks() -> None:
+    rendered, image = torch.rand(2, 2, 3, 4, 4, dtype=torch.float64)
+    error = reconstruction_error(rendered, image)
+    expected = sum(abs(float(rendered[1, c, 2, 3] - image[1, c, 2, 3])) for c in range(3)) / 3
+    assert float(error[1, 2, 3]) == pytest.approx(expected)
+    mask = torch.zeros(2, 4, 4, dtype=torch.float64)
+    mask[0, 1, 2] = 1
+    assert masked_share(error, mask).tolist() == pytest.approx([float(error[0, 1, 2]), 0.0])
+
+
+def _fragments() -> tuple[torch.Tensor, torch.Tensor]:
+    pix_to_face = torch.randint(-1, 4, (2, 5, 6, 3))
+    pix_to_face[pix_to_face == 3] = -1  # face 3 is never seen
+    return torch.rand(2, 5, 6, 3, dtype=torch.float64), pix_to_face
+
+
+def test_equation_12_second_term_equals_a_loop() -> None:
+    weights, pix_to_face = _fragments()
+    seen = face_centroids(weights, pix_to_face, 5)
+    grid = pixel_centers(5, 6, dtype=torch.float64)
+    for b in range(2):
+        for face in range(3):
+            total, where = 0.0, torch.zeros(2, dtype=torch.float64)
+            for i in range(5):
+                for j in range(6):
+                    for k in range(3):
+                        if int(pix_to_face[b, i, j, k]) == face:
+                            total += float(weights[b, i, j, k])
+                            where += weights[b, i, j, k] * grid[i, j]
+            torch.testing.assert_close(seen.position[b, face], where / total)
+    assert seen.is_seen.tolist() == [[True, True, True, False, False]] * 2
+    assert not seen.position[:, 3:].any()
+
+
+def test_equation_12_is_zero_when_the_flow_reads_faces_where_they_are() -> None:
+    template = symmetric_icosphere(1)
+    uvs = face_sample_uvs(corner_uvs(template.vertices, template.faces), 6)
+    flow = torch.zeros(2, 2, 8, 16, dtype=torch.float64)
+    flow[:, 0], flow[:, 1] = 0.25, -0.5
+    torch.testing.assert_close(face_flow(flow, uvs.double())[0, 7], torch.tensor([0.25, -0.5]).double())
+    weights, pix_to_face = _fragments()
+    seen = face_centroids(weights, pix_to_face, len(template.faces))
+    exact = seen._replace(position=torch.tensor([0.25, -0.5]).double().expand_as(seen.position))
+    assert float(flow_alignment_error(flow, uvs.double(), exact).max()) < 1e-12
+    error = flow_alignment_error(flow, uvs.double(), seen)
+    expected = (torch.tensor([0.25, -0.5]).double() - seen.position[0, 1]).norm()
+    torch.testing.assert_close(error[0, 1], expected)
+    assert not error[:, 3:].any()
+
+
+def test_gradients_of_equation_12() -> None:
+    weights, pix_to_face = _fragments()
+    uvs = torch.rand(5, 4, 2, dtype=torch.float64)
+    flow = torch.rand(2, 2, 4, 8, dtype=torch.float64, requires_grad=True)
+    weights.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda f, w: flow_alignment_error(f, uvs, face_centroids(w, pix_to_face, 5)), (flow, weights), fast_mode=True
+    )
+
+
+def test_equations_33_and_34_part_a_texture() -> None:
+    template = symmetric_icosphere(1)
+    texel_face = texel_map(template.vertices, template.faces, 16, 32).face
+    pix_to_face = torch.full((2, 4, 4, 1), -1)
+    pix_to_face[0, 1, 1], pix_to_face[0, 2, 2], pix_to_face[1, 0, 0] = 5, 9, 0
+    seen = seen_texels(pix_to_face, texel_face, len(template.faces))
+    assert torch.equal(seen[0, 0], (texel_face == 5) | (texel_face == 9))
+    assert torch.equal(seen[1, 0], texel_face == 0)
+    texture = torch.rand(2, 3, 16, 32)
+    t_seen, t_unseen = split_texture(texture, seen)
+    assert torch.equal(t_seen + t_unseen, texture)
+    assert not (t_seen * t_unseen).any()
+    assert not t_unseen[0][:, seen[0, 0]].any()
+
+
+def test_equations_35_and_36_render_what_they_are_given() -> None:
+    camera = from_weak_perspective(WeakPerspective(torch.ones(1), torch.zeros(1, 2), torch.randn(1, 4)))
+    vertices, texture = torch.rand(1, 5, 3), torch.rand(1, 3, 4, 4)
+
+    def render(v: torch.Tensor, t: torch.Tensor, seen_by: Camera) -> torch.Tensor:
+        assert v is vertices
+        assert seen_by is camera
+        return 2 * t
+
+    assert torch.equal(random_view(vertices, texture, camera, render), 2 * texture)
+    error = seen_reconstruction_error(vertices, texture, camera, texture, render)
+    torch.testing.assert_close(error, texture.mean(dim=1))

@@ -1,0 +1,52 @@
+"""Compiled kernels on as many threads as torch may use: workers that share a machine stay polite.
+
+Kernels release the interpreter's lock, so plain threads run them at once. There is no OpenMP pool of another runtime
+that a forked process could inherit broken, and with one thread there are no threads at all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+CHUNKS_PER_THREAD = 4
+"""Tasks are handed out in this many portions a thread, so that one who has the empty sky helps with the object."""
+
+
+@lru_cache(maxsize=1)
+def _pool(num_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="raylift-kernel")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has none of its parent's threads
+
+
+def run_tasks(kernel: Callable[..., None], num_tasks: int, *arguments: Any) -> None:
+    """kernel(first, end, *arguments) over all of [0, num_tasks), in portions, each once, in any order.
+
+    Args:
+        kernel: compiled with ``nogil``; tasks write apart from each other.
+    """
+    num_threads = min(torch.get_num_threads(), num_tasks)
+    if num_threads <= 1:
+        kernel(0, num_tasks, *arguments)
+        return
+    num_chunks = min(num_tasks, num_threads * CHUNKS_PER_THREAD)
+    turns = itertools.count()
+
+    def work() -> None:
+        for chunk in turns:
+            if chunk >= num_chunks:
+                return
+            kernel(chunk * num_tasks // num_chunks, (chunk + 1) * num_tasks // num_chunks, *arguments)
+
+    others = [_pool(num_threads - 1).submit(work) for _ in range(num_threads - 1)]
+    work()
+    for other in others:
+        other.result()

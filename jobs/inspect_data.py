@@ -18,7 +18,7 @@ from rich.table import Table
 
 from raylift.console import progress_bar, run_job
 from raylift.data.dataset import ShardedDataset
-from raylift.data.inspection import ObjectStatistics, contact_sheet, ingest_report, object_statistics
+from raylift.data.inspection import Statistics, contact_sheet, ingest_report, numbers_of, statistics_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Arguments:
         split: only this one.
         categories: only these.
         max_objects: on the contact sheet; 0 shows all.
-        views: of each object on the contact sheet.
+        views: of each object on the contact sheet; an image collection has one.
         tile_px: side of a view there.
         verify: read every shard and compare its checksum.
     """
@@ -54,7 +54,7 @@ def main(arguments: Arguments, console: Console) -> int:
     found = []
     with progress_bar(console, "reading") as bar:
         for entry in entries:
-            found.append(object_statistics(dataset, entry))
+            found.append(statistics_of(dataset, entry))
             bar.show(len(found), len(entries))
     if found:
         _print_statistics(found, console)
@@ -89,18 +89,26 @@ def _print_counts(dataset: ShardedDataset, console: Console) -> None:
     size = sum(file.num_bytes for shard in manifest.shards for file in shard)
     config = manifest.settings["config"]
     console.print(
-        f"{counts['views']} views of {config['image_px']} px, sigmas {list(manifest.sigmas)}, {config['samples']} "
-        f"points each, light {config['lighting']}, seed {manifest.seed}; {len(manifest.shards)} shards, "
+        f"{counts['views']} images of {config['image_px']} px, seed {manifest.seed}; {len(manifest.shards)} shards, "
         f"{size / 2**20:.0f} MiB"
     )
+    if manifest.sigmas:
+        console.print(f"sigmas {list(manifest.sigmas)}, {config['samples']} points each, light {config['lighting']}")
+    for what, names in (
+        ("keypoints", manifest.annotations.keypoint_names),
+        ("parts", manifest.annotations.part_names),
+    ):
+        if names:
+            console.print(f"{len(names)} {what}: {', '.join(names)}")
 
 
-def _print_statistics(found: list[ObjectStatistics], console: Console) -> None:
+def _print_statistics(found: list[Statistics], console: Console) -> None:
     table = Table(title=f"{len(found)} objects")
     for heading in ("", "least", "median", "most"):
         table.add_column(heading)
-    for name in ("coverage", "volume", "num_faces", "num_cloud_points", "longest_edge", "cloud_gap", "near_surface"):
-        values = np.array([getattr(one, name) for one in found], np.float64)
+    numbers = [numbers_of(one) for one in found]
+    for name in numbers[0]:
+        values = np.array([one[name] for one in numbers])
         table.add_row(name, *(f"{value:.4g}" for value in (values.min(), np.median(values), values.max())))
     console.print(table)
 

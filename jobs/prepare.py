@@ -1,9 +1,13 @@
-"""Prepare a data set: textured meshes in, parquet shards out.
+"""Prepare a data set: textured meshes, or images with silhouettes, in; parquet shards out.
 
     python jobs/prepare.py --source sh3f:furniture --categories seats --out data/seats
     python jobs/prepare.py --fetch-furniture cache --categories seats --out data/seats --num-views 12 --image-px 128
     python jobs/prepare.py --source procedural:60 --out s3://bucket/chairs
+    python jobs/prepare.py --source cutouts:photos --out data/photos --image-px 128
+    python jobs/prepare.py --fetch-stamps cache --categories birds --out data/birds
+    python jobs/prepare.py --source shapes:data/seats --out data/seat-views
 
+Meshes and images have settings of their own: add --help to a command with its --source to see them.
 Running the same command again makes only what is missing.
 """
 
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -22,21 +27,24 @@ from rich.table import Table
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.ingest import REPORT_NAME, IngestReport, ingest
-from raylift.data.ingest_config import IngestConfig
-from raylift.data.sources import Selection, Source, open_source
+from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
+from raylift.data.sources import AnySource, Selection, open_source, source_data_kind
 from raylift.data.sources.furniture import fetch_furniture
+from raylift.data.sources.stamps import fetch_stamps
 from raylift.data.splits import read_split_file
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Prepare a data set: sources of textured meshes to parquet shards, resumable.
+class Common:
+    """Prepare a data set: sources to parquet shards, resumable.
 
     Attributes:
         out: folder or s3:// prefix of the data set.
-        source: kind:path or a path whose layout is recognised; several may be given. Kinds: folder, sh3f, shapenet,
-            future3d, and procedural:COUNT.
+        source: kind:path or a path whose layout is recognised; several may be given. Meshes: folder, sh3f, shapenet,
+            future3d, and procedural:COUNT. Images: cutouts, masked, coco, cub, stamps, and shapes (a view of each
+            object of a prepared data set).
         fetch_furniture: get Debian's furniture libraries into this folder (120 MB, once) and use them as a source.
+        fetch_stamps: get Debian's Tux Paint stamps into this folder (161 MB, once) and use them as a source.
         categories: keep only these, such as seats.
         category_words: keep only objects whose name holds one of these words.
         without_words: drop objects whose name holds one of these words.
@@ -44,12 +52,12 @@ class Arguments:
         split_file: JSON {"train": [ids], ...} or "id split" a line, instead of the hash.
         local: make shards one after another in this process, without Ray.
         overwrite: make every shard anew.
-        config: numbers of views, points and so on.
     """
 
     out: str
     source: tuple[str, ...] = ()
     fetch_furniture: Path | None = None
+    fetch_stamps: Path | None = None
     categories: tuple[str, ...] = ()
     category_words: tuple[str, ...] = ()
     without_words: tuple[str, ...] = ()
@@ -57,15 +65,49 @@ class Arguments:
     split_file: Path | None = None
     local: bool = False
     overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Arguments(Common):
+    """Prepare textured meshes.
+
+    Attributes:
+        config: numbers of views, points and so on.
+    """
+
     config: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
 
 
-def main(arguments: Arguments, console: Console) -> None:
+@dataclass(frozen=True)
+class ImageArguments(Common):
+    """Prepare an image collection.
+
+    Attributes:
+        config: size, padding and so on.
+    """
+
+    config: Annotated[ImageIngestConfig, tyro.conf.arg(name="")] = field(default_factory=ImageIngestConfig)
+
+
+def arguments_type(words: Sequence[str]) -> type[Arguments] | type[ImageArguments]:
+    """Whose settings a command line has: those of the first source that it names."""
+    for index, word in enumerate(words):
+        if word.replace("_", "-") in ("--fetch-stamps", "--fetch-furniture"):
+            return ImageArguments if "stamps" in word else Arguments
+        if word == "--source" and index + 1 < len(words):
+            return ImageArguments if source_data_kind(words[index + 1]) == "images" else Arguments
+    return Arguments
+
+
+def main(arguments: Arguments | ImageArguments, console: Console) -> None:
     """Prepare, with progress, and print what came of it."""
-    sources: list[Source] = [open_source(text, arguments.config.seed) for text in arguments.source]
+    sources: list[AnySource] = [open_source(text, arguments.config.seed) for text in arguments.source]
     if arguments.fetch_furniture is not None:
         with console.status("getting the furniture libraries (120 MB)"):
             sources.append(open_source(f"sh3f:{fetch_furniture(arguments.fetch_furniture)}"))
+    if arguments.fetch_stamps is not None:
+        with console.status("getting the stamps (161 MB)"):
+            sources.append(open_source(f"stamps:{fetch_stamps(arguments.fetch_stamps)}"))
     if not sources:
         raise ConfigError("there is no source", "give --source kind:path, or --fetch-furniture FOLDER")
     selection = Selection(
@@ -106,4 +148,4 @@ def _summarise(report: IngestReport, out: str, seconds: float, console: Console)
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(Arguments, main, __doc__))
+    sys.exit(run_job(arguments_type(sys.argv[1:]), main, __doc__))

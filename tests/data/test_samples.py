@@ -98,7 +98,8 @@ def test_every_conditioning(tiny: ShardedDataset, source: str, encoding: str) ->
 
 def test_visible_points_are_those_of_the_view(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
-    view, record = tiny.load_view(entry.id, 1), tiny.load_object(entry.id)
+    view, record = tiny.load_view(entry.id, 1).picture(), tiny.load_object(entry.id)
+    assert view.camera is not None
     few = SampleRequest(24, 0, VoxelRequest("visible", "occupancy", 64, 50))
     many = replace(few, voxels=VoxelRequest("visible", "occupancy", 64, 15_000))
     grids = [assemble(record, view, one, numpy_generator(0, "x"))["voxels"].dense()[0] for one in (few, many)]
@@ -129,7 +130,7 @@ def test_resampled_images_keep_coverage_and_premultiplied_colour() -> None:
 
 def test_a_batch_without_what_it_needs_says_so(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
-    view = tiny.load_view(entry.id, 0)
+    view = tiny.load_view(entry.id, 0).picture()
     request = SampleRequest(24, 0, VoxelRequest("gt_sdf", "occupancy", 64))
     with pytest.raises(DataError, match="32\\^3, 64\\^3 is asked for"):
         assemble(tiny.load_object(entry.id), view, request, numpy_generator(0))
@@ -279,8 +280,8 @@ def test_a_prepared_view_gives_the_samples_of_the_view(tiny: ShardedDataset, num
     entry = tiny.entries()[0]
     view, record = tiny.load_view(entry.id, 1), tiny.load_object(entry.id)
     request = SampleRequest(24, 30, VoxelRequest("visible", num_points=num_points))
-    prepared = prepare_view(view, request)
-    direct = collate([assemble(record, view, request, numpy_generator(0, key)) for key in "ab"])
+    prepared = prepare_view(view.picture(), request)
+    direct = collate([assemble(record, view.picture(), request, numpy_generator(0, key)) for key in "ab"])
     again = collate([assemble(record, prepared, request, numpy_generator(0, key)) for key in "ab"])
     assert same(direct, again)
     # By the definition: points of the view, drawn after the supervised ones.

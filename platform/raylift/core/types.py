@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from raylift.core.errors import DataError
+from raylift.core.errors import ConfigError, DataError
 
 GRID_HALF_EXTENT = 0.55
 """Conditioning grids and true grids cover [-0.55, 0.55]^3: the unit cube padded by 0.1 (OccNet)."""
@@ -163,16 +163,22 @@ class Batch:
             ====================  =====================  ==========================================================
             image                 [B, 3, H, W]           RGB in [0, 1], composited on white
             mask                  [B, 1, H, W]           coverage in [0, 1]
-            depth                 [B, 1, H, W]           z in world units, 0 where nothing was hit
+            depth                 [B, 1, H, W]           z in world units, 0 where nothing was hit (rendered views)
             points                [B, N, 3]              supervised points, world frame
             sdf                   [B, N]                 truncated signed distance, negative inside, world units
             color                 [B, N, 3]              RGB in [0, 1] at those points
             voxels                [B, C, R, R, R]        conditioning grid over [-0.55, 0.55]^3, indexed [x, y, z]
             iou_points            [B, M, 3]              uniform points in [-0.55, 0.55]^3 (evaluation only)
             iou_inside            [B, M]                 1 inside the truth, 0 outside (evaluation only)
+            mask_distance         [B, 1, H, W]           distance to the silhouette in half image sizes, 0 inside of it
+            keypoints             [B, K, 3]              u, v in normalised image coordinates, and 1 where visible
+            parts                 [B, P, H, W]           probability of each part; part 0 is the background
+            mirrored              [B]                    1 where the crop was mirrored
+            image_index           [B] int64              place of the image among those of its split: 0, 1, 2, ...
             ====================  =====================  ==========================================================
 
-        camera: the camera of each sample, where it is known.
+        camera: the camera of each sample, where it is known. Of image collections it is a truth to score with, and
+            in the batches of evaluation only.
     """
 
     ids: tuple[str, ...]
@@ -247,6 +253,33 @@ class VoxelRequest:
 
 
 @dataclass(frozen=True)
+class CropRequest:
+    """How each sample is cropped to a square around its object's box; draws are keyed by (seed, epoch, id).
+
+    Attributes:
+        padding: each edge of the box moves outwards by this share of the box's size.
+        jitter: and by a uniform draw from [-jitter, jitter] of it.
+        mirror: half of the samples are mirrored left to right, keypoints and parts with them.
+    """
+
+    padding: float = 0.05
+    jitter: float = 0.05
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        if self.padding < 0 or self.jitter < 0 or self.jitter >= 0.5 + self.padding:
+            raise ConfigError(
+                f"a crop with padding {self.padding} and jitter {self.jitter}",
+                "give a padding of 0 or more and a jitter below half a box",
+            )
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether samples of one image differ."""
+        return self.jitter > 0 or self.mirror
+
+
+@dataclass(frozen=True)
 class SampleRequest:
     """What a family asks the data pipeline to put into a batch.
 
@@ -255,9 +288,27 @@ class SampleRequest:
         num_points: supervised points a sample; 0 leaves ``points``, ``sdf`` and ``color`` out.
         voxels: the conditioning grid; None leaves it out.
         num_iou_points: stored uniform points with their occupancy, for evaluation; 0 leaves them out.
+        crop: crop to the object; None takes the whole stored image.
+        mask_distance: the distance to the silhouette, for every pixel.
+        keypoints: those of the data set.
+        parts: its part maps.
+        image_index: which image of the split each sample shows, for what is kept an image.
+        truth: of image collections whose cameras are known: the camera. For scoring; a training stream refuses it.
     """
 
     image_px: int
     num_points: int = 0
     voxels: VoxelRequest | None = None
     num_iou_points: int = 0
+    crop: CropRequest | None = None
+    mask_distance: bool = False
+    keypoints: bool = False
+    parts: bool = False
+    image_index: bool = False
+    truth: bool = False
+
+    def without_draws(self) -> SampleRequest:
+        """The same for evaluation: cropped with padding alone, neither jittered nor mirrored."""
+        if self.crop is None:
+            return self
+        return replace(self, crop=replace(self.crop, jitter=0.0, mirror=False))

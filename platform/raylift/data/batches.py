@@ -89,24 +89,31 @@ def batch_of(stacked: Mapping[str, Any]) -> Batch:
     Raises:
         DataError: the cameras' projections differ.
     """
-    projections = {str(name) for name in stacked["camera_projection"]}
-    if len(projections) != 1:
-        raise DataError(f"cannot batch cameras of projections {sorted(projections)}", "use one projection per data set")
-    focal, principal, rotation, translation = (_tensor(stacked[name]) for name in _CAMERA_FIELDS)
-    camera = Camera(focal, principal, rotation, translation, projections.pop())  # type: ignore[arg-type]
     fields: dict[str, torch.Tensor] = {}
     for name, values in stacked.items():
         if name == "rgba":
             image, mask = on_white(values)
             fields |= {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
+        elif name == "parts":
+            fields[name] = torch.from_numpy(values.astype(np.float32) / np.float32(255.0))
         elif name not in _NOT_TENSORS:
             fields[name] = _tensor(values)
     return Batch(
         ids=tuple(str(name) for name in stacked["id"]),
         keys=torch.as_tensor(np.asarray(stacked["key"], np.int64).copy()),
         fields=fields,
-        camera=camera,
+        camera=_camera_of(stacked),
     )
+
+
+def _camera_of(stacked: Mapping[str, Any]) -> Camera | None:
+    if "camera_projection" not in stacked:
+        return None
+    projections = {str(name) for name in stacked["camera_projection"]}
+    if len(projections) != 1:
+        raise DataError(f"cannot batch cameras of projections {sorted(projections)}", "use one projection per data set")
+    focal, principal, rotation, translation = (_tensor(stacked[name]) for name in _CAMERA_FIELDS)
+    return Camera(focal, principal, rotation, translation, projections.pop())  # type: ignore[arg-type]
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
@@ -136,4 +143,5 @@ def _tensor(values: np.ndarray | SparseGrids) -> torch.Tensor:
     if isinstance(values, SparseGrids):
         return torch.from_numpy(values.dense())
     # What came from another process may be a read-only view, which torch must not be given to write into.
-    return torch.from_numpy(np.array(values, np.float32, copy=not values.flags.writeable, order="C"))
+    kind = np.int64 if values.dtype == np.int64 else np.float32
+    return torch.from_numpy(np.array(values, kind, copy=not values.flags.writeable, order="C"))

@@ -20,6 +20,7 @@ from PIL import Image
 from raylift.core.errors import DataError
 from raylift.core.types import Camera, Mesh
 from raylift.data.manifest import Manifest, ObjectEntry
+from raylift.data.pictures import Picture
 from raylift.data.schemas import DEPTH_STEP, OBJECT_TEXTS, ArrayColumn, object_columns
 from raylift.data.storage import Storage
 
@@ -185,6 +186,10 @@ class ViewRecord:
     def num_bytes(self) -> int:
         return self.rgba.nbytes + self.depth.nbytes
 
+    def picture(self) -> Picture:
+        """What samples are cut from."""
+        return Picture(f"{self.id}#{self.view}", self.rgba, self.camera, self.depth)
+
 
 class Sized(Protocol):
     """What may be kept in a cache of bounded size."""
@@ -275,7 +280,7 @@ class ShardedDataset:
                 cells[name] = cached
         missing = [name for name in wanted if name not in cells]
         if missing:
-            table = self._read_group(OBJECTS_NAME.format(entry.shard), entry.row_group, missing)
+            table = self.read_group(OBJECTS_NAME.format(entry.shard), entry.row_group, missing)
             for name in missing:
                 cell = table.column(name)[0].as_py()
                 cells[name] = cell
@@ -322,12 +327,17 @@ class ShardedDataset:
         if isinstance(cached, list):
             return cached
         entry = self.entry(object_id)
-        table = self._read_group(VIEWS_NAME.format(entry.shard), entry.row_group, None)
+        table = self.read_group(VIEWS_NAME.format(entry.shard), entry.row_group, None)
         rows: list[dict[str, object]] = table.to_pylist()
         self._keep((object_id, "views"), rows, _size_of(rows))
         return rows
 
-    def _read_group(self, name: str, group: int, columns: list[str] | None) -> pa.Table:
+    def read_group(self, name: str, group: int, columns: list[str] | None) -> pa.Table:
+        """One row group of a file, with these columns (None: all).
+
+        Raises:
+            DataError: the file is damaged (it is named).
+        """
         try:
             with self._lock:  # a parquet reader serves one thread at a time
                 if name not in self._files:

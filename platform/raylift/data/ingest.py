@@ -1,8 +1,9 @@
 """Sources to shards: planned, made in parallel by Ray Data, resumed where it stopped (nothing good is lost).
 
-A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet``, a ``shard-*.json`` record for each pair, and,
-once all is done, ``manifest.json`` and ``report.json``. The plan is a pure function of sources and settings, and each
-shard of its plan, so running the same command again makes only what is missing and ends in the same files.
+A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet`` (image collections: ``images-*.parquet``), a
+``shard-*.json`` record for each shard, and, once all is done, ``manifest.json`` and ``report.json``.
+The plan is a pure function of sources and settings, and each shard of its plan, so running the same command again makes
+only what is missing and ends in the same files.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any, Literal
 
 from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
-from raylift.data.ingest_config import IngestConfig
+from raylift.data.annotations import Annotations
+from raylift.data.ingest_config import IngestConfig, PrepareConfig
+from raylift.data.kinds import annotations_of, kind_to_make
 from raylift.data.manifest import MANIFEST_NAME, Manifest
-from raylift.data.object_payload import PAYLOAD_VERSION
 from raylift.data.shard_making import (
     PlannedItem,
     ShardPlan,
@@ -27,12 +29,12 @@ from raylift.data.shard_making import (
     finished_record,
     make_shard,
 )
-from raylift.data.sources import Selection, Source, select_items
+from raylift.data.sources import AnySource, Selection, select_items
 from raylift.data.splits import split_of
 from raylift.data.storage import Storage
 
 REPORT_NAME = "report.json"
-_MADE_BY_US = re.compile(r"(objects|views)-\d{5}\.parquet|shard-\d{5}\.json")
+_MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.json")
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ Progress = Callable[[int, int], None]
 
 
 def ingest(
-    sources: Sequence[Source],
+    sources: Sequence[AnySource],
     out: str | Storage,
-    config: IngestConfig | None = None,
+    config: PrepareConfig | None = None,
     selection: Selection | None = None,
     listed_splits: dict[str, str] | None = None,
     parallel: Literal["ray", "none"] = "ray",
@@ -73,7 +75,7 @@ def ingest(
     Args:
         sources: where objects come from; their ids must not meet.
         out: local folder or ``s3://`` prefix.
-        config: numbers of views, points and so on.
+        config: numbers of views, points and so on; its type says which kind of data set is made.
         selection: which objects.
         listed_splits: split by id; None lets the source or the hash decide.
         parallel: "ray" makes shards by Ray Data on every CPU of the cluster; "none" one after another in this process.
@@ -86,7 +88,9 @@ def ingest(
     config = config or IngestConfig()
     storage = out if isinstance(out, Storage) else Storage.at(out)
     settings: dict[str, Any] = {"config": asdict(config), "kinds": sorted({source.kind for source in sources})}
-    fingerprint = fingerprint_of([PAYLOAD_VERSION, settings["config"]])
+    kind = kind_to_make(config)
+    annotations = annotations_of(kind, tuple(sources))
+    fingerprint = fingerprint_of(kind.identity(config, annotations))
     _refuse_other(storage, fingerprint, overwrite)
     plans = plan_shards(sources, config, selection or Selection(), listed_splits, fingerprint)
     records: dict[int, ShardRecord] = {}
@@ -106,12 +110,13 @@ def ingest(
         done += sizes[record.index]
         if progress is not None:
             progress(done, total)
-    return _finish(storage, [records[plan.index] for plan in plans], num_kept, config, settings, fingerprint)
+    ordered = [records[plan.index] for plan in plans]
+    return _finish(storage, ordered, num_kept, config, settings, fingerprint, annotations)
 
 
 def plan_shards(
-    sources: Sequence[Source],
-    config: IngestConfig,
+    sources: Sequence[AnySource],
+    config: PrepareConfig,
     selection: Selection,
     listed_splits: dict[str, str] | None,
     fingerprint: str,
@@ -144,14 +149,14 @@ def _refuse_other(storage: Storage, fingerprint: str, overwrite: bool) -> None:
 
 
 def _make_here(
-    plans: list[ShardPlan], sources: tuple[Source, ...], config: IngestConfig, storage: Storage
+    plans: list[ShardPlan], sources: tuple[AnySource, ...], config: PrepareConfig, storage: Storage
 ) -> Iterator[ShardRecord]:
     for plan in plans:
         yield make_shard(plan, sources, config, storage)
 
 
 def _make_by_ray(
-    plans: list[ShardPlan], sources: tuple[Source, ...], config: IngestConfig, storage: Storage
+    plans: list[ShardPlan], sources: tuple[AnySource, ...], config: PrepareConfig, storage: Storage
 ) -> Iterator[ShardRecord]:
     """Shards by Ray Data, one task each, in whatever order they finish.
 
@@ -190,9 +195,10 @@ def _finish(
     storage: Storage,
     records: list[ShardRecord],
     num_kept: int,
-    config: IngestConfig,
+    config: PrepareConfig,
     settings: dict[str, Any],
     fingerprint: str,
+    annotations: Annotations,
 ) -> IngestReport:
     set_aside = tuple(sorted(pair for record in records for pair in record.set_aside))
     warnings = tuple(sorted(pair for record in records for pair in record.warnings))
@@ -207,15 +213,19 @@ def _finish(
             f"none of the {len(set_aside)} objects could be used; the first: {set_aside[0][0]}: {set_aside[0][1]}",
             f"all reasons are in {storage.uri}/{REPORT_NAME}",
         )
+    kind = kind_to_make(config)
     manifest = Manifest(
         entries=tuple(sorted((entry for record in records for entry in record.entries), key=lambda entry: entry.id)),
         shards=tuple(record.files for record in records),
         settings=settings,
         fingerprint=fingerprint,
         seed=config.seed,
-        sigmas=config.sigmas,
+        sigmas=kind.sigmas(config),
         versions=_versions(),
         set_aside=len(set_aside),
+        schema_version=kind.schema_version,
+        kind=kind.name,
+        annotations=annotations,
     )
     storage.write(MANIFEST_NAME, manifest.to_json().encode())
     _remove_leftovers(storage, records)

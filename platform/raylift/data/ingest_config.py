@@ -85,3 +85,48 @@ TINY = IngestConfig(
     scan_px=128,
 )
 """About a third of a second an object: for tests and smoke runs."""
+
+
+@dataclass(frozen=True)
+class ImageIngestConfig:
+    """What preparing an image collection makes of each image.
+
+    Attributes:
+        image_px: side of the stored square.
+        box_padding: the object's box is stored with this share of its longer edge around it: room for crops to move in.
+        keep_background: photographs keep what is around the silhouette; False stores the object alone.
+        min_object_px: an object whose box's longer edge is shorter is set aside.
+        max_megapixels: a larger image is set aside before it is decoded.
+        max_file_mib: a larger file is set aside.
+        objects_per_shard: a shard is what one task makes and what a restart keeps.
+        val_share: share of the images held out for validation, by a stable hash of the id.
+        test_share: share held out for the test.
+        seed: of all draws.
+    """
+
+    image_px: int = 256
+    box_padding: float = 0.2
+    keep_background: bool = True
+    min_object_px: int = 16
+    max_megapixels: int = 100
+    max_file_mib: int = 128
+    objects_per_shard: int = 64
+    val_share: float = 0.1
+    test_share: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("image_px", "min_object_px", "max_megapixels", "max_file_mib", "objects_per_shard"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
+        if not 0 <= self.box_padding <= 2:
+            raise ConfigError(f"box_padding is {self.box_padding}", "give a share of the box's edge, such as 0.2")
+        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+            raise ConfigError(
+                f"val_share {self.val_share} and test_share {self.test_share}",
+                "give shares that leave some for training",
+            )
+
+
+PrepareConfig = IngestConfig | ImageIngestConfig
+"""The type decides which kind of data set is made."""

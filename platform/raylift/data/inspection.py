@@ -1,10 +1,10 @@
-"""A look at a prepared data set: numbers an object, what seems wrong with it, a contact sheet."""
+"""A look at a prepared data set of either kind: numbers an object, what seems wrong with it, a contact sheet."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,8 +13,11 @@ from scipy.spatial import cKDTree
 from raylift.core.errors import DataError
 from raylift.core.types import GRID_HALF_EXTENT
 from raylift.data.dataset import ShardedDataset
+from raylift.data.image_inspection import ImageStatistics, image_statistics
 from raylift.data.ingest import REPORT_NAME
-from raylift.data.manifest import ObjectEntry
+from raylift.data.kinds import kind_of
+from raylift.data.manifest import DataKind, ObjectEntry
+from raylift.data.pictures import Picture
 from raylift.data.samples import composited
 from raylift.data.stream import evaluation_views
 
@@ -83,6 +86,28 @@ def object_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ObjectStat
     )
 
 
+Statistics = ObjectStatistics | ImageStatistics
+
+_STATISTICS: Mapping[DataKind, Callable[[ShardedDataset, ObjectEntry], Statistics]] = {
+    "shapes": object_statistics,
+    "images": image_statistics,
+}
+
+
+def statistics_of(dataset: ShardedDataset, entry: ObjectEntry) -> Statistics:
+    """The numbers of one object or image, whichever the data set holds.
+
+    Raises:
+        DataError: its shard is damaged.
+    """
+    return _STATISTICS[dataset.manifest.kind](dataset, entry)
+
+
+def numbers_of(statistics: Statistics) -> dict[str, float]:
+    """Its numbers by name."""
+    return {item.name: float(getattr(statistics, item.name)) for item in fields(statistics) if item.name != "entry"}
+
+
 def ingest_report(dataset: ShardedDataset) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """What the ingest set aside, and what it warned of: (id, words) each."""
     try:
@@ -100,10 +125,11 @@ def contact_sheet(
     tile_px: int = 96,
     columns: int = 4,
 ) -> Image.Image:
-    """Objects side by side, a few views each, with category, split and caption underneath."""
+    """Objects side by side, a few views each, with id, split and caption underneath; keypoints are dots."""
     if not entries:
         raise DataError("there is no object to show", "check --split and --categories")
-    columns = min(columns, len(entries))
+    views = min(views, max(entry.num_views for entry in entries))
+    columns = min(columns if views > 1 else 3 * columns, len(entries))
     label_px = 26
     cell = (views * tile_px + 8, tile_px + label_px)
     rows = -(-len(entries) // columns)
@@ -112,14 +138,26 @@ def contact_sheet(
     for index, entry in enumerate(entries):
         left, top = (index % columns) * cell[0], (index // columns) * cell[1]
         for place, view in enumerate(evaluation_views(entry, views)):
-            image, _ = composited(dataset.load_view(entry.id, view).rgba, tile_px)
-            pixels = (image.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
-            sheet.paste(Image.fromarray(pixels), (left + place * tile_px, top))
+            picture = kind_of(dataset).picture(dataset, entry.id, view, False)
+            sheet.paste(_tile(picture, tile_px), (left + place * tile_px, top))
         width = views * tile_px // 6  # the built-in font is about 6 pixels wide
-        draw.text((left + 3, top + tile_px), _plain(entry.id.split("/", 1)[-1])[:width], fill=(20, 20, 20))
+        name = entry.id.split("/", 1)[-1]
+        name = name if len(name) <= width else name.rsplit("/", 1)[-1]
+        draw.text((left + 3, top + tile_px), _plain(name)[:width], fill=(20, 20, 20))
         words = f"{entry.split}: {entry.caption}"
         draw.text((left + 3, top + tile_px + 12), _plain(words)[:width], fill=(110, 110, 110))
     return sheet
+
+
+def _tile(picture: Picture, tile_px: int) -> Image.Image:
+    image, _ = composited(picture.rgba, tile_px)
+    tile = Image.fromarray((image.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))
+    draw = ImageDraw.Draw(tile)
+    for u, v, visible in [] if picture.keypoints is None else picture.keypoints.tolist():
+        if visible > 0:
+            x, y = (u + 1) / 2 * tile_px, (v + 1) / 2 * tile_px
+            draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=(220, 30, 30), outline="white")
+    return tile
 
 
 def _plain(text: str) -> str:

@@ -6,14 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from raylift.core.errors import DataError
-from raylift.data.schemas import SCHEMA_VERSION
+from raylift.data.annotations import Annotations
+from raylift.data.schemas import READABLE_VERSIONS, SCHEMA_VERSION
 from raylift.data.storage import Storage
 
 MANIFEST_NAME = "manifest.json"
 SPLITS = ("train", "val", "test")
+
+DataKind = Literal["shapes", "images"]
+"""Shapes with rendered views, or an image collection: single images with silhouettes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class Manifest:
         versions: of the package and the libraries that shape the data.
         sigmas: noise levels of the supervised points, in order of the sample columns.
         set_aside: how many items could not be used; ``report.json`` lists them.
+        schema_version: of the tables; shapes have 1, image collections 2.
+        kind: what the objects are.
+        annotations: of image collections: what keypoints and parts mean.
     """
 
     entries: tuple[ObjectEntry, ...]
@@ -62,6 +69,8 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     set_aside: int = 0
     schema_version: int = SCHEMA_VERSION
+    kind: DataKind = "shapes"
+    annotations: Annotations = field(default_factory=Annotations)
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -97,9 +106,9 @@ class Manifest:
             raise DataError(
                 f"{where} is damaged: {error}", "prepare the data set again; finished shards are kept"
             ) from error
-        if version != SCHEMA_VERSION:
+        if version not in READABLE_VERSIONS:
             raise DataError(
-                f"{where} has schema version {version}, this package reads {SCHEMA_VERSION}",
+                f"{where} has schema version {version}, this package reads {', '.join(map(str, READABLE_VERSIONS))}",
                 "prepare the data set again",
             )
         try:
@@ -112,6 +121,10 @@ class Manifest:
                 sigmas=tuple(data["sigmas"]),
                 versions=data["versions"],
                 set_aside=data["set_aside"],
+                schema_version=version,
+                # Sets of shapes that were prepared before there were image collections say neither.
+                kind=data.get("kind", "shapes"),
+                annotations=Annotations.from_dict(data.get("annotations", {})),
             )
         except (KeyError, TypeError) as error:
             raise DataError(

@@ -1,11 +1,11 @@
-"""Samples as a family asks for them: from a stored view and its object, or from a user's image.
+"""Samples as a family asks for them: from a stored picture and its object, or from a user's image.
 
 What follows from the view alone is made once and may be kept (``prepare_view``); only draws are made for every sample.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,18 @@ from raylift.core.generators import stable_hash
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
 from raylift.data.batches import Sample, on_white
 from raylift.data.clouds import visible_cloud
-from raylift.data.dataset import ObjectRecord, ViewRecord
+from raylift.data.dataset import ObjectRecord
+from raylift.data.pictures import (
+    Crop,
+    Picture,
+    cropped_camera,
+    cropped_depth,
+    cropped_keypoints,
+    cropped_pixels,
+    draw_crop,
+    mask_distance,
+    silhouette_box,
+)
 from raylift.data.schemas import GRID_RESOLUTION, TRUNCATION, sample_columns
 from raylift.geometry.voxels import SparseGrid, bin_cells, cell_indices, voxelize_sparse
 
@@ -37,6 +48,11 @@ def needed_columns(request: SampleRequest, num_sigmas: int) -> list[str]:
     return names
 
 
+def asks_for_shape(request: SampleRequest) -> bool:
+    """Whether the request needs more of an object than its image."""
+    return bool(request.num_points or request.num_iou_points or request.voxels is not None)
+
+
 @dataclass(frozen=True)
 class VisiblePoints:
     """The visible points of a view as a grid is drawn from them: cells [N] (-1: outside of it), RGB uint8 [N, 3]."""
@@ -54,40 +70,58 @@ class PreparedView:
     """What of a sample follows from its view and the request, without any draw.
 
     Attributes:
-        fields: identity, pixels, depth and camera.
+        fields: identity and, unless each sample draws a crop of its own, all that comes from pixels.
+        picture: what crops are drawn from; None where none is.
         visible: where the request conditions on visible points: their grid, or, where a part of them is drawn for each
             sample, the points.
     """
 
     fields: Sample
+    picture: Picture | None
     visible: SparseGrid | VisiblePoints | None
 
     @property
     def num_bytes(self) -> int:
         arrays = sum(value.nbytes for value in self.fields.values() if isinstance(value, np.ndarray))
-        return arrays + (0 if self.visible is None else self.visible.num_bytes)
+        return arrays + sum(0 if part is None else part.num_bytes for part in (self.picture, self.visible))
 
 
-def prepare_view(view: ViewRecord, request: SampleRequest) -> PreparedView:
-    """The part of ``assemble`` that is the same for every sample of this view.
+def prepare_view(picture: Picture, request: SampleRequest) -> PreparedView:
+    """The part of ``assemble`` that is the same for every sample of this picture.
 
     Raises:
-        DataError: a silhouette without area, or no visible point where the request conditions on them.
+        DataError: a silhouette without area, no visible point where the request conditions on them, no keypoints, parts
+            or camera where it asks for them.
     """
-    fields = _image_fields(f"{view.id}#{view.view}", view.rgba, view.depth, view.camera, request)
+    if not (picture.rgba[..., 3] > 127).any():
+        raise DataError(
+            f"the silhouette of {picture.id} has no area", "give an image whose alpha channel shows the object"
+        )
+    if request.truth and picture.camera is None:
+        raise DataError(f"the camera of {picture.id} is not known", "score this data set without cameras")
+    fields: Sample = {"id": picture.id, "key": np.int64(stable_hash(picture.id))}
     voxels = request.voxels
-    visible = None if voxels is None or voxels.source != "visible" else _visible_points(view, voxels)
-    return PreparedView(fields, visible)
+    visible = None if voxels is None or voxels.source != "visible" else _visible_points(picture, voxels)
+    if request.crop is None:
+        return PreparedView(fields | _pixel_fields(picture, None, request), None, visible)
+    picture = picture if picture.box is not None else replace(picture, box=silhouette_box(picture.rgba))
+    if request.crop.is_drawn:
+        return PreparedView(fields, picture, visible)
+    return PreparedView(fields | _drawn_crop(picture, request, None), None, visible)
 
 
 def view_part(request: SampleRequest) -> str:
     """What a prepared view depends on: requests with equal parts may share it."""
-    visible = request.voxels is not None and request.voxels.source == "visible"
-    return f"{request.image_px} px, {request.voxels if visible else None}"
+    voxels = request.voxels if request.voxels is not None and request.voxels.source == "visible" else None
+    return repr(replace(request, num_points=0, num_iou_points=0, image_index=False, voxels=voxels))
 
 
 def assemble(
-    record: ObjectRecord, view: ViewRecord | PreparedView, request: SampleRequest, rng: np.random.Generator
+    record: ObjectRecord,
+    view: Picture | PreparedView,
+    request: SampleRequest,
+    rng: np.random.Generator,
+    crop_rng: np.random.Generator | None = None,
 ) -> Sample:
     """One sample of a stored view: what ``batches.batch_of`` makes the fields of ``core.types.Batch`` of.
 
@@ -100,12 +134,16 @@ def assemble(
         view: of the same object, as it is stored or prepared by the same request.
         request: what the family asks for.
         rng: keyed by what the sample is drawn for (law 3).
+        crop_rng: the same, for the crop; needed where the request's crop is drawn.
 
     Raises:
         DataError: the data set lacks what is asked for; a silhouette without area.
     """
-    prepared = prepare_view(view, request) if isinstance(view, ViewRecord) else view
+    prepared = prepare_view(view, request) if isinstance(view, Picture) else view
     sample = dict(prepared.fields)
+    if prepared.picture is not None:
+        assert crop_rng is not None, "a drawn crop needs a generator"
+        sample |= _drawn_crop(prepared.picture, request, crop_rng)
     if request.num_points:
         sample |= _supervised_points(record, request.num_points, rng)
     if request.voxels is not None:
@@ -129,7 +167,7 @@ def assemble_image(
         rgba: uint8 [H, W, 4], square; coverage is the mask.
         depth: float [H, W], z in world units, 0 for none; None where there is none.
         camera: B = 1.
-        request: its supervised and IoU points are left out.
+        request: supervision is left out of it, and every draw of the crop.
         image_id: names the sample.
         seed: of the draw of visible points.
 
@@ -141,43 +179,65 @@ def assemble_image(
         raise DataError(
             f"image {image_id} has shape {rgba.shape}, not [S, S, 4]", "crop it square and give it an alpha channel"
         )
-    no_depth = np.zeros(rgba.shape[:2], np.float32)
-    view = ViewRecord(image_id, 0, rgba, no_depth if depth is None else depth, camera)
-    sample = _image_fields(image_id, rgba, view.depth, camera, request)
-    if request.voxels is not None:
-        if request.voxels.source != "visible":
-            raise DataError(
-                f"the recipe conditions on {request.voxels.source!r}, which image {image_id} does not have",
-                "use a recipe conditioned on the image or on visible points",
-            )
-        if depth is None:
-            raise DataError(
-                f"the recipe conditions on visible points, and image {image_id} has no depth",
-                "put a depth image beside it, or use a recipe conditioned on the image alone",
-            )
+    voxels = request.voxels
+    if voxels is not None and voxels.source != "visible":
+        raise DataError(
+            f"the recipe conditions on {voxels.source!r}, which image {image_id} does not have",
+            "use a recipe conditioned on the image or on visible points",
+        )
+    if voxels is not None and depth is None:
+        raise DataError(
+            f"the recipe conditions on visible points, and image {image_id} has no depth",
+            "put a depth image beside it, or use a recipe conditioned on the image alone",
+        )
+    known = np.zeros(rgba.shape[:2], np.float32) if depth is None else depth
+    asked = SampleRequest(request.image_px, voxels=voxels, crop=request.crop, mask_distance=request.mask_distance)
+    prepared = prepare_view(Picture(image_id, rgba, camera, known), asked.without_draws())
+    sample = dict(prepared.fields)
+    if voxels is not None:
         rng = np.random.Generator(np.random.Philox(key=stable_hash(seed, image_id, "visible")))
-        sample["voxels"] = _drawn_grid(_visible_points(view, request.voxels), request.voxels, rng)
+        assert prepared.visible is not None
+        sample["voxels"] = _drawn_grid(prepared.visible, voxels, rng)
     return sample
 
 
-def _image_fields(
-    sample_id: str, rgba: np.ndarray, depth: np.ndarray, camera: Camera, request: SampleRequest
-) -> Sample:
-    if not (rgba[..., 3] > 127).any():
-        raise DataError(
-            f"the silhouette of {sample_id} has no area", "give an image whose alpha channel shows the object"
-        )
-    return {
-        "id": sample_id,
-        "key": np.int64(stable_hash(sample_id)),
-        "rgba": resized_rgba(rgba, request.image_px),
-        "depth": nearest_resized(depth, request.image_px)[None],
-        "camera_focal": camera.focal[0].numpy(),
-        "camera_principal": camera.principal[0].numpy(),
-        "camera_rotation": camera.rotation[0].numpy(),
-        "camera_translation": camera.translation[0].numpy(),
-        "camera_projection": camera.projection,
-    }
+def _drawn_crop(picture: Picture, request: SampleRequest, rng: np.random.Generator | None) -> Sample:
+    assert request.crop is not None
+    assert picture.box is not None
+    crop = draw_crop(picture.box, request.crop, rng)
+    return _pixel_fields(picture, crop, request) | {"mirrored": np.float32(crop.mirrored)}
+
+
+def _pixel_fields(picture: Picture, crop: Crop | None, request: SampleRequest) -> Sample:
+    """All that comes from pixels or lies at them; without a crop, of the whole image."""
+    size = request.image_px
+    rgba = resized_rgba(picture.rgba, size) if crop is None else cropped_pixels(picture.rgba, crop, size)
+    fields: Sample = {"rgba": rgba}
+    if picture.depth is not None:
+        depth = nearest_resized(picture.depth, size) if crop is None else cropped_depth(picture.depth, crop, size)
+        fields["depth"] = depth[None]
+    window = crop or Crop()
+    if request.mask_distance:
+        fields["mask_distance"] = mask_distance(rgba[..., 3])
+    if request.keypoints:
+        if picture.keypoints is None:
+            raise DataError(f"{picture.id} has no keypoints", "use a data set or a recipe without them")
+        fields["keypoints"] = cropped_keypoints(picture.keypoints, picture.keypoint_mirror, window)
+    if request.parts:
+        if picture.parts is None:
+            raise DataError(f"{picture.id} has no part maps", "write them with the job that makes them")
+        parts = np.stack([cropped_pixels(part, window, size) for part in picture.parts])
+        fields["parts"] = parts[list(picture.part_mirror)] if window.mirrored else parts
+    if picture.camera is not None:
+        camera = picture.camera if crop is None else cropped_camera(picture.camera, crop)
+        fields |= {
+            "camera_focal": camera.focal[0].numpy(),
+            "camera_principal": camera.principal[0].numpy(),
+            "camera_rotation": camera.rotation[0].numpy(),
+            "camera_translation": camera.translation[0].numpy(),
+            "camera_projection": camera.projection,
+        }
+    return fields
 
 
 def resized_rgba(rgba: np.ndarray, image_px: int) -> np.ndarray:
@@ -249,10 +309,12 @@ def _voxels(
     return record.sdf32[None].clip(-TRUNCATION, TRUNCATION) / np.float32(TRUNCATION)
 
 
-def _visible_points(view: ViewRecord, request: VoxelRequest) -> SparseGrid | VisiblePoints:
-    points, colors = visible_cloud(view.rgba, view.depth, view.camera)
+def _visible_points(picture: Picture, request: VoxelRequest) -> SparseGrid | VisiblePoints:
+    if picture.depth is None or picture.camera is None:
+        raise DataError(f"{picture.id} has no depth or no camera", "use a recipe conditioned on the image alone")
+    points, colors = visible_cloud(picture.rgba, picture.depth, picture.camera)
     if len(points) == 0:
-        raise DataError(f"view {view.view} of {view.id} has no visible point", "its depth or its silhouette is empty")
+        raise DataError(f"{picture.id} has no visible point", "its depth or its silhouette is empty")
     cells, _ = cell_indices(points, request.resolution)
     if len(points) <= request.num_points:
         return bin_cells(cells, colors, request.resolution, request.encoding)

@@ -16,6 +16,9 @@ import pyarrow as pa
 from raylift.core.errors import DataError
 
 SCHEMA_VERSION = 1
+"""Of the tables of shapes; those of image collections, which came later, are in ``data.image_schemas``."""
+
+READABLE_VERSIONS = (1, 2)
 
 Packing = Literal["snorm16", "snorm8", "unorm8", "float32", "int32", "bits"]
 _DTYPES = {"snorm16": "<i2", "snorm8": "i1", "unorm8": "u1", "float32": "<f4", "int32": "<i4", "bits": "u1"}

@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylift.core.errors import DataError, RayliftError
-from raylift.data.dataset import OBJECTS_NAME, VIEWS_NAME
-from raylift.data.ingest_config import IngestConfig
+from raylift.data.ingest_config import PrepareConfig
+from raylift.data.kinds import Payload, kind_to_make
 from raylift.data.manifest import ObjectEntry, ShardFile
-from raylift.data.object_payload import make_payload
-from raylift.data.schemas import SCHEMA_VERSION, objects_schema, views_schema
-from raylift.data.sources.base import Source, SourceItem
+from raylift.data.schemas import SCHEMA_VERSION
+from raylift.data.sources.base import AnySource, SourceItem
 from raylift.data.storage import Storage, explained_write_errors
 
 RECORD_NAME = "shard-{:05d}.json"
@@ -104,12 +103,12 @@ def finished_record(storage: Storage, plan: ShardPlan) -> ShardRecord | None:
 
 def make_shard(
     plan: ShardPlan,
-    sources: tuple[Source, ...],
-    config: IngestConfig,
+    sources: tuple[AnySource, ...],
+    config: PrepareConfig,
     storage: Storage,
     on_object: Callable[[str], None] | None = None,
 ) -> ShardRecord:
-    """Make one shard and write its two tables and its record.
+    """Make one shard and write its tables and its record.
 
     An item that cannot be used is set aside with its reason. Rows are written object by object, so memory holds one.
 
@@ -120,8 +119,8 @@ def make_shard(
     entries: list[ObjectEntry] = []
     set_aside: list[tuple[str, str]] = []
     warnings: list[tuple[str, str]] = []
-    names = (OBJECTS_NAME.format(plan.index), VIEWS_NAME.format(plan.index))
-    schemas = (objects_schema(config.sigmas), views_schema())
+    tables = kind_to_make(config).tables(config)
+    names, schemas = [name.format(plan.index) for name, _ in tables], [schema for _, schema in tables]
     with explained_write_errors(f"{storage.uri}/{names[0]}"):
         # On a local disk the scratch folder is inside of the target, so that moving a finished file is a rename.
         if storage.is_local:
@@ -139,7 +138,7 @@ def make_shard(
                     if isinstance(made, str):
                         set_aside.append((planned.item.id, made))
                     else:
-                        for writer, schema, rows in zip(writers, schemas, ([made.row], made.views), strict=True):
+                        for writer, schema, rows in zip(writers, schemas, made.tables, strict=True):
                             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
                         warnings += [(planned.item.id, note) for note in made.notes]
                         entries.append(
@@ -147,10 +146,10 @@ def make_shard(
                                 id=planned.item.id,
                                 category=planned.item.category,
                                 split=planned.split,
-                                caption=made.row["caption"],
+                                caption=made.caption,
                                 shard=plan.index,
                                 row_group=len(entries),
-                                num_views=len(made.views),
+                                num_views=made.num_views,
                             )
                         )
                     if on_object is not None:
@@ -176,14 +175,12 @@ def make_shard(
     return record
 
 
-def _payload_or_reason(planned: PlannedItem, sources: tuple[Source, ...], config: IngestConfig) -> Any:
-    source = sources[planned.source]
+def _payload_or_reason(planned: PlannedItem, sources: tuple[AnySource, ...], config: PrepareConfig) -> Payload | str:
     try:
-        loaded = source.load(planned.item, config.max_file_mib << 20)
-        return make_payload(planned.item, loaded, source.kind, config)
+        return kind_to_make(config).make(planned.item, sources[planned.source], config)
     except RayliftError as error:
         return f"{error.problem} ({error.remedy})" if error.remedy else error.problem
     except MemoryError:
-        return "there was not enough memory for it (simplify the mesh)"
+        return "there was not enough memory for it (make it smaller)"
     except Exception as error:
         return f"unforeseen {type(error).__name__}: {error}"

@@ -8,7 +8,7 @@ who asks for a row, how many ranks there are and where a run was resumed cannot 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,8 +20,9 @@ from raylift.core.types import Batch, SampleRequest
 from raylift.data.batches import Sample, collate
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
+from raylift.data.kinds import kind_of
 from raylift.data.manifest import ObjectEntry
-from raylift.data.samples import PreparedView, assemble, needed_columns, prepare_view, view_part
+from raylift.data.samples import PreparedView, assemble, prepare_view, view_part
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Row:
     epoch: int
     object_id: str
     view: int
+    image: int
 
 
 class SampleStream:
@@ -45,7 +47,8 @@ class SampleStream:
         split: "train", or another for a look at it.
 
     Raises:
-        DataError: no object of this split and these categories.
+        DataError: no object of this split and these categories, or the data set lacks what the request asks for.
+        ConfigError: the request asks for what is for scoring only.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ class SampleStream:
         self.seed = seed
         self.split = split
         self.entries = chosen_entries(dataset, split, config)
-        self._columns = needed_columns(request, len(dataset.manifest.sigmas))
+        if request.truth:
+            raise ConfigError("training samples with the true camera", "ask for it in evaluation only")
+        self._columns = kind_of(dataset).needed_columns(dataset, request)
+        self._first_images = first_images(self.entries)
         self._order = lru_cache(maxsize=4)(self._make_order)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -71,6 +77,11 @@ class SampleStream:
     @property
     def num_objects(self) -> int:
         return len(self.entries)
+
+    @property
+    def num_images(self) -> int:
+        """Stored images that samples may show: ``image_index`` is less."""
+        return int(self._first_images[-1])
 
     @property
     def steps_per_epoch(self) -> int:
@@ -91,9 +102,12 @@ class SampleStream:
     def row(self, index: int) -> Row:
         """What row ``index`` is."""
         epoch, place = divmod(index, self.num_objects)
-        entry = self.entries[int(self._order(epoch)[place])]
-        view = int(numpy_generator(self.seed, epoch, entry.id, "view").integers(entry.num_views))
-        return Row(index, epoch, entry.id, view)
+        position = int(self._order(epoch)[place])
+        entry = self.entries[position]
+        view = 0
+        if entry.num_views > 1:
+            view = int(numpy_generator(self.seed, epoch, entry.id, "view").integers(entry.num_views))
+        return Row(index, epoch, entry.id, view, int(self._first_images[position]) + view)
 
     def rows_of(self, step: int, rank: int = 0, world: int = 1) -> range:
         """The rows of a rank's part of a step: contiguous, and as even as can be.
@@ -112,14 +126,35 @@ class SampleStream:
     def sample(self, index: int) -> Sample:
         """The sample of row ``index``."""
         row = self.row(index)
-        record = self.dataset.load_object(row.object_id, self._columns)
-        view = prepared_view(self.dataset, row.object_id, row.view, self.request)
-        return assemble(record, view, self.request, numpy_generator(self.seed, row.epoch, row.object_id, "sample"))
+        rng = numpy_generator(self.seed, row.epoch, row.object_id, "sample")
+        crop = self.request.crop
+        crop_rng = numpy_generator(self.seed, row.epoch, row.object_id, "crop") if crop and crop.is_drawn else None
+        return _sample(self.dataset, self._columns, row.object_id, row.view, row.image, self.request, rng, crop_rng)
 
     def batches(self, rank: int, world: int, start_step: int, stop_step: int) -> Iterator[Batch]:
         """A rank's batches of steps [start_step, stop_step), made in this process."""
         for step in range(start_step, stop_step):
             yield collate([self.sample(index) for index in self.rows_of(step, rank, world)])
+
+
+def first_images(entries: Sequence[ObjectEntry]) -> np.ndarray:
+    """The ``image_index`` of each object's first view, and the number of all images at the end."""
+    return np.cumsum([0, *(entry.num_views for entry in entries)])
+
+
+def _sample(
+    dataset: ShardedDataset,
+    columns: list[str],
+    object_id: str,
+    view: int,
+    image: int,
+    request: SampleRequest,
+    rng: np.random.Generator,
+    crop_rng: np.random.Generator | None = None,
+) -> Sample:
+    record = dataset.load_object(object_id, columns)
+    sample = assemble(record, prepared_view(dataset, object_id, view, request), request, rng, crop_rng)
+    return sample | {"image_index": np.int64(image)} if request.image_index else sample
 
 
 def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: SampleRequest) -> PreparedView:
@@ -130,7 +165,7 @@ def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: S
     """
     return dataset.remembered(
         (object_id, f"view {view} at {view_part(request)}"),
-        lambda: prepare_view(dataset.load_view(object_id, view, keep=False), request),
+        lambda: prepare_view(kind_of(dataset).picture(dataset, object_id, view, request.truth), request),
     )
 
 
@@ -173,26 +208,34 @@ def evaluation_batches(
     world: int = 1,
     batch_size: int | None = None,
 ) -> Iterator[Batch]:
-    """A rank's share of the held-out samples: the same objects, views and draws every time.
+    """A rank's share of the held-out samples: the same objects, views and draws every time, crops not drawn at all.
 
     Rows are (object, view) in order; rank r takes every ``world``-th from the r-th, so a rank may get none.
 
     Raises:
         DataError: no object of this split.
     """
+    request = request.without_draws()
     entries = chosen_entries(dataset, split, config)
-    rows = [(entry, view) for entry in entries for view in evaluation_views(entry, config.eval_views)][rank::world]
-    columns = needed_columns(request, len(dataset.manifest.sigmas))
+    columns = kind_of(dataset).needed_columns(dataset, request)
+    rows = [
+        (entry, view, int(first) + view)
+        for entry, first in zip(entries, first_images(entries), strict=False)
+        for view in evaluation_views(entry, config.eval_views)
+    ][rank::world]
     size = batch_size or config.batch_size
     for start in range(0, len(rows), size):
         yield collate(
             [
-                assemble(
-                    dataset.load_object(entry.id, columns),
-                    prepared_view(dataset, entry.id, view, request),
+                _sample(
+                    dataset,
+                    columns,
+                    entry.id,
+                    view,
+                    image,
                     request,
                     numpy_generator(seed, entry.id, view, "evaluation"),
                 )
-                for entry, view in rows[start : start + size]
+                for entry, view, image in rows[start : start + size]
             ]
         )

@@ -19,8 +19,8 @@ class FieldDecoder(nn.Module):
     Args:
         in_features: width of the point's feature vector.
         hidden: width of the five layers.
-        limit: the distance is ``limit`` times tanh: 1 is tanh itself, the truncation spends its whole range on distances
-            that occur.
+        limit: the distance is ``limit`` times tanh: 1 is tanh itself, the truncation spends its whole range on
+            distances that occur.
     """
 
     def __init__(self, in_features: int, hidden: int = 512, limit: float = 1.0) -> None:

@@ -1,6 +1,24 @@
-"""Where shapes come from: one file a data set layout."""
+"""Where shapes and images come from: one file a data set layout."""
 
-from raylift.data.sources.base import Source, SourceItem
-from raylift.data.sources.opening import SOURCE_KINDS, Selection, open_source, select_items
+from raylift.data.sources.base import AnySource, ImageSource, Source, SourceItem
+from raylift.data.sources.opening import (
+    IMAGE_SOURCE_KINDS,
+    SOURCE_KINDS,
+    Selection,
+    open_source,
+    select_items,
+    source_data_kind,
+)
 
-__all__ = ["SOURCE_KINDS", "Selection", "Source", "SourceItem", "open_source", "select_items"]
+__all__ = [
+    "IMAGE_SOURCE_KINDS",
+    "SOURCE_KINDS",
+    "AnySource",
+    "ImageSource",
+    "Selection",
+    "Source",
+    "SourceItem",
+    "open_source",
+    "select_items",
+    "source_data_kind",
+]

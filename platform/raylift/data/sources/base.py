@@ -1,10 +1,14 @@
-"""What a source of shapes delivers: a cheap list of items, and each item's scene on demand."""
+"""What a source delivers: a cheap list of items, and each item's scene, or image, on demand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import numpy as np
+
+from raylift.core.types import Camera
+from raylift.data.annotations import Annotations
 from raylift.rendering.scene import Scene
 
 
@@ -37,6 +41,19 @@ class SourceItem:
     split: str = ""
     tags: tuple[str, ...] = ()
     stamp: str = ""
+
+
+@dataclass(frozen=True)
+class ImageItem(SourceItem):
+    """One image of a collection.
+
+    Attributes:
+        caption: a whole sentence; empty makes one of the name.
+        details: the rest that the source knows before it opens the image, in words of its own.
+    """
+
+    caption: str = ""
+    details: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,3 +96,69 @@ class Source(Protocol):
             DataError: the mesh is missing, broken, empty, too large, or points outside of its source.
         """
         ...
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image as its source tells it. Coordinates are pixels, (0, 0) the outer corner of the top-left one.
+
+    Attributes:
+        rgba: uint8 [H, W, 4], colour not premultiplied, alpha the silhouette's coverage.
+        caption: a sentence.
+        has_background: whether colours outside of the silhouette are a photograph's, and worth keeping.
+        box: left, top, right, bottom as annotated; None takes the silhouette's.
+        keypoints: [K, 3]: x, y, and more than 0 where visible; None where there are none.
+        parts: part maps uint8 [P, H, W]; None where there are none.
+        camera: B = 1, where it is known; for scoring only.
+        truth: ``id#view`` in the data set of shapes ``truth_data`` that the image was taken from.
+        notes: what is wrong with it without making it useless.
+    """
+
+    rgba: np.ndarray
+    caption: str
+    has_background: bool = False
+    box: tuple[float, float, float, float] | None = None
+    keypoints: np.ndarray | None = None
+    parts: np.ndarray | None = None
+    camera: Camera | None = None
+    truth: str = ""
+    truth_data: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """A layout of an image collection."""
+
+    @property
+    def kind(self) -> str:
+        """The name in ``--source kind:path``."""
+        ...
+
+    def annotations(self) -> Annotations:
+        """What its keypoints mean."""
+        ...
+
+    def items(self) -> list[SourceItem]:
+        """Every image, in a stable order.
+
+        Raises:
+            DataError: the place cannot be read, or nothing of this layout is there.
+        """
+        ...
+
+    def load(self, item: SourceItem, max_bytes: int, max_pixels: int) -> LoadedImage:
+        """Read one image.
+
+        Args:
+            item: one of ``items()``.
+            max_bytes: a larger file is refused before it is read.
+            max_pixels: a larger image is refused before it is decoded.
+
+        Raises:
+            DataError: the image or its mask is missing, broken, empty or too large.
+        """
+        ...
+
+
+AnySource = Source | ImageSource

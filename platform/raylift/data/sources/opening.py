@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from raylift.core.errors import ConfigError, DataError
-from raylift.data.sources.base import Source, SourceItem
+from raylift.data.manifest import MANIFEST_NAME, DataKind
+from raylift.data.sources.base import AnySource, SourceItem
+from raylift.data.sources.coco import CocoSource
+from raylift.data.sources.cub import CubSource
+from raylift.data.sources.cutouts import CutoutsSource
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.future3d import Future3dSource
+from raylift.data.sources.image_reading import IMAGE_SUFFIXES
+from raylift.data.sources.masked import MaskedSource
+from raylift.data.sources.mesh_reading import MESH_SUFFIXES
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.sources.sh3f import Sh3fSource
+from raylift.data.sources.shape_views import ShapeViewsSource
 from raylift.data.sources.shapenet import ShapeNetSource
+from raylift.data.sources.stamps import StampsSource
+from raylift.data.storage import Storage
 
-SOURCE_KINDS = ("folder", "sh3f", "shapenet", "future3d", "procedural")
+_SHAPES: dict[str, Callable[[str, int], AnySource]] = {
+    "folder": lambda place, seed: FolderSource(_path(place)),
+    "sh3f": lambda place, seed: Sh3fSource(_path(place)),
+    "shapenet": lambda place, seed: ShapeNetSource(_path(place)),
+    "future3d": lambda place, seed: Future3dSource(_path(place)),
+    "procedural": lambda place, seed: ProceduralSource(_count(place), seed),
+}
+_IMAGES: dict[str, Callable[[str, int], AnySource]] = {
+    "cutouts": lambda place, seed: CutoutsSource(_path(place)),
+    "masked": lambda place, seed: MaskedSource.at(place),
+    "coco": lambda place, seed: CocoSource.at(place),
+    "cub": lambda place, seed: CubSource(_path(place)),
+    "stamps": lambda place, seed: StampsSource(_path(place)),
+    "shapes": lambda place, seed: ShapeViewsSource(Storage.at(place).uri, seed),
+}
+SOURCE_KINDS = tuple(_SHAPES)
+IMAGE_SOURCE_KINDS = tuple(_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -34,51 +62,74 @@ class Selection:
     max_objects: int = 0
 
 
-def open_source(specification: str, seed: int = 0) -> Source:
+def open_source(specification: str, seed: int = 0) -> AnySource:
     """The source of ``kind:path``, or of a bare path, whose layout is then recognised.
 
     Args:
-        specification: such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (so many objects) or ``meshes``.
-        seed: of the procedural set.
+        specification: such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (so many objects),
+            ``cutouts:photos`` or ``meshes``.
+        seed: of the procedural set and of single views.
 
     Raises:
         ConfigError: the kind is unknown or the count is not one.
         DataError: nothing is there.
     """
-    kind, separator, rest = specification.partition(":")
-    if specification == "procedural" or (separator and kind == "procedural"):
-        if rest and not rest.isdigit():
-            raise ConfigError(f"--source {specification}: {rest!r} is not a count", "write procedural:40")
-        return ProceduralSource(int(rest or 40), seed)
-    if separator and kind in SOURCE_KINDS:
-        return _open(kind, Path(rest).expanduser().resolve())
-    path = Path(specification).expanduser().resolve()
+    kind, place = _split(specification)
+    return {**_SHAPES, **_IMAGES}[kind](place, seed)
+
+
+def source_data_kind(specification: str) -> DataKind:
+    """Whether a source delivers shapes or images.
+
+    Raises:
+        DataError: a bare path where nothing is.
+    """
+    return "images" if _split(specification)[0] in _IMAGES else "shapes"
+
+
+def _split(specification: str) -> tuple[str, str]:
+    kind, separator, place = specification.partition(":")
+    if specification == "procedural":
+        return specification, ""
+    if separator and (kind in _SHAPES or kind in _IMAGES):
+        return kind, place
+    path = _path(specification)
     if not path.exists():
         raise DataError(
             f"--source {specification}: there is no such file or folder",
-            f"give a path, or kind:path with a kind of {', '.join(SOURCE_KINDS)}",
+            f"give a path, or kind:path with a kind of {', '.join((*SOURCE_KINDS, *IMAGE_SOURCE_KINDS))}",
         )
-    return _open(_recognise(path), path)
+    return _recognise(path), str(path)
 
 
-def _open(kind: str, path: Path) -> Source:
-    if kind == "sh3f":
-        return Sh3fSource(path)
-    if kind == "shapenet":
-        return ShapeNetSource(path)
-    if kind == "future3d":
-        return Future3dSource(path)
-    return FolderSource(path)
+def _path(place: str) -> Path:
+    return Path(place).expanduser().resolve()
+
+
+def _count(place: str) -> int:
+    if place and not place.isdigit():
+        raise ConfigError(f"--source procedural:{place}: {place!r} is not a count", "write procedural:40")
+    return int(place or 40)
 
 
 def _recognise(path: Path) -> str:
+    if path.suffix == ".json":
+        return "coco"
     if path.suffix == ".sh3f" or (path.is_dir() and any(path.rglob("*.sh3f"))):
         return "sh3f"
     if (path / "model_info.json").is_file():
         return "future3d"
+    if (path / MANIFEST_NAME).is_file() and "entries" in json.loads((path / MANIFEST_NAME).read_bytes() or "{}"):
+        return "shapes"
+    if (path / "images.txt").is_file() and (path / "image_class_labels.txt").is_file():
+        return "cub"
+    if (path / "images").is_dir() and (path / "masks").is_dir():
+        return "masked"
     if path.is_dir() and any(re.fullmatch(r"0\d{7}", child.name) for child in path.iterdir()):
         return "shapenet"
-    return "folder"
+    suffixes = {child.suffix.lower() for child in path.rglob("*")} if path.is_dir() else set()
+    # A mesh's textures are images too, so any mesh makes it a folder of meshes.
+    return "cutouts" if suffixes & set(IMAGE_SUFFIXES) and not suffixes & set(MESH_SUFFIXES) else "folder"
 
 
 def select_items(items: list[SourceItem], selection: Selection) -> list[SourceItem]:

@@ -1,0 +1,70 @@
+"""The table of an image collection: columns, units, version. One row an image, one row a row group."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from raylift.core.errors import DataError
+
+IMAGE_SCHEMA_VERSION = 2
+
+IMAGE_TEXTS = ("id", "name", "category", "caption", "licence", "creator", "source", "truth", "truth_data", "notes")
+
+
+def images_schema() -> pa.Schema:
+    """The images table. Empty cells stand for what an image does not have."""
+
+    def vector(name: str, kind: pa.DataType, size: int, unit: str) -> pa.Field:
+        return pa.field(name, pa.list_(kind, size), nullable=False, metadata={"unit": unit})
+
+    def data(name: str, unit: str) -> pa.Field:
+        return pa.field(name, pa.binary(), nullable=False, metadata={"unit": unit})
+
+    normalised = "normalised image coordinates of the stored square"
+    return pa.schema(
+        [
+            *(pa.field(name, pa.string(), nullable=False) for name in IMAGE_TEXTS),
+            data("rgba_png", "sRGB and coverage, 8 bit, not premultiplied, square"),
+            vector("original_size", pa.int32(), 2, "pixels: width, height"),
+            vector("crop_box", pa.float32(), 4, "pixels of the original: left, top, right, bottom of the square"),
+            vector("object_box", pa.float32(), 4, f"{normalised}: left, top, right, bottom of the object"),
+            data("keypoints", f"float32 [K, 3]: u, v in {normalised}, 1 where visible"),
+            data("parts_png", "8 bit, part maps [P, h, w] over the stored square, one below the other; labels: P = 1"),
+            data(
+                "camera",
+                "float32 [16]: focal (2, half image sizes), principal (2), rotation (9, world to OpenCV axes, row "
+                "by row), translation (3, the longest edge of the object's bounding box is 1)",
+            ),
+            pa.field("projection", pa.string(), nullable=False),
+        ],
+        metadata={"raylift.table": "images", "raylift.schema_version": str(IMAGE_SCHEMA_VERSION)},
+    )
+
+
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """uint8 [H, W] or [H, W, 4] as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def pack_parts(maps: np.ndarray) -> bytes:
+    """Part maps uint8 [P, h, h] as one PNG."""
+    return png_bytes(np.ascontiguousarray(maps.reshape(-1, maps.shape[-1])))
+
+
+def unpack_parts(data: bytes) -> np.ndarray:
+    """uint8 [P, h, h]; maps are square.
+
+    Raises:
+        DataError: they are not.
+    """
+    pixels = np.asarray(Image.open(io.BytesIO(data)))
+    side = pixels.shape[1]
+    if pixels.ndim != 2 or pixels.shape[0] % side:
+        raise DataError(f"part maps of {pixels.shape} pixels are not square", "write the part maps again")
+    return pixels.reshape(-1, side, side)

@@ -1,0 +1,160 @@
+"""COCO-style JSON: one item an annotation, with its polygons or run lengths, keypoints and captions."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raylift.core.errors import DataError
+from raylift.data.annotations import Annotations
+from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
+from raylift.data.sources.coco_masks import decode_segmentation
+from raylift.data.sources.image_reading import caption_of, read_picture, with_mask
+from raylift.data.sources.mesh_reading import file_stamp
+
+_REMEDY = "give the JSON of an instances or keypoints annotation"
+
+
+@dataclass(frozen=True)
+class CocoSource:
+    """``coco:ANNOTATIONS.json`` with images in ``images/`` or beside it, or ``coco:ANNOTATIONS.json,IMAGES``.
+
+    Annotations with a segmentation are items; those with a caption alone name their image; crowds are set aside. Where
+    categories have different keypoints, the data set has all of them, and an object those of its category.
+    """
+
+    annotation_file: Path
+    images: Path
+    kind: str = "coco"
+
+    @staticmethod
+    def at(place: str) -> CocoSource:
+        first, separator, second = place.partition(",")
+        file = Path(first).expanduser().resolve()
+        beside = file.parent / "images"
+        images = Path(second).expanduser().resolve() if separator else beside if beside.is_dir() else file.parent
+        return CocoSource(file, images)
+
+    def annotations(self) -> Annotations:
+        return Annotations.of_keypoints(_keypoint_names(self._content()))
+
+    def items(self) -> list[SourceItem]:
+        content = self._content()
+        try:
+            categories = {category["id"]: category for category in content["categories"]}
+            images = {image["id"]: image for image in content["images"]}
+            licences = {one.get("id"): one.get("name", "") for one in content.get("licenses", [])}
+            captions: dict[Any, str] = {}
+            per_image: dict[Any, int] = defaultdict(int)
+            for annotation in content["annotations"]:
+                if "caption" in annotation and "segmentation" not in annotation:
+                    captions.setdefault(annotation["image_id"], str(annotation["caption"]).strip())
+                else:
+                    per_image[annotation["image_id"]] += 1
+            items: list[SourceItem] = []
+            for annotation in content["annotations"]:
+                if "segmentation" not in annotation and "caption" in annotation:
+                    continue
+                image = images.get(annotation["image_id"], {})
+                category = categories[annotation["category_id"]]
+                # An image's caption names the one object on it; of several it is not known which.
+                alone = per_image[annotation["image_id"]] == 1
+                items.append(
+                    ImageItem(
+                        id=f"coco/{self.annotation_file.stem}/{annotation['id']}",
+                        name=str(category["name"]),
+                        category=str(category["name"]),
+                        reference=str(image.get("file_name", "")),
+                        licence=str(licences.get(image.get("license"), "")),
+                        stamp=file_stamp(self.images / str(image.get("file_name", ""))),
+                        caption=str(annotation.get("caption") or (captions.get(image.get("id"), "") if alone else "")),
+                        details=json.dumps(
+                            {
+                                name: annotation.get(name)
+                                for name in ("segmentation", "bbox", "keypoints", "iscrowd", "category_id")
+                            }
+                        ),
+                    )
+                )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"{self.annotation_file} is not in COCO's form: {error!r}", _REMEDY) from error
+        if not items:
+            raise DataError(f"{self.annotation_file} has no annotation with a segmentation", _REMEDY)
+        return items
+
+    def load(self, item: SourceItem, max_bytes: int, max_pixels: int) -> LoadedImage:
+        assert isinstance(item, ImageItem)
+        annotation = json.loads(item.details)
+        if annotation["iscrowd"]:
+            raise DataError("it is a crowd, not an object", "nothing: crowds are always left out")
+        if not item.reference:
+            raise DataError("its image is not listed in the JSON", "mend the annotation, or remove it")
+        if not annotation["segmentation"]:
+            raise DataError("it has no segmentation", "annotate its silhouette, or remove it")
+        # Annotations count the pixels as they are stored, whatever EXIF says.
+        picture = read_picture(self.images, item.reference, max_bytes, max_pixels, upright=False)
+        mask = decode_segmentation(annotation["segmentation"], picture.height, picture.width)
+        rgba = with_mask(picture, mask, item.reference)
+        return LoadedImage(
+            rgba,
+            caption_of(item.caption, item.name),
+            has_background=True,
+            box=_box(annotation["bbox"]),
+            keypoints=self._keypoints(annotation),
+        )
+
+    def _keypoints(self, annotation: dict[str, Any]) -> np.ndarray | None:
+        everything = _keypoint_names(self._content())
+        if not everything or annotation["keypoints"] is None:
+            return None
+        category = next(one for one in self._content()["categories"] if one["id"] == annotation["category_id"])
+        names = category.get("keypoints", [])
+        try:
+            points = np.asarray(annotation["keypoints"], np.float64).reshape(-1, 3)
+        except (TypeError, ValueError):
+            points = np.zeros((0, 3))
+        if len(points) != len(names):
+            raise DataError(
+                f"it has {len(annotation['keypoints'])} keypoint numbers, its category {len(names)} keypoints",
+                "mend the annotation, or remove it",
+            )
+        found = np.zeros((len(everything), 3))
+        for name, (x, y, state) in zip(names, points, strict=True):
+            found[everything.index(name)] = (x, y, state >= 2)  # 1: labelled, but hidden
+        return found
+
+    def _content(self) -> dict[str, Any]:
+        return _read_json(self.annotation_file, file_stamp(self.annotation_file))
+
+
+def _keypoint_names(content: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(name for one in content.get("categories", []) for name in one.get("keypoints", [])))
+
+
+def _box(values: Any) -> tuple[float, float, float, float] | None:
+    """Left, top, right, bottom of COCO's left, top, width, height; None where there is none."""
+    try:
+        left, top, width, height = (float(value) for value in values)
+    except (TypeError, ValueError):
+        return None
+    return (left, top, left + width, top + height)
+
+
+@lru_cache(maxsize=2)
+def _read_json(path: Path, stamp: str) -> dict[str, Any]:
+    """Read once a process: such files are large. ``stamp`` makes a changed one another."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "give --source coco:ANNOTATIONS.json") from error
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}", "get it again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not in COCO's form: it is a {type(content).__name__}", _REMEDY)
+    return content

@@ -1,0 +1,153 @@
+"""Image files to pixels, with everything refused that would not be one object on its background."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from raylift.core.errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def find_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The images anywhere under a folder, relative to it, sorted; hidden ones are left out.
+
+    Raises:
+        DataError: the folder is none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder", "give a folder of images")
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
+
+
+def read_picture(root: Path, relative: str, max_bytes: int, max_pixels: int, upright: bool = True) -> Image.Image:
+    """A file under ``root``, decoded, turned upright by its EXIF unless its annotations count stored pixels.
+
+    Raises:
+        DataError: missing, outside of ``root``, too large, or no image.
+    """
+    path = root / relative
+    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{relative} is not a file under {root}", "check the path, or prepare the source again")
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise DataError(
+            f"{relative} has {size / 2**20:.0f} MiB, more than the limit of {max_bytes / 2**20:.0f}",
+            "make it smaller, or raise --max-file-mib",
+        )
+    return decode(path.read_bytes(), relative, max_pixels, upright)
+
+
+def decode(data: bytes, name: str, max_pixels: int, upright: bool = True) -> Image.Image:
+    """Bytes to an image.
+
+    Raises:
+        DataError: no image, a damaged one, more than ``max_pixels``, or samples of more than eight bits.
+    """
+    if not data:
+        raise DataError(f"{name} is an empty file", "copy it again")
+    try:
+        picture = Image.open(io.BytesIO(data))
+        width, height = picture.size
+        if width * height > max_pixels:
+            raise DataError(
+                f"{name} has {width} x {height} pixels, more than the limit of {max_pixels / 1e6:.0f} million",
+                "make it smaller, or raise --max-megapixels",
+            )
+        picture.load()
+        if picture.mode[:1] in ("I", "F"):
+            raise DataError(f"{name} has samples of more than eight bits", "save it with eight bits a channel")
+        turned: Image.Image = ImageOps.exif_transpose(picture) if upright else picture
+        return turned
+    except UnidentifiedImageError:
+        raise DataError(f"{name} cannot be read: its format is not known", "give a PNG, JPEG or WebP file") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name} cannot be read: {error}", "copy it again, or save it anew") from None
+
+
+def cutout(picture: Image.Image, name: str) -> np.ndarray:
+    """uint8 [H, W, 4] of an image whose alpha channel is the silhouette.
+
+    Raises:
+        DataError: no alpha, one that covers everything, or nothing.
+    """
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        raise DataError(
+            f"{name} has no alpha channel, so its silhouette is not known",
+            "cut the object out, or give masks: --source masked:FOLDER",
+        )
+    rgba = np.array(picture.convert("RGBA"))
+    if (rgba[..., 3] > 127).all():
+        raise DataError(f"the alpha channel of {name} covers the whole image", "cut the object out")
+    return require_silhouette(rgba, name)
+
+
+def require_silhouette(rgba: np.ndarray, name: str) -> np.ndarray:
+    """The same image.
+
+    Raises:
+        DataError: no pixel is more than half covered.
+    """
+    if not (rgba[..., 3] > 127).any():
+        raise DataError(f"the silhouette of {name} has no area", "check its alpha channel or its mask")
+    return rgba
+
+
+def with_mask(picture: Image.Image, mask: np.ndarray, name: str) -> np.ndarray:
+    """uint8 [H, W, 4] of a photograph and its mask.
+
+    Args:
+        picture: of any mode.
+        mask: uint8 [H, W], coverage.
+        name: for errors.
+
+    Raises:
+        DataError: other sizes, or an empty mask.
+    """
+    rgb = np.asarray(picture.convert("RGB"))
+    if mask.shape != rgb.shape[:2]:
+        raise DataError(
+            f"the mask of {name} is {mask.shape[1]} x {mask.shape[0]}, its image {rgb.shape[1]} x {rgb.shape[0]}",
+            "give both at the same size",
+        )
+    return require_silhouette(np.concatenate([rgb, mask[..., None]], axis=-1), name)
+
+
+def gray(picture: Image.Image) -> np.ndarray:
+    """A mask image as coverage uint8 [H, W].
+
+    Masks are stored as black and white, as gray, as the numbers 0 and 1, as two colours of a palette, or in alpha.
+    """
+    if picture.mode == "P":
+        # A palette's index 0 is the background, whatever its colour.
+        return np.where(np.asarray(picture) > 0, 255, 0).astype(np.uint8)
+    if "A" in picture.getbands() and np.asarray(picture.getchannel("A")).min() < 255:
+        return np.asarray(picture.getchannel("A"))
+    values = np.asarray(picture.convert("L"))
+    return np.where(values > 0, 255, 0).astype(np.uint8) if values.max(initial=0) == 1 else values
+
+
+def sentence_beside(file: Path) -> str:
+    """The first line of the .txt beside an image; empty where there is none."""
+    text = file.with_suffix(".txt")
+    if not text.is_file():
+        return ""
+    lines = text.read_text(errors="replace").strip().splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def words_of(stem: str) -> str:
+    """A file's stem as words."""
+    return " ".join(stem.replace("_", " ").replace("-", " ").split())
+
+
+def caption_of(caption: str, name: str) -> str:
+    """The given caption, or "a {name}"."""
+    noun = name.strip().lower()
+    return caption or f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.family import Family
 from raylift.core.types import Field, Mesh
@@ -25,7 +26,13 @@ from raylift.geometry.iso_surface import extract
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.tracker import Tracker
-from raylift.training.checkpoint import Checkpoint, CheckpointEntry, CheckpointStore, open_checkpoint
+from raylift.training.checkpoint import (
+    Checkpoint,
+    CheckpointEntry,
+    CheckpointStore,
+    find_checkpoints,
+    open_checkpoint,
+)
 from raylift.training.storage import Folder
 
 if TYPE_CHECKING:
@@ -73,7 +80,7 @@ class Reconstructor:
             ConfigError: a recipe that this version does not know.
         """
         recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
-        family = catalogue.build_family(recipe)
+        family = catalogue.build_family(recipe, DataFacts.from_dict(checkpoint.entry.facts))
         checkpoint.load_weights(family)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return Reconstructor(family.to(target).eval(), recipe, where, target)
@@ -138,13 +145,6 @@ def best_entry(store: CheckpointStore) -> CheckpointEntry:
     schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
     store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
     return store.best() or entries[-1]
-
-
-def find_checkpoints(run: str | Path) -> str:
-    """The checkpoints' folder of a run: ``checkpoints`` under it, or itself."""
-    text = str(run).rstrip("/")
-    below = f"{text}/checkpoints"
-    return below if CheckpointStore(below).folder.names() else text
 
 
 def load_predictor(checkpoint: Path) -> Predict:

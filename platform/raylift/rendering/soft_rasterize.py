@@ -31,10 +31,10 @@ def rasterize_soft(
 
     Gradients reach ``screen`` from zbuf, bary_coords and dists; which faces are seen has none. Values are those of
     PyTorch3D's CPU path to the bit. So are the rules: a pixel centre on an edge is outside; equal depths go to the
-    lower face index; at equal distance from two edges the gradient takes the first of 01, 02, 12; faces with a corner at
-    z < 1e-8 are left out (nothing is cut at a near plane), as are those of a doubled screen area of 1e-8 or less; edges
-    of a squared length of 1e-8 or less count as their second corner; 1e-8 is added to the area that screen weights are
-    divided by.
+    lower face index; at equal distance from two edges the gradient takes the first of 01, 02, 12; faces with a corner
+    at z < 1e-8 are left out (nothing is cut at a near plane), as are those of a doubled screen area of 1e-8 or less;
+    edges of a squared length of 1e-8 or less count as their second corner; 1e-8 is added to the area that screen
+    weights are divided by.
 
     One thing differs: where a blurred face is felt beyond the horizon of its own plane, PyTorch3D's gradient of zbuf
     and bary_coords is rounding noise that can outweigh all else; here it is the derivative of the value.

@@ -16,6 +16,7 @@ from raylift.core.family import Family, Phase, Term
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch, CropRequest, Reconstruction, SampleRequest
 from raylift.families.mesh_texture.config import MeshTextureConfig
+from raylift.families.mesh_texture.keypoints import KeypointModel
 from raylift.families.mesh_texture.model import MeshTextureNetwork
 from raylift.families.mesh_texture.part_terms import part_terms, part_votes
 from raylift.families.mesh_texture.scene import Scene
@@ -33,6 +34,7 @@ STARTS_ANEW = (
     "critic.",
     "running_",
     "network.multiplex.",
+    "keypoints.",
     *(f"network.template.{name}" for name in ("refreshed", "votes", "features", "has_feature")),
 )
 """State of a former run that belongs to its own clock or training set."""
@@ -46,6 +48,7 @@ class _Notes:
     features: Tensor
     camera_errors: Tensor
     votes: Tensor | None = None
+    keypoints: Tensor | None = None
     frechet: tuple[Tensor, Tensor] | None = None
 
 
@@ -73,6 +76,8 @@ class MeshTextureFamily(Family):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash(seed, "mesh_texture", "weights"))
             self.network = MeshTextureNetwork(config, facts)
+            has_keypoints = config.camera.kind == "keypoints"
+            self.keypoints = KeypointModel(self.network.template.num_vertices, facts) if has_keypoints else None
             channels = 1 if config.critic.sees == "mask" else 3
             self.critic = Critic(config.critic.kind, channels, config.critic.width) if weights.adversarial > 0 else None
         number = NUM_FEATURES[config.frechet.extractor]
@@ -98,17 +103,19 @@ class MeshTextureFamily(Family):
         return False
 
     def players(self) -> dict[str, Sequence[nn.Parameter]]:
-        players: dict[str, Sequence[nn.Parameter]] = {"generator": list(self.network.parameters())}
+        generator = [*self.network.parameters(), *(self.keypoints.parameters() if self.keypoints else ())]
+        players: dict[str, Sequence[nn.Parameter]] = {"generator": generator}
         return players if self.critic is None else players | {"critic": list(self.critic.parameters())}
 
     @property
     def request(self) -> SampleRequest:
-        """A crop with its silhouette, the distance to it, which image it is, and the parts where they train."""
+        """A crop with its silhouette, the distance to it, which image it is, parts or keypoints."""
         config = self.config
         return SampleRequest(
             config.image_px,
             crop=CropRequest(config.padding, config.jitter, config.mirror),
             mask_distance=max(config.weights.outside, config.weights.texture_distance) > 0,
+            keypoints=self.keypoints is not None,
             parts=config.parts.use == "always",
             image_index=True,
         )
@@ -130,6 +137,9 @@ class MeshTextureFamily(Family):
             terms += part_terms(scene)
             if self.config.parts.learn:
                 notes.votes = part_votes(scene)
+        if self.keypoints is not None:
+            terms += self.keypoints.terms(scene)
+            notes.keypoints = batch["keypoints"].detach()
         if weights.adversarial or weights.frechet:
             terms += self._view_terms(scene, notes)
         self._notes = notes
@@ -188,6 +198,9 @@ class MeshTextureFamily(Family):
         template.keep_features(notes.images, notes.features)
         if notes.votes is not None:
             template.vote(notes.votes)
+        if self.keypoints is not None and notes.keypoints is not None:
+            self.keypoints.keep(notes.images, notes.keypoints)
+            self.keypoints.solve(template.vertices, clock)
         running = self._running()
         if notes.frechet is not None and running is not None:
             for moments, features in zip(running, notes.frechet, strict=True):

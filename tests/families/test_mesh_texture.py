@@ -133,16 +133,14 @@ def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained()
         scene = Scene(family.network, batch, Clock(0, 1))
         found = family.reconstruct(batch)
     vertices, faces = scene.decoded.vertices.detach(), family.network.template.faces
-    expected = [
-        rasterize(vertices[index], faces, scene.camera[index], 32).pix_to_face[0, ..., 0] >= 0 for index in range(4)
-    ]
-    for reconstruction, mask in zip(found, expected, strict=True):
+    for index, reconstruction in enumerate(found):
+        seen = rasterize(vertices[index], faces, scene.camera[index], 32).pix_to_face[0, ..., 0] >= 0
         assert isinstance(reconstruction.shape, Mesh)
-        vertices = reconstruction.shape.vertices
-        low, high = vertices.amin(dim=0), vertices.amax(dim=0)
+        placed = reconstruction.shape.vertices
+        low, high = placed.amin(dim=0), placed.amax(dim=0)
         torch.testing.assert_close((high - low).max(), torch.tensor(1.0))
         torch.testing.assert_close(low + high, torch.zeros(3), atol=1e-5, rtol=0)
-        assert np.mean((silhouette_of(reconstruction, 32) > 0.5) != mask.numpy()) < 0.003
+        assert np.mean((silhouette_of(reconstruction, 32) > 0.5) != seen.numpy()) < 0.003
 
 
 def test_moving_into_the_world_frame_moves_no_point_of_the_picture() -> None:
@@ -223,11 +221,11 @@ def test_vertices_learn_their_parts_from_maps() -> None:
     family.after_step(Clock(0, 1))
     template = family.network.template
     assert template.has_parts
-    parts, up, voted = template.vertex_parts(), template.vertices[:, 1], template.parts.sum(dim=0) > 0
-    assert float(voted.float().mean()) > 0.4, "the first cameras all see the front"
+    parts, up, voted = template.vertex_parts(), template.vertices[:, 1], template.parts[1:].sum(dim=0) > 0
+    assert float(voted.float().mean()) > 0.3, "the first cameras all see the front"
     assert bool(parts[0, voted & (up > 0.1)].all())
     assert bool(parts[1, voted & (up < -0.1)].all())
-    assert not bool(parts[:, ~voted].any())
+    assert not bool(parts[:, ~voted].any()), "whose votes are none, or all for the background"
     terms = {term.name: term for term in family.losses("generator", batch, Clock(1, 2))}
     assert float(terms["part_chamfer"].share) > 0
     assert terms["part_chamfer"].weight == 1.0

@@ -16,11 +16,12 @@ from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.types import Batch, Mesh
 from raylift.evaluation.validation import quick_mask_iou, silhouette_of
 from raylift.families.mesh_texture.cameras import framed_camera, mirrored_cameras, roll_error
-from raylift.families.mesh_texture.config import MeshTextureConfig, MeshTextureWeights
+from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.family import MeshTextureFamily
 from raylift.families.mesh_texture.model import in_world_frame
 from raylift.families.mesh_texture.part_terms import part_points
 from raylift.families.mesh_texture.scene import Scene
+from raylift.families.mesh_texture.weights import MeshTextureWeights
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
 from raylift.geometry.cameras import project

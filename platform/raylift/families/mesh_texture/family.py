@@ -126,7 +126,13 @@ class MeshTextureFamily(Family):
         if phase == "critic":
             assert self.critic is not None
             return critic_terms(scene, self.critic, self._fake_pictures(scene))
-        weights = self.config.weights
+        # Under mixed precision the network runs in bfloat16; what is rendered and compared does not.
+        _ = scene.decoded
+        with torch.autocast(batch.keys.device.type, enabled=False):
+            return self._generator_terms(scene)
+
+    def _generator_terms(self, scene: Scene) -> list[Term]:
+        weights, batch = self.config.weights, scene.batch
         terms = shape_terms(scene)
         if weights.perceptual and self._perceptual is None:
             trunk = PerceptualDistance(PERCEPTUAL_TRUNK, perceptual_weights(PERCEPTUAL_TRUNK))

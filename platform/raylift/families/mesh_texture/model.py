@@ -13,7 +13,7 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Batch, Camera, Mesh
 from raylift.families.mesh_texture.cameras import mirrored_cameras
 from raylift.families.mesh_texture.config import MeshTextureConfig
-from raylift.families.mesh_texture.renderer import Renderer
+from raylift.families.mesh_texture.renderer import Renderer, precise
 from raylift.families.mesh_texture.template import Template
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
@@ -116,9 +116,13 @@ class MeshTextureNetwork(nn.Module):
 
     def decode(self, batch: Batch) -> Decoded:
         """Run everything on a batch; in training a multiplex gives the cameras, else D_cam does."""
-        feature = self.encoder(batch["image"])
-        offsets = self.template.offsets(self.shape(feature))
-        regressed = self.camera(feature)
+        feature = precise(self.encoder(batch["image"]))
+        flow = precise(self.flow(feature))
+        variance = None if self.variance is None else precise(self.variance(feature))
+        # Coordinates keep full precision under mixed precision.
+        with torch.autocast(feature.device.type, enabled=False):
+            offsets = self.template.offsets(self.shape(feature))
+            regressed = self.camera(feature)
         cameras = regressed
         if self.multiplex is not None and self.training:
             cameras = self.multiplex(batch["image_index"])
@@ -128,8 +132,8 @@ class MeshTextureNetwork(nn.Module):
             feature=feature,
             offsets=offsets,
             vertices=self.template.vertices + offsets,
-            flow=self.flow(feature),
-            variance=None if self.variance is None else self.variance(feature),
+            flow=flow,
+            variance=variance,
             regressed=regressed,
             cameras=cameras,
         )

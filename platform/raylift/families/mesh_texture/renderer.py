@@ -39,7 +39,7 @@ class Renderer(nn.Module):
 
     def silhouette(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "B H W"]:
         """Coverage in [0, 1]; gradients reach vertices and cameras."""
-        screen = project_to_screen(_precise(vertices), camera)
+        screen = project_to_screen(precise(vertices), camera)
         return soft_silhouette(screen, self.faces, self.image_px, self.config.sigma)
 
     def textured(
@@ -47,10 +47,10 @@ class Renderer(nn.Module):
     ) -> SoftRendering:
         """Pictures on white, with the faces at each pixel and their weights."""
         return render_soft_texture(
-            project_to_screen(_precise(vertices), camera),
+            project_to_screen(precise(vertices), camera),
             self.faces,
             self.corner_uvs,
-            _precise(texture),
+            precise(texture),
             self.image_px,
             self.config.faces_per_pixel,
             self.blend,
@@ -62,7 +62,7 @@ class Renderer(nn.Module):
         self, vertices: Float[Tensor, "B V 3"], values: Float[Tensor, "1 V C"], camera: Camera
     ) -> Float[Tensor, "B C H W"]:
         """What vertices carry, on a background of zeros."""
-        screen = project_to_screen(_precise(vertices), camera)
+        screen = project_to_screen(precise(vertices), camera)
         rendering = render_soft_vertices(
             screen,
             self.faces,
@@ -76,6 +76,6 @@ class Renderer(nn.Module):
         return rendering.values
 
 
-def _precise(values: Tensor) -> Tensor:
-    """At least float32: mixed precision would move vertices by a pixel."""
+def precise(values: Tensor) -> Tensor:
+    """At least float32: in bfloat16 a coordinate is rounded to 1/256 of itself, about a pixel."""
     return values if values.dtype == torch.float64 else values.float()

@@ -25,7 +25,7 @@ class Scene:
     """A batch with what the network makes of it; whatever is rendered is rendered when it is first asked for, once.
 
     Attributes:
-        network: that decoded it.
+        network: that decodes it.
         batch: this rank's part of the global batch.
         clock: of the step.
     """

@@ -141,11 +141,11 @@ class Template(nn.Module):
 
     @torch.no_grad()
     def settle_parts(self) -> None:
-        """Turn votes into probabilities and start to count anew; a vertex without votes keeps its own."""
+        """Turn votes into probabilities; older votes count half as much with every time, as cameras get better."""
         total = self.votes.sum(dim=0)
         voted = total > 0
         self.parts[:, voted] = (self.votes[:, voted] / total[voted]).to(self.parts.dtype)
-        self.votes.zero_()
+        self.votes *= 0.5
 
     @property
     def has_parts(self) -> bool:

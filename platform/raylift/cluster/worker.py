@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
 from raylift.data.pipeline import ray_batches
 from raylift.data.stream import SampleStream, evaluation_batches
+from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
-from raylift.evaluation.validation import quick_iou
 from raylift.export.mesh_files import write_mesh
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
@@ -29,8 +29,6 @@ from raylift.tracking.tracker import MemoryTracker, Tracker
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import Feed, FitOutcome, Hooks, Report, fit
 
-VALIDATION_POINTS = 4096
-"""Stored points a sample that the validation IoU is measured at while training."""
 CHECKPOINTS = "checkpoints"
 TRACKING = "tracking"
 
@@ -187,16 +185,22 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 def _evaluation(
     dataset: ShardedDataset, family: Family, recipe: Recipe
 ) -> Callable[[Family, int], Mapping[str, float]] | None:
-    """The validation IoU over all workers' shares; None where the data set has no validation objects."""
+    """The validation scores over all workers' shares; None where the data set has no validation objects.
+
+    Raises:
+        ConfigError: checkpoints are to be chosen by what is not among those scores.
+    """
     if not dataset.entries("val", recipe.data.categories):
         return None
-    request = replace(family.request, num_points=0, num_iou_points=VALIDATION_POINTS)
+    kind = evaluation_of(dataset)
+    kind.check_best_metric(recipe.schedule.best_metric)
+    request = kind.validation_request(family.request)
     rank, world = collectives.rank(), collectives.world_size()
 
     def evaluate(model: Family, done: int) -> Mapping[str, float]:
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
-        return quick_iou(
+        return kind.validate(
             model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size)
         )
 

@@ -23,18 +23,19 @@ from PIL import Image
 from rich.console import Console
 
 from raylift.core.errors import DataError, RayliftError
-from raylift.core.types import SampleRequest, VoxelRequest
+from raylift.core.types import CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY
+from raylift.data.ingest_config import TINY, ImageIngestConfig
 from raylift.data.pipeline import ray_batches
-from raylift.data.sources import furniture
+from raylift.data.sources import furniture, open_source
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.storage import Storage
 from raylift.data.stream import SampleStream
+from tests.data.image_layouts import write_cutouts
 from tests.scripts import load_job
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,22 @@ def test_ray_makes_the_same_shards(cluster: None, tmp_path: Path) -> None:
     assert by_ray.manifest == here.manifest
     assert seen[0] == (0, 5)
     assert seen[-1] == (5, 5)
+
+
+@pytest.mark.ray
+def test_ray_prepares_and_feeds_an_image_collection(cluster: None, tmp_path: Path) -> None:
+    source, config = open_source(f"cutouts:{write_cutouts(tmp_path / 'photos')}"), ImageIngestConfig(image_px=32)
+    by_ray = ingest([source], str(tmp_path / "ray"), config)
+    here = ingest([source], str(tmp_path / "here"), config, parallel="none")
+    assert by_ray.manifest == here.manifest
+    request = SampleRequest(24, crop=CropRequest(), mask_distance=True, image_index=True)
+    stream = SampleStream(ShardedDataset.open(tmp_path / "ray"), request, DataConfig(batch_size=3), seed=2)
+    for fed, made in zip(ray_batches(stream, 0, 1, 1, 4), stream.batches(0, 1, 1, 4), strict=True):
+        assert fed.ids == made.ids
+        assert fed.camera is None
+        assert fed.fields.keys() == made.fields.keys()
+        assert all(torch.equal(fed[name], made[name]) for name in made.fields)
+        assert fed["image_index"].dtype == torch.int64
 
 
 @pytest.mark.ray
@@ -253,6 +270,18 @@ def test_the_jobs_prepare_and_look(tmp_path: Path) -> None:
     looked = run_job("inspect_data.py", out, "--out", str(tmp_path / "sheet.png"), "--verify")
     assert looked.returncode == 0, looked.stdout + looked.stderr
     assert "every shard is as it was written" in looked.stdout
+    assert Image.open(tmp_path / "sheet.png").width > 100
+
+
+def test_the_jobs_prepare_and_look_at_images(tmp_path: Path) -> None:
+    photos, out = write_cutouts(tmp_path / "photos"), str(tmp_path / "set")
+    made = run_job("prepare.py", "--source", f"cutouts:{photos}", "--out", out, "--local", "--image-px", "32")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "6 objects, 6 views" in made.stdout
+    looked = run_job("inspect_data.py", out, "--out", str(tmp_path / "sheet.png"))
+    assert looked.returncode == 0, looked.stdout + looked.stderr
+    assert "6 images of 32 px" in looked.stdout
+    assert "is it cut out?" in looked.stdout
     assert Image.open(tmp_path / "sheet.png").width > 100
 
 

@@ -77,6 +77,7 @@ def test_scores_panels_and_tracking_beside_the_run(
         (("--run", "RUN", "--data", "DATA", "family.hidden=7"), "cannot change a trained model"),
         (("--run", "RUN", "--data", "DATA", "evaluation.resolutoin=7"), "resolution"),
         (("--run", "nowhere", "--data", "DATA"), "nowhere has no checkpoint"),
+        (("--run", "RUN", "--data", "DATA", "--panels-of", "throne"), "throne: not in split test"),
     ],
 )
 def test_refusals_name_the_thing(

@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.evaluation.panels import draw_panels, own_strip, stack_panels, turntable, write_animation
-from raylift.geometry.cameras import orbit
-from raylift.rendering.lighting import Lighting
-from raylift.rendering.render import render
+from raylift.evaluation.panels import draw_panels, stack_panels, turntable, write_animation
 from tests.evaluation.families import NothingFamily, TruthFamily
 
 
@@ -36,19 +32,6 @@ def test_an_empty_reconstruction_is_drawn_white(chairs: ShardedDataset) -> None:
     assert panel.mesh.is_empty
     assert (panel.picture[:, 32:64] == 255).all()
     assert (panel.picture[:, :32] < 250).any()
-
-
-def test_a_family_with_a_frame_of_its_own_is_shown_by_its_own_camera(chairs: ShardedDataset) -> None:
-    """Input, then its own view and the same turned by quarters: what cameras standing there see."""
-    mesh = chairs.load_object(chairs.entries("test")[0].id).mesh
-    image = torch.rand(3, 20, 20)
-    strip = own_strip(image, mesh, orbit(40.0, 0.0), 32)
-    assert strip.shape == (32, 5 * 32, 3)
-    for turn in range(4):
-        expected = render(mesh, orbit(40.0 + 90.0 * turn, 0.0), 32, Lighting.ambient())[0].rgb
-        column = strip[:, (turn + 1) * 32 : (turn + 2) * 32] / 255
-        assert np.abs(column - expected).mean() < 0.01
-    assert np.abs(strip[:, :32].mean(axis=(0, 1)) / 255 - image.mean(dim=(1, 2)).numpy()).max() < 0.02
 
 
 def test_turntable(chairs: ShardedDataset, tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ import torch
 
 from raylift.core import collectives
 from raylift.core.errors import DataError
-from raylift.core.types import Batch, Camera, Mesh
-from raylift.evaluation.validation import inside_of, quick_iou, quick_mask_iou
+from raylift.core.types import Batch, Mesh
+from raylift.evaluation.validation import inside_of, quick_iou
 from raylift.geometry.cameras import orbit_views
-from raylift.geometry.icosphere import symmetric_icosphere
-from tests.evaluation.families import AnsweringFamily, BallFamily, NothingFamily
+from tests.evaluation.families import BallFamily, NothingFamily
 from tests.metrics.shapes import sphere
 from tests.ranks import run_ranks
 
@@ -84,36 +83,3 @@ def _share(world: int) -> dict[str, float]:
 def test_any_number_of_ranks_gives_the_same_numbers() -> None:
     alone = quick_iou(BallFamily(0.3, 0.02), [_batch([0, 1, 2, 3, 4])])
     assert run_ranks(2, _share, 2) == [alone, alone]
-
-
-class BallMeshFamily(AnsweringFamily):
-    """Answers with a ball of radius 0.4 at the centre."""
-
-    def answer(self, sample: str) -> Mesh:
-        return sphere_mesh(0.4)
-
-
-def sphere_mesh(radius: float) -> Mesh:
-    ball = symmetric_icosphere(4, radius)
-    return Mesh(ball.vertices, ball.faces)
-
-
-def test_silhouettes_by_closed_form() -> None:
-    """Discs of radii 0.8 (seen by a scale of 2) and 0.6 at 64 px: IoU (0.6 / 0.8)^2; moved apart: 0."""
-    axis = (2 * torch.arange(64) + 1) / 64 - 1
-    disc = (axis[:, None].square() + axis[None].square() < 0.36).float()[None]
-    corner = torch.zeros(1, 64, 64)
-    corner[:, :4, :4] = 1
-    camera = Camera(
-        torch.full((2, 2), 2.0),
-        torch.zeros(2, 2),
-        torch.eye(3).expand(2, 3, 3),
-        torch.tensor([[0.0, 0.0, 5.0]] * 2),
-        "orthographic",
-    )
-    batch = Batch(("a#0", "b#0"), torch.arange(2), {"mask": torch.stack([disc, corner])}, camera)
-    scores = quick_mask_iou(BallMeshFamily(), [batch])
-    assert set(scores) == {"val/mask_iou", "val/mask_iou_median", "val/mask_iou_samples"}
-    assert scores["val/mask_iou"] == pytest.approx(0.5625 / 2, abs=0.01)
-    with pytest.raises(DataError, match="extract its mesh"):
-        quick_mask_iou(BallFamily(), [batch])

@@ -17,7 +17,7 @@ import torch
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.family import Family
-from raylift.core.types import Field, Mesh
+from raylift.core.types import Camera, Field, Mesh
 from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
 from raylift.data.samples import assemble_image
@@ -46,11 +46,13 @@ class Outcome:
 
     Attributes:
         mesh: on the CPU; without faces where the model sees no surface.
+        camera: that the model saw it by: the image's own, of its crop, or a predicted one (B = 1).
         num_evaluations: points that the field was asked at; 0 for a mesh family.
         seconds: in all.
     """
 
     mesh: Mesh
+    camera: Camera
     num_evaluations: int
     seconds: float
 
@@ -126,11 +128,12 @@ class Reconstructor:
         """
         start = time.perf_counter()
         sample = assemble_image(image.rgba, image.depth, image.camera, self.family.request, image.name)
-        shape = self.family.reconstruct(collate([sample]).to(self.device))[0].shape
+        found = self.family.reconstruct(collate([sample]).to(self.device))[0]
+        shape, camera = found.shape, found.camera.to("cpu")
         if isinstance(shape, Field):
             mesh, stats = extract(shape, resolution or self.recipe.evaluation.resolution, progress=progress)
-            return Outcome(mesh, stats.num_evaluations, time.perf_counter() - start)
-        return Outcome(shape.to("cpu"), 0, time.perf_counter() - start)
+            return Outcome(mesh, camera, stats.num_evaluations, time.perf_counter() - start)
+        return Outcome(shape.to("cpu"), camera, 0, time.perf_counter() - start)
 
 
 def best_entry(store: CheckpointStore) -> CheckpointEntry:

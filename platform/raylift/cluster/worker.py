@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
 from raylift.data.pipeline import ray_batches
 from raylift.data.stream import SampleStream, data_facts, evaluation_batches
+from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
-from raylift.evaluation.validation import quick_iou, quick_mask_iou
 from raylift.export.mesh_files import write_mesh
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
@@ -31,8 +31,6 @@ from raylift.tracking.tracker import MemoryTracker, Tracker
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import Feed, FitOutcome, Hooks, Report, fit
 
-VALIDATION_POINTS = 4096
-"""Stored points a sample that the validation IoU is measured at while training."""
 CHECKPOINTS = "checkpoints"
 TRACKING = "tracking"
 
@@ -192,21 +190,24 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 def _evaluation(
     dataset: ShardedDataset, family: Family, recipe: Recipe
 ) -> Callable[[Family, int], Mapping[str, float]] | None:
-    """The validation score over all workers' shares; None where the data set has no validation objects.
+    """The validation scores over all workers' shares; None where the data set has no validation objects.
 
-    Volumes where reconstructions lie in the data set's world frame, else silhouettes.
+    Raises:
+        ConfigError: checkpoints are to be chosen by what is not among those scores.
     """
     if not dataset.entries("val", recipe.data.categories):
         return None
-    score = quick_iou if family.is_registered else quick_mask_iou
-    num_iou_points = VALIDATION_POINTS if family.is_registered else 0
-    request = replace(family.request, num_points=0, num_iou_points=num_iou_points)
+    kind = evaluation_of(dataset)
+    kind.check_best_metric(recipe.schedule.best_metric)
+    request = kind.validation_request(family.request)
     rank, world = collectives.rank(), collectives.world_size()
 
     def evaluate(model: Family, done: int) -> Mapping[str, float]:
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
-        return score(model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size))
+        return kind.validate(
+            model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size)
+        )
 
     return evaluate
 

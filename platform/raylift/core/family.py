@@ -62,14 +62,6 @@ class Family(nn.Module):
     def request(self) -> SampleRequest:
         """What each training sample must carry."""
 
-    @property
-    def is_registered(self) -> bool:
-        """Whether reconstructions lie in the data set's world frame, so that volumes can be compared with the truth's.
-
-        A family that learns from images alone has a frame of its own, and is scored by its pictures.
-        """
-        return True
-
     def players(self) -> dict[str, Sequence[nn.Parameter]]:
         """Trainable parameters by player: each player has an optimiser of its own. One player, "model", by default."""
         return {"model": [parameter for parameter in self.parameters() if parameter.requires_grad]}

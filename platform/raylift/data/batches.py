@@ -133,10 +133,13 @@ def on_white(
     Args:
         rgba: uint8 [..., H, W, 4], colour not premultiplied.
     """
-    values = rgba.astype(np.float32) / np.float32(255.0)
-    alpha = values[..., 3:]
-    image = values[..., :3] * alpha + (np.float32(1.0) - alpha)
-    return np.ascontiguousarray(np.moveaxis(image, -1, -3)), np.ascontiguousarray(np.moveaxis(alpha, -1, -3))
+    # Channels are moved while they are bytes, and the rest is done in place: this runs beside the training step.
+    values = np.ascontiguousarray(np.moveaxis(rgba, -1, -3)).astype(np.float32)
+    values /= np.float32(255.0)
+    image, alpha = np.ascontiguousarray(values[..., :3, :, :]), np.ascontiguousarray(values[..., 3:, :, :])
+    image *= alpha
+    image += np.float32(1.0) - alpha
+    return image, alpha
 
 
 def _tensor(values: np.ndarray | SparseGrids) -> torch.Tensor:

@@ -19,7 +19,7 @@ class FieldDecoder(nn.Module):
     Args:
         in_features: width of the point's feature vector.
         hidden: width of the five layers.
-        limit: the distance is ``limit`` times tanh: 1 is tanh itself, the truncation spends its whole range on
+        limit: the distance is ``limit`` times tanh: 1 is tanh itself; the truncation spends the whole range on
             distances that occur.
     """
 

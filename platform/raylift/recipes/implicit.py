@@ -47,7 +47,7 @@ def quick() -> Recipe:
         ),
         data=DataConfig(batch_size=16),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
-        schedule=ScheduleConfig(num_steps=400, log_every=20, eval_every=100, checkpoint_every=200),
+        schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
         evaluation=EvaluationConfig(resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )

@@ -97,11 +97,6 @@ class MeshTextureFamily(Family):
             return (generate,)
         return generate, Phase("critic", ("critic",), self.config.critic.every)
 
-    @property
-    def is_registered(self) -> bool:
-        """No: which way an object faces is found out without being told."""
-        return False
-
     def players(self) -> dict[str, Sequence[nn.Parameter]]:
         generator = [*self.network.parameters(), *(self.keypoints.parameters() if self.keypoints else ())]
         players: dict[str, Sequence[nn.Parameter]] = {"generator": generator}

@@ -41,15 +41,23 @@ QUICK_RATE = OptimisationConfig(
     clip_norm=5.0,
     schedule=LearningRateConfig("one_cycle", warmup_fraction=0.1),
 )
+QUICK_REFRESH, QUICK_DEFORM, QUICK_ORIENTATION = 20, 20, 60
+"""Epochs; see ``ShapeConfig.refresh_every`` and ``TermSchedule``."""
 
 
 def _small(config: MeshTextureConfig) -> MeshTextureConfig:
-    """A thin network at 64 pixels, and weights that keep a shape whole within a few hundred steps."""
+    """A thin network at 64 pixels, and a schedule for sets of tens of images, whose epochs are a few steps long."""
+    terms = config.terms
     return replace(
         config,
         image_px=64,
         encoder=EncoderConfig(width=16, num_features=128),
-        shape=replace(config.shape, level=3),
+        shape=replace(config.shape, refresh_every=QUICK_REFRESH if config.shape.refresh_every else 0),
+        terms=replace(
+            terms,
+            deform_from=QUICK_DEFORM if terms.deform_from else 0,
+            orientation_until=QUICK_ORIENTATION if terms.orientation_until else 0,
+        ),
         texture=TextureConfig(64, 128, channels=64, samples_a_side=3),
         render=RenderConfig(sigma=1e-4, texture_sigma=1e-4, faces_per_pixel=4),
         critic=replace(config.critic, width=16),
@@ -58,7 +66,7 @@ def _small(config: MeshTextureConfig) -> MeshTextureConfig:
     )
 
 
-def _quick(recipe: Recipe, name: str, family: MeshTextureConfig, num_steps: int = 600) -> Recipe:
+def _quick(recipe: Recipe, name: str, family: MeshTextureConfig, num_steps: int = 1000) -> Recipe:
     return Recipe(
         name=f"mesh_texture/{name}",
         family=_small(family),
@@ -89,6 +97,11 @@ def _test(recipe: Recipe) -> Recipe:
             render=RenderConfig(sigma=1e-3, texture_sigma=1e-3, faces_per_pixel=3),
             critic=replace(family.critic, width=4),
             variance=replace(family.variance, resolution=8, width=8),
+            terms=replace(
+                family.terms,
+                deform_from=min(family.terms.deform_from, 5),
+                orientation_until=min(family.terms.orientation_until, 3),
+            ),
         ),
         data=DataConfig(batch_size=4),
         schedule=ScheduleConfig(num_steps=8, log_every=2, eval_every=4, checkpoint_every=3, best_metric=BEST_METRIC),

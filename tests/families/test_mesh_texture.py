@@ -223,7 +223,7 @@ def test_vertices_learn_their_parts_from_maps() -> None:
     template = family.network.template
     assert template.has_parts
     parts, up, voted = template.vertex_parts(), template.vertices[:, 1], template.parts[1:].sum(dim=0) > 0
-    assert float(voted.float().mean()) > 0.3, "the first cameras all see the front"
+    assert float(voted.float().mean()) > 0.15, "the first cameras all see the front of a ball larger than the objects"
     assert bool(parts[0, voted & (up > 0.1)].all())
     assert bool(parts[1, voted & (up < -0.1)].all())
     assert not bool(parts[:, ~voted].any()), "whose votes are none, or all for the background"

@@ -37,4 +37,5 @@ class DataFacts:
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> DataFacts:
         """The inverse of ``to_dict``; what is missing takes its default."""
-        return DataFacts(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        filled: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return DataFacts(**filled)

@@ -26,10 +26,10 @@ from raylift.families.mesh_texture.view_terms import adversarial_term, critic_te
 from raylift.losses.frechet import RunningMoments
 from raylift.networks.critic import Critic
 from raylift.networks.feature_extractors import NUM_FEATURES, Frozen, open_features
-from raylift.networks.perceptual import PerceptualDistance
+from raylift.networks.perceptual import PerceptualDistance, Trunk
 from raylift.networks.pretrained import perceptual_weights
 
-PERCEPTUAL_TRUNK = "alexnet"
+PERCEPTUAL_TRUNK: Trunk = "alexnet"
 STARTS_ANEW = (
     "critic.",
     "running_",

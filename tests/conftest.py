@@ -30,6 +30,7 @@ AVAILABLE = {
     ).is_dir(),
     "gpu": torch.cuda.is_available(),
     "browser": bool(shutil.which("chromium") and shutil.which("chromedriver")),
+    "node": bool(shutil.which("node") and shutil.which("npm")),
     "download": os.environ.get("RAYLIFT_TEST_DOWNLOADS") == "1",
 }
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from raylift.core.errors import DataError
-from raylift.core.types import Mesh
+from raylift.core.types import Field, Mesh
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation import evaluator
@@ -94,7 +94,7 @@ def test_ranks_share_the_work_and_agree(chairs: ShardedDataset) -> None:
 
 def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
     seen: list[tuple[int, int, str]] = []
-    meshes: dict[str, Mesh] = {}
+    meshes: dict[str, Mesh | Field] = {}
     config = replace(QUICK, protocols=("meshrcnn",), color_views=0, baselines=False)
     report = evaluate(
         BallFamily(),
@@ -103,7 +103,7 @@ def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
         config,
         replace(DATA, eval_views=3),
         progress=lambda done, total, sample: seen.append((done, total, sample)),
-        on_sample=meshes.__setitem__,
+        on_sample=lambda found: meshes.__setitem__(found.id, found.shape),
     )
     assert len(report.model) == 6
     assert report.num_views == 3

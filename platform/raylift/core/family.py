@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from raylift.core.clock import Clock
+from raylift.core.errors import CheckpointError
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 
@@ -71,6 +72,26 @@ class Family(nn.Module):
 
     def after_step(self, clock: Clock) -> None:
         """Refresh what is not trained by gradient: a template, a bank. The same on every rank."""
+
+    def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Start from another run's weights and state instead of from the seed; a family decides what it takes.
+
+        By default all of it, so it must be of the same sizes.
+
+        Args:
+            state: a ``state_dict`` of this family, averaged parameters where the run kept averages.
+            where: names the checkpoint in errors.
+
+        Raises:
+            CheckpointError: what is needed is not there, or of other sizes.
+        """
+        try:
+            self.load_state_dict(dict(state), strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{where} does not fit this recipe's family: {str(error)[:500]}",
+                "start from a run of the same family and sizes",
+            ) from None
 
     @abstractmethod
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.family import Family
 from raylift.data.config import DataConfig
 from raylift.evaluation.config import EvaluationConfig
@@ -75,7 +76,7 @@ def test() -> Recipe:
     )
 
 
-def _build(config: ImplicitConfig, seed: int) -> Family:
+def _build(config: ImplicitConfig, seed: int, facts: DataFacts) -> Family:
     # Imported here, so that listing recipes and parsing overrides does not wait for torch models to load.
     from raylift.families.implicit.family import ImplicitFamily
 

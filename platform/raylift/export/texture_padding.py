@@ -57,7 +57,7 @@ def _dilated(texture: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
     draw = ImageDraw.Draw(read)
     corners = np.stack([corner_uvs[..., 0] * width - 0.5, (1 - corner_uvs[..., 1]) * height - 0.5], axis=-1)
     for triangle in corners:
-        draw.polygon([tuple(corner) for corner in triangle.tolist()], fill=1, outline=1)
+        draw.polygon(triangle.ravel().tolist(), fill=1, outline=1)
     # Bilinear reading takes the texel on either side of a point, and the polygons' corners were rounded.
     known = binary_dilation(np.asarray(read), np.ones((3, 3), bool))
     if known.all() or not known.any():

@@ -43,6 +43,7 @@ def quick() -> Recipe:
             voxel_stride=2,
             hidden=128,
             points=512,
+            sdf_range=0.1,
             fourier=FourierConfig(size=64, scale=0.8),
         ),
         data=DataConfig(batch_size=16),

@@ -13,7 +13,7 @@ from raylift.core.errors import DataError
 from raylift.core.types import Field, Mesh
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.evaluation import evaluator
+from raylift.evaluation import shape_scoring
 from raylift.evaluation.baselines import Retrieval, fit_mean_shape
 from raylift.evaluation.color import ColorScorer
 from raylift.evaluation.config import EvaluationConfig
@@ -187,7 +187,7 @@ def test_a_damaged_shard_stops_with_its_name(chairs: ShardedDataset, monkeypatch
     def broken(*_: object) -> None:
         raise DataError("shard objects-00000.parquet is damaged", "prepare again")
 
-    monkeypatch.setattr(evaluator, "load_held_out", broken)
+    monkeypatch.setattr(shape_scoring, "load_held_out", broken)
     family = BallFamily().train()
     with pytest.raises(DataError, match="objects-00000"):
         evaluate(family, chairs, "test", replace(QUICK, baselines=False), DATA)

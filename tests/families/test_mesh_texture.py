@@ -100,7 +100,7 @@ def test_terms_follow_the_epochs() -> None:
 
 
 def test_a_handful_of_images_is_learned() -> None:
-    """Four images, 120 steps: mask IoU of 0.75 (0.82 was seen), and colours within 0.1 on the mask."""
+    """Four images, 120 steps: mask IoU of 0.9, and colours within 0.1 on the mask."""
     recipe, family = build(
         "mesh_texture/umr-test.stage1",
         "family.shape.level=2",
@@ -114,7 +114,7 @@ def test_a_handful_of_images_is_learned() -> None:
     train(recipe, family, 120, num_images=4)
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
     scores = quick_picture_scores(family, [batch])
-    assert scores["val/mask_iou"] > 0.75
+    assert scores["val/mask_iou"] > 0.9
     family.train()
     with torch.no_grad():
         scene = Scene(family.network, batch, Clock(0, 1))

@@ -23,7 +23,8 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 from tests.evaluation.families import AnsweringFamily
 
-PHOTO_PX = 64
+PHOTO_PX = 512  # stored at an eighth of it, so that its edges are as exact as a photograph's
+STORED_PX = 64
 NUM_PHOTOS = 9
 KEYPOINT_VERTICES = (0, 3, 7, 12, 25, 41)
 
@@ -95,7 +96,7 @@ class EggSource:
 
 def prepare_eggs(folder: Path) -> ShardedDataset:
     """3 to train on, 1 to validate, 5 to test."""
-    config = ImageIngestConfig(image_px=PHOTO_PX, min_object_px=4, objects_per_shard=4)
+    config = ImageIngestConfig(image_px=STORED_PX, min_object_px=4, objects_per_shard=4)
     ingest([EggSource()], str(folder), config, parallel="none")
     return ShardedDataset.open(folder)
 

@@ -44,9 +44,9 @@ def of_truth(eggs: ShardedDataset) -> EvaluationReport:
 def test_the_truth_scores_best(of_truth: EvaluationReport) -> None:
     metrics = of_truth.metrics()
     assert metrics["test/input/mask_soft_mean"] > 0.93  # two equal soft edges of 0.5 count a third
-    assert metrics["test/input/mask_hard_mean"] > 0.95
-    assert metrics["test/input/ssim_mean"] > 0.9  # the photograph was resampled when it was stored
-    assert metrics["test/input/ssim_masked_mean"] > 0.8
+    assert metrics["test/input/mask_hard_mean"] > 0.97
+    assert metrics["test/input/ssim_mean"] > 0.97
+    assert metrics["test/input/ssim_masked_mean"] > 0.95
     assert metrics["test/pose/rotation_deg_mean"] < 1e-3
     assert metrics["test/pose/aligned_deg_median"] < 1e-3
     assert metrics["test/pose/accuracy_10_mean"] == 1.0
@@ -127,7 +127,7 @@ def chair_photos(chairs: ShardedDataset, tmp_path_factory: pytest.TempPathFactor
 def test_true_shapes_are_compared_and_seen_from_other_sides(chair_photos: ShardedDataset) -> None:
     metrics = evaluate(TrueShapeFamily(chair_photos), chair_photos, "test", CONFIG, DATA).metrics()
     assert metrics["test/unicorn/chamfer_l1_mean"] < 0.01
-    assert metrics["test/unseen/mask_hard_mean"] > 0.7  # thin legs at 48 pixels
+    assert metrics["test/unseen/mask_hard_mean"] > 0.8  # thin legs at 48 pixels
     for name in ("unicorn/chamfer_l1_unaligned", "unseen/mask_soft", "unseen/psnr"):
         better = metrics[f"test/{name}_mean"] - metrics[f"test/retrieval/{name}_mean"]
         assert better < 0 if name.startswith("unicorn") else better > 0
@@ -161,7 +161,7 @@ def test_validation_watches_silhouettes_and_colour(eggs: ShardedDataset) -> None
     kind = evaluation_of(eggs)
     assert set(best) == {f"val/{name}" for name in (*kind.validated, "mask_iou_samples")}
     assert best["val/mask_iou"] > 0.93
-    assert best["val/ssim"] > 0.9
+    assert best["val/ssim"] > 0.97
     assert best["val/mask_iou_samples"] == 5
     assert thin["val/mask_iou"] < best["val/mask_iou"] - 0.1
     assert thin["val/ssim"] < best["val/ssim"]

@@ -100,7 +100,7 @@ def test_terms_follow_the_epochs() -> None:
 
 
 def test_a_handful_of_images_is_learned() -> None:
-    """Four images, 120 steps: mask IoU of 0.9, and colours within 0.1 on the mask."""
+    """Four images, 240 steps: mask IoU of 0.9, and colours within 0.1 on the mask."""
     recipe, family = build(
         "mesh_texture/umr-test.stage1",
         "family.shape.level=2",
@@ -110,8 +110,10 @@ def test_a_handful_of_images_is_learned() -> None:
         "family.weights.reconstruction=6",
         "family.terms.orientation_until=1000",
         "optimisation.learning_rate=0.004",
+        # The test recipe's blur of half a pixel is felt beyond the outline, and the mesh shrinks by as much.
+        "family.render.sigma=1e-4",
     )
-    train(recipe, family, 120, num_images=4)
+    train(recipe, family, 240, num_images=4)
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
     scores = quick_picture_scores(family, [batch])
     assert scores["val/mask_iou"] > 0.9

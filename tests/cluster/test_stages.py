@@ -15,7 +15,7 @@ from raylift.console import FAILED, run_job
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig
-from raylift.data.sources import open_source
+from raylift.data.sources.opening import open_source
 from raylift.recipes import catalogue
 from raylift.training.checkpoint import Checkpoint, CheckpointStore
 from tests.data.image_layouts import write_cutouts

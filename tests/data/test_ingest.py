@@ -21,8 +21,8 @@ from raylift.data.ingest_config import TINY, IngestConfig
 from raylift.data.manifest import Manifest
 from raylift.data.schemas import ArrayColumn, object_columns
 from raylift.data.shard_making import ShardRecord
-from raylift.data.sources import Selection
 from raylift.data.sources.folder import FolderSource
+from raylift.data.sources.opening import Selection
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.splits import hashed_split, read_split_file
 from raylift.data.storage import Storage

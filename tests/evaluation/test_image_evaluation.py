@@ -16,7 +16,7 @@ from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig
-from raylift.data.sources import open_source
+from raylift.data.sources.opening import open_source
 from raylift.data.stream import evaluation_batches
 from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate

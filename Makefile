@@ -8,6 +8,8 @@ DEMO   := runs/demo
 TESTERS ?= 2
 # Trainers and data tasks share the cores: more threads than cores only get in each other's way.
 export OMP_NUM_THREADS ?= 1
+# Ray starts a dozen processes a run. Where bytecode may not be written, each compiles all that it imports: half its start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help env demo test lint types contracts unit bench lock clean
 
@@ -20,10 +22,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: install one, or set PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { echo "the venv module is missing (Debian: apt-get install python3-venv)"; exit 1; }
 	@command -v uv >/dev/null || test -x $(VENV)/bin/uv || $(PY) -m pip install --quiet uv
-	@# Compiled once here: Ray starts a dozen processes a run, and uv leaves compiling to each of them.
 	@PATH="$(PATH):$(abspath $(VENV))/bin"; \
-	  uv pip install --quiet --compile-bytecode --python $(PY) -r requirements.lock && \
-	  uv pip install --quiet --python $(PY) --no-deps -e .
+	  uv pip install --quiet --python $(PY) -r requirements.lock && uv pip install --quiet --python $(PY) --no-deps -e .
 	@touch $@
 
 demo: env ## Fetch furniture, train the quick implicit recipe, evaluate, reconstruct (under 12 minutes on 2 cores)

@@ -44,8 +44,11 @@ contracts: env
 unit: env
 	$(PY) -m pytest -q -n $(TESTERS) --no-loadscope-reorder
 
-bench: env ## The benchmarks; each prints ratios from one run
-	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
+bench: env ## The benchmarks, on what the demo left; each prints ratios from one run
+	@test -d $(DEMO)/data || { echo "there is no $(DEMO)/data: run make demo first"; exit 1; }
+	@for file in "step.py --data $(DEMO)/data" "feed.py $(DEMO)/data" rasterizer.py soft_rasterizer.py extraction.py \
+	  "signed_distance.py $(DEMO)/furniture" adaptive_gradient.py; do \
+	  echo "== $$file"; $(PY) tests/benchmarks/$$file || exit 1; done
 
 lock: ## Pin requirements.lock again from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \

@@ -1,9 +1,9 @@
 """Signed distance by virtual scan against generalised winding numbers, on real meshes.
 
-    python tests/benchmarks/signed_distance.py FOLDER [--num-meshes 40]
+    python tests/benchmarks/signed_distance.py runs/demo/furniture [--num-meshes 40]
 
-FOLDER holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF), at any depth; a seeded draw of them is compared on
-points uniform in the padded unit cube. For each mesh: is it watertight, how much of it is inside by either method,
+The folder holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF) or Sweet Home 3D libraries, at any depth; a
+seeded draw of them is compared on points uniform in the padded unit cube. For each mesh: is it watertight, how much of it is inside by either method,
 where they differ, and how much of space the winding number cannot decide (further than 0.1 from any integer). The last
 lines sum up watertight meshes and the others, and state times.
 
@@ -15,7 +15,9 @@ inside by orientation but can be looked into from outside (open shells and boxes
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +50,19 @@ def main() -> None:
     parser.add_argument("--num-points", type=int, default=4000)
     parser.add_argument("--max-faces", type=int, default=15_000, help="winding numbers cost points times faces")
     arguments = parser.parse_args()
-    files = sorted(path for path in arguments.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        parser.error(f"no meshes ({', '.join(sorted(SUFFIXES))}) under {arguments.folder}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for library in sorted(arguments.folder.rglob("*.sh3f")):
+            with zipfile.ZipFile(library) as archive:
+                archive.extractall(Path(scratch) / library.stem)
+        folders = (arguments.folder, Path(scratch))
+        files = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not files:
+            parser.error(f"no meshes ({', '.join(sorted(SUFFIXES))}) and no .sh3f libraries under {arguments.folder}")
+        compare(files, arguments)
+
+
+def compare(files: list[Path], arguments: argparse.Namespace) -> None:
+    """Both methods on a draw of the meshes, a line each, and the sums."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-0.55, 0.55, (arguments.num_points, 3))
     sphere = trimesh.creation.icosphere(1, 0.4)  # compile the kernels

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/signed_distance.py runs/demo/furniture [--num-meshes 40]
 
-The folder holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF) or Sweet Home 3D libraries, at any depth; a
-seeded draw of them is compared on points uniform in the padded unit cube. For each mesh: is it watertight, how much of it is inside by either method,
-where they differ, and how much of space the winding number cannot decide (further than 0.1 from any integer). The last
-lines sum up watertight meshes and the others, and state times.
+The folder holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF) or Sweet Home 3D libraries, at any depth; a seeded
+draw of them is compared on points uniform in the padded unit cube. For each mesh: is it watertight, how much of it is
+inside by either method, where they differ, and how much of space the winding number cannot decide (further than 0.1
+from any integer). The last lines sum up watertight meshes and the others, and state times.
 
 Where they differ and why: "scan only" is what one cannot see into but the mesh does not enclose consistently (hidden
 holes and cavities, parts turned inside out, doubled walls whose winding numbers cancel). "Winding only" is what lies

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from raylift.core.errors import CheckpointError, RayliftError
-from raylift.core.family import Family
+from raylift.core.family import Family, require_family
 from raylift.core.types import Field, Mesh
 from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
@@ -73,7 +73,7 @@ class Reconstructor:
             ConfigError: a recipe that this version does not know.
         """
         recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
-        family = catalogue.build_family(recipe)
+        family = require_family(catalogue.build_family(recipe), recipe.name)
         checkpoint.load_weights(family)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return Reconstructor(family.to(target).eval(), recipe, where, target)

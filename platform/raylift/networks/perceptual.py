@@ -104,6 +104,11 @@ def _layers(trunk: Trunk) -> tuple[list[nn.Module], tuple[int, ...]]:
     return layers, (3, 8, 15, 22, 29)
 
 
+def trunk_layers(trunk: Trunk) -> list[nn.Module]:
+    """A trunk's layers, in torchvision's numbering, without weights."""
+    return _layers(trunk)[0]
+
+
 def _width(layers: list[nn.Module], tap: int) -> int:
     convolution = layers[tap - 1]
     assert isinstance(convolution, nn.Conv2d)

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from raylift.core.errors import ConfigError
-from raylift.core.family import Family
-from raylift.recipes import implicit, tree
+from raylift.core.family import Learner
+from raylift.recipes import implicit, part_segmentation, tree
 from raylift.recipes.family_entry import FamilyEntry
 from raylift.recipes.recipe import RECIPE_VERSION, Recipe
 
-FAMILIES: dict[str, FamilyEntry] = {entry.name: entry for entry in (implicit.ENTRY,)}
+FAMILIES: dict[str, FamilyEntry] = {entry.name: entry for entry in (implicit.ENTRY, part_segmentation.ENTRY)}
 
 
 def names() -> list[str]:
@@ -62,7 +62,7 @@ def from_json(text: str) -> Recipe:
     )
 
 
-def build_family(recipe: Recipe) -> Family:
+def build_family(recipe: Recipe) -> Learner:
     """The family of a recipe, freshly initialised from its seed, on the CPU."""
     return FAMILIES[recipe.family_name].build(recipe.family, recipe.seed)
 

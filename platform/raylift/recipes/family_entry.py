@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.recipes.recipe import Recipe
 
 
@@ -23,5 +23,5 @@ class FamilyEntry:
 
     name: str
     config: type[Any]
-    build: Callable[[Any, int], Family]
+    build: Callable[[Any, int], Learner]
     variants: Mapping[str, Callable[[], Recipe]]

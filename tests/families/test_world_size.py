@@ -11,27 +11,33 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raylift.core.collectives import rank, world_size
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.core.types import Batch
 from raylift.families.implicit.family import ImplicitFamily
+from raylift.families.part_segmentation.family import PartSegmentationFamily
+from tests.families import part_samples
 from tests.families.implicit_samples import CLOCK, CONDITIONINGS, as_double, small_config, spheres
 from tests.ranks import run_ranks
 
 GLOBAL_BATCH = 6  # over 4 ranks: 1, 2, 1, 2 samples
-CASES = [f"implicit/{conditioning}" for conditioning in CONDITIONINGS]
+CASES = [*(f"implicit/{conditioning}" for conditioning in CONDITIONINGS), "parts/test"]
 Result = dict[str, dict[str, Tensor]]
 
 
-def build(case: str) -> tuple[Family, Batch]:
+def build(case: str) -> tuple[Learner, Batch]:
     """A family and a global batch, the same in every process."""
     name, _, variant = case.partition("/")
+    if name == "parts":
+        parts = part_samples.small_config()
+        batch = part_samples.blobs(parts, GLOBAL_BATCH, torch.float64)
+        return PartSegmentationFamily(parts, seed=0).double().train(), batch
     assert name == "implicit"
     config = small_config(variant)
     return ImplicitFamily(config, seed=0).double().train(), as_double(spheres(config, GLOBAL_BATCH))
 
 
 class _PhaseLoss(nn.Module):
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Learner) -> None:
         super().__init__()
         self.family = family
 

@@ -104,7 +104,5 @@ def require_family(learner: Learner, name: str) -> Family:
         ConfigError: it does not.
     """
     if not isinstance(learner, Family):
-        raise ConfigError(
-            f"{name!r} makes no shapes", "ask a run of another family for shapes"
-        )
+        raise ConfigError(f"{name!r} makes no shapes", "ask a run of another family for shapes")
     return learner

@@ -21,7 +21,11 @@ class PartNetwork(nn.Module):
     def __init__(self, config: PartSegmentationConfig) -> None:
         super().__init__()
         self.segmentation = SegmentationNetwork(config.num_parts + 1, config.backbone, config.width, config.channels)
-        vectors = torch.rand(config.num_parts, NUM_CHANNELS[config.extractor])
+        # Every part starts with channels of its own, so that parts differ from the first step on; the others start
+        # small but above 0, where the rectifier still lets gradients through.
+        channels = NUM_CHANNELS[config.extractor]
+        own = torch.randperm(channels) % config.num_parts == torch.arange(config.num_parts)[:, None]
+        vectors = torch.rand(config.num_parts, channels) * torch.where(own, 1.0, 0.1)
         self.basis = nn.Parameter(vectors / vectors.norm(dim=1, keepdim=True))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

@@ -37,7 +37,7 @@ def test_maps_are_read_where_the_warp_says() -> None:
     maps = torch.rand(1, 2, 8, 8, dtype=torch.float64)
     turn = torch.tensor([[math.cos(math.pi / 2), math.sin(math.pi / 2)], [-1.0, 0.0]], dtype=torch.float64)
     turned = warp_maps(maps, fit_thin_plate(centers, (centers @ turn)[None]))
-    torch.testing.assert_close(turned, maps.rot90(1, (2, 3)).flip(2, 3))
+    torch.testing.assert_close(turned, maps.rot90(1, (2, 3)))
     shifted = warp_maps(maps, fit_thin_plate(centers, (centers + torch.tensor([0.5, 0.0]))[None]))
     torch.testing.assert_close(shifted[..., :6], maps[..., 2:])
     assert float(shifted[..., 6:].abs().max()) < 1e-12

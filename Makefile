@@ -40,7 +40,7 @@ contracts: env
 	$(VENV)/bin/lint-imports
 
 unit: env
-	$(PY) -m pytest -q -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -q -n $(TESTERS) --no-loadscope-reorder
 
 bench: env ## The benchmarks; each prints ratios from one run
 	@for file in tests/benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

@@ -8,6 +8,7 @@ Each step is one of the other jobs, run as anybody would. A demo that was interr
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from raylift.data.sources.furniture import fetch_furniture
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 
 JOBS = Path(__file__).resolve().parent
+ALONE = ("evaluate", "reconstruct")
+"""Jobs of one process, which may have every core; make gives the others one thread a process."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,10 @@ def run(console: Console, job: str, *words: object) -> None:
     command = [f"jobs/{job}.py", *map(str, words)]
     console.rule(f"[bold]{job}")
     console.print(f"$ python {shlex.join(command)}", style="cyan", soft_wrap=True)
-    done = subprocess.run([sys.executable, str(JOBS / f"{job}.py"), *command[1:]], check=False)
+    environment = dict(os.environ)
+    if job in ALONE:
+        environment.pop("OMP_NUM_THREADS", None)
+    done = subprocess.run([sys.executable, str(JOBS / f"{job}.py"), *command[1:]], env=environment, check=False)
     if done.returncode:
         console.print(f"{job} failed. Run the demo again and it goes on from here.", style="red")
         raise SystemExit(done.returncode)

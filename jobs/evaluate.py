@@ -1,19 +1,21 @@
-"""Evaluate a trained model on held-out objects: every protocol, mean and median, beside trivial baselines.
+"""Evaluate a trained model on held-out objects: every protocol that the data set has the truth for, mean and
+median, beside trivial baselines.
 
     python jobs/evaluate.py --run runs/demo --data data/seats
     python jobs/evaluate.py --run s3://bucket/runs/chairs --data data/seats --split val evaluation.resolution=128
     python jobs/evaluate.py --checkpoint runs/demo/checkpoints/step-00000500.pt --data data/seats --tracking none
 
-Writes scores.json (everything), panels.png and turntable.gif, prints the tables, and logs all to the run in MLflow.
+Writes scores.json (everything), panels.png, turntable.gif and viewer.html, prints the tables, and logs all to the run
+in MLflow.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from PIL import Image
@@ -22,12 +24,13 @@ from rich.console import Console
 from raylift.cluster.reconstruct import Reconstructor, open_run_tracker
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
-from raylift.core.types import Mesh
+from raylift.core.types import Mesh, Reconstruction
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
-from raylift.evaluation.panels import Panel, stack_panels, strip_of, turntable, write_animation
-from raylift.evaluation.report import EvaluationReport
+from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, write_animation
+from raylift.evaluation.report import MODEL, EvaluationReport
 from raylift.evaluation.tables import category_table, score_table, worst_table
+from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
 from raylift.recipes import tree
 from raylift.recipes.recipe import Recipe
 
@@ -92,8 +95,21 @@ def write_results(report: EvaluationReport, panels: Sequence[Panel], folder: Pat
     if panels:
         Image.fromarray(stack_panels(panels)).save(folder / "panels.png")
         write_animation(turntable(panels[0].mesh), folder / "turntable.gif")
-        written += [folder / "panels.png", folder / "turntable.gif"]
+        scores = {row["id"]: row for row in report.object_rows() if row["method"] == MODEL}
+        rows = [_viewer_row(panel, report.main_metric, scores[panel.id]) for panel in panels]
+        write_viewer(rows, folder / "viewer.html", "Evaluation", report.split)
+        written += [folder / "panels.png", folder / "turntable.gif", folder / "viewer.html"]
     return written
+
+
+def _viewer_row(panel: Panel, metric: str, scores: Mapping[str, Any]) -> ViewerRow:
+    return ViewerRow(
+        panel.id,
+        [ViewerImage("Input", panel.source)],
+        [ViewerShape("Reconstruction", None if panel.mesh.is_empty else panel.mesh, problem="no surface")],
+        panel.camera,
+        f"{metric} {scores[metric]:.3f}" if metric in scores else "",
+    )
 
 
 def track(arguments: Arguments, report: EvaluationReport, files: Sequence[Path], step: int) -> str:
@@ -122,16 +138,17 @@ def main(arguments: Arguments, console: Console) -> None:
         )
     panels: list[Panel] = []
 
-    def keep_panel(sample: str, mesh: Mesh) -> None:
+    def keep_panel(found: Reconstruction) -> None:
         shown = {panel.id.rpartition("#")[0] for panel in panels}
-        name = sample.rpartition("#")[0]
+        name = found.id.rpartition("#")[0]
         wanted = name in arguments.panels_of if arguments.panels_of else len(panels) < config.panels
         if wanted and name not in shown:
-            panels.append(Panel(sample, strip_of(dataset, sample, mesh), mesh))
+            assert isinstance(found.shape, Mesh)
+            panels.append(panel_of(dataset, model.family.request, found, found.shape))
 
     with progress_bar(console, "samples") as bar:
         if config.baselines:
-            bar.say("preparing the baselines: the mean shape and the training set's pictures")
+            bar.say("preparing the baselines: what the training set alone would answer")
         report = evaluate(
             model.family, dataset, arguments.split, config, recipe.data, recipe.seed, bar.show, keep_panel
         )

@@ -28,8 +28,9 @@ from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.ingest import REPORT_NAME, IngestReport, ingest
 from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
-from raylift.data.sources import AnySource, Selection, open_source, source_data_kind
+from raylift.data.sources.base import AnySource
 from raylift.data.sources.furniture import fetch_furniture
+from raylift.data.sources.opening import Selection, open_source, source_data_kind
 from raylift.data.sources.stamps import fetch_stamps
 from raylift.data.splits import read_split_file
 

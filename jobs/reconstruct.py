@@ -84,7 +84,7 @@ def reconstruct_one(
         name=path.stem,
         images=[ViewerImage("Input", image.rgba, f"{image.rgba.shape[1]} px")],
         shapes=[ViewerShape("Reconstruction", outcome.mesh)],
-        camera=image.camera,
+        camera=outcome.camera,
         text="; ".join(image.notes) or "camera from its sidecar file",
     )
     entry: dict[str, object] = {

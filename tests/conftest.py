@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 # Before torch, ray or numba are imported anywhere: tests share two cores, and Ray would otherwise write a token file.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +15,7 @@ os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import pytest
 import torch
@@ -27,6 +30,7 @@ AVAILABLE = {
     ).is_dir(),
     "gpu": torch.cuda.is_available(),
     "browser": bool(shutil.which("chromium") and shutil.which("chromedriver")),
+    "node": bool(shutil.which("node") and shutil.which("npm")),
     "download": os.environ.get("RAYLIFT_TEST_DOWNLOADS") == "1",
 }
 
@@ -40,16 +44,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
         config.stash[_LEFT_OUT] = f"left out {len(left_out)} tests that need: {', '.join(sorted(missing))}"
-    _share_out(items)
+    # What takes longest comes first, so that the other processes have something to do meanwhile.
+    items.sort(key=lambda item: not _starts_ray(str(item.path)))
 
 
-def _share_out(items: list[pytest.Item]) -> None:
-    """Groups for pytest-xdist (``--dist loadgroup``): a file stays together, for its fixtures; whatever starts a Ray is
-    one group, since two of them would fight for the cores, and comes first, since it takes longest."""
-    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else str(item.path)))
-    items.sort(key=lambda item: item.path not in with_ray)
+@lru_cache
+def _starts_ray(path: str) -> bool:
+    return "pytest.mark.ray" in Path(path).read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay in one process, for their fixtures, and all files that start a Ray in the same one, since two
+    Rays would fight for the cores. (pytest-xdist's own groups need a node id that pytest has changed.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if _starts_ray(str(config.rootpath / file)) else file
+
+    return ByFile(config, log)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> str:

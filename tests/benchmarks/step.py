@@ -69,7 +69,7 @@ def prepare(folder: str) -> str:
     """Twenty-four procedural chairs."""
     from raylift.data.ingest import ingest
     from raylift.data.ingest_config import TINY
-    from raylift.data.sources import open_source
+    from raylift.data.sources.opening import open_source
 
     ingest([open_source("procedural:24")], folder, TINY, parallel="none")
     return folder

@@ -30,8 +30,9 @@ from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY, ImageIngestConfig
 from raylift.data.pipeline import ray_batches
-from raylift.data.sources import furniture, open_source
+from raylift.data.sources import furniture
 from raylift.data.sources.folder import FolderSource
+from raylift.data.sources.opening import open_source
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.storage import Storage
 from raylift.data.stream import SampleStream

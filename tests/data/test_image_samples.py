@@ -34,7 +34,7 @@ from raylift.data.pictures import (
     silhouette_box,
 )
 from raylift.data.samples import assemble_image
-from raylift.data.sources import open_source
+from raylift.data.sources.opening import open_source
 from raylift.data.stream import SampleStream, evaluation_batches
 from raylift.geometry.cameras import orbit, project
 from tests.data.image_layouts import picture, write_cub, write_cutouts

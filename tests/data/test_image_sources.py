@@ -19,9 +19,10 @@ from raylift.data.dataset import ShardedDataset
 from raylift.data.images import load_image, true_shape
 from raylift.data.ingest import IngestReport, ingest
 from raylift.data.ingest_config import TINY, ImageIngestConfig
-from raylift.data.sources import ImageSource, Selection, open_source, source_data_kind
+from raylift.data.sources.base import ImageSource
 from raylift.data.sources.coco_masks import decode_segmentation, unpack_counts
 from raylift.data.sources.image_reading import cutout, decode, gray
+from raylift.data.sources.opening import Selection, open_source, source_data_kind
 from raylift.data.sources.stamps import StampsSource, is_drawing
 from tests.data.image_layouts import (
     BOX,

@@ -14,15 +14,15 @@ import pytest
 import trimesh
 
 from raylift.core.errors import ConfigError, DataError
-from raylift.data import kinds
+from raylift.data import object_payload
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY, IngestConfig
 from raylift.data.manifest import Manifest
 from raylift.data.schemas import ArrayColumn, object_columns
 from raylift.data.shard_making import ShardRecord
-from raylift.data.sources import Selection
 from raylift.data.sources.folder import FolderSource
+from raylift.data.sources.opening import Selection
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.splits import hashed_split, read_split_file
 from raylift.data.storage import Storage
@@ -145,7 +145,7 @@ def test_a_stopped_ingest_is_finished_and_a_finished_one_left_alone(
     resumed = ingest(sources, str(out), SMALL, parallel="none")
     assert (resumed.num_kept_shards, resumed.num_made_shards) == (2, 1)
     assert resumed.manifest == whole
-    monkeypatch.setattr(kinds, "make_payload", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(object_payload, "make_payload", lambda *_: pytest.fail("made again"))
     assert ingest(sources, str(out), SMALL, parallel="none").num_made_shards == 0
 
 
@@ -225,14 +225,14 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
 
 
 def test_an_unforeseen_error_costs_one_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = kinds.make_payload
+    real = object_payload.make_payload
 
     def fails_once(item, *rest):  # type: ignore[no-untyped-def]
         if item.reference == "1":
             raise ZeroDivisionError("surprise")
         return real(item, *rest)
 
-    monkeypatch.setattr(kinds, "make_payload", fails_once)
+    monkeypatch.setattr(object_payload, "make_payload", fails_once)
     report = ingest([ProceduralSource(3, seed=5)], str(tmp_path), SMALL, parallel="none")
     assert report.set_aside == (("procedural/5-00001", "unforeseen ZeroDivisionError: surprise"),)
 

@@ -15,10 +15,10 @@ from PIL import Image
 from raylift.core.errors import ConfigError, DataError
 from raylift.data.captions import dominant_material, make_caption
 from raylift.data.normalise import normalise_scene
-from raylift.data.sources import Selection, SourceItem, open_source, select_items
-from raylift.data.sources.base import LoadedScene
+from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.future3d import Future3dSource
+from raylift.data.sources.opening import Selection, open_source, select_items
 from raylift.data.sources.procedural import ProceduralSource, procedural_chair
 from raylift.data.sources.sh3f import Sh3fSource, category_of
 from raylift.data.sources.shapenet import ShapeNetSource

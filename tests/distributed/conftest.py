@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen procedural chairs, prepared in this process."""
     from raylift.data.ingest import ingest
     from raylift.data.ingest_config import IngestConfig
-    from raylift.data.sources import open_source
+    from raylift.data.sources.opening import open_source
 
     folder = tmp_path_factory.mktemp("chairs")
     config = IngestConfig(

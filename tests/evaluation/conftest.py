@@ -10,7 +10,7 @@ import pytest
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import IngestConfig
-from raylift.data.sources import open_source
+from raylift.data.sources.opening import open_source
 
 SMALL = IngestConfig(
     num_views=4,

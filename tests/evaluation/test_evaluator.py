@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from raylift.core.errors import DataError
-from raylift.core.types import Mesh
+from raylift.core.types import Field, Mesh
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.evaluation import evaluator
+from raylift.evaluation import shape_scoring
 from raylift.evaluation.baselines import Retrieval, fit_mean_shape
 from raylift.evaluation.color import ColorScorer
 from raylift.evaluation.config import EvaluationConfig
@@ -94,7 +94,7 @@ def test_ranks_share_the_work_and_agree(chairs: ShardedDataset) -> None:
 
 def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
     seen: list[tuple[int, int, str]] = []
-    meshes: dict[str, Mesh] = {}
+    meshes: dict[str, Mesh | Field] = {}
     config = replace(QUICK, protocols=("meshrcnn",), color_views=0, baselines=False)
     report = evaluate(
         BallFamily(),
@@ -103,7 +103,7 @@ def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
         config,
         replace(DATA, eval_views=3),
         progress=lambda done, total, sample: seen.append((done, total, sample)),
-        on_sample=meshes.__setitem__,
+        on_sample=lambda found: meshes.__setitem__(found.id, found.shape),
     )
     assert len(report.model) == 6
     assert report.num_views == 3
@@ -187,7 +187,7 @@ def test_a_damaged_shard_stops_with_its_name(chairs: ShardedDataset, monkeypatch
     def broken(*_: object) -> None:
         raise DataError("shard objects-00000.parquet is damaged", "prepare again")
 
-    monkeypatch.setattr(evaluator, "load_held_out", broken)
+    monkeypatch.setattr(shape_scoring, "load_held_out", broken)
     family = BallFamily().train()
     with pytest.raises(DataError, match="objects-00000"):
         evaluate(family, chairs, "test", replace(QUICK, baselines=False), DATA)

@@ -7,6 +7,8 @@ import torch
 import trimesh
 
 from raylift.core.types import Mesh
+from raylift.geometry.icosphere import icosphere
+from raylift.geometry.uv_sphere import corner_uvs
 from raylift.rendering.scene import Material, Scene
 
 
@@ -26,6 +28,22 @@ def textured_square() -> Mesh:
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     texture = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [1, 1, 1]]])
     return Mesh(vertices, faces, corner_uvs=vertices[faces][..., :2] + 0.5, texture=texture)
+
+
+def checkered_sphere(level: int = 2, height: int = 32) -> Mesh:
+    """A sphere's map with faces across the back and gaps at the poles; colours change around it without a step."""
+    vertices, faces = icosphere(level)
+    corners, triangles = torch.from_numpy(vertices), torch.from_numpy(faces)
+    around = (torch.arange(2 * height) + 0.5) / (2 * height) * 2 * torch.pi
+    up = (torch.arange(height) + 0.5)[:, None] / height
+    color = torch.stack([0.5 + 0.4 * around.cos(), 0.5 + 0.4 * around.sin(), torch.zeros_like(around)], dim=-1)
+    texture = color[None] * (0.4 + 0.6 * up[..., None])
+    return Mesh(
+        (0.5 * corners / corners.norm(dim=1, keepdim=True)).float(),
+        triangles,
+        corner_uvs=corner_uvs(corners, triangles).float(),
+        texture=texture.float(),
+    )
 
 
 def two_material_scene() -> Scene:

@@ -19,6 +19,7 @@ from raylift.core.types import Mesh
 from raylift.export import mesh_files
 from raylift.export.mesh_files import encode_glb, srgb_to_linear, write_mesh
 from raylift.export.parts import sample_texture, split_into_parts, thin_out, vertex_normals
+from raylift.export.texture_padding import PADDING
 from raylift.rendering.scene import Scene
 from tests.export.shapes import colored_sphere, textured_square, two_material_scene
 
@@ -77,10 +78,11 @@ def test_textures_come_back_the_right_way_up(tmp_path: Path, ending: str) -> Non
     back = trimesh.load(write_mesh(mesh, tmp_path / f"square.{ending}"), force="mesh", process=False)
     image = np.asarray(back.visual.material.baseColorTexture if ending == "glb" else back.visual.material.image)
     assert mesh.texture is not None
-    np.testing.assert_array_equal(image[..., :3], (mesh.texture * 255).numpy())
+    np.testing.assert_array_equal(image[PADDING:-PADDING, PADDING:-PADDING, :3], (mesh.texture * 255).numpy())
     # trimesh's own convention, in both formats, is (0, 0) at the bottom left.
     corner = int(np.argmin(np.linalg.norm(back.vertices - (-0.5, 0.5, 0), axis=1)))
-    np.testing.assert_allclose(back.visual.uv[corner], (0, 1), atol=1e-6)
+    side = 2 + 2 * PADDING
+    np.testing.assert_allclose(back.visual.uv[corner], (PADDING / side, (PADDING + 2) / side), atol=1e-6)
 
 
 def test_a_texture_becomes_vertex_colors_in_ply(tmp_path: Path) -> None:

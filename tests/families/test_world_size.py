@@ -10,30 +10,64 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raylift.core.clock import Clock
 from raylift.core.collectives import rank, world_size
 from raylift.core.family import Learner
 from raylift.core.types import Batch
 from raylift.families.implicit.family import ImplicitFamily
 from raylift.families.part_segmentation.family import PartSegmentationFamily
-from tests.families import part_samples
+from raylift.recipes import catalogue
+from tests.families import mesh_texture_samples, part_samples
 from tests.families.implicit_samples import CLOCK, CONDITIONINGS, as_double, small_config, spheres
+from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES
 from tests.ranks import run_ranks
 
+PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.weights.part_probability=1")
 GLOBAL_BATCH = 6  # over 4 ranks: 1, 2, 1, 2 samples
-CASES = [*(f"implicit/{conditioning}" for conditioning in CONDITIONINGS), "parts/test"]
+MESH_TEXTURE = {
+    "umr-test.stage1": PARTS,
+    "umr-test.stage2": PARTS,
+    "adaptive-test.stage2": (),
+    "ucmr-test": (),
+    "cmr-test": (),
+}
+"""Recipes, each with overrides that add what it leaves out."""
+CASES = [
+    *(f"implicit/{conditioning}" for conditioning in CONDITIONINGS),
+    *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
+    "parts/test",
+]
 Result = dict[str, dict[str, Tensor]]
 
 
 def build(case: str) -> tuple[Learner, Batch]:
     """A family and a global batch, the same in every process."""
     name, _, variant = case.partition("/")
+    if name == "mesh_texture":
+        return _mesh_texture(variant)
     if name == "parts":
         parts = part_samples.small_config()
         batch = part_samples.blobs(parts, GLOBAL_BATCH, torch.float64)
         return PartSegmentationFamily(parts, seed=0).double().train(), batch
-    assert name == "implicit"
     config = small_config(variant)
     return ImplicitFamily(config, seed=0).double().train(), as_double(spheres(config, GLOBAL_BATCH))
+
+
+def _mesh_texture(variant: str) -> tuple[Learner, Batch]:
+    """Off its start, where some gradients are zero, with parts and keypoints found, so that every term counts."""
+    recipe = catalogue.get(
+        f"mesh_texture/{variant}", [*MESH_TEXTURE[variant], "family.terms.deform_from=0", "family.weights.outside=1"]
+    )
+    family = catalogue.build_family(recipe, FACTS).double().train()
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    # Every rank shows the whole set here: features repeat and votes are shares, so all ranks end where one does.
+    family.losses("generator", batch, CLOCK)
+    family.after_step(Clock(0, 1, epoch=1))
+    draws = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in family.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=draws, dtype=parameter.dtype)
+    return family, batch.select(slice(0, GLOBAL_BATCH))
 
 
 class _PhaseLoss(nn.Module):
@@ -91,3 +125,29 @@ def test_every_parameter_is_trained(one_rank: dict[str, Result]) -> None:
         family, _ = build(case)
         trained = {name for gradients in one_rank[case].values() for name, g in gradients.items() if bool(g.any())}
         assert {name for name, _ in family.named_parameters()} <= trained, case
+
+
+def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
+    """What is not trained by gradient, after three steps of this rank's parts: templates, banks, tables, moments."""
+    states = {}
+    for name in names:
+        overrides = (*MESH_TEXTURE[name], "family.shape.refresh_every=1")
+        family = catalogue.build_family(catalogue.get(f"mesh_texture/{name}", overrides), FACTS).double().train()
+        batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+        part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
+        for epoch in range(3):
+            with torch.no_grad():
+                family.losses("generator", batch.select(part), Clock(epoch, 9, epoch))
+                family.after_step(Clock(epoch, 9, epoch))
+        states[name] = {key: value.double() for key, value in family.state_dict().items()}
+    return states
+
+
+def test_what_is_refreshed_is_the_same_on_any_number_of_ranks() -> None:
+    alone = state_after_steps(list(MESH_TEXTURE))
+    for result in run_ranks(2, state_after_steps, list(MESH_TEXTURE)):
+        for name, state in alone.items():
+            for key, expected in state.items():
+                torch.testing.assert_close(
+                    result[name][key], expected, rtol=1e-9, atol=1e-11, msg=lambda m, n=name, k=key: f"{n} {k}: {m}"
+                )

@@ -12,6 +12,12 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.geometry.cameras import orbit, pixel_centers
 from raylift.rendering import reference, soft_render
 from raylift.rendering.screen import project_to_screen
+from raylift.rendering.soft_aggregate import (
+    aggregate_attributes,
+    aggregate_texture,
+    gathered_attributes,
+    gathered_texture,
+)
 from raylift.rendering.soft_blend import SoftBlend, blend_weights, face_pixel_sums
 from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.rendering.soft_render import render_soft_corners, render_soft_texture, render_soft_vertices
@@ -217,6 +223,26 @@ def test_settings_that_cannot_be_meant() -> None:
         render_soft_vertices(screen, faces, values.expand(3, -1, -1), 8)
     with pytest.raises(DataError, match="texel"):
         render_soft_texture(screen, faces, torch.zeros(len(faces), 3, 2), torch.zeros(1, 3, 0, 4), 8)
+
+
+def test_what_a_gpu_does_gives_the_same_sums() -> None:
+    screen, faces = sphere_views()
+    uvs, texture = textured(5, len(faces))
+    values = torch.rand(2, len(faces), 3, 4)
+    fragments = rasterize_soft(screen, faces, 16, 4, blur_radius_of(SOFT.sigma))
+    weights = blend_weights(fragments, SOFT).faces.requires_grad_()
+    pairs = [
+        (aggregate_attributes(fragments, weights, values), gathered_attributes(fragments, weights, values)),
+        (
+            aggregate_texture(fragments, weights, uvs, texture),
+            gathered_texture(fragments, weights, uvs, texture.expand(2, -1, -1, -1)),
+        ),
+    ]
+    for compiled, gathered in pairs:
+        torch.testing.assert_close(compiled, gathered, rtol=1e-5, atol=1e-5)
+        mine, expected = with_gradients(compiled, [weights])[0], with_gradients(gathered, [weights])[0]
+        seen = fragments.pix_to_face >= 0
+        torch.testing.assert_close(mine[seen], expected[seen], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu

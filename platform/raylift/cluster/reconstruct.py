@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.family import Family, require_family
-from raylift.core.types import Field, Mesh
+from raylift.core.types import Camera, Field, Mesh
 from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
 from raylift.data.samples import assemble_image
@@ -25,7 +26,13 @@ from raylift.geometry.iso_surface import extract
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.tracker import Tracker
-from raylift.training.checkpoint import Checkpoint, CheckpointEntry, CheckpointStore, open_checkpoint
+from raylift.training.checkpoint import (
+    Checkpoint,
+    CheckpointEntry,
+    CheckpointStore,
+    find_checkpoints,
+    open_checkpoint,
+)
 from raylift.training.storage import Folder
 
 if TYPE_CHECKING:
@@ -39,11 +46,13 @@ class Outcome:
 
     Attributes:
         mesh: on the CPU; without faces where the model sees no surface.
+        camera: that the model saw it by: the image's own, of its crop, or a predicted one (B = 1).
         num_evaluations: points that the field was asked at; 0 for a mesh family.
         seconds: in all.
     """
 
     mesh: Mesh
+    camera: Camera
     num_evaluations: int
     seconds: float
 
@@ -73,7 +82,9 @@ class Reconstructor:
             ConfigError: a recipe that this version does not know.
         """
         recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
-        family = require_family(catalogue.build_family(recipe), recipe.name)
+        family = require_family(
+            catalogue.build_family(recipe, DataFacts.from_dict(checkpoint.entry.facts)), recipe.name
+        )
         checkpoint.load_weights(family)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return Reconstructor(family.to(target).eval(), recipe, where, target)
@@ -119,11 +130,12 @@ class Reconstructor:
         """
         start = time.perf_counter()
         sample = assemble_image(image.rgba, image.depth, image.camera, self.family.request, image.name)
-        shape = self.family.reconstruct(collate([sample]).to(self.device))[0].shape
+        found = self.family.reconstruct(collate([sample]).to(self.device))[0]
+        shape, camera = found.shape, found.camera.to("cpu")
         if isinstance(shape, Field):
             mesh, stats = extract(shape, resolution or self.recipe.evaluation.resolution, progress=progress)
-            return Outcome(mesh, stats.num_evaluations, time.perf_counter() - start)
-        return Outcome(shape.to("cpu"), 0, time.perf_counter() - start)
+            return Outcome(mesh, camera, stats.num_evaluations, time.perf_counter() - start)
+        return Outcome(shape.to("cpu"), camera, 0, time.perf_counter() - start)
 
 
 def best_entry(store: CheckpointStore) -> CheckpointEntry:
@@ -138,13 +150,6 @@ def best_entry(store: CheckpointStore) -> CheckpointEntry:
     schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
     store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
     return store.best() or entries[-1]
-
-
-def find_checkpoints(run: str | Path) -> str:
-    """The checkpoints' folder of a run: ``checkpoints`` under it, or itself."""
-    text = str(run).rstrip("/")
-    below = f"{text}/checkpoints"
-    return below if CheckpointStore(below).folder.names() else text
 
 
 def load_predictor(checkpoint: Path) -> Predict:

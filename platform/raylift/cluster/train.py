@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raylift.cluster.run_board import open_board
+from raylift.cluster.start import check_start
 from raylift.cluster.worker import RunPlace, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ray_session import start_ray
+from raylift.data.stream import data_facts
 from raylift.recipes.catalogue import from_json
 from raylift.recipes.recipe import Recipe
 from raylift.training.checkpoint import check_recipe
@@ -82,6 +84,9 @@ def train(
         RayliftError: what was refused or went wrong, with its remedy.
     """
     started = time.monotonic()
+    if recipe.start_from:
+        # Workers have folders of their own.
+        recipe = replace(recipe, start_from=_absolute(recipe.start_from))
     place = RunPlace(
         data=_absolute(data_uri),
         storage=_absolute(storage_path),
@@ -212,6 +217,8 @@ def _check_before_start(recipe: Recipe, place: RunPlace) -> None:
     if last is not None:
         check_recipe(last, recipe.to_dict(), FREE_PATHS, store.path(last), dataset.manifest.fingerprint)
         store.read(last)
+    elif recipe.start_from:
+        check_start(recipe, data_facts(dataset, recipe.data))
 
 
 def start_patiently(num_cpus: int) -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from raylift.cluster.start import take_over
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.family import Family, Learner
 from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
 from raylift.data.pipeline import ray_batches
-from raylift.data.stream import SampleStream, evaluation_batches
+from raylift.data.stream import SampleStream, data_facts, evaluation_batches
 from raylift.evaluation.held_out_scores import mean_scores
+from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
-from raylift.evaluation.validation import quick_iou
 from raylift.export.mesh_files import write_mesh
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
@@ -31,8 +32,6 @@ from raylift.tracking.tracker import MemoryTracker, Tracker
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import Feed, FitOutcome, Hooks, Report, fit
 
-VALIDATION_POINTS = 4096
-"""Stored points a sample that the validation IoU is measured at while training."""
 CHECKPOINTS = "checkpoints"
 TRACKING = "tracking"
 
@@ -134,7 +133,8 @@ def train_worker(
         through_ray: feed by Ray Data; else in this process.
     """
     dataset = ShardedDataset.open(place.data)
-    family = build_family(recipe)
+    facts = data_facts(dataset, recipe.data)
+    family = build_family(recipe, facts)
     stream = SampleStream(dataset, family.request, recipe.data, recipe.seed)
     num_steps = recipe.schedule.num_steps or stream.num_steps(recipe.schedule.num_epochs)
     # Refused here, on every rank, and not by the feed's first batch.
@@ -158,6 +158,8 @@ def train_worker(
             checkpoints=checkpoint_store(recipe, place),
             recipe=recipe.to_dict(),
             data=dataset.manifest.fingerprint,
+            facts=facts.to_dict(),
+            start_with=partial(take_over, recipe=recipe) if recipe.start_from else None,
             device=device,
             bf16=uses_bfloat16(recipe, device),
         )
@@ -189,19 +191,25 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 def _evaluation(
     dataset: ShardedDataset, family: Learner, recipe: Recipe
 ) -> Callable[[Learner, int], Mapping[str, float]] | None:
-    """The validation IoU over all workers' shares; None where the data set has no validation objects."""
+    """The validation scores over all workers' shares; None where the data set has no validation objects.
+
+    Raises:
+        ConfigError: checkpoints are to be chosen by what is not among those scores.
+    """
     if not dataset.entries("val", recipe.data.categories):
         return None
     if not isinstance(family, Family):
         return partial(_mean_scores, dataset, recipe)
-    request = replace(family.request, num_points=0, num_iou_points=VALIDATION_POINTS)
+    kind = evaluation_of(dataset)
+    kind.check_best_metric(recipe.schedule.best_metric)
+    request = kind.validation_request(family.request)
     rank, world = collectives.rank(), collectives.world_size()
 
     def evaluate(model: Learner, done: int) -> Mapping[str, float]:
         assert isinstance(model, Family)
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
-        return quick_iou(
+        return kind.validate(
             model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size)
         )
 

@@ -8,13 +8,13 @@ such as part maps, is a learner only, so that asking it for a shape is an error 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from raylift.core.clock import Clock
-from raylift.core.errors import ConfigError
+from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 
@@ -84,6 +84,26 @@ class Learner(nn.Module):
         For learners that reconstruct nothing; a ``Family`` is scored by its reconstructions.
         """
         return {}
+
+    def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Start from another run's weights and state instead of from the seed; a family decides what it takes.
+
+        By default all of it, so it must be of the same sizes.
+
+        Args:
+            state: a ``state_dict`` of this family, averaged parameters where the run kept averages.
+            where: names the checkpoint in errors.
+
+        Raises:
+            CheckpointError: what is needed is not there, or of other sizes.
+        """
+        try:
+            self.load_state_dict(dict(state), strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{where} does not fit this recipe's family: {str(error)[:500]}",
+                "start from a run of the same family and sizes",
+            ) from None
 
 
 class Family(Learner):

@@ -15,9 +15,6 @@ from raylift.data.ingest_config import ImageIngestConfig
 from raylift.data.pictures import Crop, cropped_camera, silhouette_box
 from raylift.data.sources.base import LoadedImage, SourceItem
 
-IMAGE_PAYLOAD_VERSION = 1
-"""Raised when the same image and settings come to mean another row, so that old shards are not taken for new ones."""
-
 Box = tuple[float, float, float, float]
 
 

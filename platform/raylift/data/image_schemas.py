@@ -12,6 +12,9 @@ from raylift.core.errors import DataError
 
 IMAGE_SCHEMA_VERSION = 2
 
+IMAGE_PAYLOAD_VERSION = 1
+"""Raised when the same image and settings come to mean another row, so that old shards are not taken for new ones."""
+
 IMAGE_TEXTS = ("id", "name", "category", "caption", "licence", "creator", "source", "truth", "truth_data", "notes")
 
 

@@ -29,7 +29,8 @@ from raylift.data.shard_making import (
     finished_record,
     make_shard,
 )
-from raylift.data.sources import AnySource, Selection, select_items
+from raylift.data.sources.base import AnySource
+from raylift.data.sources.opening import Selection, select_items
 from raylift.data.splits import split_of
 from raylift.data.storage import Storage
 

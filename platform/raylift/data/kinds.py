@@ -13,14 +13,12 @@ from raylift.core.types import SampleRequest
 from raylift.data import samples
 from raylift.data.annotations import Annotations, joined_annotations
 from raylift.data.dataset import OBJECTS_NAME, VIEWS_NAME, ShardedDataset
-from raylift.data.image_payload import IMAGE_PAYLOAD_VERSION, make_image_row
-from raylift.data.image_schemas import IMAGE_SCHEMA_VERSION, images_schema
+from raylift.data.image_schemas import IMAGE_PAYLOAD_VERSION, IMAGE_SCHEMA_VERSION, images_schema
 from raylift.data.images import IMAGES_NAME, load_image
 from raylift.data.ingest_config import ImageIngestConfig, IngestConfig, PrepareConfig
 from raylift.data.manifest import DataKind
-from raylift.data.object_payload import PAYLOAD_VERSION, make_payload
 from raylift.data.pictures import Picture
-from raylift.data.schemas import SCHEMA_VERSION, objects_schema, views_schema
+from raylift.data.schemas import PAYLOAD_VERSION, SCHEMA_VERSION, objects_schema, views_schema
 from raylift.data.sources.base import AnySource, ImageSource, LoadedImage, LoadedScene, SourceItem
 
 
@@ -100,6 +98,9 @@ class Shapes(Kind):
         return config.sigmas
 
     def make(self, item: SourceItem, source: AnySource, config: PrepareConfig) -> Payload:
+        # Here, because renderer and compiled kernels take seconds to import, and every reader imports this file.
+        from raylift.data.object_payload import make_payload
+
         assert isinstance(config, IngestConfig)
         assert not isinstance(source, ImageSource)
         loaded: LoadedScene = source.load(item, config.max_file_mib << 20)
@@ -131,6 +132,8 @@ class Images(Kind):
         return ()
 
     def make(self, item: SourceItem, source: AnySource, config: PrepareConfig) -> Payload:
+        from raylift.data.image_payload import make_image_row
+
         assert isinstance(config, ImageIngestConfig)
         assert isinstance(source, ImageSource)
         loaded: LoadedImage = source.load(item, config.max_file_mib << 20, config.max_megapixels * 10**6)

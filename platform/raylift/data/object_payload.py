@@ -29,9 +29,6 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import Rendering, render
 from raylift.rendering.virtual_scan import scan
 
-PAYLOAD_VERSION = 2
-"""Raised when the same scene and settings come to mean other rows, so that old shards are not taken for new ones."""
-
 COLOR_NEIGHBOURS = 2
 """K: the colour of a point is the mean of this many nearest cloud points (implicit paper, section 4.1)."""
 

@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 
 READABLE_VERSIONS = (1, 2)
 
+PAYLOAD_VERSION = 2
+"""Raised when the same scene and settings come to mean other rows, so that old shards are not taken for new ones."""
+
 Packing = Literal["snorm16", "snorm8", "unorm8", "float32", "int32", "bits"]
 _DTYPES = {"snorm16": "<i2", "snorm8": "i1", "unorm8": "u1", "float32": "<f4", "int32": "<i4", "bits": "u1"}
 

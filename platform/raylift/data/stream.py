@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest
@@ -135,6 +136,17 @@ class SampleStream:
         """A rank's batches of steps [start_step, stop_step), made in this process."""
         for step in range(start_step, stop_step):
             yield collate([self.sample(index) for index in self.rows_of(step, rank, world)])
+
+
+def data_facts(dataset: ShardedDataset, config: DataConfig) -> DataFacts:
+    """What a family is built with for training on a data set.
+
+    Raises:
+        DataError: no training object of these categories.
+    """
+    annotations = dataset.manifest.annotations
+    images = first_images(chosen_entries(dataset, "train", config))
+    return DataFacts(int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror)
 
 
 def first_images(entries: Sequence[ObjectEntry]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,13 +30,65 @@ COLOR_METRICS = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a camera sees.
+
+    Attributes:
+        rgb: in [0, 1], on white.
+        coverage: of the object, in [0, 1].
+    """
+
+    rgb: Float[np.ndarray, "H W 3"]
+    coverage: Float[np.ndarray, "H W"]
+
+    @staticmethod
+    def of_pixels(picture: Float[np.ndarray, "3 H W"], coverage: Float[np.ndarray, "1 H W"]) -> Look:
+        """Of a picture on white as ``data.batches.on_white`` gives it."""
+        return Look(np.ascontiguousarray(picture.transpose(1, 2, 0)), coverage[0])
+
+
+def looks_of(mesh: Mesh, cameras: Camera, image_px: int) -> list[Look]:
+    """How a reconstruction looks to each camera.
+
+    With 2x2 samples a pixel and no light added, because a reconstruction has learned colours as pictures show them,
+    shading included.
+    """
+    renderings = render(mesh, cameras, image_px, Lighting.ambient(), supersample=2)
+    return [Look(rendering.rgb, rendering.alpha) for rendering in renderings]
+
+
+def color_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: PerceptualDistance | None) -> dict[str, float]:
+    """Mean ``COLOR_METRICS`` over pairs of pictures; those within the truth's silhouette are ``_masked``.
+
+    Args:
+        lpips: None leaves LPIPS out.
+    """
+    values: dict[str, list[float]] = {name: [] for name in COLOR_METRICS}
+    for look, truth in zip(looks, truths, strict=True):
+        mask = truth.coverage > 0.5
+        whole, masked = ssim(look.rgb, truth.rgb, mask)
+        values["psnr"].append(psnr(look.rgb, truth.rgb))
+        values["ssim"].append(whole)
+        if mask.any() and masked is not None:
+            values["psnr_masked"].append(psnr(look.rgb, truth.rgb, mask))
+            values["ssim_masked"].append(masked)
+    if lpips is not None:
+        first, second = (
+            torch.from_numpy(np.stack([look.rgb for look in some])).permute(0, 3, 1, 2).float()
+            for some in (looks, truths)
+        )
+        with torch.no_grad():
+            values["lpips"] += lpips(first, second).tolist()
+    return {name: mean_of(found) for name, found in values.items() if found}
+
+
 class ColorScorer:
     """The protocol ``color``, stated here since papers differ.
 
-    The truth's stored views, on white, averaged down to ``image_px``; the reconstruction seen by the same cameras, with
-    2x2 samples a pixel and no light added, because a reconstruction has learned colours as pictures show them, shading
-    included. PSNR and SSIM of the whole picture and within the truth's silhouette (``_masked``); LPIPS 0.1 with
-    AlexNet. An object's score is the mean over its views.
+    The truth's stored views, on white, averaged down to ``image_px``; the reconstruction seen by the same cameras. PSNR
+    and SSIM of the whole picture and within the truth's silhouette (``_masked``); LPIPS 0.1 with AlexNet. An object's
+    score is the mean over its views.
 
     Args:
         image_px: side of the pictures; LPIPS needs 32.
@@ -49,31 +102,12 @@ class ColorScorer:
         """Mean scores over the views."""
         if not views:
             return {}
-        truths = [composited(view.rgba, self.image_px) for view in views]
-        renderings = render(
-            mesh, Camera.stack([view.camera for view in views]), self.image_px, Lighting.ambient(), supersample=2
-        )
-        values: dict[str, list[float]] = {name: [] for name in COLOR_METRICS}
-        for (picture, coverage), rendering in zip(truths, renderings, strict=True):
-            truth, mask = picture.transpose(1, 2, 0), coverage[0] > 0.5
-            whole, masked = ssim(rendering.rgb, truth, mask)
-            values["psnr"].append(psnr(rendering.rgb, truth))
-            values["ssim"].append(whole)
-            if mask.any() and masked is not None:
-                values["psnr_masked"].append(psnr(rendering.rgb, truth, mask))
-                values["ssim_masked"].append(masked)
-        if self.lpips is not None:
-            values["lpips"] += self._lpips([rendering.rgb for rendering in renderings], [truth for truth, _ in truths])
-        return {name: mean_of(found) for name, found in values.items() if found}
+        looks = looks_of(mesh, Camera.stack([view.camera for view in views]), self.image_px)
+        return color_scores(looks, [self.truth_of(view) for view in views], self.lpips)
 
-    def _lpips(
-        self, pictures: Sequence[Float[np.ndarray, "H W 3"]], truths: Sequence[Float[np.ndarray, "3 H W"]]
-    ) -> list[float]:
-        assert self.lpips is not None
-        ours = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
-        with torch.no_grad():
-            distances: list[float] = self.lpips(ours, torch.from_numpy(np.stack(truths)).float()).tolist()
-        return distances
+    def truth_of(self, view: ViewRecord) -> Look:
+        """A stored view at the size of the pictures."""
+        return Look.of_pixels(*composited(view.rgba, self.image_px))
 
 
 def open_lpips(download: bool | None = None) -> tuple[PerceptualDistance | None, str]:

@@ -7,13 +7,19 @@ from typing import Literal
 
 from raylift.core.errors import ConfigError
 
-Protocol = Literal["occnet", "ifnet", "disn", "deepsdf", "meshrcnn"]
+Protocol = Literal["occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn"]
 ALL_PROTOCOLS: tuple[Protocol, ...] = ("occnet", "ifnet", "disn", "deepsdf", "meshrcnn")
+"""What published figures of networks in a common frame use; ``unicorn`` aligns, and is asked for by name."""
+LEAST_PX = 32
+"""Smaller pictures are too small for LPIPS."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     """The full evaluation of held-out objects.
+
+    Of image collections the named protocols of silhouettes, colour and cameras are what there is, with ``unicorn`` for
+    shapes that are known; ``protocols`` is for data sets of shapes.
 
     Attributes:
         protocols: which named protocols (shape).
@@ -23,6 +29,11 @@ class EvaluationConfig:
         lpips: perceptual distance too, when its weights are at hand.
         baselines: mean shape and retrieval beside the model.
         panels: objects that panels are drawn of.
+        image_px: of image collections: side of the pictures that reconstructions are compared with; 0 takes the pixels
+            that the crop has in the stored image, the truth's own resolution.
+        keypoint_sources: of image collections with keypoints: images that each image's keypoints are transferred from.
+        true_shapes: of image collections made of a data set of shapes: where that lies now; empty takes where it lay
+            then, "none" leaves shape and unseen views out.
     """
 
     protocols: tuple[Protocol, ...] = ALL_PROTOCOLS
@@ -32,7 +43,14 @@ class EvaluationConfig:
     lpips: bool = True
     baselines: bool = True
     panels: int = 4
+    image_px: int = 0
+    keypoint_sources: int = 10
+    true_shapes: str = ""
 
     def __post_init__(self) -> None:
         if self.resolution < 16:
             raise ConfigError(f"evaluation.resolution is {self.resolution}", "give at least 16")
+        if self.image_px and self.image_px < LEAST_PX:
+            raise ConfigError(f"evaluation.image_px is {self.image_px}", f"give 0, or at least {LEAST_PX}")
+        if self.keypoint_sources < 1:
+            raise ConfigError(f"evaluation.keypoint_sources is {self.keypoint_sources}", "give at least 1")

@@ -1,4 +1,4 @@
-"""Pictures to look at: input beside reconstruction beside truth, and turntables."""
+"""Pictures to look at: strips of held-out samples above one another, and turntables."""
 
 from __future__ import annotations
 
@@ -8,45 +8,52 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 
 from raylift.core.family import Family
-from raylift.core.types import Camera, Mesh
+from raylift.core.types import Camera, Mesh, Reconstruction, SampleRequest
 from raylift.data.config import DataConfig
-from raylift.data.dataset import ShardedDataset, ViewRecord
-from raylift.data.samples import composited
+from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import evaluation_batches
-from raylift.evaluation.evaluator import mesh_of
+from raylift.evaluation.color import looks_of
+from raylift.evaluation.kinds import evaluation_of
+from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.strips import Picture, to_bytes
 from raylift.geometry.cameras import orbit
-from raylift.rendering.lighting import Lighting
-from raylift.rendering.render import render
-
-Picture = UInt8[np.ndarray, "H W 3"]
-NUM_NOVEL = 2
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One sample's strip: input | reconstruction as the input sees it | for each novel view: reconstruction, truth."""
+    """One sample.
+
+    Attributes:
+        picture: its strip: input | reconstruction as the input sees it | other views (see ``evaluation.strips``).
+        mesh: reconstructed.
+        camera: it was reconstructed with.
+        source: the input as the model saw it, RGBA.
+    """
 
     id: str
     picture: Picture
     mesh: Mesh
+    camera: Camera
+    source: Picture
 
 
-def draw_strip(view: ViewRecord, mesh: Mesh, novel: Sequence[ViewRecord], image_px: int = 128) -> Picture:
-    """The strip of a panel; the novel views are the truth's own pictures with their cameras.
+def panel_of(
+    dataset: ShardedDataset, wanted: SampleRequest, found: Reconstruction, mesh: Mesh, image_px: int = 128
+) -> Panel:
+    """The panel of a reconstruction.
 
-    Returns:
-        uint8 [image_px, (2 + 2 * novel) * image_px, 3].
+    Args:
+        wanted: what the family asks for: it decides the crop.
+        found: its camera; its id is the sample's.
+        mesh: its surface, on the CPU.
     """
-    cameras = Camera.stack([view.camera, *(other.camera for other in novel)])
-    ours = [rendering.rgb for rendering in render(mesh, cameras, image_px, Lighting.ambient())]
-    columns = [_on_white(view, image_px), ours[0]]
-    for other, picture in zip(novel, ours[1:], strict=True):
-        columns += [picture, _on_white(other, image_px)]
-    return _to_bytes(np.concatenate(columns, axis=1))
+    kind = evaluation_of(dataset)
+    found = replace(found, camera=found.camera.to("cpu"))
+    strip = kind.strip(dataset, wanted, found, mesh, image_px)
+    return Panel(found.id, strip, mesh, found.camera, kind.input_of(dataset, wanted, found.id))
 
 
 def draw_panels(
@@ -75,26 +82,17 @@ def draw_panels(
             for batch in evaluation_batches(dataset, request, split, one_view, seed, batch_size=1):
                 if len(panels) >= count:
                     break
-                mesh = mesh_of(family.reconstruct(batch.to(device))[0], resolution)
-                panels.append(Panel(batch.ids[0], strip_of(dataset, batch.ids[0], mesh, image_px), mesh))
+                found = replace(family.reconstruct(batch.to(device))[0], id=batch.ids[0])
+                panels.append(panel_of(dataset, request, found, mesh_of(found, resolution), image_px))
     finally:
         family.train(was_training)
     return panels
 
 
-def strip_of(dataset: ShardedDataset, sample: str, mesh: Mesh, image_px: int = 128) -> Picture:
-    """The strip of a sample, ``object_id#view``; novel views are a third and two thirds of the way around."""
-    object_id, _, number = sample.rpartition("#")
-    count = dataset.entry(object_id).num_views
-    around = [(int(number) + (turn + 1) * count // (NUM_NOVEL + 1)) % count for turn in range(NUM_NOVEL)]
-    view = dataset.load_view(object_id, int(number))
-    return draw_strip(view, mesh, [dataset.load_view(object_id, other) for other in around], image_px)
-
-
 def turntable(mesh: Mesh, num_frames: int = 36, image_px: int = 192, elevation_deg: float = 20.0) -> list[Picture]:
-    """Frames of a mesh turning once around."""
+    """Frames of a mesh turning once around, as large as the picture shows whole."""
     cameras = Camera.stack([orbit(360.0 * frame / num_frames, elevation_deg) for frame in range(num_frames)])
-    return [_to_bytes(rendering.rgb) for rendering in render(mesh, cameras, image_px, Lighting.ambient())]
+    return [to_bytes(look.rgb) for look in looks_of(_within_unit_box(mesh), cameras, image_px)]
 
 
 def write_animation(frames: Sequence[Picture], path: Path, frame_ms: int = 80) -> None:
@@ -108,9 +106,9 @@ def stack_panels(panels: Sequence[Panel]) -> Picture:
     return np.concatenate([panel.picture for panel in panels], axis=0)
 
 
-def _on_white(view: ViewRecord, image_px: int) -> np.ndarray:
-    return composited(view.rgba, image_px)[0].transpose(1, 2, 0)
-
-
-def _to_bytes(picture: np.ndarray) -> Picture:
-    return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+def _within_unit_box(mesh: Mesh) -> Mesh:
+    """Moved and shrunk into the unit cube where it sticks out of it: what learns from images alone knows no size."""
+    if mesh.is_empty or float(mesh.vertices.abs().max()) <= 0.55:
+        return mesh
+    low, high = mesh.vertices.amin(dim=0), mesh.vertices.amax(dim=0)
+    return replace(mesh, vertices=(mesh.vertices - (low + high) / 2) / (high - low).max())

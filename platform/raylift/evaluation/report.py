@@ -15,12 +15,34 @@ MODEL = "model"
 WORST_COUNT = 5
 
 
+SILHOUETTE_METRICS = {"mask_soft": Metric(True), "mask_hard": Metric(True)}
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    **{name: protocol.metrics for name, protocol in SHAPE_PROTOCOLS.items()},
+    "color": COLOR_METRICS,
+    "input": {**SILHOUETTE_METRICS, **COLOR_METRICS},
+    "unseen": {**SILHOUETTE_METRICS, **COLOR_METRICS},
+    "pose": {
+        "rotation_deg": Metric(False),
+        "aligned_deg": Metric(False),
+        "accuracy_30": Metric(True, 100),
+        "accuracy_10": Metric(True, 100),
+    },
+    "keypoints": {"pck": Metric(True, 100)},
+}
+"""How to read every metric, by protocol."""
+MAIN = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
+    "color": "psnr",
+    "input": "mask_soft",
+    "unseen": "mask_soft",
+    "pose": "aligned_deg",
+    "keypoints": "pck",
+}
+
+
 def reading(metric: str) -> Metric:
     """How to read a metric by its full name, such as ``occnet/chamfer_l1``."""
     protocol, _, name = metric.partition("/")
-    if protocol == "color":
-        return COLOR_METRICS[name]
-    return Metric(True) if name.startswith("f_score") else SHAPE_PROTOCOLS[protocol].metrics[name]
+    return Metric(True) if name.startswith("f_score") else METRICS[protocol][name]
 
 
 @dataclass(frozen=True)
@@ -53,8 +75,8 @@ class EvaluationReport:
     def main_metric(self) -> str:
         """What worst cases are ranked by: the main metric of the first protocol that was asked for."""
         protocol = self.model.metrics[0].partition("/")[0]
-        name = SHAPE_PROTOCOLS[protocol].main if protocol in SHAPE_PROTOCOLS else "psnr"
-        return f"{protocol}/{name}" if f"{protocol}/{name}" in self.model.metrics else self.model.metrics[0]
+        main = f"{protocol}/{MAIN[protocol]}"
+        return main if main in self.model.metrics else self.model.metrics[0]
 
     def summaries(self, method: str, category: str | None = None) -> dict[str, Summary]:
         """Mean and median of every metric; F-scores of ``disn`` exist for a class only, and have no median."""

@@ -1,22 +1,29 @@
-"""The quick score that training watches: IoU of fields at stored points, without extracting a mesh."""
+"""The quick scores that training watches: IoU of shapes at stored points, silhouettes and SSIM of images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from raylift.core import collectives
 from raylift.core.family import Family
-from raylift.core.types import Batch, Field, Mesh
+from raylift.core.types import Batch, Field, Mesh, Reconstruction
+from raylift.evaluation.color import Look, looks_of
+from raylift.evaluation.meshes import mesh_of
+from raylift.metrics.image import ssim
 from raylift.metrics.inside import InsideTest
 from raylift.metrics.iou import batch_iou
 from raylift.metrics.scores import mean_of, median_of
+from raylift.metrics.silhouette import mask_soft
 
 CHUNK = 65_536
 """Points that a field is asked at once: bounds memory."""
+QUICK_RESOLUTION = 64
+"""Samples an edge at which fields are extracted to be looked at."""
 
 
 @torch.no_grad()
@@ -46,23 +53,64 @@ def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> 
     Raises:
         DataError: a batch lacks those fields.
     """
+
+    def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
+        points, truth = batch["iou_points"], batch["iou_inside"] > 0.5
+        inside = torch.stack([inside_of(one.shape, own) for one, own in zip(found, points, strict=True)])
+        return [{"iou": value} for value in batch_iou(inside, truth).tolist()]
+
+    return _over_samples(family, batches, prefix, ("iou",), score)
+
+
+@torch.no_grad()
+def quick_picture_scores(family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+    """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions as their own cameras see them.
+
+    At the family's own image size, against its own input: a little kinder than the full evaluation, which compares at
+    the truth's resolution. Ranks, samples and the mode as in ``quick_iou``.
+
+    Args:
+        family: put into eval mode, and back.
+        batches: carry ``image`` and ``mask``.
+        prefix: of the names: ``val/mask_iou``, ``val/ssim``, each with ``_median``, and ``val/mask_iou_samples``.
+    """
+
+    def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
+        images, masks = batch["image"].float().cpu().numpy(), batch["mask"].float().cpu().numpy()
+        return [_picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
+
+    return _over_samples(family, batches, prefix, ("mask_iou", "ssim"), score)
+
+
+def _picture_score(
+    found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
+) -> dict[str, float]:
+    truth = Look.of_pixels(image, mask)
+    look = looks_of(mesh_of(found, QUICK_RESOLUTION), found.camera.to("cpu"), truth.rgb.shape[0])[0]
+    return {"mask_iou": mask_soft(look.coverage, truth.coverage), "ssim": ssim(look.rgb, truth.rgb)[0]}
+
+
+def _over_samples(
+    family: Family,
+    batches: Iterable[Batch],
+    prefix: str,
+    names: tuple[str, ...],
+    score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]],
+) -> dict[str, float]:
+    """Means and medians over all ranks' samples of what ``score`` gives for each sample of a batch."""
     device = next(family.parameters()).device
     was_training = family.training
     family.eval()
-    scores: dict[str, float] = {}
+    scores: dict[str, dict[str, float]] = {}
     try:
         for batch in batches:
             on_device = batch.to(device)
-            points, truth = on_device["iou_points"], on_device["iou_inside"] > 0.5
-            shapes = [reconstruction.shape for reconstruction in family.reconstruct(on_device)]
-            inside = torch.stack([inside_of(shape, own) for shape, own in zip(shapes, points, strict=True)])
-            scores.update(zip(batch.ids, batch_iou(inside, truth).tolist(), strict=True))
+            scores.update(zip(batch.ids, score(on_device, family.reconstruct(on_device)), strict=True))
     finally:
         family.train(was_training)
     everyone = {name: value for share in collectives.gather_objects(scores) for name, value in share.items()}
-    values = [everyone[name] for name in sorted(everyone)]
-    return {
-        f"{prefix}/iou": mean_of(values),
-        f"{prefix}/iou_median": median_of(values),
-        f"{prefix}/iou_samples": float(len(values)),
-    }
+    summary: dict[str, float] = {}
+    for name in names:
+        values = [everyone[sample][name] for sample in sorted(everyone)]
+        summary |= {f"{prefix}/{name}": mean_of(values), f"{prefix}/{name}_median": median_of(values)}
+    return summary | {f"{prefix}/{names[0]}_samples": float(len(everyone))}

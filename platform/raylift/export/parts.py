@@ -8,6 +8,7 @@ import numpy as np
 
 from raylift.core.errors import DataError
 from raylift.core.types import Mesh
+from raylift.export.texture_padding import pad_texture
 from raylift.rendering.scene import Material, Scene
 
 
@@ -39,6 +40,8 @@ class Part:
 def split_into_parts(shape: Mesh | Scene) -> list[Part]:
     """One part a material; meshes get smooth normals, scenes (boards and legs with hard edges) flat shading.
 
+    A mesh's texture is padded, so that no seam shows in any program (see ``export.texture_padding``).
+
     Raises:
         DataError: there are no faces, an index points past the vertices, or a position is not finite.
     """
@@ -51,7 +54,12 @@ def split_into_parts(shape: Mesh | Scene) -> list[Part]:
         )
     if not np.isfinite(scene.vertices).all():
         raise DataError("a vertex position is not finite", "repair the mesh where it was made")
-    normals = vertex_normals(scene.vertices, scene.faces) if isinstance(shape, Mesh) else None
+    normals = None
+    if isinstance(shape, Mesh):
+        normals = vertex_normals(scene.vertices, scene.faces)
+        if scene.materials[0].texture is not None:
+            texture, uvs = pad_texture(scene.materials[0].texture, scene.corner_uvs)
+            scene = replace(scene, materials=(replace(scene.materials[0], texture=texture),), corner_uvs=uvs)
     parts = []
     for number in np.unique(scene.face_materials):
         chosen = np.flatnonzero(scene.face_materials == number)

@@ -111,11 +111,12 @@ class Comparison:
         return numpy_generator(self.truth.seed, self.truth.id, purpose)
 
     @cached_property
-    def _surface(self) -> Cloud:
+    def surface(self) -> Cloud:
+        """100 000 points on the predicted surface."""
         return self.predicted.sample(100_000, self.rng("predicted surface"))
 
     def near(self, count: int) -> Nearest:
         """Nearest neighbours between samples of ``count`` points each, at most 100 000."""
         if count not in self._near:
-            self._near[count] = match(self._surface.first(count), self.truth.surface(100_000).first(count))
+            self._near[count] = match(self.surface.first(count), self.truth.surface(100_000).first(count))
         return self._near[count]

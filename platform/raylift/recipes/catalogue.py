@@ -7,18 +7,33 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
 from raylift.core.family import Learner
-from raylift.recipes import implicit, part_segmentation, tree
+from raylift.recipes import implicit, mesh_texture, part_segmentation, tree
 from raylift.recipes.family_entry import FamilyEntry
 from raylift.recipes.recipe import RECIPE_VERSION, Recipe
 
-FAMILIES: dict[str, FamilyEntry] = {entry.name: entry for entry in (implicit.ENTRY, part_segmentation.ENTRY)}
+FAMILIES: dict[str, FamilyEntry] = {
+    entry.name: entry for entry in (implicit.ENTRY, mesh_texture.ENTRY, part_segmentation.ENTRY)
+}
 
 
 def names() -> list[str]:
     """Every recipe, as family/variant."""
     return [f"{entry.name}/{variant}" for entry in FAMILIES.values() for variant in entry.variants]
+
+
+def chain(name: str) -> tuple[str, ...]:
+    """The recipes that a name stands for, in order: those of a chain, or the one itself."""
+    family, _, variant = name.partition("/")
+    stages = FAMILIES[family].chains.get(variant, ()) if family in FAMILIES else ()
+    return tuple(f"{family}/{stage}" for stage in stages) or (name,)
+
+
+def chains() -> list[str]:
+    """Every name that stands for several recipes."""
+    return [f"{entry.name}/{variant}" for entry in FAMILIES.values() for variant in entry.chains]
 
 
 def get(name: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -31,7 +46,11 @@ def get(name: str, overrides: Iterable[str] = ()) -> Recipe:
         return _of_its_family(tree.override(_from_file(Path(name)), overrides))
     family, _, variant = name.partition("/")
     if family not in FAMILIES or variant not in FAMILIES[family].variants:
-        near = difflib.get_close_matches(name, names(), n=1)
+        if name in chains():
+            raise ConfigError(
+                f"{name!r} stands for {', '.join(chain(name))}", "train it as a whole, or name one of its stages"
+            )
+        near = difflib.get_close_matches(name, [*names(), *chains()], n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
         raise ConfigError(f"there is no recipe {name!r}", hint)
     return _of_its_family(tree.override(FAMILIES[family].variants[variant](), overrides))
@@ -62,9 +81,13 @@ def from_json(text: str) -> Recipe:
     )
 
 
-def build_family(recipe: Recipe) -> Learner:
-    """The family of a recipe, freshly initialised from its seed, on the CPU."""
-    return FAMILIES[recipe.family_name].build(recipe.family, recipe.seed)
+def build_family(recipe: Recipe, facts: DataFacts | None = None) -> Learner:
+    """The family of a recipe, freshly initialised from its seed, on the CPU.
+
+    Args:
+        facts: of the data set that it is for; a family that does without them needs none.
+    """
+    return FAMILIES[recipe.family_name].build(recipe.family, recipe.seed, facts or DataFacts())
 
 
 def _of_its_family(recipe: Recipe) -> Recipe:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.family import Learner
 from raylift.recipes.recipe import Recipe
 
@@ -17,11 +18,13 @@ class FamilyEntry:
     Attributes:
         name: the part before the slash in recipe names.
         config: the class of ``Recipe.family``.
-        build: (config, seed) -> the family, on the CPU.
+        build: (config, seed, facts of the data set) -> the family, on the CPU.
         variants: recipe builders by the part after the slash; each docstring says command, cost, what to expect.
+        chains: names that stand for several variants, each of which starts from the run of the one before.
     """
 
     name: str
     config: type[Any]
-    build: Callable[[Any, int], Learner]
+    build: Callable[[Any, int, DataFacts], Learner]
     variants: Mapping[str, Callable[[], Recipe]]
+    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raylift.core.data_facts import DataFacts
 from raylift.core.family import Family
 from raylift.data.config import DataConfig
 from raylift.evaluation.config import EvaluationConfig
@@ -42,6 +43,7 @@ def quick() -> Recipe:
             voxel_stride=2,
             hidden=128,
             points=512,
+            sdf_range=0.1,
             fourier=FourierConfig(size=64, scale=0.8),
         ),
         data=DataConfig(batch_size=16),
@@ -75,7 +77,7 @@ def test() -> Recipe:
     )
 
 
-def _build(config: ImplicitConfig, seed: int) -> Family:
+def _build(config: ImplicitConfig, seed: int, facts: DataFacts) -> Family:
     # Imported here, so that listing recipes and parsing overrides does not wait for torch models to load.
     from raylift.families.implicit.family import ImplicitFamily
 

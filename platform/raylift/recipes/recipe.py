@@ -56,6 +56,8 @@ class Recipe:
         name: "family/variant", as in the catalogue.
         family: the family's config; its class says which family.
         data, optimisation, schedule, evaluation, scale: see each class.
+        start_from: another run's folder or checkpoint (``.../step-NNNNNNNN.pt``), local or s3://, whose weights this
+            run starts from instead of from the seed; of a folder the last checkpoint, when that run is finished.
         seed: every random draw follows from it.
     """
 
@@ -66,6 +68,7 @@ class Recipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    start_from: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,7 +84,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the version of this layout."""
-        return {"recipe_version": RECIPE_VERSION, **tree.to_plain(self)}
+        values = tree.to_plain(self)
+        if not self.start_from:
+            # Left out, so that runs from before there was this value go on.
+            del values["start_from"]
+        return {"recipe_version": RECIPE_VERSION, **values}
 
     def to_json(self) -> str:
         """What goes to MLflow, into checkpoints and to the workers; ``recipes.from_json`` reads it back."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from raylift.rendering.face_boxes import pixel_centers_1d
 from raylift.rendering.point_triangle import (
     clipped_gradient,
     clipped_weights,
@@ -24,7 +25,6 @@ from raylift.rendering.point_triangle import (
     segment_gradient,
     triangle_distance,
 )
-from raylift.rendering.silhouette_kernels import pixel_centers_1d
 
 NUM_BANDS = 16
 """Bands of rows over the whole batch that have gradients of their own, at least one an image."""
@@ -85,7 +85,7 @@ def _fill_band(
     real = screen.dtype.type
     size, num_layers = zbuf.shape[1], zbuf.shape[2]
     zero, blur = real(0), real(blur_radius)
-    centers = pixel_centers_1d(real, size)
+    centers = pixel_centers_1d(real, size, 0)
     corners = np.empty((3, 3), real)
     count = np.zeros((end_row - first_row, size), np.int32)
     pix_to_face[first_row:end_row] = -1
@@ -154,7 +154,7 @@ def _gradient_of_band(
     real = screen.dtype.type
     size, num_layers = pix_to_face.shape[1], pix_to_face.shape[2]
     zero = real(0)
-    centers = pixel_centers_1d(real, size)
+    centers = pixel_centers_1d(real, size, 0)
     corners = np.empty((3, 3), real)
     for row in range(first_row, end_row):
         py = centers[row]

@@ -13,134 +13,113 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from raylift.rendering.face_boxes import pixel_centers_1d
 from raylift.rendering.point_triangle import EPSILON, edge_function, segment_gradient, triangle_distance
-from raylift.rendering.zbuffer import SLIVER_AREA, pixel_range
 
-BAND_ROWS = 8
 RUN_FACES = 64
-CAREFUL_SINE = 0.02
-"""Faces with an angle whose sine is no more than this are measured as PyTorch3D does, operation by operation: of two
-edges that all but coincide, rounding decides which is nearer, and the gradient follows."""
+"""Faces that are one task on the way back."""
+BLOCK = 8
+"""Pixels that are measured at once."""
+CAREFUL_RATIO = 0.02
+"""Faces of at most this height over length are measured as PyTorch3D does, operation by operation: of two edges that
+all but coincide, rounding decides which is nearer, and the gradient follows."""
 
 
-@njit(cache=True, fastmath=False, nogil=True)
-def face_boxes(screen: np.ndarray, faces: np.ndarray, size: int, reach: float, boxes: np.ndarray) -> None:
-    """First and end row, first and end column that each face of one image can touch; an empty box leaves it out."""
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
-        area = edge_function(x0, y0, x1, y1, x2, y2)  # the corners' order that PyTorch3D decides by
-        boxes[f, 0] = boxes[f, 1] = boxes[f, 2] = boxes[f, 3] = 0
-        if not (abs(area) > SLIVER_AREA and min(screen[a, 2], screen[b, 2], screen[c, 2]) >= EPSILON):
-            continue
-        first_column, end_column = pixel_range(min(x0, x1, x2) - reach, max(x0, x1, x2) + reach, size)
-        if first_column < end_column:
-            boxes[f, 2], boxes[f, 3] = first_column, end_column
-            boxes[f, 0], boxes[f, 1] = pixel_range(min(y0, y1, y2) - reach, max(y0, y1, y2) + reach, size)
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _edge_frame(real: Any, ax: float, ay: float, bx: float, by: float) -> tuple[float, float, float]:
+    """Unit vector along an edge, and its length; all 0 where PyTorch3D takes the edge for a point."""
+    dx, dy = bx - ax, by - ay
+    square = dx * dx + dy * dy
+    if square <= EPSILON:
+        return real(0), real(0), real(0)
+    length = real(math.sqrt(square))
+    return dx / length, dy / length, length
 
 
-@njit(cache=True, fastmath=False, nogil=True)
-def pixel_centers_1d(real: Any, size: int) -> np.ndarray:
-    """Normalised coordinate of each column's or row's centre, rounded as PyTorch3D's, whose axes run backwards."""
-    centers = np.empty(size, real)
-    for index in range(size):
-        centers[index] = real(1) - real(2 * (size - index) - 1) / real(size)
-    return centers
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _face_frame(real: Any, screen: np.ndarray, face: np.ndarray, frame: np.ndarray) -> bool:
+    """Corners, edges (01, 02, 12) and orientation of a face, for ``_row_distances``; True if it is to be careful."""
+    for c in range(3):
+        frame[2 * c], frame[2 * c + 1] = screen[face[c], 0], screen[face[c], 1]
+    x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
+    area = edge_function(x2, y2, x0, y0, x1, y1)
+    frame[6], frame[7], frame[8] = _edge_frame(real, x0, y0, x1, y1)
+    frame[9], frame[10], frame[11] = _edge_frame(real, x0, y0, x2, y2)
+    frame[12], frame[13], frame[14] = _edge_frame(real, x1, y1, x2, y2)
+    frame[15] = real(1) if area > real(0) else real(-1)
+    shortest, longest = min(frame[8], frame[11], frame[14]), max(frame[8], frame[11], frame[14])
+    return not abs(area) > CAREFUL_RATIO * longest * longest or shortest == real(0)
 
 
-@njit(cache=True, fastmath=False, nogil=True)
-def _inverse_length(real: Any, x: float, y: float) -> float:
-    """1 / length of an edge, or 0 where PyTorch3D takes the edge for a point."""
-    length = x * x + y * y
-    if length <= EPSILON:
-        return real(0)
-    return real(1) / real(math.sqrt(length))
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def _clamped_distance(real: Any, px: float, py: float, dx: float, dy: float, inverse: float, off: float) -> float:
-    """Squared distance to a segment from its start's p: off the line by ``off``, and beyond an end if it is there."""
-    along = (dx * px + dy * py) * inverse * inverse
-    beyond = real(0)
-    if along < beyond:
-        beyond = along / inverse
-    elif along > real(1):
-        beyond = (along - real(1)) / inverse
-    return off * off + beyond * beyond
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def _signed_distance(
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy", inline="always")
+def _row_distances(
     real: Any,
-    px: float,
+    frame: np.ndarray,
+    centers: np.ndarray,
     py: float,
-    x0: float,
-    y0: float,
-    x1: float,
-    y1: float,
-    x2: float,
-    y2: float,
-    sign: float,
-    i01: float,
-    i02: float,
-    i12: float,
-    reach: float,
-) -> tuple[float, int]:
-    """PyTorch3D's ``dists`` and the nearest edge (0: 01, 1: 02, 2: 12); -1 where p is surely out of reach.
+    first: int,
+    end: int,
+    distances: np.ndarray,
+    nearest: np.ndarray,
+) -> None:
+    """PyTorch3D's ``dists`` and the nearest edge (0: 01, 1: 02, 2: 12), to a face at columns [first, end) of a row.
 
-    From inside, the nearest edge's line is as near as the edge. From outside, only edges that face p can be nearest.
+    Free of branches, over whole blocks, which the compiler computes at once; the last block may run past the end, for
+    which the arrays have room.
     """
-    s12 = sign * edge_function(px, py, x1, y1, x2, y2) * i12
-    s02 = sign * edge_function(px, py, x2, y2, x0, y0) * i02
-    s01 = sign * edge_function(px, py, x0, y0, x1, y1) * i01
-    zero = real(0)
-    if s01 > zero and s02 > zero and s12 > zero:
-        if s01 <= s02 and s01 <= s12:
-            return -s01 * s01, 0
-        if s02 <= s12:
-            return -s02 * s02, 1
-        return -s12 * s12, 2
-    if min(s01, s02, s12) < -reach:
-        return zero, -1
-    distance, nearest = real(math.inf), -1
-    if s01 <= zero:
-        distance, nearest = _clamped_distance(real, px - x0, py - y0, x1 - x0, y1 - y0, i01, s01), 0
-    if s02 <= zero:
-        other = _clamped_distance(real, px - x0, py - y0, x2 - x0, y2 - y0, i02, s02)
-        if other < distance:
-            distance, nearest = other, 1
-    if s12 <= zero:
-        other = _clamped_distance(real, px - x1, py - y1, x2 - x1, y2 - y1, i12, s12)
-        if other < distance:
-            distance, nearest = other, 2
-    return distance, nearest
+    x0, y0, x1, y1 = frame[0], frame[1], frame[2], frame[3]
+    dx01, dy01, length01 = frame[6], frame[7], frame[8]
+    dx02, dy02, length02 = frame[9], frame[10], frame[11]
+    dx12, dy12, length12 = frame[12], frame[13], frame[14]
+    sign, zero = frame[15], real(0)
+    columns = centers[first:]  # an index that might be negative could not be computed for a whole block
+    for lane in range((end - first + BLOCK - 1) // BLOCK * BLOCK):
+        px = columns[lane]
+        qx0, qy0, qx1, qy1 = px - x0, py - y0, px - x1, py - y1
+        # Off each edge's line, positive towards the inside; along the line, beyond either end.
+        off01 = sign * (qx0 * dy01 - qy0 * dx01)
+        off02 = sign * (qy0 * dx02 - qx0 * dy02)
+        off12 = sign * (qx1 * dy12 - qy1 * dx12)
+        along01, along02, along12 = qx0 * dx01 + qy0 * dy01, qx0 * dx02 + qy0 * dy02, qx1 * dx12 + qy1 * dy12
+        beyond01 = min(along01, zero) + max(along01 - length01, zero)
+        beyond02 = min(along02, zero) + max(along02 - length02, zero)
+        beyond12 = min(along12, zero) + max(along12 - length12, zero)
+        d01 = off01 * off01 + beyond01 * beyond01
+        d02 = off02 * off02 + beyond02 * beyond02
+        d12 = off12 * off12 + beyond12 * beyond12
+        least = min(d01, d02, d12)
+        inside = min(off01, off02, off12) > zero
+        distances[lane] = -least if inside else least
+        nearest[lane] = 0 if d01 == least else (1 if d02 == least else 2)
 
 
-@njit(cache=True, fastmath=False, nogil=True)
-def _careful_distance(
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _careful_row_distances(
     real: Any,
-    px: float,
+    frame: np.ndarray,
+    centers: np.ndarray,
     py: float,
-    x0: float,
-    y0: float,
-    x1: float,
-    y1: float,
-    x2: float,
-    y2: float,
-    sign: float,
-) -> tuple[float, int]:
-    """``_signed_distance`` for slivers, and for faces with an edge so short that it counts as a point."""
-    zero = real(0)
-    inside = (
-        sign * edge_function(px, py, x1, y1, x2, y2) > zero
-        and sign * edge_function(px, py, x2, y2, x0, y0) > zero
-        and sign * edge_function(px, py, x0, y0, x1, y1) > zero
-    )
-    distance, nearest = triangle_distance(real, px, py, x0, y0, x1, y1, x2, y2)
-    return (-distance if inside else distance), nearest
+    first: int,
+    end: int,
+    distances: np.ndarray,
+    nearest: np.ndarray,
+) -> None:
+    """``_row_distances`` in PyTorch3D's arithmetic."""
+    x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
+    sign, zero = frame[15], real(0)
+    for column in range(first, end):
+        px = centers[column]
+        distance, edge = triangle_distance(real, px, py, x0, y0, x1, y1, x2, y2)
+        inside = (
+            sign * edge_function(px, py, x1, y1, x2, y2) > zero
+            and sign * edge_function(px, py, x2, y2, x0, y0) > zero
+            and sign * edge_function(px, py, x0, y0, x1, y1) > zero
+        )
+        distances[column - first] = -distance if inside else distance
+        nearest[column - first] = edge
 
 
-@njit(cache=True, fastmath=False, nogil=True)
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _multiply_band(
     screen: np.ndarray,
     faces: np.ndarray,
@@ -154,38 +133,29 @@ def _multiply_band(
     """transmittance [H, W] of rows [first_row, end_row) = product over faces of 1 - sigmoid(-d / sigma)."""
     real = screen.dtype.type
     size = transmittance.shape[1]
-    one, zero, inverse_sigma, blur = real(1), real(0), real(1 / sigma), real(blur_radius)
-    reach = real(math.sqrt(blur_radius) * (1 + 1e-5) + 1e-6)
-    centers = pixel_centers_1d(real, size)
-    for row in range(first_row, end_row):
-        for column in range(size):
-            transmittance[row, column] = one
+    one, inverse_sigma, blur = real(1), real(1 / sigma), real(blur_radius)
+    centers = pixel_centers_1d(real, size, BLOCK)
+    frame = np.empty(16, real)
+    distances, nearest = np.empty(size + BLOCK, real), np.empty(size + BLOCK, np.int32)
+    transmittance[first_row:end_row] = one
     for f in range(faces.shape[0]):
         first, end = max(boxes[f, 0], first_row), min(boxes[f, 1], end_row)
         if first >= end:
             continue
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
-        area = edge_function(x2, y2, x0, y0, x1, y1)
-        sign = one if area > zero else -one
-        i01, i02 = _inverse_length(real, x1 - x0, y1 - y0), _inverse_length(real, x2 - x0, y2 - y0)
-        i12 = _inverse_length(real, x2 - x1, y2 - y1)
-        careful = not abs(area) * i01 * i02 > CAREFUL_SINE or not abs(area) * i12 * min(i01, i02) > CAREFUL_SINE
+        left, right = boxes[f, 2], boxes[f, 3]
+        careful = _face_frame(real, screen, faces[f], frame)
         for row in range(first, end):
-            py = centers[row]
-            for column in range(boxes[f, 2], boxes[f, 3]):
-                px = centers[column]
-                if careful:
-                    distance, nearest = _careful_distance(real, px, py, x0, y0, x1, y1, x2, y2, sign)
-                else:
-                    distance, nearest = _signed_distance(
-                        real, px, py, x0, y0, x1, y1, x2, y2, sign, i01, i02, i12, reach
-                    )
-                if nearest >= 0 and distance < blur:
+            if careful:
+                _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            else:
+                _row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            for column in range(left, right):
+                distance = distances[column - left]
+                if distance < blur:
                     transmittance[row, column] /= one + real(math.exp(-distance * inverse_sigma))
 
 
-@njit(cache=True, fastmath=False, nogil=True)
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _gradient_of_run(
     screen: np.ndarray,
     faces: np.ndarray,
@@ -204,58 +174,36 @@ def _gradient_of_run(
     real = screen.dtype.type
     size = pull.shape[1]
     one, zero, inverse_sigma, blur = real(1), real(0), real(1 / sigma), real(blur_radius)
-    reach = real(math.sqrt(blur_radius) * (1 + 1e-5) + 1e-6)
-    centers = pixel_centers_1d(real, size)
+    centers = pixel_centers_1d(real, size, BLOCK)
+    frame = np.empty(16, real)
+    distances, nearest = np.empty(size + BLOCK, real), np.empty(size + BLOCK, np.int32)
     for f in range(first_face, end_face):
-        gx0, gy0, gx1, gy1, gx2, gy2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
-        area = edge_function(x2, y2, x0, y0, x1, y1)
-        sign = one if area > zero else -one
-        i01, i02 = _inverse_length(real, x1 - x0, y1 - y0), _inverse_length(real, x2 - x0, y2 - y0)
-        i12 = _inverse_length(real, x2 - x1, y2 - y1)
-        careful = not abs(area) * i01 * i02 > CAREFUL_SINE or not abs(area) * i12 * min(i01, i02) > CAREFUL_SINE
+        corners[f] = 0.0
+        left, right = boxes[f, 2], boxes[f, 3]
+        if boxes[f, 0] >= boxes[f, 1]:
+            continue
+        careful = _face_frame(real, screen, faces[f], frame)
         for row in range(boxes[f, 0], boxes[f, 1]):
-            py = centers[row]
-            for column in range(boxes[f, 2], boxes[f, 3]):
-                pulled = pull[row, column]
-                if pulled == zero:
-                    continue
-                px = centers[column]
-                if careful:
-                    distance, nearest = _careful_distance(real, px, py, x0, y0, x1, y1, x2, y2, sign)
-                else:
-                    distance, nearest = _signed_distance(
-                        real, px, py, x0, y0, x1, y1, x2, y2, sign, i01, i02, i12, reach
-                    )
-                if not (nearest >= 0 and distance < blur):
+            if careful:
+                _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            else:
+                _row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            for column in range(left, right):
+                distance, pulled = distances[column - left], pull[row, column]
+                if not distance < blur or pulled == zero:
                     continue
                 slope = -pulled * inverse_sigma / (one + real(math.exp(distance * inverse_sigma)))
                 if distance < zero:
                     slope = -slope
-                if nearest == 0:
-                    dxa, dya, dxb, dyb = segment_gradient(real, px, py, x0, y0, x1, y1)
-                    gx0, gy0 = gx0 + slope * dxa, gy0 + slope * dya
-                    gx1, gy1 = gx1 + slope * dxb, gy1 + slope * dyb
-                elif nearest == 1:
-                    dxa, dya, dxb, dyb = segment_gradient(real, px, py, x0, y0, x2, y2)
-                    gx0, gy0 = gx0 + slope * dxa, gy0 + slope * dya
-                    gx2, gy2 = gx2 + slope * dxb, gy2 + slope * dyb
-                else:
-                    dxa, dya, dxb, dyb = segment_gradient(real, px, py, x1, y1, x2, y2)
-                    gx1, gy1 = gx1 + slope * dxa, gy1 + slope * dya
-                    gx2, gy2 = gx2 + slope * dxb, gy2 + slope * dyb
-        corners[f, 0], corners[f, 1], corners[f, 2] = gx0, gy0, gx1
-        corners[f, 3], corners[f, 4], corners[f, 5] = gy1, gx2, gy2
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def image_boxes(
-    first: int, end: int, screen: np.ndarray, faces: np.ndarray, size: int, blur_radius: float, boxes: np.ndarray
-) -> None:
-    """``boxes`` int32 [B, F, 4] of images [first, end) of meshes ``screen`` [B, V, 3]."""
-    for image in range(first, end):
-        face_boxes(screen[image], faces, size, math.sqrt(blur_radius), boxes[image])
+                edge = nearest[column - left]
+                a, b = 2 * (edge // 2), 2 + 2 * min(edge, 1)
+                dxa, dya, dxb, dyb = segment_gradient(
+                    real, centers[column], centers[row], frame[a], frame[a + 1], frame[b], frame[b + 1]
+                )
+                corners[f, a] += slope * dxa
+                corners[f, a + 1] += slope * dya
+                corners[f, b] += slope * dxb
+                corners[f, b + 1] += slope * dyb
 
 
 @njit(cache=True, fastmath=False, nogil=True)

@@ -32,9 +32,7 @@ def aggregate_attributes(
     if weights.device.type == "cpu":
         out: Tensor = _SumAttributes.apply(fragments.pix_to_face, weights, fragments.bary_coords, attributes)
         return out
-    image = torch.arange(weights.shape[0], device=weights.device)[:, None, None, None]
-    corners = attributes[image, fragments.pix_to_face.clamp(min=0)]
-    return torch.einsum("bhwk,bhwki,bhwkic->bchw", weights, fragments.bary_coords, corners)
+    return gathered_attributes(fragments, weights, attributes)
 
 
 def aggregate_texture(
@@ -60,6 +58,25 @@ def aggregate_texture(
             fragments.pix_to_face, weights, fragments.bary_coords, corner_uvs.detach(), texture
         )
         return out
+    return gathered_texture(fragments, weights, corner_uvs, texture)
+
+
+def gathered_attributes(
+    fragments: Fragments, weights: Float[Tensor, "B H W K"], attributes: Float[Tensor, "B F 3 C"]
+) -> Float[Tensor, "B C H W"]:
+    """``aggregate_attributes`` by torch, on any device: what a GPU does. Holds the corners of every fragment."""
+    image = torch.arange(weights.shape[0], device=weights.device)[:, None, None, None]
+    corners = attributes[image, fragments.pix_to_face.clamp(min=0)]
+    return torch.einsum("bhwk,bhwki,bhwkic->bchw", weights, fragments.bary_coords, corners)
+
+
+def gathered_texture(
+    fragments: Fragments,
+    weights: Float[Tensor, "B H W K"],
+    corner_uvs: Float[Tensor, "F 3 2"],
+    texture: Float[Tensor, "B C Ht Wt"],
+) -> Float[Tensor, "B C H W"]:
+    """``aggregate_texture`` by torch, on any device: what a GPU does. Holds the colour of every fragment."""
     uv = torch.einsum("bhwki,bhwkic->bhwkc", fragments.bary_coords, corner_uvs[fragments.pix_to_face.clamp(min=0)])
     batch, height, width, layers = weights.shape
     grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).reshape(batch, height, width * layers, 2)

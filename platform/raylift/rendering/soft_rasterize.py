@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.errors import DataError
+from raylift.rendering.face_boxes import BAND_ROWS, image_boxes
 from raylift.rendering.fragment_kernels import NUM_BANDS, band_fragments, band_gradients
 from raylift.rendering.fragments import Fragments
 from raylift.rendering.kernel_threads import run_tasks
-from raylift.rendering.silhouette_kernels import BAND_ROWS, image_boxes
 from raylift.rendering.soft_silhouette import face_array
 from raylift.rendering.triangles import check_image_px
 

@@ -17,7 +17,7 @@ from raylift.rendering.soft_blend import BlendWeights, SoftBlend, blend_weights
 from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.rendering.soft_silhouette import blur_radius_of
 
-CHUNK_FRAGMENTS = 1 << 22
+CHUNK_FRAGMENTS = 1 << 20
 """Without ``keep_fragments`` images are rendered so many fragments (pixels times K) at a time, one image at least."""
 
 
@@ -52,8 +52,10 @@ def render_soft_texture(
     """Textured meshes by SoftRas's softmax (Liu et al. 2019, eq. 2); gradients reach texture and screen.
 
     Memory is about 100 bytes a fragment (pixel times K, covered or not) until the backward pass is done, in float32.
-    For 16 images at 64 x 64 that is 50 MB with K = 8 and 200 MB with K = 30; at 256 x 256, 0.8 GB and 3 GB. Without
-    ``keep_fragments`` chunks of images are rendered again in the backward pass, which holds it below 0.4 GB.
+    Measured for 16 images: at 64 x 64, 55 MB with K = 8 and 190 MB with K = 30; at 256 x 256, 0.8 GB with K = 8 and so
+    3 GB with K = 30. Without ``keep_fragments`` chunks of images are rendered again in the backward pass: the last case
+    then takes 0.4 GB. (glibc's allocator hoards what is freed, 1.9 GB there, unless the process is started with
+    MALLOC_MMAP_THRESHOLD_=1000000.)
 
     Args:
         screen: (u, v, z) as ``project_to_screen`` gives them.

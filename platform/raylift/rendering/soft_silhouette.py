@@ -11,15 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.errors import DataError
+from raylift.rendering.face_boxes import BAND_ROWS, image_boxes
 from raylift.rendering.kernel_threads import run_tasks
-from raylift.rendering.silhouette_kernels import (
-    BAND_ROWS,
-    RUN_FACES,
-    band_transmittances,
-    gather_corners,
-    image_boxes,
-    run_gradients,
-)
+from raylift.rendering.silhouette_kernels import RUN_FACES, band_transmittances, gather_corners, run_gradients
 from raylift.rendering.triangles import check_image_px
 
 LEAST_COVERAGE = 1e-4

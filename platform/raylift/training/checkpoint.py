@@ -14,7 +14,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class CheckpointEntry:
         metrics: the last evaluation's, if there was one at this step.
         recipe: the recipe's JSON, as plain values.
         data: fingerprint of the data set it was trained on.
+        facts: of the data set, as its family was built for it (``core.data_facts``).
         format: of this layout.
     """
 
@@ -50,6 +51,7 @@ class CheckpointEntry:
     metrics: dict[str, float]
     recipe: dict[str, Any]
     data: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -139,6 +141,7 @@ class CheckpointStore:
         metrics: Mapping[str, float] | None = None,
         ledger: Mapping[str, tuple[float, int]] | None = None,
         data: str = "",
+        facts: Mapping[str, Any] | None = None,
     ) -> CheckpointEntry:
         """Commit a checkpoint, then delete those that are no longer kept.
 
@@ -163,6 +166,7 @@ class CheckpointStore:
             metrics=dict(metrics or {}),
             recipe=dict(recipe),
             data=data,
+            facts=dict(facts or {}),
         )
         self.folder.write(f"{entry.stem}.pt", content)
         self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
@@ -251,6 +255,13 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if sidecar not in store.folder.names():
         raise CheckpointError(f"there is no {sidecar} beside {path}", "copy both files of a checkpoint")
     return store.read(store._entry(sidecar))
+
+
+def find_checkpoints(run: str | Path) -> str:
+    """The checkpoints' folder of a run: ``checkpoints`` under it, or itself."""
+    text = str(run).rstrip("/")
+    below = f"{text}/checkpoints"
+    return below if CheckpointStore(below).folder.names() else text
 
 
 def load_state(family: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

@@ -52,7 +52,8 @@ class ScheduleConfig:
         panel_every: pictures of fixed held-out objects are logged; 0 only at the end.
         checkpoint_every: a checkpoint is committed.
         keep_last: newest checkpoints kept beside the best one.
-        best_metric: what "best" means; the direction follows.
+        best_metric: what "best" means; the direction follows. Of data sets of shapes ``val/iou``, of image collections
+            ``val/mask_iou`` or ``val/ssim``.
         best_is: "max" or "min".
     """
 

@@ -106,6 +106,8 @@ def fit(
     recipe: Mapping[str, Any] | None = None,
     free_paths: Sequence[str] = FREE_PATHS,
     data: str = "",
+    facts: Mapping[str, Any] | None = None,
+    start_with: Callable[[Learner], None] | None = None,
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> FitOutcome:
@@ -121,6 +123,8 @@ def fit(
         recipe: plain values, kept in checkpoints; one of another recipe is refused.
         free_paths: parts of it that may differ.
         data: fingerprint of the data set; a checkpoint of another is refused.
+        facts: of the data set, kept in checkpoints.
+        start_with: changes the fresh family before the first step; not called where a checkpoint is gone on from.
         bf16: bfloat16 autocast of the forward pass.
 
     Raises:
@@ -130,7 +134,10 @@ def fit(
     run = _Run(
         family, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), data, device
     )
+    run.facts = dict(facts or {})
     resumed_from = run.resume(free_paths)
+    if resumed_from is None and start_with is not None:
+        run.begin(start_with)
     step = TrainingStep(run.family, run.players, bf16)
     start = resumed_from or 0
     batches = feed(start, num_steps)
@@ -204,6 +211,13 @@ class _Run:
         self.ledger = Ledger(self.device)
         self.stopwatch = _Stopwatch()
         self.metrics: dict[str, float] = {}
+        self.facts: dict[str, Any] = {}
+
+    def begin(self, start_with: Callable[[Learner], None]) -> None:
+        """Give the fresh family another start; averages of parameters start there too."""
+        start_with(self.family)
+        for player in self.players.values():
+            player.restart_average()
 
     def resume(self, free_paths: Sequence[str]) -> int | None:
         """Take up the last checkpoint; gives its step, or None where there is none."""
@@ -297,6 +311,7 @@ class _Run:
                 players={name: player.state() for name, player in self.players.items()},
                 recipe=self.recipe,
                 data=self.data,
+                facts=self.facts,
                 metrics=evaluated,
                 ledger=window,
             )

@@ -76,6 +76,11 @@ class Player:
         self.num_updates += 1
         return rate
 
+    def restart_average(self) -> None:
+        """Let the moving average start from the parameters as they are now."""
+        if self.average is not None:
+            self.average = [value.detach().clone() for value in self._values]
+
     def averages(self) -> dict[str, Tensor]:
         """The moving averages by parameter name; empty where none is kept."""
         return {} if self.average is None else dict(zip(self.parameters, self.average, strict=True))

@@ -91,6 +91,8 @@ class ImplicitConfig:
         hidden: width of the decoder's layers.
         points: supervised points a sample a step, drawn from all sigmas alike.
         truncation: the signed distance is clamped to [-truncation, truncation], world units.
+        sdf_range: the head's distance is this times tanh: 1 is the paper's; the truncation learns sooner in few steps,
+            but can saturate at "outside" where points far from the surface abound.
         fourier, conditioning, weights: see there.
     """
 
@@ -103,6 +105,7 @@ class ImplicitConfig:
     hidden: int = 512
     points: int = 4096
     truncation: float = 0.1
+    sdf_range: float = 1.0
     fourier: FourierConfig = field(default_factory=FourierConfig)
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     weights: ImplicitWeights = field(default_factory=ImplicitWeights)
@@ -115,3 +118,7 @@ class ImplicitConfig:
             raise ConfigError(f"family.voxel_stride is {self.voxel_stride}", "give 1 or 2")
         if not 0 < self.truncation <= 1:
             raise ConfigError(f"family.truncation is {self.truncation}", "the paper has 0.1")
+        if self.sdf_range < self.truncation:
+            raise ConfigError(
+                f"family.sdf_range is {self.sdf_range}, below the truncation {self.truncation}", "the paper has 1.0"
+            )

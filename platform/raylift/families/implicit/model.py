@@ -65,7 +65,7 @@ class ImplicitNetwork(nn.Module):
         voxel_features = 0 if self.voxel_encoder is None else sum(self.voxel_encoder.channels)
         image_features = config.image_features * len(self.reductions)
         width = self.embedding.width + image_features + voxel_features
-        self.decoder = FieldDecoder(width, config.hidden, limit=config.truncation)
+        self.decoder = FieldDecoder(width, config.hidden, limit=config.sdf_range)
 
     def encode(
         self, image: Float[Tensor, "B 3 H W"], voxels: Float[Tensor, "B C R R R"] | None, camera: Camera

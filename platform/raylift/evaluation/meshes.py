@@ -1,0 +1,12 @@
+"""Reconstructions as what evaluation measures: meshes on the CPU."""
+
+from __future__ import annotations
+
+from raylift.core.types import Field, Mesh, Reconstruction
+from raylift.geometry.iso_surface import extract
+
+
+def mesh_of(reconstruction: Reconstruction, resolution: int) -> Mesh:
+    """A reconstruction's mesh on the CPU, with colours; a field's is extracted at ``resolution`` samples an edge."""
+    shape = reconstruction.shape
+    return extract(shape, resolution)[0] if isinstance(shape, Field) else shape.to("cpu")

@@ -1,0 +1,67 @@
+"""Textures that can be read by anything without a seam: padded across their borders, and dilated around their charts.
+
+A reconstruction's texture is a sphere's map: faces across the back have coordinates beyond 0 or 1, and read on from the
+other side; at the poles faces leave gaps. Programs differ in how they continue a texture beyond its border, and all
+average neighbouring texels for what is far away (mipmaps), gaps included. So what is written holds all that is read:
+coordinates lie within [0, 1], at least ``PADDING`` texels from the border, and texels that no face shows have the
+colour of the nearest that one does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw
+from scipy.ndimage import binary_dilation, distance_transform_edt
+
+PADDING = 8
+"""Texels around whatever is read: the first three halvings of a mipmap do not look past them."""
+MOST_BEYOND = 0.5
+"""Coordinates further beyond [0, 1] than this repeat a texture on purpose, as a tiled floor does."""
+
+
+def pad_texture(
+    texture: UInt8[np.ndarray, "H W 3"], corner_uvs: Float[np.ndarray, "F 3 2"]
+) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "F 3 2"]]:
+    """A larger texture and coordinates into it that show the same and need nothing beyond its border.
+
+    Across u = 0 and 1 a texture that faces cross goes on with its other side; elsewhere it goes on with the nearest
+    texel that is shown. Tiled textures (coordinates far beyond [0, 1]) and v beyond [0, 1] are left as they are.
+
+    Args:
+        texture: first row on top.
+        corner_uvs: (0, 0) bottom-left.
+    """
+    height, width = texture.shape[:2]
+    low, high = corner_uvs.min(axis=(0, 1)), corner_uvs.max(axis=(0, 1))
+    tiled = low[0] < -MOST_BEYOND or high[0] > 1 + MOST_BEYOND or low[1] < 0 or high[1] > 1
+    if tiled or not np.isfinite(corner_uvs).all():
+        return texture, corner_uvs
+    left, right = (PADDING + math.ceil(max(0.0, beyond) * width) for beyond in (-low[0], high[0] - 1))
+    crosses = low[0] < 0 or high[0] > 1
+    columns = np.arange(-left, width + right)
+    columns = columns % width if crosses else columns.clip(0, width - 1)
+    rows = np.arange(-PADDING, height + PADDING).clip(0, height - 1)
+    padded = texture[rows[:, None], columns[None]]
+    size = np.array([left + width + right, height + 2 * PADDING])
+    moved = (corner_uvs * (width, height) + (left, PADDING)) / size
+    return _dilated(padded, moved), moved.astype(corner_uvs.dtype)
+
+
+def _dilated(texture: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
+    """Texels that no face reads, not even between texels, take the colour of the nearest that one does."""
+    height, width = texture.shape[:2]
+    read = Image.new("1", (width, height))
+    draw = ImageDraw.Draw(read)
+    corners = np.stack([corner_uvs[..., 0] * width - 0.5, (1 - corner_uvs[..., 1]) * height - 0.5], axis=-1)
+    for triangle in corners:
+        draw.polygon(triangle.ravel().tolist(), fill=1, outline=1)
+    # Bilinear reading takes the texel on either side of a point, and the polygons' corners were rounded.
+    known = binary_dilation(np.asarray(read), np.ones((3, 3), bool))
+    if known.all() or not known.any():
+        return texture
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    dilated: np.ndarray = texture[tuple(nearest)]
+    return dilated

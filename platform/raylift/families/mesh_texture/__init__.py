@@ -1,0 +1,1 @@
+"""A textured mesh and its camera from single images with silhouettes (see README.md here)."""

@@ -1,0 +1,300 @@
+"""What can be chosen in the mesh-texture family, with the papers' values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from raylift.core.errors import ConfigError
+from raylift.families.mesh_texture.weights import MeshTextureWeights, TermSchedule
+from raylift.networks.feature_extractors import FeatureName
+from raylift.networks.resnet import Backbone
+
+CameraKind = Literal["single", "hypotheses", "multiplex", "keypoints"]
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """F_e.
+
+    Attributes:
+        backbone: residual layout, untrained.
+        width: channels of its first stage; 64 is ResNet's own.
+        num_features: numbers of the image's feature.
+    """
+
+    backbone: Backbone = "resnet18"
+    width: int = 64
+    num_features: int = 200
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "num_features")
+
+
+@dataclass(frozen=True)
+class ShapeConfig:
+    """The template and D_shape.
+
+    Attributes:
+        level: of the icosphere that the template starts as: 3 has 642 vertices and 1280 faces.
+        symmetric: shapes are their own mirror images in x = 0.
+        hidden: width of D_shape's middle layer; 0 is a linear map.
+        refresh_every: epochs after which the template takes up the shape of the mean feature of the whole training set;
+            0 keeps the template as it is.
+    """
+
+    level: int = 3
+    symmetric: bool = True
+    hidden: int = 0
+    refresh_every: int = 5
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "level", "hidden", "refresh_every")
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """D_flow and the mapping phi.
+
+    Attributes:
+        height, width: of the texture, texels; the height is 4 times a power of two.
+        symmetric: the two sides show the same colours.
+        channels: of the flow decoder's coarsest map.
+        samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
+    """
+
+    height: int = 128
+    width: int = 256
+    symmetric: bool = True
+    channels: int = 256
+    samples_a_side: int = 6
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "height", "width", "channels", "samples_a_side")
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """D_cam, and how cameras are found.
+
+    Attributes:
+        kind: "single" (one regressed camera), "hypotheses" (UMR's second stage: several, each with its probability),
+            "multiplex" (UCMR: a table of cameras for every image, pruned, to which D_cam is fitted) or "keypoints"
+            (CMR: one regressed camera, fitted to the camera that the image's keypoints tell).
+        num_hypotheses: of "hypotheses", 360 / num_hypotheses degrees apart.
+        azimuths, elevations_deg: of "multiplex": so many azimuths, each with these elevations.
+        keep: of "multiplex": cameras that each image has left after pruning.
+        prune_epochs: of "multiplex": after each of these epochs an equal share of the cameras is left out, down to
+            ``keep`` after the last.
+        temperature: of "multiplex": a camera's probability is softmax(-error / temperature).
+        initial_scale: image half-widths a world unit at the start; 1.8 fills a crop with a margin of a tenth.
+        initial_elevation_deg: of "single", "hypotheses" and "keypoints" at the start.
+    """
+
+    kind: CameraKind = "single"
+    num_hypotheses: int = 8
+    azimuths: int = 8
+    elevations_deg: tuple[float, ...] = (-30.0, -10.0, 10.0, 30.0, 50.0)
+    keep: int = 4
+    prune_epochs: tuple[int, ...] = (20, 40)
+    temperature: float = 0.1
+    initial_scale: float = 1.8
+    initial_elevation_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_hypotheses", "azimuths", "keep")
+        if self.temperature <= 0 or self.initial_scale <= 0:
+            raise ConfigError(
+                f"camera.temperature {self.temperature}, initial_scale {self.initial_scale}", "give values above 0"
+            )
+        if not self.elevations_deg or self.keep > self.azimuths * len(self.elevations_deg):
+            raise ConfigError(
+                f"camera.keep is {self.keep} of {self.azimuths * len(self.elevations_deg)} cameras", "keep fewer"
+            )
+        if list(self.prune_epochs) != sorted({epoch for epoch in self.prune_epochs if epoch >= 0}):
+            raise ConfigError(f"camera.prune_epochs is {self.prune_epochs}", "give epochs in growing order")
+
+
+@dataclass(frozen=True)
+class VarianceConfig:
+    """D_var (equations 11-32).
+
+    Attributes:
+        enabled: without it the sampling image is the image itself.
+        channels: 3 varies each colour, 1 the brightness.
+        limit: the largest factor.
+        resolution: of the decoded picture; it is enlarged to the image.
+        width: channels of the decoder's coarsest map.
+        step_size: alpha of equations 31 and 32, squared normalised coordinates a squared colour.
+        num_steps: unrolled steps of equations 31 and 32.
+    """
+
+    enabled: bool = False
+    channels: Literal[1, 3] = 3
+    limit: float = 2.0
+    resolution: int = 64
+    width: int = 128
+    step_size: float = 1e-3
+    num_steps: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "num_steps")
+        if self.limit <= 1 or self.step_size <= 0:
+            raise ConfigError(
+                f"variance.limit {self.limit}, step_size {self.step_size}", "give a limit above 1 and a positive step"
+            )
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """The soft rasteriser.
+
+    Attributes:
+        sigma: softness of silhouettes, in squared normalised coordinates: 1e-5 in UMR, at 256 px.
+        texture_sigma: the same for textured pictures.
+        gamma: softness of depth in textured pictures.
+        faces_per_pixel: faces that a textured pixel is blended from.
+    """
+
+    sigma: float = 1e-5
+    texture_sigma: float = 1e-5
+    gamma: float = 1e-4
+    faces_per_pixel: int = 8
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "faces_per_pixel")
+        if min(self.sigma, self.texture_sigma, self.gamma) <= 0:
+            raise ConfigError(f"render.sigma {self.sigma}, gamma {self.gamma}", "give values above 0")
+
+
+@dataclass(frozen=True)
+class RandomViewConfig:
+    """cam' of equation 36: upright, uniform in azimuth and elevation, framed as crops are.
+
+    Attributes:
+        azimuth_deg, elevation_deg: ranges.
+        fill: the object's longest side in the picture's, as in the crops that real images are.
+    """
+
+    azimuth_deg: tuple[float, float] = (0.0, 360.0)
+    elevation_deg: tuple[float, float] = (-10.0, 30.0)
+    fill: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fill <= 1:
+            raise ConfigError(f"views.fill is {self.fill}", "give a share above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """D of equations 37-39; it plays where ``weights.adversarial`` is above 0.
+
+    Attributes:
+        sees: "rgb" pictures, or silhouettes ("mask").
+        kind: one logit an image, or one a patch.
+        width: channels after its first halving.
+        every: it is trained on every so many steps.
+        penalty: weight of the gradient penalty.
+        reversal: the adversarial term's gradient is scaled by this before it reaches the generator (UMR: 0.2).
+    """
+
+    sees: Literal["rgb", "mask"] = "rgb"
+    kind: Literal["patch", "global"] = "patch"
+    width: int = 64
+    every: int = 1
+    penalty: float = 10.0
+    reversal: float = 0.2
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "every")
+        if self.penalty < 0 or self.reversal <= 0:
+            raise ConfigError(f"critic.penalty {self.penalty}, reversal {self.reversal}", "give positive values")
+
+
+@dataclass(frozen=True)
+class FrechetConfig:
+    """Equations 40-47.
+
+    Attributes:
+        extractor: whose features; see ``networks.feature_extractors``.
+        running: mix every batch into running moments, since a batch underestimates a covariance.
+        decay: of the running moments.
+    """
+
+    extractor: FeatureName = "inception_v3"
+    running: bool = True
+    decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ConfigError(f"frechet.decay is {self.decay}", "give a decay in [0, 1)")
+
+
+@dataclass(frozen=True)
+class PartsConfig:
+    """Parts of the image and of the mesh (equations 13 and 14).
+
+    Attributes:
+        use: "never", or "always", which refuses data sets without part maps.
+        learn: the template's parts are voted for by the part maps of all images, projected by the predicted cameras,
+            and renewed with the template; otherwise those of the run that this one started from stay.
+        points: points of each part that are drawn from an image's map, without the background (UMR: 10, 10, 30, 30);
+            the last counts for further parts.
+    """
+
+    use: Literal["never", "always"] = "never"
+    learn: bool = True
+    points: tuple[int, ...] = (10, 10, 30, 30)
+
+    def __post_init__(self) -> None:
+        if not self.points or min(self.points) < 1:
+            raise ConfigError(f"parts.points is {self.points}", "give at least one count of 1 or more")
+
+
+@dataclass(frozen=True)
+class MeshTextureConfig:
+    """The mesh-texture family.
+
+    Attributes:
+        image_px: the image's side as the encoder and the rasteriser see it.
+        padding, jitter, mirror: of the crop around each object.
+        others: see there.
+    """
+
+    image_px: int = 256
+    padding: float = 0.05
+    jitter: float = 0.05
+    mirror: bool = True
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    texture: TextureConfig = field(default_factory=TextureConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    variance: VarianceConfig = field(default_factory=VarianceConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    views: RandomViewConfig = field(default_factory=RandomViewConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    frechet: FrechetConfig = field(default_factory=FrechetConfig)
+    parts: PartsConfig = field(default_factory=PartsConfig)
+    weights: MeshTextureWeights = field(default_factory=MeshTextureWeights)
+    terms: TermSchedule = field(default_factory=TermSchedule)
+
+    def __post_init__(self) -> None:
+        _at_least(self, 16, "image_px")
+        weights = self.weights
+        if not self.variance.enabled and max(weights.pseudo_label, weights.searched) > 0:
+            raise ConfigError("weights of equations 31 and 32 without D_var", "set family.variance.enabled=true")
+        if self.parts.use == "never" and max(weights.part_chamfer, weights.part_probability) > 0:
+            raise ConfigError("weights of parts without part maps", "set family.parts.use=always, or the weights to 0")
+        if self.camera.kind != "keypoints" and max(weights.keypoint, weights.camera, weights.assignment) > 0:
+            raise ConfigError("weights of keypoints without them", "set family.camera.kind=keypoints")
+        if self.camera.kind == "multiplex" and self.jitter > 0:
+            raise ConfigError(
+                f"a multiplex with crops that are jittered by {self.jitter}",
+                "set family.jitter=0: a camera kept for an image must fit its crop",
+            )
+
+
+def _at_least(config: object, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise ConfigError(f"{name} is {getattr(config, name)}", f"give at least {least}")

@@ -1,0 +1,103 @@
+"""CMR's keypoints: where they are on the shape, and the cameras that they tell (Kanazawa et al. 2018)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from raylift.core import collectives
+from raylift.core.clock import Clock
+from raylift.core.collectives import global_count
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import ConfigError
+from raylift.core.family import Term
+from raylift.families.mesh_texture.scene import Scene
+from raylift.geometry.cameras import project
+from raylift.geometry.keypoint_structure import LEAST_VISIBLE, fit_weak_perspective, structure_from_keypoints
+from raylift.losses.cameras import assignment_entropy, camera_errors, keypoint_error, keypoint_positions
+
+SHARPNESS = 200.0
+"""A vertex at squared distance d from its keypoint starts with the logit -SHARPNESS d, world units."""
+
+
+class KeypointModel(nn.Module):
+    """The keypoints of a class: their structure, once the whole training set has been seen, and their vertices.
+
+    The annotations of all images are kept in a buffer. At the first step of epoch 1 the structure is solved from them,
+    the same on every rank; until then no term of keypoints counts.
+
+    Args:
+        num_vertices: of the template.
+        facts: of the data set.
+
+    Attributes:
+        assignment: logits of each keypoint's vertices.
+        structure: keypoints in the world, once ``is_solved``.
+
+    Raises:
+        ConfigError: the data set has no images, or too few keypoints.
+    """
+
+    seen: Tensor
+    structure: Tensor
+    is_solved: Tensor
+
+    def __init__(self, num_vertices: int, facts: DataFacts) -> None:
+        super().__init__()
+        if facts.num_keypoints < LEAST_VISIBLE:
+            raise ConfigError(
+                f"family.camera.kind is 'keypoints', and the data set has {facts.num_keypoints} of them",
+                f"use a data set with {LEAST_VISIBLE} keypoints or more, or family.camera.kind=single",
+            )
+        self.mirror = facts.keypoint_mirror
+        self.assignment = nn.Parameter(torch.zeros(facts.num_keypoints, num_vertices))
+        self.register_buffer("seen", torch.zeros(facts.num_images, facts.num_keypoints, 3))
+        self.register_buffer("structure", torch.zeros(facts.num_keypoints, 3))
+        self.register_buffer("is_solved", torch.tensor(False))
+
+    @torch.no_grad()
+    def keep(self, images: Int[Tensor, "N"], keypoints: Float[Tensor, "N K 3"]) -> None:
+        """Note this step's annotations; every rank calls it with its own."""
+        everyone = collectives.gather_rows(torch.cat([images[:, None].double(), keypoints.double().flatten(1)], dim=1))
+        last = {int(image): row for row, image in enumerate(everyone[:, 0].tolist())}
+        picked = torch.tensor(list(last.values()), device=everyone.device)
+        values = everyone[picked, 1:].unflatten(1, (-1, 3))
+        self.seen[everyone[picked, 0].long()] = values.to(self.seen.dtype)
+
+    @torch.no_grad()
+    def solve(self, template: Float[Tensor, "V 3"], clock: Clock) -> None:
+        """Solve the structure when the first epoch is over, and start each keypoint at the vertices next to it.
+
+        Raises:
+            DataError: too few images show enough keypoints.
+        """
+        if bool(self.is_solved) or clock.epoch < 1:
+            return
+        # On the CPU, whose arithmetic does not depend on how many threads or blocks there are.
+        found = structure_from_keypoints(self.seen.cpu(), self.mirror)
+        self.structure.copy_(found)
+        squared = (self.structure[:, None] - template[None]).square().sum(dim=-1)
+        self.assignment.copy_(-SHARPNESS * (squared - squared.amin(dim=1, keepdim=True)))
+        self.is_solved.fill_(True)
+
+    def terms(self, scene: Scene) -> list[Term]:
+        """Reprojection of the keypoints, the camera that they tell, and how decided their vertices are."""
+        weights, keypoints = scene.config.weights, scene.batch["keypoints"]
+        weighs = 1.0 if bool(self.is_solved) else 0.0
+        visible: Bool[Tensor, "B K"] = keypoints[..., 2] > 0.5
+        on_shape = keypoint_positions(self.assignment, scene.decoded.vertices)
+        projected, _ = project(scene.camera, on_shape)
+        misses = keypoint_error(projected, keypoints[..., :2], visible)
+        share = misses.sum() / global_count(visible.sum(), misses)
+        terms = [Term("keypoint", share, weights.keypoint * weighs)]
+        structure = self.structure.expand(len(keypoints), -1, -1)
+        target = fit_weak_perspective(structure, keypoints[..., :2], visible.to(structure.dtype))
+        errors = camera_errors(scene.decoded.regressed.best(), target)
+        known = visible.sum(dim=1) >= LEAST_VISIBLE
+        off = (errors.rotation + errors.scale + errors.translation) * known
+        terms.append(Term("camera", off.sum() / global_count(known.sum(), off), weights.camera * weighs))
+        # Of parameters alone, which every rank has: each owns an equal part.
+        undecided = assignment_entropy(self.assignment).mean() / collectives.world_size()
+        terms.append(Term("assignment", undecided, weights.assignment * weighs))
+        return terms

@@ -1,0 +1,195 @@
+"""The network of the mesh-texture family: encoder, template and the four decoders, and what they make of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.types import Batch, Camera, Mesh
+from raylift.families.mesh_texture.cameras import mirrored_cameras
+from raylift.families.mesh_texture.config import MeshTextureConfig
+from raylift.families.mesh_texture.renderer import Renderer, precise
+from raylift.families.mesh_texture.template import Template
+from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses
+from raylift.geometry.uv_sphere import face_sample_uvs, texel_map
+from raylift.losses.texture_flow import sample_by_flow, sample_varied_by_flow
+from raylift.networks.camera_decoder import CameraDecoder
+from raylift.networks.camera_multiplex import CameraMultiplex
+from raylift.networks.flow_decoder import FlowDecoder, front_view_flow
+from raylift.networks.image_encoder import ImageEncoder
+from raylift.networks.shape_decoder import ShapeDecoder
+from raylift.networks.variance_decoder import VarianceDecoder
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the decoders make of a batch of B images.
+
+    Attributes:
+        feature: F_e(I_r).
+        offsets: delta V, world units.
+        vertices: V_pred = V_temp + delta V.
+        flow: I_flow.
+        variance: I_var, or None without D_var.
+        regressed: the cameras of D_cam.
+        cameras: those that losses are taken by: D_cam's, or the multiplex's.
+    """
+
+    feature: Float[Tensor, "B D"]
+    offsets: Float[Tensor, "B V 3"]
+    vertices: Float[Tensor, "B V 3"]
+    flow: Float[Tensor, "B 2 Ht Wt"]
+    variance: Float[Tensor, "B C H W"] | None
+    regressed: CameraHypotheses
+    cameras: CameraHypotheses
+
+    @property
+    def num_hypotheses(self) -> int:
+        return self.cameras.scale.shape[1]
+
+    def repeated_vertices(self) -> Float[Tensor, "B*H V 3"]:
+        """Each shape once for each of its cameras, in the order of ``CameraHypotheses.cameras``."""
+        return self.vertices.repeat_interleave(self.num_hypotheses, dim=0)
+
+
+class MeshTextureNetwork(nn.Module):
+    """Image -> shape, texture flow, cameras, variance image.
+
+    Args:
+        config: sizes and kinds.
+        facts: of the data set.
+
+    Raises:
+        ConfigError: a kind of camera that the data set has nothing for.
+    """
+
+    face_uvs: Tensor
+    texel_face: Tensor
+
+    def __init__(self, config: MeshTextureConfig, facts: DataFacts) -> None:
+        super().__init__()
+        self.config = config
+        features = config.encoder.num_features
+        self.encoder = ImageEncoder(config.encoder.backbone, features, config.encoder.width)
+        self.template = Template(config.shape, features, facts)
+        self.shape = ShapeDecoder(features, self.template.num_predicted, config.shape.hidden)
+        texture, camera = config.texture, config.camera
+        self.flow = FlowDecoder(
+            features,
+            texture.height,
+            texture.width,
+            texture.symmetric,
+            front_view_flow(texture.height, texture.width),
+            texture.channels,
+        )
+        self.camera = CameraDecoder(
+            features,
+            camera.num_hypotheses if camera.kind == "hypotheses" else 1,
+            camera.initial_scale,
+            camera.initial_elevation_deg,
+        )
+        self.multiplex = None
+        if camera.kind == "multiplex":
+            if not facts.num_images:
+                raise ConfigError("a camera multiplex for a data set of no images", "build it for its training set")
+            self.multiplex = CameraMultiplex(
+                facts.num_images, camera.azimuths, camera.elevations_deg, camera.initial_scale
+            )
+        self.variance = None
+        if config.variance.enabled:
+            wanted = config.variance
+            self.variance = VarianceDecoder(
+                features, config.image_px, wanted.channels, wanted.limit, wanted.resolution, wanted.width
+            )
+        template = self.template
+        self.renderer = Renderer(template.faces, template.uvs, config.image_px, config.render)
+        self.register_buffer("face_uvs", face_sample_uvs(template.uvs, texture.samples_a_side), persistent=False)
+        sphere = template.vertices
+        texels = texel_map(sphere, template.faces, texture.height, texture.width)
+        self.register_buffer("texel_face", texels.face, persistent=False)
+
+    def decode(self, batch: Batch) -> Decoded:
+        """Run everything on a batch; in training a multiplex gives the cameras, else D_cam does."""
+        feature = precise(self.encoder(batch["image"]))
+        flow = precise(self.flow(feature))
+        variance = None if self.variance is None else precise(self.variance(feature))
+        # Coordinates keep full precision under mixed precision.
+        with torch.autocast(feature.device.type, enabled=False):
+            offsets = self.template.offsets(self.shape(feature))
+            regressed = self.camera(feature)
+        cameras = regressed
+        if self.multiplex is not None and self.training:
+            cameras = self.multiplex(batch["image_index"])
+            if "mirrored" in batch:
+                cameras = mirrored_cameras(cameras, batch["mirrored"] > 0.5)
+        return Decoded(
+            feature=feature,
+            offsets=offsets,
+            vertices=self.template.vertices + offsets,
+            flow=flow,
+            variance=variance,
+            regressed=regressed,
+            cameras=cameras,
+        )
+
+    def texture(self, image: Float[Tensor, "B 3 H W"], decoded: Decoded) -> Float[Tensor, "B 3 Ht Wt"]:
+        """I_uv: equation 7, or 11 where D_var is."""
+        if decoded.variance is None:
+            return sample_by_flow(image, decoded.flow)
+        return sample_varied_by_flow(image, decoded.variance, decoded.flow).clamp(0, 1)
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch) -> list[tuple[Mesh, Camera]]:
+        """Textured meshes in the world convention (centred, longest edge 1), each with its most probable camera."""
+        decoded = self.decode(batch)
+        textures = self.texture(batch["image"], decoded).float().clamp(0, 1).permute(0, 2, 3, 1)
+        best = decoded.regressed.best()
+        found = []
+        for index, vertices in enumerate(decoded.vertices.float()):
+            placed, camera = in_world_frame(vertices, WeakPerspective(*(part[index : index + 1] for part in best)))
+            mesh = Mesh(
+                vertices=placed,
+                faces=self.template.faces,
+                corner_uvs=self.template.uvs,
+                texture=textures[index].contiguous(),
+            )
+            found.append((mesh, from_weak_perspective(camera)))
+        return found
+
+
+def in_world_frame(
+    vertices: Float[Tensor, "V 3"], camera: WeakPerspective
+) -> tuple[Float[Tensor, "V 3"], WeakPerspective]:
+    """The same picture of a shape that is centred with a longest edge of 1: v' = (v - c) / l, s' = s l, t' = t + s R c.
+
+    Args:
+        camera: B = 1.
+
+    Raises:
+        DataError: the shape has no extent, or is not finite.
+    """
+    low, high = vertices.amin(dim=0), vertices.amax(dim=0)
+    center, edge = (low + high) / 2, (high - low).amax()
+    if not bool(torch.isfinite(edge)) or float(edge) <= 0:
+        raise DataError("a reconstructed shape without extent", "the model is not trained, or has diverged")
+    seen = from_weak_perspective(camera)
+    shift = camera.scale * (seen.rotation[:, :2] @ center)
+    return (vertices - center) / edge, WeakPerspective(
+        camera.scale * edge, camera.translation + shift, camera.quaternion
+    )
+
+
+def pick(cameras: CameraHypotheses, index: Int[Tensor, "B"]) -> Camera:
+    """One hypothesis of each image, in the house's convention."""
+    return from_weak_perspective(cameras.pick(index))
+
+
+def detached(cameras: CameraHypotheses) -> CameraHypotheses:
+    """The same as constants."""
+    return replace(cameras, **{name: value.detach() for name, value in vars(cameras).items()})

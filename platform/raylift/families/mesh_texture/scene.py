@@ -1,0 +1,117 @@
+"""One training batch as the terms see it: what was decoded, how well each camera fits, and the picture it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from raylift.core.clock import Clock
+from raylift.core.collectives import global_count
+from raylift.core.types import Batch, Camera
+from raylift.families.mesh_texture.config import MeshTextureConfig
+from raylift.families.mesh_texture.model import Decoded, MeshTextureNetwork, pick
+from raylift.losses.cameras import hypothesis_probabilities
+from raylift.losses.flow_alignment import FaceCentroids, face_centroids
+from raylift.losses.silhouette import silhouette_iou_loss
+from raylift.rendering.soft_render import SoftRendering
+
+
+@dataclass
+class Scene:
+    """A batch with what the network makes of it; whatever is rendered is rendered when it is first asked for, once.
+
+    Attributes:
+        network: that decodes it.
+        batch: this rank's part of the global batch.
+        clock: of the step.
+    """
+
+    network: MeshTextureNetwork
+    batch: Batch
+    clock: Clock
+
+    @property
+    def config(self) -> MeshTextureConfig:
+        return self.network.config
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        return self.network.decode(self.batch)
+
+    @property
+    def image(self) -> Float[Tensor, "B 3 H W"]:
+        return self.batch["image"]
+
+    @property
+    def mask(self) -> Float[Tensor, "B H W"]:
+        return self.batch["mask"][:, 0]
+
+    @cached_property
+    def silhouettes(self) -> Float[Tensor, "B K H W"]:
+        """Of every image's K cameras."""
+        decoded = self.decoded
+        flat = self.network.renderer.silhouette(decoded.repeated_vertices(), decoded.cameras.cameras())
+        return flat.unflatten(0, (-1, decoded.num_hypotheses))
+
+    @cached_property
+    def mask_errors(self) -> Float[Tensor, "B K"]:
+        """Equation 1 for every image and camera."""
+        predicted = self.silhouettes.flatten(0, 1)
+        truth = self.mask.repeat_interleave(self.decoded.num_hypotheses, dim=0)
+        return silhouette_iou_loss(predicted, truth).unflatten(0, (-1, self.decoded.num_hypotheses))
+
+    @cached_property
+    def probabilities(self) -> Float[Tensor, "B K"]:
+        """Of every image's cameras: D_cam's, or, of a multiplex, by how well they fit."""
+        if self.config.camera.kind == "multiplex":
+            return hypothesis_probabilities(self.mask_errors, self.config.camera.temperature)
+        return self.decoded.cameras.probabilities
+
+    @cached_property
+    def best(self) -> Int[Tensor, "B"]:
+        """The camera that pictures are taken by: each image's most probable one."""
+        return self.probabilities.argmax(dim=1)
+
+    @cached_property
+    def camera(self) -> Camera:
+        """Of each image."""
+        return pick(self.decoded.cameras, self.best)
+
+    @cached_property
+    def texture(self) -> Float[Tensor, "B 3 Ht Wt"]:
+        """I_uv."""
+        return self.network.texture(self.image, self.decoded)
+
+    @cached_property
+    def picture(self) -> SoftRendering:
+        """F_r(V_pred, Tex, cam)."""
+        return self.network.renderer.textured(self.decoded.vertices, self.texture, self.camera)
+
+    @cached_property
+    def centroids(self) -> FaceCentroids:
+        """Where each face is seen: the pseudo-label of equation 12."""
+        fragments, weights = self.picture.fragments, self.picture.weights
+        assert fragments is not None
+        assert weights is not None
+        return face_centroids(weights.faces, fragments.pix_to_face, len(self.network.template.faces))
+
+    def share_of_seen(self, errors: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
+        """This rank's share of the mean over all faces that are seen, of errors that are 0 elsewhere."""
+        return errors.sum() / global_count(self.centroids.is_seen.sum(), errors)
+
+    def shown_vertices(self) -> Float[Tensor, "B V"]:
+        """1 for the vertices of faces that are nearest at some pixel."""
+        fragments = self.picture.fragments
+        assert fragments is not None
+        faces = self.network.template.faces
+        nearest = fragments.pix_to_face[..., 0].flatten(1)
+        shown = torch.zeros(len(nearest), len(faces) + 1, dtype=torch.bool, device=nearest.device)
+        shown.scatter_(1, torch.where(nearest < 0, len(faces), nearest), True)
+        vertices = torch.zeros(len(nearest), self.network.template.num_vertices, device=nearest.device)
+        for corner in range(3):
+            vertices.index_add_(1, faces[:, corner], shown[:, :-1].float())
+        return (vertices > 0).to(self.image.dtype)

@@ -1,0 +1,53 @@
+"""Terms of silhouettes, shapes and cameras (equations 1-6)."""
+
+from __future__ import annotations
+
+from raylift.core.collectives import share_of_mean
+from raylift.core.family import Term
+from raylift.families.mesh_texture.cameras import roll_error
+from raylift.families.mesh_texture.model import detached
+from raylift.families.mesh_texture.scene import Scene
+from raylift.losses.cameras import camera_entropy, camera_errors, expected_over_hypotheses
+from raylift.losses.mesh_regularity import deformation_magnitude, flatness_error, laplacian_magnitude
+from raylift.losses.silhouette import outside_mask_error
+
+
+def shape_terms(scene: Scene) -> list[Term]:
+    """What trains shapes and cameras by silhouettes, and what keeps both plausible."""
+    weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.clock.epoch
+    decoded, template = scene.decoded, scene.network.template
+    expected = expected_over_hypotheses(scene.mask_errors, scene.probabilities)
+    terms = [Term("mask", share_of_mean(expected), weights.mask)]
+    if weights.outside:
+        distance = scene.batch["mask_distance"]
+        outside = outside_mask_error(scene.silhouettes, distance.expand_as(scene.silhouettes)).mean(dim=(2, 3))
+        share = share_of_mean(expected_over_hypotheses(outside, scene.probabilities))
+        terms.append(Term("outside", share, weights.outside))
+    if weights.deform:
+        weight = weights.deform if epoch >= schedule.deform_from else 0.0
+        terms.append(Term("deform", share_of_mean(deformation_magnitude(decoded.offsets)), weight))
+    if weights.laplacian:
+        bent = laplacian_magnitude(decoded.vertices, template.neighbours).sum(dim=1)
+        terms.append(Term("laplacian", share_of_mean(bent), weights.laplacian))
+    if weights.flat:
+        folded = flatness_error(decoded.vertices, template.faces, template.neighbours).sum(dim=1)
+        terms.append(Term("flat", share_of_mean(folded), weights.flat))
+    return terms + _camera_terms(scene)
+
+
+def _camera_terms(scene: Scene) -> list[Term]:
+    weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.clock.epoch
+    decoded, terms = scene.decoded, list[Term]()
+    if weights.orientation:
+        rolled = expected_over_hypotheses(roll_error(decoded.cameras.quaternion), scene.probabilities)
+        weight = weights.orientation if epoch < schedule.orientation_until else 0.0
+        terms.append(Term("orientation", share_of_mean(rolled), weight))
+    if weights.camera_entropy:
+        undecided = camera_entropy(scene.probabilities)
+        terms.append(Term("camera_entropy", share_of_mean(undecided), weights.camera_entropy))
+    if scene.config.camera.kind == "multiplex":
+        # Taken always: it is all that trains D_cam, which every image without a table of cameras needs.
+        errors = camera_errors(decoded.regressed.best(), detached(decoded.cameras).pick(scene.best))
+        pose = errors.rotation + errors.scale + errors.translation
+        terms.append(Term("pose", share_of_mean(pose), weights.pose))
+    return terms

@@ -1,0 +1,83 @@
+"""Terms of random views: the critic's game and the Fréchet distance (equations 36-47)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raylift.core.collectives import share_of_mean
+from raylift.core.family import Term
+from raylift.families.mesh_texture.cameras import random_cameras
+from raylift.families.mesh_texture.scene import Scene
+from raylift.geometry.camera_prior import CameraPrior
+from raylift.losses.adversarial import (
+    critic_fake_loss,
+    critic_real_loss,
+    generator_loss,
+    gradient_penalty,
+    interpolation_shares,
+)
+from raylift.losses.frechet import RunningMoments, frechet_share, real_features, rendered_features
+from raylift.networks.feature_extractors import Frozen
+
+
+@dataclass(frozen=True)
+class RandomViews:
+    """I_rand of equation 36.
+
+    Attributes:
+        rgb: textured pictures, or None where nothing looks at them.
+        mask: silhouettes [B, 1, H, W], or None likewise.
+    """
+
+    rgb: Float[Tensor, "B 3 H W"] | None
+    mask: Float[Tensor, "B 1 H W"] | None
+
+
+def random_views(scene: Scene, rgb: bool, mask: bool) -> RandomViews:
+    """Every shape from a camera of its own, drawn for (seed, step, sample)."""
+    wanted, clock = scene.config.views, scene.clock
+    prior = CameraPrior(wanted.azimuth_deg, wanted.elevation_deg)
+    vertices = scene.decoded.vertices
+    camera = random_cameras(prior, vertices, scene.batch.keys, clock.seed, clock.step, wanted.fill)
+    renderer = scene.network.renderer
+    return RandomViews(
+        renderer.textured(vertices, scene.texture, camera).values if rgb else None,
+        renderer.silhouette(vertices, camera)[:, None] if mask else None,
+    )
+
+
+def adversarial_term(scene: Scene, critic: nn.Module, fake: Tensor) -> Term:
+    """Equation 38. Scaling the gradient that comes back (UMR's reversal) is scaling the weight: it trains no critic."""
+    config, weights = scene.config.critic, scene.config.weights
+    starts = scene.clock.epoch >= scene.config.terms.adversarial_from
+    share = share_of_mean(generator_loss(critic(fake)))
+    return Term("adversarial", share, weights.adversarial * config.reversal if starts else 0.0)
+
+
+def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor) -> list[Term]:
+    """Equations 37 and 39.
+
+    Args:
+        fake: random views; taken as constants.
+    """
+    real = scene.batch["mask"] if scene.config.critic.sees == "mask" else scene.image
+    shares = interpolation_shares(scene.batch.keys, scene.clock.seed, scene.clock.step)
+    penalty = gradient_penalty(critic, real, fake, shares)
+    return [
+        Term("critic_real", share_of_mean(critic_real_loss(critic(real)))),
+        Term("critic_fake", share_of_mean(critic_fake_loss(critic(fake.detach())))),
+        Term("penalty", share_of_mean(penalty), scene.config.critic.penalty),
+    ]
+
+
+def frechet_term(
+    scene: Scene, extract: Frozen, rendered: Tensor, running: tuple[RunningMoments, RunningMoments] | None
+) -> tuple[Term, tuple[Tensor, Tensor]]:
+    """Equations 40-47; gives the features too, for the running moments."""
+    real, fake = real_features(extract, scene.image), rendered_features(extract, rendered)
+    share = frechet_share(real, fake, running).to(scene.image.dtype)
+    starts = scene.clock.epoch >= scene.config.terms.adversarial_from
+    return Term("frechet", share, scene.config.weights.frechet if starts else 0.0), (real, fake.detach())

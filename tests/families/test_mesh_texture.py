@@ -1,0 +1,335 @@
+"""The mesh-texture family: its terms, its template, its cameras, overfitting, and restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from raylift.core.clock import Clock
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import CheckpointError, ConfigError, DataError
+from raylift.core.types import Batch, Mesh
+from raylift.evaluation.validation import quick_picture_scores
+from raylift.families.mesh_texture.cameras import framed_camera, mirrored_cameras, roll_error
+from raylift.families.mesh_texture.config import MeshTextureConfig
+from raylift.families.mesh_texture.family import MeshTextureFamily
+from raylift.families.mesh_texture.model import in_world_frame
+from raylift.families.mesh_texture.part_terms import part_points
+from raylift.families.mesh_texture.scene import Scene
+from raylift.families.mesh_texture.weights import MeshTextureWeights
+from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
+from raylift.geometry.cameras import project
+from raylift.recipes import catalogue
+from raylift.recipes.recipe import Recipe
+from raylift.rendering.rasterize import rasterize
+from raylift.training.checkpoint import CheckpointStore
+from raylift.training.loop import fit
+from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows
+
+TESTS = [name for name in catalogue.names() if name.startswith("mesh_texture/") and "-test" in name]
+PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.weights.part_probability=1")
+
+
+def build(name: str, *overrides: str) -> tuple[Recipe, MeshTextureFamily]:
+    recipe = catalogue.get(name, overrides)
+    family = catalogue.build_family(recipe, FACTS)
+    assert isinstance(family, MeshTextureFamily)
+    return recipe, family
+
+
+def train(
+    recipe: Recipe,
+    family: MeshTextureFamily,
+    num_steps: int,
+    store: CheckpointStore | None = None,
+    killed_after: int | None = None,
+    num_images: int = NUM_IMAGES,
+) -> None:
+    batches = feed(recipe.family.image_px, recipe.data.batch_size, num_images)
+
+    def killable(start: int, stop: int) -> Iterator[Batch]:
+        for step, batch in zip(range(start, stop), batches(start, stop), strict=True):
+            if step == killed_after:
+                raise KeyboardInterrupt
+            yield batch
+
+    fit(
+        family,
+        recipe.optimisation,
+        recipe.schedule,
+        killable,
+        num_steps,
+        epoch_of=lambda step: step * recipe.data.batch_size // num_images,
+        seed=recipe.seed,
+        checkpoints=store,
+        recipe=recipe.to_dict(),
+        facts=FACTS.to_dict(),
+    )
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_every_weighted_term_is_there_and_finite(name: str) -> None:
+    recipe, family = build(name)
+    batch = rows(ellipsoids(NUM_IMAGES, recipe.family.image_px), [0, 1, 2, 3])
+    found = {}
+    for phase in family.phases:
+        terms = family.losses(phase.name, batch, Clock(0, 10))
+        assert all(bool(torch.isfinite(term.share)) for term in terms)
+        found |= {term.name: term.weight for term in terms}
+    weights: MeshTextureWeights = recipe.family.weights
+    wanted = {name for name, value in vars(weights).items() if value > 0}
+    assert wanted <= set(found)
+    assert found.get("deform", 0.0) == (0.0 if recipe.family.terms.deform_from else weights.deform)
+    family.after_step(Clock(0, 10))
+
+
+def test_terms_follow_the_epochs() -> None:
+    _, family = build("mesh_texture/umr-test.stage1")
+    batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
+    weights = [
+        {term.name: term.weight for term in family.losses("generator", batch, Clock(0, 10, epoch))}
+        for epoch in (0, 2, 3, 4, 5)
+    ]
+    assert [step["orientation"] > 0 for step in weights] == [True, True, False, False, False]
+    assert [step["deform"] > 0 for step in weights] == [False, False, False, False, True]
+
+
+def test_a_handful_of_images_is_learned() -> None:
+    """Four images, 240 steps: mask IoU of 0.9, and colours within 0.1 on the mask."""
+    recipe, family = build(
+        "mesh_texture/umr-test.stage1",
+        "family.shape.level=2",
+        "family.shape.refresh_every=40",
+        "family.weights.adversarial=0",
+        "family.weights.deform=0",
+        "family.weights.reconstruction=6",
+        "family.terms.orientation_until=1000",
+        "optimisation.learning_rate=0.004",
+        # The test recipe's blur of half a pixel is felt beyond the outline, and the mesh shrinks by as much.
+        "family.render.sigma=1e-4",
+    )
+    train(recipe, family, 240, num_images=4)
+    batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
+    scores = quick_picture_scores(family, [batch])
+    assert scores["val/mask_iou"] > 0.9
+    family.train()
+    with torch.no_grad():
+        scene = Scene(family.network, batch, Clock(0, 1))
+        error = (scene.picture.values - scene.image).abs().mean(dim=1)
+        assert float((error * scene.mask).sum() / scene.mask.sum()) < 0.1
+
+
+def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained() -> None:
+    _, family = build("mesh_texture/umr-test.stage1", "family.shape.level=2")
+    with torch.no_grad():
+        family.network.shape.last.weight.normal_(std=0.05)
+        family.network.camera.head.weight.normal_(std=0.3)
+    batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
+    family.eval()
+    with torch.no_grad():
+        scene = Scene(family.network, batch, Clock(0, 1))
+        found = family.reconstruct(batch)
+    vertices, faces = scene.decoded.vertices.detach(), family.network.template.faces
+    for index, reconstruction in enumerate(found):
+        seen = rasterize(vertices[index], faces, scene.camera[index], 32).pix_to_face[0, ..., 0] >= 0
+        assert isinstance(reconstruction.shape, Mesh)
+        placed = reconstruction.shape.vertices
+        low, high = placed.amin(dim=0), placed.amax(dim=0)
+        torch.testing.assert_close((high - low).max(), torch.tensor(1.0))
+        torch.testing.assert_close(low + high, torch.zeros(3), atol=1e-5, rtol=0)
+        again = rasterize(placed, reconstruction.shape.faces, reconstruction.camera, 32).pix_to_face[0, ..., 0] >= 0
+        assert float((again != seen).float().mean()) < 0.003
+
+
+def test_moving_into_the_world_frame_moves_no_point_of_the_picture() -> None:
+    vertices = torch.rand(20, 3) + torch.tensor([0.5, -0.2, 0.1])
+    camera = WeakPerspective(torch.tensor([0.8]), torch.tensor([[0.1, -0.3]]), torch.tensor([[0.8, 0.1, -0.5, 0.3]]))
+    placed, moved = in_world_frame(vertices, camera)
+    before, _ = project(from_weak_perspective(camera), vertices[None])
+    after, _ = project(from_weak_perspective(moved), placed[None])
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+
+
+def test_a_mirrored_camera_sees_the_mirrored_world_mirrored() -> None:
+    points = torch.randn(1, 10, 3)
+    quaternion = torch.nn.functional.normalize(torch.randn(1, 1, 4), dim=-1)
+    cameras = CameraHypotheses(torch.tensor([[1.3]]), torch.tensor([[[0.2, -0.1]]]), quaternion, torch.zeros(1, 1))
+    mirrored = mirrored_cameras(cameras, torch.tensor([True]))
+    seen, depth = project(cameras.cameras(), points)
+    other, other_depth = project(mirrored.cameras(), points * torch.tensor([-1.0, 1.0, 1.0]))
+    torch.testing.assert_close(other, seen * torch.tensor([-1.0, 1.0]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other_depth, depth)
+    same = mirrored_cameras(cameras, torch.tensor([False]))
+    assert torch.equal(same.quaternion, cameras.quaternion)
+
+
+def test_random_views_are_framed_like_crops() -> None:
+    vertices = torch.randn(3, 30, 3)
+    quaternion = orbit_quaternions(torch.tensor([0.0, 70.0, 200.0]), torch.tensor([0.0, 20.0, -10.0]))
+    uv, _ = project(from_weak_perspective(framed_camera(vertices, quaternion, 0.9)), vertices)
+    low, high = uv.amin(dim=1), uv.amax(dim=1)
+    torch.testing.assert_close((high - low).amax(dim=1), torch.full((3,), 1.8))
+    torch.testing.assert_close(low + high, torch.zeros(3, 2), atol=1e-5, rtol=0)
+
+
+def test_roll_is_what_an_upright_camera_has_not() -> None:
+    upright = orbit_quaternions(torch.tensor([0.0, 120.0]), torch.tensor([40.0, -20.0]))
+    torch.testing.assert_close(roll_error(upright), torch.zeros(2), atol=1e-4, rtol=0)
+    upside_down = torch.tensor([[1.0, 0.0, 0.0, 0.0]])  # the world's up is the image's down
+    torch.testing.assert_close(roll_error(upside_down), torch.tensor([2.0]), atol=1e-4, rtol=0)
+
+
+def test_a_refresh_changes_the_template_and_no_shape() -> None:
+    _, family = build("mesh_texture/umr-test.stage1")
+    batch = ellipsoids(NUM_IMAGES, 32)
+    with torch.no_grad():
+        family.network.shape.last.weight.normal_(std=0.05)
+    before = family.network.decode(batch)
+    template = family.network.template
+    sphere = template.vertices.clone()
+    template.keep_features(batch["image_index"], before.feature.detach())
+    template.refresh(family.network.shape)
+    after = family.network.decode(batch)
+    torch.testing.assert_close(after.vertices, before.vertices)
+    assert float((template.vertices - sphere).norm(dim=1).max()) > 1e-3
+    # D_shape is linear here, so offsets from the mean's shape are zero in the mean.
+    torch.testing.assert_close(after.offsets.mean(dim=0), torch.zeros_like(sphere), atol=1e-5, rtol=0)
+
+
+def test_the_template_is_refreshed_by_epochs_and_at_the_end() -> None:
+    recipe, family = build("mesh_texture/umr-test.stage1")
+    assert recipe.family.shape.refresh_every == 2
+    batch = ellipsoids(NUM_IMAGES, 32)
+    sphere = family.network.template.vertices.clone()
+    changed = []
+    for step in range(5):
+        family.losses("generator", batch, Clock(step, 5, epoch=step))
+        with torch.no_grad():
+            family.network.shape.last.bias += 0.01
+        family.after_step(Clock(step, 5, epoch=step))
+        changed.append(not torch.equal(family.network.template.vertices, sphere))
+        sphere = family.network.template.vertices.clone()
+    assert changed == [False, False, True, False, True]
+
+
+def test_vertices_learn_their_parts_from_maps() -> None:
+    _, family = build("mesh_texture/umr-test.stage1", "family.shape.level=2", *PARTS)
+    batch = ellipsoids(NUM_IMAGES, 32)
+    family.losses("generator", batch, Clock(0, 1))
+    family.after_step(Clock(0, 1))
+    template = family.network.template
+    assert template.has_parts
+    parts, up, voted = template.vertex_parts(), template.vertices[:, 1], template.parts[1:].sum(dim=0) > 0
+    assert float(voted.float().mean()) > 0.15, "the first cameras all see the front of a ball larger than the objects"
+    assert bool(parts[0, voted & (up > 0.1)].all())
+    assert bool(parts[1, voted & (up < -0.1)].all())
+    assert not bool(parts[:, ~voted].any()), "whose votes are none, or all for the background"
+    terms = {term.name: term for term in family.losses("generator", batch, Clock(1, 2))}
+    assert float(terms["part_chamfer"].share.detach()) > 0
+    assert terms["part_chamfer"].weight == 1.0
+    assert 0 < float(terms["part_probability"].share.detach()) < 0.2
+
+
+def test_part_points_lie_in_their_parts_and_belong_to_samples() -> None:
+    batch = ellipsoids(NUM_IMAGES, 32)
+    points, exist = part_points(batch["parts"], batch.keys, 0, 5, (3, 7))
+    assert points.shape == (NUM_IMAGES, 2, 7, 2)
+    assert exist.sum(dim=2).tolist() == [[3, 7]] * NUM_IMAGES
+    assert bool((points[:, 0, :3, 1] < 0).all())
+    assert bool((points[:, 1, :, 1] > 0).all())
+    again, _ = part_points(batch["parts"][3:5], batch.keys[3:5], 0, 5, (3, 7))
+    assert torch.equal(again, points[3:5])
+    _, none = part_points(torch.zeros(1, 3, 8, 8), batch.keys[:1], 0, 5, (3, 7))
+    assert not bool(none.any())
+
+
+def test_stage_two_starts_from_stage_one() -> None:
+    _, first = build("mesh_texture/umr-test.stage1", *PARTS)
+    batch = ellipsoids(NUM_IMAGES, 32)
+    first.losses("generator", batch, Clock(0, 1))
+    with torch.no_grad():
+        first.network.shape.last.bias += 0.03
+    first.after_step(Clock(0, 1))
+    _, second = build("mesh_texture/umr-test.stage2", *PARTS, "family.parts.learn=false")
+    base = second.network.camera.base.clone()
+    second.adopt(first.state_dict(), "there")
+    ours, theirs = second.network.template, first.network.template
+    assert torch.equal(ours.positions, theirs.positions)
+    assert torch.equal(ours.parts, theirs.parts)
+    assert torch.equal(second.network.flow.decoder.spread.weight, first.network.flow.decoder.spread.weight)
+    assert torch.equal(second.network.camera.base, base), "eight cameras do not fit one, and start anew"
+    second.losses("generator", batch, Clock(0, 1))
+    second.after_step(Clock(0, 1))
+    assert torch.equal(ours.positions, theirs.positions), "stage two keeps its template"
+    assert torch.equal(ours.parts, theirs.parts)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    _, first = build("mesh_texture/umr-test.stage1")
+    _, finer = build("mesh_texture/umr-test.stage2", "family.shape.level=2")
+    with pytest.raises(CheckpointError, match="positions"):
+        finer.adopt(first.state_dict(), "there")
+    _, keeper = build("mesh_texture/umr-test.stage2", *PARTS, "family.parts.learn=false")
+    with pytest.raises(CheckpointError, match="parts"):
+        keeper.adopt(first.state_dict(), "there")
+    recipe = catalogue.get("mesh_texture/umr-test.stage1", PARTS)
+    with pytest.raises(ConfigError, match="no part maps"):
+        catalogue.build_family(recipe, DataFacts(NUM_IMAGES))
+    with pytest.raises(ConfigError, match="jitter"):
+        catalogue.get("mesh_texture/ucmr-test", ["family.jitter=0.05"])
+    with pytest.raises(DataError, match="image 7 of a training set of 3"):
+        catalogue.build_family(catalogue.get("mesh_texture/umr-test.stage1"), DataFacts(3)).losses(
+            "generator", ellipsoids(NUM_IMAGES, 32), Clock(0, 1)
+        )
+
+
+def test_a_multiplex_is_pruned_by_epochs() -> None:
+    recipe, family = build("mesh_texture/ucmr-test", "family.camera.prune_epochs=[1,3]")
+    multiplex = family.network.multiplex
+    assert multiplex is not None
+    batch, left = ellipsoids(NUM_IMAGES, 32), []
+    for epoch in range(4):
+        family.losses("generator", batch, Clock(epoch, 10, epoch))
+        family.after_step(Clock(epoch, 10, epoch))
+        left.append(int(multiplex.num_kept))
+    assert left == [6, 4, 4, 2]
+    assert recipe.family.camera.keep == 2
+
+
+@pytest.mark.parametrize("name", ["umr-test.stage1", "adaptive-test.stage2", "ucmr-test"])
+def test_a_restart_is_invisible(name: str, tmp_path: Path) -> None:
+    """Killed after five steps, between two checkpoints: weights, template, tables and moments are the same bits."""
+    recipe, whole = build(f"mesh_texture/{name}")
+    train(recipe, whole, 7)
+    store = CheckpointStore(tmp_path)
+    _, killed = build(f"mesh_texture/{name}")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, killed, 7, store, killed_after=5)
+    _, resumed = build(f"mesh_texture/{name}")
+    train(recipe, resumed, 7, store)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
+
+
+def test_a_family_is_built_again_from_its_checkpoint(tmp_path: Path) -> None:
+    recipe, family = build("mesh_texture/ucmr-test")
+    store = CheckpointStore(tmp_path)
+    train(recipe, family, 1, store)
+    entry = store.last()
+    assert entry is not None
+    assert DataFacts.from_dict(entry.facts) == FACTS
+    store.read(entry).load_weights(catalogue.build_family(recipe, DataFacts.from_dict(entry.facts)))
+
+
+def test_symmetry_is_a_choice() -> None:
+    recipe = catalogue.get("mesh_texture/umr-test.stage1", ["family.shape.symmetric=false"])
+    family = catalogue.build_family(recipe, FACTS)
+    assert isinstance(family, MeshTextureFamily)
+    config: MeshTextureConfig = recipe.family
+    assert family.network.template.num_predicted == family.network.template.num_vertices
+    assert replace(config, shape=replace(config.shape, symmetric=True)) != config

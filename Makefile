@@ -8,6 +8,8 @@ DEMO   := runs/demo
 TESTERS ?= 2
 # Trainers and data tasks share the cores: more threads than cores only get in each other's way.
 export OMP_NUM_THREADS ?= 1
+# Ray starts a dozen processes a run. Where bytecode may not be written, each compiles all that it imports: half its start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help env demo test lint types contracts unit bench lock clean
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
@@ -51,10 +52,12 @@ class Nearest:
 
 
 def match(predicted: Cloud, truth: Cloud) -> Nearest:
-    """Nearest neighbours both ways. The order of the results' entries is not that of the points."""
+    """Nearest neighbours both ways, by as many threads as torch may use. The order of the results' entries is not that
+    of the points."""
     predicted, truth = predicted.along_curve(), truth.along_curve()
-    accuracy, of_truth = _tree(truth).query(predicted.points)
-    completeness, of_predicted = _tree(predicted).query(truth.points)
+    threads = torch.get_num_threads()
+    accuracy, of_truth = _tree(truth).query(predicted.points, workers=threads)
+    completeness, of_predicted = _tree(predicted).query(truth.points, workers=threads)
     return Nearest(
         accuracy,
         completeness,

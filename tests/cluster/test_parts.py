@@ -22,7 +22,7 @@ from raylift.data.images import load_image
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig
 from raylift.data.precomputed_maps import PrecomputedMaps
-from raylift.data.sources import open_source
+from raylift.data.sources.opening import open_source
 from raylift.data.stream import SampleStream
 from raylift.recipes import catalogue
 from raylift.training.checkpoint import open_checkpoint

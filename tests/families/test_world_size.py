@@ -12,11 +12,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raylift.core.clock import Clock
 from raylift.core.collectives import rank, world_size
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.core.types import Batch
 from raylift.families.implicit.family import ImplicitFamily
+from raylift.families.part_segmentation.family import PartSegmentationFamily
 from raylift.recipes import catalogue
-from tests.families import mesh_texture_samples
+from tests.families import mesh_texture_samples, part_samples
 from tests.families.implicit_samples import CLOCK, CONDITIONINGS, as_double, small_config, spheres
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES
 from tests.ranks import run_ranks
@@ -31,22 +32,28 @@ MESH_TEXTURE = {
     "cmr-test": (),
 }
 """Recipes, each with overrides that add what it leaves out."""
-CASES = [f"implicit/{conditioning}" for conditioning in CONDITIONINGS] + [
-    f"mesh_texture/{name}" for name in MESH_TEXTURE
+CASES = [
+    *(f"implicit/{conditioning}" for conditioning in CONDITIONINGS),
+    *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
+    "parts/test",
 ]
 Result = dict[str, dict[str, Tensor]]
 
 
-def build(case: str) -> tuple[Family, Batch]:
+def build(case: str) -> tuple[Learner, Batch]:
     """A family and a global batch, the same in every process."""
     name, _, variant = case.partition("/")
     if name == "mesh_texture":
         return _mesh_texture(variant)
+    if name == "parts":
+        parts = part_samples.small_config()
+        batch = part_samples.blobs(parts, GLOBAL_BATCH, torch.float64)
+        return PartSegmentationFamily(parts, seed=0).double().train(), batch
     config = small_config(variant)
     return ImplicitFamily(config, seed=0).double().train(), as_double(spheres(config, GLOBAL_BATCH))
 
 
-def _mesh_texture(variant: str) -> tuple[Family, Batch]:
+def _mesh_texture(variant: str) -> tuple[Learner, Batch]:
     """Off its start, where some gradients are zero, with parts and keypoints found, so that every term counts."""
     recipe = catalogue.get(
         f"mesh_texture/{variant}", [*MESH_TEXTURE[variant], "family.terms.deform_from=0", "family.weights.outside=1"]
@@ -64,7 +71,7 @@ def _mesh_texture(variant: str) -> tuple[Family, Batch]:
 
 
 class _PhaseLoss(nn.Module):
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Learner) -> None:
         super().__init__()
         self.family = family
 

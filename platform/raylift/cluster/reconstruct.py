@@ -16,7 +16,7 @@ import torch
 
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, RayliftError
-from raylift.core.family import Family
+from raylift.core.family import Family, require_family
 from raylift.core.types import Camera, Field, Mesh
 from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
@@ -82,7 +82,9 @@ class Reconstructor:
             ConfigError: a recipe that this version does not know.
         """
         recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
-        family = catalogue.build_family(recipe, DataFacts.from_dict(checkpoint.entry.facts))
+        family = require_family(
+            catalogue.build_family(recipe, DataFacts.from_dict(checkpoint.entry.facts)), recipe.name
+        )
         checkpoint.load_weights(family)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return Reconstructor(family.to(target).eval(), recipe, where, target)

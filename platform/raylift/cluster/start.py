@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, ConfigError
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
 from raylift.training.checkpoint import Checkpoint, CheckpointStore, find_checkpoints, open_checkpoint
@@ -42,7 +42,7 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
     return checkpoint, where
 
 
-def take_over(family: Family, recipe: Recipe) -> None:
+def take_over(family: Learner, recipe: Recipe) -> None:
     """Let a fresh family start where ``recipe.start_from`` ended.
 
     Raises:

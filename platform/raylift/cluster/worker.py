@@ -15,11 +15,12 @@ import torch
 from raylift.cluster.start import take_over
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
-from raylift.core.family import Family
+from raylift.core.family import Family, Learner
 from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
 from raylift.data.pipeline import ray_batches
 from raylift.data.stream import SampleStream, data_facts, evaluation_batches
+from raylift.evaluation.held_out_scores import mean_scores
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
 from raylift.export.mesh_files import write_mesh
@@ -188,8 +189,8 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 
 
 def _evaluation(
-    dataset: ShardedDataset, family: Family, recipe: Recipe
-) -> Callable[[Family, int], Mapping[str, float]] | None:
+    dataset: ShardedDataset, family: Learner, recipe: Recipe
+) -> Callable[[Learner, int], Mapping[str, float]] | None:
     """The validation scores over all workers' shares; None where the data set has no validation objects.
 
     Raises:
@@ -197,12 +198,15 @@ def _evaluation(
     """
     if not dataset.entries("val", recipe.data.categories):
         return None
+    if not isinstance(family, Family):
+        return partial(_mean_scores, dataset, recipe)
     kind = evaluation_of(dataset)
     kind.check_best_metric(recipe.schedule.best_metric)
     request = kind.validation_request(family.request)
     rank, world = collectives.rank(), collectives.world_size()
 
-    def evaluate(model: Family, done: int) -> Mapping[str, float]:
+    def evaluate(model: Learner, done: int) -> Mapping[str, float]:
+        assert isinstance(model, Family)
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
         return kind.validate(
@@ -212,18 +216,26 @@ def _evaluation(
     return evaluate
 
 
+def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Learner, done: int) -> Mapping[str, float]:
+    rank, world = collectives.rank(), collectives.world_size()
+    size = max(1, recipe.data.batch_size // world)
+    batches = evaluation_batches(dataset, model.request, "val", recipe.data, recipe.seed, rank, world, size)
+    return mean_scores(model, batches)
+
+
 def _drawing(
-    dataset: ShardedDataset, family: Family, recipe: Recipe, tracker: Tracker | None
-) -> Callable[[Family, int], None] | None:
+    dataset: ShardedDataset, family: Learner, recipe: Recipe, tracker: Tracker | None
+) -> Callable[[Learner, int], None] | None:
     """Panels and meshes of fixed held-out objects, to a tracker that takes pictures."""
-    if not isinstance(tracker, MlflowTracker) or not recipe.evaluation.panels:
+    if not isinstance(tracker, MlflowTracker) or not isinstance(family, Family) or not recipe.evaluation.panels:
         return None
     held_out = next((split for split in ("val", "test") if dataset.entries(split, recipe.data.categories)), None)
     if held_out is None:
         return None
     split: str = held_out
 
-    def draw(model: Family, done: int) -> None:
+    def draw(model: Learner, done: int) -> None:
+        assert isinstance(model, Family)
         panels = draw_panels(model, dataset, split, recipe.data, recipe.evaluation.panels, seed=recipe.seed)
         tracker.log_image("panels", stack_panels(panels), done)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,9 @@
-"""The contract between a model family and everything that trains, evaluates and exports it."""
+"""The contract between a model family and everything that trains, evaluates and exports it.
+
+It has two halves, because two kinds of callers ask for different things: the loop trains a ``Learner``, and evaluation,
+export and the jobs around them want a ``Family``, a learner that reconstructs. What makes something else of an image,
+such as part maps, is a learner only, so that asking it for a shape is an error before anything runs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from raylift.core.clock import Clock
-from raylift.core.errors import CheckpointError
+from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 
@@ -18,7 +23,7 @@ class Phase:
     """A part of a step that updates some players.
 
     Attributes:
-        name: handed back to ``Family.losses``.
+        name: handed back to ``Learner.losses``.
         players: names of the players whose parameters this phase's loss trains; the others are left alone.
         every: run this phase on every so many steps (a lazy regulariser has 16).
     """
@@ -44,10 +49,10 @@ class Term:
     weight: float = 1.0
 
 
-class Family(nn.Module):
-    """A model family: what it needs, what it minimises, what it makes of an image.
+class Learner(nn.Module):
+    """What the training loop knows of a model: what it needs and what it minimises.
 
-    A family holds all of its state in parameters and buffers (templates, feature banks, pruned cameras), so that a
+    A learner holds all of its state in parameters and buffers (templates, feature banks, pruned cameras), so that a
     checkpoint is its ``state_dict``. It never logs, never talks to Ray or MLflow, and draws random numbers only from
     generators keyed by (clock.seed, clock.step, sample key).
     """
@@ -73,6 +78,13 @@ class Family(nn.Module):
     def after_step(self, clock: Clock) -> None:
         """Refresh what is not trained by gradient: a template, a bank. The same on every rank."""
 
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """Scores of held-out samples by name, [B] each; called in eval mode, without gradient.
+
+        For learners that reconstruct nothing; a ``Family`` is scored by its reconstructions.
+        """
+        return {}
+
     def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
         """Start from another run's weights and state instead of from the seed; a family decides what it takes.
 
@@ -93,9 +105,24 @@ class Family(nn.Module):
                 "start from a run of the same family and sizes",
             ) from None
 
+
+class Family(Learner):
+    """A model family: a learner that makes a shape of an image."""
+
     @abstractmethod
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
         """One reconstruction a sample; called in eval mode, without gradient.
 
         It takes a batch, not bare images, because depth, camera or voxels may condition it.
         """
+
+
+def require_family(learner: Learner, name: str) -> Family:
+    """The learner, if it makes shapes.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not isinstance(learner, Family):
+        raise ConfigError(f"{name!r} makes no shapes", "ask a run of another family for shapes")
+    return learner

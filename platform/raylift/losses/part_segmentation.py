@@ -85,3 +85,14 @@ def orthonormality_error(basis: Float[Tensor, "K D"]) -> Float[Tensor, "K K"]:
     """
     unit = normalize(relu(basis), dim=-1)
     return (unit @ unit.mT - torch.eye(len(basis), dtype=basis.dtype, device=basis.device)).square()
+
+
+def foreground_error(responses: Float[Tensor, "B C H W"], saliency: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B H W"]:
+    """The binary cross-entropy of 1 - R(0, u, v), all parts together, and the object's true coverage.
+
+    SCOPS has no such term: it has estimated saliency only, and multiplies features by it.
+    """
+    background = responses[:, 0].clamp(LEAST_PROBABILITY, 1.0)
+    foreground = responses[:, 1:].sum(dim=1).clamp(LEAST_PROBABILITY, 1.0)
+    wanted = saliency[:, 0]
+    return -(wanted * foreground.log() + (1 - wanted) * background.log())

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
-from raylift.core.family import Family
-from raylift.recipes import implicit, mesh_texture, tree
+from raylift.core.family import Learner
+from raylift.recipes import implicit, mesh_texture, part_segmentation, tree
 from raylift.recipes.family_entry import FamilyEntry
 from raylift.recipes.recipe import RECIPE_VERSION, Recipe
 
-FAMILIES: dict[str, FamilyEntry] = {entry.name: entry for entry in (implicit.ENTRY, mesh_texture.ENTRY)}
+FAMILIES: dict[str, FamilyEntry] = {
+    entry.name: entry for entry in (implicit.ENTRY, mesh_texture.ENTRY, part_segmentation.ENTRY)
+}
 
 
 def names() -> list[str]:
@@ -79,7 +81,7 @@ def from_json(text: str) -> Recipe:
     )
 
 
-def build_family(recipe: Recipe, facts: DataFacts | None = None) -> Family:
+def build_family(recipe: Recipe, facts: DataFacts | None = None) -> Learner:
     """The family of a recipe, freshly initialised from its seed, on the CPU.
 
     Args:

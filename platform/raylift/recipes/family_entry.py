@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raylift.core.data_facts import DataFacts
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.recipes.recipe import Recipe
 
 
@@ -25,6 +25,6 @@ class FamilyEntry:
 
     name: str
     config: type[Any]
-    build: Callable[[Any, int, DataFacts], Family]
+    build: Callable[[Any, int, DataFacts], Learner]
     variants: Mapping[str, Callable[[], Recipe]]
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import torch
 from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, is_main
 from raylift.core.errors import CheckpointError, TrainingError
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.core.types import Batch
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import CheckpointStore, check_recipe, load_state
@@ -66,8 +66,8 @@ class Hooks:
         tracker: used on rank 0 only.
     """
 
-    evaluate: Callable[[Family, int], Mapping[str, float]] | None = None
-    draw: Callable[[Family, int], None] | None = None
+    evaluate: Callable[[Learner, int], Mapping[str, float]] | None = None
+    draw: Callable[[Learner, int], None] | None = None
     report: Callable[[Report], None] | None = None
     tracker: Tracker | None = None
 
@@ -93,7 +93,7 @@ class FitOutcome:
 
 
 def fit(
-    family: Family,
+    family: Learner,
     optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
     schedule: ScheduleConfig,
     feed: Feed,
@@ -107,7 +107,7 @@ def fit(
     free_paths: Sequence[str] = FREE_PATHS,
     data: str = "",
     facts: Mapping[str, Any] | None = None,
-    start_with: Callable[[Family], None] | None = None,
+    start_with: Callable[[Learner], None] | None = None,
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> FitOutcome:
@@ -189,7 +189,7 @@ class _Run:
 
     def __init__(
         self,
-        family: Family,
+        family: Learner,
         optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
         schedule: ScheduleConfig,
         num_steps: int,
@@ -213,7 +213,7 @@ class _Run:
         self.metrics: dict[str, float] = {}
         self.facts: dict[str, Any] = {}
 
-    def begin(self, start_with: Callable[[Family], None]) -> None:
+    def begin(self, start_with: Callable[[Learner], None]) -> None:
         """Give the fresh family another start; averages of parameters start there too."""
         start_with(self.family)
         for player in self.players.values():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from raylift.core.errors import CheckpointError, ConfigError
-from raylift.core.family import Family
+from raylift.core.family import Learner
 from raylift.core.schedules import learning_rate_factor
 from raylift.training.config import OptimisationConfig
 
@@ -19,7 +19,7 @@ class Player:
     """Some of a family's parameters with everything that moves them.
 
     Args:
-        name: as in ``Family.players``.
+        name: as in ``Learner.players``.
         parameters: name (as in the family's ``state_dict``) to parameter, in a fixed order.
         config: optimiser, rate, decay, clip and average.
     """
@@ -114,7 +114,7 @@ class Player:
         self.num_updates = int(state["num_updates"])
 
 
-def build_players(family: Family, configs: OptimisationConfig | Mapping[str, OptimisationConfig]) -> dict[str, Player]:
+def build_players(family: Learner, configs: OptimisationConfig | Mapping[str, OptimisationConfig]) -> dict[str, Player]:
     """One player for each of ``family.players()``.
 
     Args:
@@ -148,7 +148,7 @@ def build_players(family: Family, configs: OptimisationConfig | Mapping[str, Opt
     return players
 
 
-def _check_phases(family: Family, players: Mapping[str, Player]) -> None:
+def _check_phases(family: Learner, players: Mapping[str, Player]) -> None:
     if not family.phases:
         raise ConfigError("the family has no phases", "give at least one")
     for phase in family.phases:

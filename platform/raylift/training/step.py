@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, global_max, is_distributed, world_size
 from raylift.core.errors import ConfigError, TrainingError
-from raylift.core.family import Family, Phase
+from raylift.core.family import Learner, Phase
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch
 from raylift.training.ledger import Ledger
@@ -24,7 +24,7 @@ NAMES_SHOWN = 16
 class PhaseLoss(nn.Module):
     """What DistributedDataParallel wraps: (phase, batch, clock) -> (this rank's total, its shares, their names)."""
 
-    def __init__(self, family: Family, bf16: bool) -> None:
+    def __init__(self, family: Learner, bf16: bool) -> None:
         super().__init__()
         self.family = family
         self.bf16 = bf16
@@ -54,7 +54,7 @@ class TrainingStep:
         bf16: run the family's forward pass in bfloat16 autocast.
     """
 
-    def __init__(self, family: Family, players: dict[str, Player], bf16: bool = False) -> None:
+    def __init__(self, family: Learner, players: dict[str, Player], bf16: bool = False) -> None:
         self.family = family
         self.players = players
         self.phases = family.phases

@@ -1,0 +1,134 @@
+"""Give an image collection part maps: train self-supervised part segmentation on it, or take maps made elsewhere.
+
+    python jobs/parts.py --data data/birds --out data/birds-parts
+    python jobs/parts.py --data data/birds --out data/birds-parts family.num_parts=5 --picture p.png
+    python jobs/parts.py --data data/birds --out data/birds-parts --maps folder --part-names background head body
+
+A new version of the data set is written to --out, the old one is left as it is. The same command again goes on where
+training stopped. Maps made elsewhere are ID.png with labels or ID.npy with probabilities, see
+raylift/data/precomputed_maps.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from raylift.cluster.parts import PartPredictor, check_before, parts_family, write_precomputed, write_predicted
+from raylift.cluster.train import train
+from raylift.console import progress_bar, run_job
+from raylift.core.errors import ConfigError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.images import load_image
+from raylift.data.precomputed_maps import PrecomputedMaps
+from raylift.evaluation.part_prediction import draw_parts, stack_pictures
+from raylift.recipes import catalogue
+from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.training.loop import Report
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Give an image collection part maps.
+
+    Attributes:
+        data: a prepared image collection: a folder or s3://.
+        out: where the new version of it goes; must hold no data set yet.
+        recipe: of the training: parts/quick, parts/paper, or a recipe's JSON file.
+        overrides: recipe values, as path=value, such as family.num_parts=5.
+        storage: folder of runs, local or s3://.
+        name: of the run; by default the recipe's, with a dash.
+        tracking: MLflow server or store; by default a SQLite file in the storage; "none" for none.
+        maps: take part maps from this folder and train nothing.
+        maps_cover: what those maps cover: the original images or the stored squares.
+        part_names: of those maps, the background first; left and right ones become each other in a mirror.
+        picture: also draw parts over the first images, into this PNG; for trained ones.
+        num_pictured: how many images it shows.
+    """
+
+    overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    data: str = tyro.MISSING
+    out: str = tyro.MISSING
+    recipe: str = "parts/quick"
+    storage: str = "runs"
+    name: str = ""
+    tracking: str = ""
+    maps: Path | None = None
+    maps_cover: Literal["original", "square"] = "original"
+    part_names: tuple[str, ...] = ()
+    picture: Path | None = None
+    num_pictured: int = 16
+
+
+def main(arguments: Arguments, console: Console) -> None:
+    """Train and write, or read and write; then say what came of it."""
+    dataset = check_before(arguments.data, arguments.out)
+    if arguments.maps is not None:
+        if arguments.overrides or arguments.picture:
+            raise ConfigError("recipe values or --picture together with --maps", "leave them out: nothing is trained")
+        maps = PrecomputedMaps.open(arguments.maps, dataset, arguments.maps_cover, arguments.part_names)
+        with progress_bar(console, "images") as bar:
+            write_precomputed(dataset, arguments.out, maps, bar.show)
+    else:
+        if arguments.part_names:
+            raise ConfigError("--part-names without --maps", "parts that are learned have no names")
+        predictor = _trained(arguments, console)
+        console.print(f"segmenting by {predictor.where}", soft_wrap=True, highlight=False)
+        with progress_bar(console, "images") as bar:
+            write_predicted(dataset, arguments.out, predictor, bar.show)
+        if arguments.picture is not None:
+            _draw(dataset, predictor, arguments.picture, arguments.num_pictured)
+            console.print(f"picture: {arguments.picture}", soft_wrap=True, highlight=False)
+    _summarise(arguments.out, console)
+
+
+def _trained(arguments: Arguments, console: Console) -> PartPredictor:
+    recipe = catalogue.get(arguments.recipe, arguments.overrides)
+    # Its weights are found, or missed, here and not in a worker.
+    _ = parts_family(recipe).extractor
+    name = arguments.name or recipe.name.replace("/", "-")
+    tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
+    with progress_bar(console, "steps") as bar:
+
+        def show(report: Report) -> None:
+            shown = ("loss/total", "val/explained", "val/agreement", "val/used_parts")
+            news = [f"{key.split('/')[-1]} {report.metrics[key]:.4g}" for key in shown if key in report.metrics]
+            bar.show(report.step, report.num_steps, "  ".join(news))
+
+        outcome = train(
+            recipe, arguments.data, arguments.storage, name, "" if tracking == "none" else tracking, progress=show
+        )
+    table = Table(title=f"run {name}", show_header=False)
+    resumed = f" (went on from {outcome.fit.resumed_from})" if outcome.fit.resumed_from is not None else ""
+    table.add_row("steps", f"{outcome.fit.step}{resumed}")
+    table.add_row("time", f"{outcome.seconds / 60:.1f} min")
+    for key, value in sorted(outcome.fit.metrics.items()):
+        if key.startswith(("val/", "loss/")):
+            table.add_row(key, f"{value:.4g}")
+    console.print(table)
+    return PartPredictor.of_run(outcome.place.folder)
+
+
+def _draw(dataset: ShardedDataset, predictor: PartPredictor, path: Path, count: int) -> None:
+    records = [load_image(dataset, entry.id) for entry in dataset.entries()[: max(1, count)]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(stack_pictures([draw_parts(record, predictor(record)) for record in records])).save(path)
+
+
+def _summarise(out: str, console: Console) -> None:
+    written = ShardedDataset.open(out).manifest
+    parts = written.annotations
+    console.print(f"{out}: {written.counts['objects']} images with {parts.part_encoding}", soft_wrap=True)
+    console.print(f"parts: {', '.join(parts.part_names)}", soft_wrap=True)
+    console.print(f"look at it: python jobs/inspect_data.py {out} --out contact.png", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(Arguments, main, __doc__))

@@ -1,0 +1,124 @@
+"""From a trained part segmentation to a new version of its data set with part maps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raylift.cluster.reconstruct import best_entry, find_checkpoints
+from raylift.core.errors import ConfigError, DataError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.images import ImageRecord
+from raylift.data.manifest import MANIFEST_NAME, Manifest
+from raylift.data.part_maps import PartMaker, write_part_maps
+from raylift.data.precomputed_maps import PrecomputedMaps
+from raylift.data.storage import Storage
+from raylift.evaluation.part_prediction import predict_parts
+from raylift.families.part_segmentation.family import PartSegmentationFamily
+from raylift.recipes import catalogue
+from raylift.recipes.recipe import Recipe
+from raylift.training.checkpoint import CheckpointStore
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PartPredictor:
+    """A trained part segmentation as a maker of part maps.
+
+    Attributes:
+        family: in eval mode, on ``device``.
+        names: of the parts, the background first.
+        made_by: the checkpoint's digest.
+        where: its path.
+    """
+
+    family: PartSegmentationFamily
+    names: tuple[str, ...]
+    made_by: str
+    where: str
+    device: torch.device
+
+    @staticmethod
+    def of_run(run: str | Path, device: str | None = None) -> PartPredictor:
+        """The best checkpoint of a run's folder, or the last where none was evaluated. It needs no pretrained weights.
+
+        Raises:
+            CheckpointError: the run has no checkpoint, or one that does not fit.
+            ConfigError: the run is of another family.
+        """
+        store = CheckpointStore(find_checkpoints(run))
+        entry = best_entry(store)
+        family = parts_family(catalogue.from_json(json.dumps(entry.recipe)))
+        store.read(entry).load_weights(family)
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        names = ("background", *(f"part {index + 1}" for index in range(family.config.num_parts)))
+        return PartPredictor(family.to(target).eval(), names, f"parts {entry.sha256[:16]}", store.path(entry), target)
+
+    def __call__(self, record: ImageRecord) -> np.ndarray:
+        """Probabilities over the stored square, uint8 [K + 1, S, S]."""
+        crop = self.family.request.crop
+        assert crop is not None
+        return predict_parts(self.family.segment, record, crop, self.family.config.image_px, self.device)
+
+
+def parts_family(recipe: Recipe) -> PartSegmentationFamily:
+    """The family of a recipe, which must be one that makes part maps.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    family = catalogue.build_family(recipe)
+    if not isinstance(family, PartSegmentationFamily):
+        known = ", ".join(name for name in catalogue.names() if name.startswith("parts/"))
+        raise ConfigError(f"recipe {recipe.name!r} makes no part maps", f"use one that does: {known}")
+    return family
+
+
+def check_before(data: str | Path, out: str | Path) -> ShardedDataset:
+    """Refuse, before anything is trained, what could not be written afterwards.
+
+    Raises:
+        DataError: the data set is no image collection, or ``out`` holds a data set already.
+    """
+    dataset = ShardedDataset.open(data)
+    if dataset.manifest.kind != "images":
+        raise DataError(f"{dataset.uri} is no image collection", "part maps belong to images with silhouettes")
+    if Storage.at(out).size(MANIFEST_NAME) is not None:
+        raise DataError(f"{out} holds a data set already", "give --out a folder that does not exist yet")
+    return dataset
+
+
+def write_predicted(
+    dataset: ShardedDataset, out: str | Path, predictor: PartPredictor, progress: Progress | None = None
+) -> Manifest:
+    """Write the data set anew with the predictor's part maps, of every image of every split."""
+    make = _counted(predictor, len(dataset.entries()), progress)
+    return write_part_maps(dataset, str(out), make, predictor.names, "probabilities", predictor.made_by)
+
+
+def write_precomputed(
+    dataset: ShardedDataset, out: str | Path, maps: PrecomputedMaps, progress: Progress | None = None
+) -> Manifest:
+    """Write the data set anew with part maps that something else made."""
+    make = _counted(maps, len(dataset.entries()), progress)
+    return write_part_maps(dataset, str(out), make, maps.names, maps.encoding, f"files {maps.digest}")
+
+
+def _counted(make: PartMaker, total: int, progress: Progress | None) -> PartMaker:
+    done = 0
+
+    def counting(record: ImageRecord) -> np.ndarray:
+        nonlocal done
+        maps = make(record)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+        return maps
+
+    return counting

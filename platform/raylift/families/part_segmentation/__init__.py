@@ -1,0 +1,1 @@
+"""Self-supervised co-part segmentation (SCOPS): which pixels of an object are which part, without any labels."""

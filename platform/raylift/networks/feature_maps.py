@@ -1,0 +1,104 @@
+"""Maps of features by networks that are trained elsewhere and frozen here: what pixels mean, for part segmentation."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raylift.networks.perceptual import trunk_layers
+from raylift.networks.pretrained import imagenet_convolutions
+
+ExtractorName = Literal["vgg16", "alexnet", "random"]
+NUM_CHANNELS: dict[ExtractorName, int] = {"vgg16": 512, "alexnet": 256, "random": 32}
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_RANDOM_WIDTHS = (3, 16, 32)
+
+
+class FeatureMaps:
+    """A frozen trunk's last map, read densely. No module: it belongs to no family's parameters and no checkpoint.
+
+    The last pooling keeps its resolution and the convolutions behind it are dilated instead (the hole algorithm of
+    DeepLab), so the same filters are read at twice as many places: every 8 pixels.
+
+    Args:
+        name: "vgg16" or "alexnet" (ImageNet's, after the last ReLU), or "random": untrained filters that are always the
+            same, for tests alone.
+
+    Raises:
+        WeightsError: the weights are nowhere; it says what to put where.
+    """
+
+    def __init__(self, name: ExtractorName) -> None:
+        layers = _random_layers() if name == "random" else _imagenet_layers(name)
+        self.num_channels = NUM_CHANNELS[name]
+        self.first, self.spacing = reading_places(layers)
+        self._trunk = nn.Sequential(*layers).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, image: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B D S S"]:
+        """Features of square RGB in [0, 1], at least 0, read at the pixel centres of a map of ``size``.
+
+        Places beyond the outermost filters take the features of those.
+        """
+        trunk = self._trunk.to(image.device, image.dtype)
+        mean, std = (image.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
+        features: Tensor = trunk((image - mean) / std)
+        side = image.shape[-1]
+        # A filter reads around pixel first + spacing i, so this is where each wanted pixel lies among the filters.
+        wanted = (torch.arange(size, device=image.device, dtype=image.dtype) + 0.5) * side / size - 0.5
+        place = (wanted - self.first) / self.spacing
+        axis = (2 * place + 1) / features.shape[-1] - 1
+        rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+        grid = torch.stack([columns, rows], dim=-1).expand(len(image), -1, -1, -1)
+        return functional.grid_sample(features, grid, padding_mode="border", align_corners=False)
+
+
+def reading_places(layers: list[nn.Module]) -> tuple[float, float]:
+    """Where the outputs of convolutions and poolings look: the first one's centre and the spacing, in input pixels."""
+    first, spacing = 0.0, 1.0
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            kernel, stride, padding, dilation = (
+                _first(value) for value in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+            )
+            first += ((kernel - 1) * dilation / 2 - padding) * spacing
+            spacing *= stride
+    return first, spacing
+
+
+def _first(value: object) -> int:
+    number = value[0] if isinstance(value, tuple) else value
+    assert isinstance(number, int)
+    return number
+
+
+def _imagenet_layers(name: Literal["vgg16", "alexnet"]) -> list[nn.Module]:
+    layers = trunk_layers(name)
+    weights = {key.removeprefix("features."): value for key, value in imagenet_convolutions(name).items()}
+    nn.Sequential(*layers).load_state_dict(weights)
+    last_pool = max(index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d))
+    kernel = _first(layers[last_pool].kernel_size)
+    # Without its stride an even window would shrink the map by one, so it is widened to the next odd one.
+    layers[last_pool] = nn.MaxPool2d(kernel | 1, stride=1, padding=kernel // 2)
+    for layer in layers[last_pool:]:
+        if isinstance(layer, nn.Conv2d):
+            layer.dilation, layer.padding = (2, 2), (2, 2)
+    return layers
+
+
+def _random_layers() -> list[nn.Module]:
+    draws = torch.Generator().manual_seed(0)
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise(_RANDOM_WIDTHS):
+        convolution = nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=False)
+        with torch.no_grad():
+            convolution.weight.copy_(torch.randn(convolution.weight.shape, generator=draws) / math.sqrt(8 * narrow))
+        layers += [convolution, nn.ReLU()]
+    return layers

@@ -137,7 +137,11 @@ def run_sweep(
             place.tracking, place.experiment, ledger.run_id,
         )  # fmt: skip
         watcher = _Watcher(folder, num_trials, len(ended), progress)
-        _fit(sweep, base, told, room, ended, waiting, numbers, watcher)
+        try:
+            _fit(sweep, base, told, room, ended, waiting, numbers, watcher)
+        except BaseException:
+            ledger.abandon()
+            raise
         refusal = watcher.refusal
     trials = folder.trials()
     best, files = report_sweep(sweep, base, folder, trials)
@@ -257,8 +261,8 @@ def _fit(
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _initial(values: dict[int, dict[str, Any]], path: str, spec: Any) -> Any:
-    return values[spec["config"][NUMBER]][path]
+def _initial(values: dict[int, dict[str, Any]], path: str, config: Any) -> Any:
+    return values[config[NUMBER]][path]
 
 
 def _close_stopped(folder: SweepFolder, number: int, reason: str) -> None:

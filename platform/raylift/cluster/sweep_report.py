@@ -123,6 +123,11 @@ class Ledger:
         self._tracker.finish(status)
         return all(took)
 
+    def abandon(self) -> None:
+        """The command ends without a result; the next one goes on with the same run."""
+        if self._tracker is not None:
+            self._tracker.finish("KILLED")
+
     def _close_trial(self, trial: Trial) -> bool:
         """Its parent, its place in the sweep and its end: a trial that was stopped could not say so."""
         took = True

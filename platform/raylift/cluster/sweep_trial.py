@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray import tune
 
 from raylift.cluster.train import TrainOutcome, train
@@ -67,6 +68,9 @@ def run_trial(config: dict[str, Any], place: TrialPlace) -> None:
     if not trial.generations:
         trial = replace(trial, generations=(Generation(trial.name, values),))
     base = catalogue.from_json(place.recipe)
+    if base.scale.workers == 0:
+        # Ray tells every process of a Ray of our own to take one thread.
+        torch.set_num_threads(max(1, int(base.scale.cpus_per_worker)))
     reporter = Reporter(sweep, place, trial)
     if handed is not None:
         reporter.take_up(handed, base, values)

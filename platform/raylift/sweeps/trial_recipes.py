@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from raylift.core.data_facts import DataFacts
@@ -145,7 +144,7 @@ def check_same_state(recipes: Iterable[Recipe], facts: DataFacts) -> None:
         state = {name: tuple(value.shape) for name, value in family.state_dict().items()}
         found = (state, sorted(family.players()))
         if first is None:
-            first = (replace(recipe), found)
+            first = (recipe, found)
         elif found != first[1]:
             differing = tree.differences(first[0], recipe)
             raise ConfigError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from raylift.core import collectives
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Mesh
-from raylift.evaluation.validation import inside_of, quick_iou
+from raylift.evaluation.validation import inside_of, quick_iou, thickness
 from raylift.geometry.cameras import orbit_views
 from tests.evaluation.families import BallFamily, NothingFamily
 from tests.metrics.shapes import sphere
@@ -32,11 +33,22 @@ def _batch(numbers: list[int]) -> Batch:
 
 def test_closed_form() -> None:
     scores = quick_iou(BallFamily(0.36), [_batch([0, 1])])
-    assert set(scores) == {"val/iou", "val/iou_median", "val/iou_samples"}
+    names = {"val/iou", "val/iou_median", "val/thickness", "val/thickness_median", "val/iou_samples"}
+    assert set(scores) == names
     assert scores["val/iou"] == pytest.approx((0.36 / TRUE_RADIUS) ** 3, abs=0.03)
     assert scores["val/iou_samples"] == 2
     assert quick_iou(BallFamily(TRUE_RADIUS), [_batch([0])], prefix="test")["test/iou"] == 1.0
     assert quick_iou(NothingFamily(), [_batch([0])])["val/iou"] == 0.0
+
+
+def test_thickness_tells_balls_from_sheets_and_nothing() -> None:
+    assert quick_iou(BallFamily(0.36), [_batch([0, 1])])["val/thickness"] == pytest.approx(1.0, abs=0.1)
+    assert quick_iou(NothingFamily(), [_batch([0])])["val/thickness_median"] == 0.0
+    box = np.random.default_rng(0).uniform(-1, 1, (20_000, 3)) * [4.0, 2.0, 1.0]
+    turned = box @ np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    assert thickness(turned) == pytest.approx(0.25, abs=0.01), "a uniform box: its shortest edge over its longest"
+    assert thickness(box * [1, 1, 0]) == 0.0
+    assert thickness(np.zeros((10, 3))) == 0.0
 
 
 def test_mode_is_put_back_and_samples_count_once() -> None:

@@ -86,16 +86,16 @@ def train(
     started = time.monotonic()
     if recipe.start_from:
         # Workers have folders of their own.
-        recipe = replace(recipe, start_from=_absolute(recipe.start_from))
+        recipe = replace(recipe, start_from=absolute(recipe.start_from))
     place = RunPlace(
-        data=_absolute(data_uri),
-        storage=_absolute(storage_path),
-        name=_checked_name(run_name),
+        data=absolute(data_uri),
+        storage=absolute(storage_path),
+        name=checked_name(run_name),
         tracking=tracking_uri,
         experiment=experiment or recipe.family_name,
         parent_run_id=parent_run_id,
     )
-    _check_before_start(recipe, place)
+    check_before_start(recipe, place)
     Folder(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
     if recipe.scale.workers == 0:
         device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
@@ -113,11 +113,13 @@ def _train_on_ray(
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = _check_resources(recipe)
     board = open_board()
-    resources = {"CPU": scale.cpus_per_worker} | ({"GPU": 1} if use_gpu else {})
+    resources = {"CPU": scale.cpus_per_worker} | ({"GPU": scale.gpus_per_worker} if use_gpu else {})
+    # NCCL refuses two ranks on one GPU.
+    by_nccl = use_gpu and (scale.gpus_per_worker >= 1 or scale.workers == 1)
     trainer = TorchTrainer(
         _ray_worker,
         train_loop_config={"recipe": recipe.to_json(), "place": place, "board": board, "use_gpu": use_gpu},
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if by_nccl else "gloo"),
         scaling_config=ScalingConfig(num_workers=scale.workers, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=place.name,
@@ -202,8 +204,12 @@ class _Relay:
                 return
 
 
-def _check_before_start(recipe: Recipe, place: RunPlace) -> None:
-    """Refuse here, in the driver, what every worker would refuse."""
+def check_before_start(recipe: Recipe, place: RunPlace) -> None:
+    """Refuse here, in the driver, what every worker would refuse.
+
+    Raises:
+        RayliftError: data, a checkpoint or a start that does not fit the recipe.
+    """
     dataset = ShardedDataset.open(place.data)
     if recipe.data.batch_size < recipe.scale.workers:
         raise ConfigError(
@@ -250,11 +256,12 @@ def _check_resources(recipe: Recipe) -> bool:
             f"{scale.workers} workers and their data tasks want {wanted:g} CPUs of {found.get('CPU', 0):g}",
             "lower scale.workers, scale.cpus_per_worker or scale.data_cpus (fractions are fine)",
         )
-    enough = found.get("GPU", 0) >= scale.workers
+    enough = found.get("GPU", 0) >= scale.workers * scale.gpus_per_worker
     if scale.gpu == "always" and not enough:
         raise ConfigError(
-            f"scale.gpu is 'always', but the cluster has {found.get('GPU', 0):g} GPUs for {scale.workers} workers",
-            "lower scale.workers, or set scale.gpu=auto",
+            f"scale.gpu is 'always', but the cluster has {found.get('GPU', 0):g} GPUs for {scale.workers} workers of"
+            f" {scale.gpus_per_worker:g}",
+            "lower scale.workers or scale.gpus_per_worker, or set scale.gpu=auto",
         )
     return scale.gpu != "never" and enough
 
@@ -265,12 +272,18 @@ def _raise_failure(board: Any) -> None:
         raise failure
 
 
-def _absolute(uri: str | Path) -> str:
+def absolute(uri: str | Path) -> str:
+    """A path that means the same in every process, or a URI as it is."""
     text = str(uri)
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve())
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """A run's name that can be a folder's.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ConfigError(f"run name {name!r}", "use letters, digits, '-', '_' and '.'")
     return name

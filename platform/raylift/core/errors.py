@@ -38,4 +38,8 @@ class CheckpointError(RayliftError):
 
 
 class TrainingError(RayliftError):
-    """A run that must not go on, such as a loss that is not finite."""
+    """A run that must not go on."""
+
+
+class NonFiniteError(TrainingError):
+    """A loss or gradient that is not finite."""

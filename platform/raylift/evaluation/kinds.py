@@ -74,7 +74,7 @@ class EvaluationKind(ABC):
 class ShapesEvaluation(EvaluationKind):
     """Against true shapes."""
 
-    validated = ("iou", "iou_median")
+    validated = ("iou", "iou_median", "thickness", "thickness_median")
 
     def scorer(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
@@ -99,7 +99,7 @@ class ShapesEvaluation(EvaluationKind):
 class ImagesEvaluation(EvaluationKind):
     """Against the images themselves, and what else is known of them."""
 
-    validated = ("mask_iou", "mask_iou_median", "ssim", "ssim_median")
+    validated = ("mask_iou", "mask_iou_median", "ssim", "ssim_median", "thickness", "thickness_median")
 
     def scorer(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int

@@ -38,6 +38,17 @@ def inside_of(shape: Mesh | Field, points: Float[Tensor, "N 3"]) -> Bool[Tensor,
     return torch.from_numpy(test.contains(points.detach().cpu().numpy())).to(points.device)
 
 
+def thickness(points: Float[np.ndarray, "N 3"]) -> float:
+    """The smallest of a shape's three standard deviations along its own axes over the largest, from points of it.
+
+    0 is a plane, a line, or nothing at all; 1 a ball. A model that has not found the third dimension stays near 0.
+    """
+    if len(points) < 4:
+        return 0.0
+    variances = np.linalg.eigvalsh(np.cov(points, rowvar=False))
+    return float(np.sqrt(max(0.0, variances[0]) / variances[-1])) if variances[-1] > 0 else 0.0
+
+
 @torch.no_grad()
 def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median IoU over all ranks' samples, at the stored ``iou_points``.
@@ -48,7 +59,7 @@ def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> 
     Args:
         family: put into eval mode, and back.
         batches: carry ``iou_points`` and ``iou_inside``.
-        prefix: of the names: ``val/iou``, ``val/iou_median``, ``val/iou_samples``.
+        prefix: of the names: ``val/iou`` and ``val/thickness``, each with ``_median``, and ``val/iou_samples``.
 
     Raises:
         DataError: a batch lacks those fields.
@@ -57,9 +68,11 @@ def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> 
     def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
         points, truth = batch["iou_points"], batch["iou_inside"] > 0.5
         inside = torch.stack([inside_of(one.shape, own) for one, own in zip(found, points, strict=True)])
-        return [{"iou": value} for value in batch_iou(inside, truth).tolist()]
+        within = [thickness(own[which].cpu().numpy()) for own, which in zip(points, inside, strict=True)]
+        ious = batch_iou(inside, truth).tolist()
+        return [{"iou": iou, "thickness": thick} for iou, thick in zip(ious, within, strict=True)]
 
-    return _over_samples(family, batches, prefix, ("iou",), score)
+    return _over_samples(family, batches, prefix, ("iou", "thickness"), score)
 
 
 @torch.no_grad()
@@ -72,22 +85,28 @@ def quick_picture_scores(family: Family, batches: Iterable[Batch], prefix: str =
     Args:
         family: put into eval mode, and back.
         batches: carry ``image`` and ``mask``.
-        prefix: of the names: ``val/mask_iou``, ``val/ssim``, each with ``_median``, and ``val/mask_iou_samples``.
+        prefix: of the names: ``val/mask_iou``, ``val/ssim``, ``val/thickness``, each with ``_median``, and
+            ``val/mask_iou_samples``.
     """
 
     def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
         images, masks = batch["image"].float().cpu().numpy(), batch["mask"].float().cpu().numpy()
         return [_picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
 
-    return _over_samples(family, batches, prefix, ("mask_iou", "ssim"), score)
+    return _over_samples(family, batches, prefix, ("mask_iou", "ssim", "thickness"), score)
 
 
 def _picture_score(
     found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
 ) -> dict[str, float]:
     truth = Look.of_pixels(image, mask)
-    look = looks_of(mesh_of(found, QUICK_RESOLUTION), found.camera.to("cpu"), truth.rgb.shape[0])[0]
-    return {"mask_iou": mask_soft(look.coverage, truth.coverage), "ssim": ssim(look.rgb, truth.rgb)[0]}
+    mesh = mesh_of(found, QUICK_RESOLUTION)
+    look = looks_of(mesh, found.camera.to("cpu"), truth.rgb.shape[0])[0]
+    return {
+        "mask_iou": mask_soft(look.coverage, truth.coverage),
+        "ssim": ssim(look.rgb, truth.rgb)[0],
+        "thickness": thickness(mesh.vertices.detach().cpu().numpy()),
+    }
 
 
 def _over_samples(

@@ -23,7 +23,9 @@ class ScaleConfig:
     Attributes:
         workers: Ray Train workers, each a DistributedDataParallel rank; 0 trains inside the driver, without Ray.
         cpus_per_worker: logical CPUs a worker reserves; leave some for the data tasks.
-        gpu: "auto" takes one GPU a worker where the cluster has enough of them, "always" insists, "never" does without.
+        gpu: "auto" takes GPUs for the workers where the cluster has enough of them, "always" insists, "never" does
+            without.
+        gpus_per_worker: of a worker that gets them: whole ones, or a share of one, such as 0.5, that others share too.
         precision: "auto" is bfloat16 autocast on a GPU and float32 on a CPU.
         data_cpus: logical CPUs of one data task.
         prefetch_steps: global batches a worker fetches ahead.
@@ -33,6 +35,7 @@ class ScaleConfig:
     workers: int = 1
     cpus_per_worker: float = 1.0
     gpu: Literal["auto", "always", "never"] = "auto"
+    gpus_per_worker: float = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     data_cpus: float = 0.5
     prefetch_steps: int = 4
@@ -44,6 +47,9 @@ class ScaleConfig:
                 f"scale.workers {self.workers}, cpus_per_worker {self.cpus_per_worker}, data_cpus {self.data_cpus}",
                 "give 0 or more workers and positive CPUs (fractions are fine)",
             )
+        share = self.gpus_per_worker
+        if share <= 0 or (share > 1 and share != int(share)):
+            raise ConfigError(f"scale.gpus_per_worker is {share}", "give a share in (0, 1] of a GPU, or whole ones")
         if self.prefetch_steps < 1 or self.max_failures < 0:
             raise ConfigError("scale.prefetch_steps must be at least 1 and max_failures 0 or more", "mend them")
 

@@ -14,7 +14,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,6 +171,26 @@ class CheckpointStore:
         self.folder.write(f"{entry.stem}.pt", content)
         self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
         self._prune()
+        return entry
+
+    def plant(self, content: bytes, described: bytes, recipe: Mapping[str, Any]) -> CheckpointEntry:
+        """Begin from another run's checkpoint, all of its state, under a recipe that differs in what is free to.
+
+        Population-based training lets a run go on from a better one's state with other weights of its losses. Whether
+        the state fits is found when it is taken up.
+
+        Args:
+            content: of the other's ``.pt`` file.
+            described: of the JSON beside it.
+
+        Raises:
+            CheckpointError: damaged, or it could not be written.
+        """
+        entry = replace(_parse_entry(described, "the given checkpoint"), recipe=dict(recipe))
+        if len(content) != entry.num_bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise CheckpointError(f"checkpoint {entry.stem}, to go on from, is damaged", "go on from another one")
+        self.folder.write(f"{entry.stem}.pt", content)
+        self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
         return entry
 
     def read(self, entry: CheckpointEntry) -> Checkpoint:

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, global_max, is_distributed, world_size
-from raylift.core.errors import ConfigError, TrainingError
+from raylift.core.errors import ConfigError, NonFiniteError
 from raylift.core.family import Learner, Phase
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch
@@ -75,7 +75,7 @@ class TrainingStep:
         """One optimiser step on this rank's part of the global batch.
 
         Raises:
-            TrainingError: a term or a gradient is not finite, on any rank; nothing of that phase has been updated.
+            NonFiniteError: a term or a gradient is not finite, on any rank; nothing of that phase has been updated.
         """
         for phase in self.phases:
             if phase.every == 1 or clock.step % phase.every == 0:
@@ -125,13 +125,13 @@ class TrainingStep:
         )
         if terms:
             samples = list(dict.fromkeys(sample for report in reports for sample in report[1]))
-            raise TrainingError(f"{where}: term {', '.join(terms)} is not finite; samples: {_listed(samples)}", remedy)
+            raise NonFiniteError(f"{where}: term {', '.join(terms)} is not finite; samples: {_listed(samples)}", remedy)
         # Gradients are summed over ranks already, so every rank finds the same parameter.
         parameters = [
             f"{name}: {bad_name}" for name in phase.players if (bad_name := self.players[name].first_bad_gradient())
         ]
         everyone: list[Any] = [sample for ids in gather_objects(batch.ids) for sample in ids]
-        raise TrainingError(
+        raise NonFiniteError(
             f"{where}: all terms are finite but the gradient is not ({', '.join(parameters) or 'its norm overflows'});"
             f" samples: {_listed(everyone)}",
             remedy,

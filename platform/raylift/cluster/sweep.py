@@ -1,0 +1,324 @@
+"""Sweeps on Ray Tune: trials that share a cluster, a record that outlives any process, results at the end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from raylift.cluster.sweep_report import Ledger, report_sweep
+from raylift.cluster.sweep_room import check_room, demands, driver_resources
+from raylift.cluster.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall
+from raylift.cluster.sweep_trial import MetricError, TrialPlace, run_trial
+from raylift.cluster.train import absolute, check_before_start, checked_name, start_patiently
+from raylift.cluster.worker import RunPlace
+from raylift.core.errors import ConfigError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.stream import data_facts
+from raylift.recipes.recipe import Recipe
+from raylift.sweeps.config import Sweep
+from raylift.sweeps.proposals import open_proposals
+from raylift.sweeps.records import End, SweepFolder, Trial
+from raylift.sweeps.trial_recipes import base_recipe, base_values, check_metrics, check_same_state, check_space
+
+# Tune's own files and tables say again what the sweep's records say; and its checks know one metric.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+CHECKPOINTS_A_POPULATION_KEEPS = 4
+
+
+@dataclass(frozen=True)
+class SweepEvent:
+    """News of a running sweep.
+
+    Attributes:
+        trial: as its record says now.
+        num_ended: trials that have ended, of all commands.
+        num_trials: in all.
+        kind: "report" or "end".
+    """
+
+    trial: Trial
+    num_ended: int
+    num_trials: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What a command came to.
+
+    Attributes:
+        folder: of the sweep.
+        trials: all on record.
+        best: the best one, or None.
+        best_recipe: path of its recipe; "" where there is none.
+        files: other results: the table and the plots.
+        num_trials: that the whole sweep has.
+        num_run: trials that this command ran or went on with.
+        room: trials at once.
+        seconds: wall time of this command.
+        unsent: whether MLflow was away at the end; the same command sends what was kept.
+    """
+
+    folder: str
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    best_recipe: str
+    files: tuple[str, ...]
+    num_trials: int
+    num_run: int
+    room: int
+    seconds: float
+    unsent: bool = False
+
+
+def run_sweep(
+    sweep: Sweep,
+    data_uri: str | Path,
+    storage_path: str | Path,
+    name: str,
+    tracking_uri: str = "",
+    *,
+    experiment: str = "",
+    retry_failed: bool = False,
+    progress: Callable[[SweepEvent], None] | None = None,
+) -> SweepOutcome:
+    """Run a sweep to its end, or go on with it where an earlier call stopped.
+
+    Args:
+        data_uri: a prepared data set, local or s3://.
+        storage_path: folder of sweeps and runs, local (shared by all nodes) or s3://.
+        name: of the sweep: its folder there and its MLflow run.
+        tracking_uri: MLflow's; "" tracks nothing.
+        experiment: MLflow's; "" is the family's name.
+        retry_failed: trials that failed go on from their last checkpoint.
+        progress: called in this process.
+
+    Raises:
+        RayliftError: what is refused, before any trial starts; or a metric that no trial reports.
+    """
+    started = time.monotonic()
+    base = base_recipe(sweep)
+    if base.start_from:
+        base = replace(base, start_from=absolute(base.start_from))
+    place = RunPlace(
+        absolute(data_uri), absolute(storage_path), checked_name(name), tracking_uri, experiment or base.family_name
+    )
+    num_trials = _check(sweep, base, place)
+    folder = SweepFolder(place.folder)
+    fingerprint = ShardedDataset.open(place.data).manifest.fingerprint
+    folder.check(sweep, fingerprint)
+    room = _find_room(sweep, base)
+    folder.claim(sweep, place.data, fingerprint)
+    if retry_failed:
+        for trial in folder.trials():
+            if trial.end.status == "failed":
+                folder.reopen(trial.number)
+    ledger = Ledger(sweep, base, place)
+    ended, waiting, numbers = _to_do(folder, num_trials)
+    num_run = len(waiting) + len(numbers)
+    refusal: Exception | None = None
+    if num_run:
+        told = TrialPlace(
+            sweep.to_plain(), base.to_json(), place.folder, place.data,
+            place.tracking, place.experiment, ledger.run_id,
+        )  # fmt: skip
+        watcher = _Watcher(folder, num_trials, len(ended), progress)
+        try:
+            _fit(sweep, base, told, room, ended, waiting, numbers, watcher)
+        except BaseException:
+            ledger.abandon()
+            raise
+        refusal = watcher.refusal
+    trials = folder.trials()
+    best, files = report_sweep(sweep, base, folder, trials)
+    unsent = not ledger.close(trials, files, "FAILED" if refusal else "FINISHED")
+    if refusal is not None:
+        raise refusal
+    return SweepOutcome(
+        folder=folder.uri,
+        trials=tuple(trials),
+        best=best,
+        best_recipe=files.get("best.json", ""),
+        files=tuple(path for file, path in files.items() if file != "best.json"),
+        num_trials=num_trials,
+        num_run=num_run,
+        room=room,
+        seconds=time.monotonic() - started,
+        unsent=unsent,
+    )
+
+
+def _check(sweep: Sweep, base: Recipe, place: RunPlace) -> int:
+    """All that can be refused without a cluster; gives the number of trials."""
+    recipes = check_space(sweep, base)
+    dataset = ShardedDataset.open(place.data)
+    check_metrics(sweep, dataset, base)
+    check_before_start(base, replace(place, name=f"{place.name}/trials/none"))
+    if sweep.scheduler.kind == "pbt":
+        check_same_state(recipes, data_facts(dataset, base.data))
+    if sweep.searcher.kind != "grid":
+        return sweep.budget.trials
+    cells = len(sweep.space.grid(base_values(base)))
+    return min(cells, sweep.budget.trials) if sweep.budget.trials else cells
+
+
+def _find_room(sweep: Sweep, base: Recipe) -> int:
+    """Start or join Ray; gives the number of trials at once."""
+    wanted = sum(demand["CPU"] for demand in demands(base.scale))
+    # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
+    start_patiently(max(os.cpu_count() or 1, math.ceil(wanted)))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    in_turns = sweep.scheduler.kind != "pbt" or base.scale.workers == 0
+    return check_room(nodes, base.scale, 0 if in_turns else sweep.budget.trials, sweep.resources.concurrency)
+
+
+def _to_do(folder: SweepFolder, num_trials: int) -> tuple[list[Trial], list[Trial], list[int]]:
+    """Trials that ended, those to go on with, and numbers of those to propose."""
+    known = {trial.number: trial for trial in folder.trials()}
+    ended = [trial for trial in known.values() if trial.end.status != "unfinished"]
+    waiting = [trial for trial in known.values() if trial.end.status == "unfinished" and trial.number < num_trials]
+    return ended, waiting, [number for number in range(num_trials) if number not in known]
+
+
+def _fit(
+    sweep: Sweep,
+    base: Recipe,
+    place: TrialPlace,
+    room: int,
+    ended: Sequence[Trial],
+    waiting: Sequence[Trial],
+    numbers: Sequence[int],
+    watcher: _Watcher,
+) -> None:
+    folder, is_population = watcher.folder, sweep.scheduler.kind == "pbt"
+    known = base_values(base)
+    scheduler = open_scheduler(sweep, base, partial(_close_stopped, folder))
+    recall(scheduler, ended, sweep)
+    proposals = open_proposals(sweep, known, ended)
+
+    def trial(config: dict[str, Any]) -> None:
+        run_trial(config, place)
+
+    space: dict[str, Any] = {}
+    searcher = None
+    if is_population:
+        # Tune takes no searcher beside PBT, so the first generation is handed over as a list.
+        values = {one.number: one.generation.values for one in waiting}
+        for number in numbers:
+            proposed = proposals.propose(number)
+            assert proposed is not None
+            folder.plan(number, proposed)
+            values[number] = proposed
+        space = {NUMBER: tune.grid_search(list(values))}
+        for path in sweep.space.dimensions:
+            space[path] = tune.sample_from(partial(_initial, values, path))
+    else:
+        searcher = Proposing(proposals, folder, waiting, numbers)
+    home = f"{folder.uri}/tune"
+    tuner = tune.Tuner(
+        tune.with_resources(trial, driver_resources(base.scale)),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=1 if is_population else len(waiting) + len(numbers),
+            max_concurrent_trials=None if is_population else room,
+            time_budget_s=sweep.budget.minutes * 60 or None,
+            trial_name_creator=name_of,
+            trial_dirname_creator=name_of,
+        ),
+        run_config=tune.RunConfig(
+            name=f"call-{int(time.time())}",
+            storage_path=home,
+            callbacks=[watcher],
+            stop=watcher.stopper,
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(
+                num_to_keep=CHECKPOINTS_A_POPULATION_KEEPS if is_population else None
+            ),
+            verbose=0,
+        ),
+    )
+    # A trial's error is on its record; Tune would print where it was raised, too.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    tuner.fit()
+    if "://" not in home:
+        # Nothing is resumed from it.
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _initial(values: dict[int, dict[str, Any]], path: str, config: Any) -> Any:
+    return values[config[NUMBER]][path]
+
+
+def _close_stopped(folder: SweepFolder, number: int, reason: str) -> None:
+    folder.close(number, End("stopped", reason))
+
+
+class _EndAll(tune.Stopper):
+    """Ends the whole sweep when told to."""
+
+    def __init__(self) -> None:
+        self.is_told = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self.is_told
+
+    def stop_all(self) -> bool:
+        return self.is_told
+
+
+class _Watcher(tune.Callback):
+    """Keeps the record of trials that cannot keep it themselves any more, and passes news on."""
+
+    def __init__(
+        self, folder: SweepFolder, num_trials: int, num_ended: int, progress: Callable[[SweepEvent], None] | None
+    ) -> None:
+        self.folder, self.stopper = folder, _EndAll()
+        self.refusal: ConfigError | None = None
+        self._num_trials, self._num_ended, self._progress = num_trials, num_ended, progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune saves its parts to restore from; a sweep resumes from its own record, and a progress bar has locks.
+        return {}
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        self._tell(trial, "report")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._num_ended += 1
+        self._tell(trial, "end")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = _number(trial)
+        known = self.folder.trial(number)
+        if known.end.status == "unfinished":
+            lines = str(trial.get_error() or "its process died").strip().splitlines()
+            self.folder.close(number, End("failed", lines[-1][:600]))
+        elif known.end.reason.startswith(MetricError.__name__):
+            problem, _, remedy = known.end.reason.partition(": ")[2].partition("\n  remedy: ")
+            self.refusal = ConfigError(problem, remedy)
+            self.stopper.is_told = True
+        self.on_trial_complete(iteration, trials, trial)
+
+    def _tell(self, trial: Any, kind: str) -> None:
+        if self._progress is not None:
+            self._progress(SweepEvent(self.folder.trial(_number(trial)), self._num_ended, self._num_trials, kind))
+
+
+def _number(trial: Any) -> int:
+    return int(str(trial).rpartition("-")[2])

@@ -1,0 +1,81 @@
+"""How many trials a cluster has room for: each with its workers, their data tasks and their GPUs, none waiting for
+another's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from raylift.core.errors import ConfigError
+from raylift.recipes.recipe import ScaleConfig
+
+DRIVER_CPUS = 0.01
+"""A trial's own process only waits; a whole CPU for each would starve the workers that it waits for."""
+
+
+def demands(scale: ScaleConfig) -> list[dict[str, float]]:
+    """What a trial's processes ask for, each of which must lie on one node: the driver, then every worker with the data
+    task that feeds it. Without workers the driver trains and feeds itself."""
+    gpus = {"GPU": scale.gpus_per_worker} if scale.gpu == "always" else {}
+    if scale.workers == 0:
+        return [{"CPU": scale.cpus_per_worker, **gpus}]
+    worker = {"CPU": scale.cpus_per_worker + scale.data_cpus, **gpus}
+    return [{"CPU": DRIVER_CPUS}, *({**worker} for _ in range(scale.workers))]
+
+
+def driver_resources(scale: ScaleConfig) -> dict[str, float]:
+    """What Tune reserves for a trial; its Ray Train reserves the rest itself."""
+    return demands(scale)[0]
+
+
+def num_that_fit(nodes: Sequence[Mapping[str, float]], scale: ScaleConfig) -> int:
+    """How many trials can run at once, filling one node after the other.
+
+    Args:
+        nodes: resources of each node that is up.
+    """
+    free = [dict(node) for node in nodes]
+    count = 0
+    while all(_take(free, demand) for demand in demands(scale)):
+        count += 1
+    return count
+
+
+def _take(free: list[dict[str, float]], demand: Mapping[str, float]) -> bool:
+    for node in free:
+        if all(node.get(name, 0.0) + 1e-9 >= amount for name, amount in demand.items()):
+            for name, amount in demand.items():
+                node[name] = node.get(name, 0.0) - amount
+            return True
+    return False
+
+
+def check_room(
+    nodes: Sequence[Mapping[str, float]], scale: ScaleConfig, population: int = 0, concurrency: int = 0
+) -> int:
+    """Trials at once: what there is room for, and no more than was asked for.
+
+    Args:
+        population: trials that must all run at once; 0 lets them take turns.
+        concurrency: at most so many; 0 is no limit.
+
+    Raises:
+        ConfigError: not one trial fits, or not the whole population.
+    """
+    room = num_that_fit(nodes, scale)
+    asked = "; ".join(
+        " + ".join(f"{amount:g} {name}" for name, amount in demand.items()) for demand in demands(scale)[-1:]
+    )
+    there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "no node"
+    if room == 0:
+        raise ConfigError(
+            f"no trial fits: it wants {max(1, scale.workers)} x ({asked}, data tasks counted), the cluster's nodes have"
+            f" {there}",
+            "lower resources.workers, resources.cpus_per_worker, resources.gpus_per_worker or scale.data_cpus",
+        )
+    room = min(room, concurrency) if concurrency else room
+    if population > room:
+        raise ConfigError(
+            f"pbt compares {population} trials while they run, and there is room for {room} ({there})",
+            "lower budget.trials or what a trial asks for; with resources.workers=0 trials take turns",
+        )
+    return room

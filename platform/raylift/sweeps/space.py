@@ -1,0 +1,282 @@
+"""Search spaces over dotted recipe paths: what a value may be, and when it is searched at all."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from raylift.core.errors import ConfigError
+from raylift.core.generators import numpy_generator
+from raylift.recipes import tree
+
+Values = dict[str, Any]
+"""Recipe values by dotted path."""
+Condition = dict[str, tuple[Any, ...]]
+"""Paths and the values there for which a dimension is searched; otherwise the recipe's own value stays."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between two ends.
+
+    Attributes:
+        low, high: both may be drawn.
+        when: see ``Condition``.
+    """
+
+    low: float
+    high: float
+    when: Condition = field(default_factory=dict)
+
+    is_log = False
+    is_whole = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(f"low {self.low} is not below high {self.high}", "give low < high")
+        if self.is_log and self.low <= 0:
+            raise ConfigError(f"low is {self.low} on a logarithmic scale", "give a low above 0, or use kind uniform")
+
+    def at(self, share: float) -> float | int:
+        """The value at a share of the way, in [0, 1], from low to high (of the logarithms where that is the scale)."""
+        if self.is_log:
+            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + share * (self.high - self.low)
+        value = min(max(value, self.low), self.high)
+        return round(value) if self.is_whole else value
+
+    def draw(self, generator: np.random.Generator) -> float | int:
+        """A value drawn from the scale's uniform distribution."""
+        if self.is_whole and not self.is_log:
+            return int(generator.integers(int(self.low), int(self.high) + 1))
+        return self.at(float(generator.random()))
+
+    def corners(self) -> tuple[float | int, ...]:
+        """Ends and an odd value between, which shows where whole numbers are wanted."""
+        return self.at(0.0), self.at(0.381966), self.at(1.0)
+
+    def contains(self, value: Any) -> bool:
+        """Whether a value could be drawn."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def clip(self, value: float) -> float | int:
+        """The nearest value inside."""
+        value = min(max(value, self.low), self.high)
+        return round(value) if self.is_whole else value
+
+
+@dataclass(frozen=True)
+class Uniform(Range):
+    """Any number, all alike."""
+
+
+@dataclass(frozen=True)
+class LogUniform(Range):
+    """Any number, all orders of magnitude alike."""
+
+    is_log = True
+
+
+@dataclass(frozen=True)
+class Integer(Range):
+    """Whole numbers, all alike."""
+
+    is_whole = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low != int(self.low) or self.high != int(self.high):
+            raise ConfigError(f"ends {self.low} and {self.high}", "give whole numbers")
+
+
+@dataclass(frozen=True)
+class LogInteger(Integer):
+    """Whole numbers, all orders of magnitude alike."""
+
+    is_log = True
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values.
+
+    Attributes:
+        values: of any type that the recipe takes there.
+        when: see ``Condition``.
+    """
+
+    values: tuple[Any, ...]
+    when: Condition = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError("no values", "list at least one")
+
+    def draw(self, generator: np.random.Generator) -> Any:
+        """A value, all alike."""
+        return self.values[int(generator.integers(len(self.values)))]
+
+    def contains(self, value: Any) -> bool:
+        """Whether a value could be drawn."""
+        return value in self.values
+
+    def corners(self) -> tuple[Any, ...]:
+        """All values."""
+        return self.values
+
+
+@dataclass(frozen=True)
+class Grid(Choice):
+    """Values that are all gone through."""
+
+
+Dimension = Range | Choice
+KINDS: dict[str, type[Any]] = {
+    "uniform": Uniform,
+    "log_uniform": LogUniform,
+    "integer": Integer,
+    "log_integer": LogInteger,
+    "choice": Choice,
+    "grid": Grid,
+}
+MOST_CORNERS = 256
+"""Combinations of corner values that are all checked; of more, as many are drawn."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Dimensions by path. A condition may ask for a path of the recipe, or for a dimension that comes before.
+
+    Attributes:
+        dimensions: in the order in which they are chosen.
+    """
+
+    dimensions: Mapping[str, Dimension]
+
+    @staticmethod
+    def from_plain(values: Any) -> Space:
+        """Read what JSON gives.
+
+        Raises:
+            ConfigError: an unknown kind or part, or a condition on what is chosen later.
+        """
+        if not isinstance(values, Mapping) or not values:
+            raise ConfigError("the sweep's space is empty", "give paths, each with a kind: " + ", ".join(KINDS))
+        dimensions: dict[str, Dimension] = {}
+        for path, part in values.items():
+            where = f"space.{path}"
+            if not isinstance(part, Mapping) or part.get("kind") not in KINDS:
+                found = part.get("kind") if isinstance(part, Mapping) else part
+                raise ConfigError(f"{where} has kind {found!r}", f"give one of {', '.join(KINDS)}")
+            rest = {name: frozen(value) for name, value in part.items() if name != "kind"}
+            kind = KINDS[part["kind"]]
+            needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
+            if lacking := [name for name in needed if name not in rest]:
+                raise ConfigError(f"{where} has no {' and no '.join(lacking)}", f"a {part['kind']} needs them")
+            dimensions[path] = tree.from_plain(kind, rest, where)
+        paths = list(dimensions)
+        for index, path in enumerate(paths):
+            for other in dimensions[path].when:
+                if other in paths[index:]:
+                    raise ConfigError(f"space.{path} depends on {other}, which comes after it", "change their order")
+        return Space(dimensions)
+
+    def to_plain(self) -> dict[str, Any]:
+        """What ``from_plain`` reads."""
+        names = {kind: name for name, kind in KINDS.items()}
+        return {
+            path: {"kind": names[type(dimension)], **tree.to_plain(dimension)}
+            for path, dimension in self.dimensions.items()
+        }
+
+    def fill(self, choose: Callable[[str, Dimension], Any], base: Mapping[str, Any]) -> Values:
+        """Values of the dimensions whose conditions hold, chosen one after the other.
+
+        Args:
+            choose: gives the value of one dimension.
+            base: the recipe's own values by path, for conditions on what is not searched.
+        """
+        chosen: Values = {}
+        for path, dimension in self.dimensions.items():
+            known = {**base, **chosen}
+            if all(known.get(other) in wanted for other, wanted in dimension.when.items()):
+                chosen[path] = choose(path, dimension)
+        return chosen
+
+    def draw(self, base: Mapping[str, Any], seed: int, number: int) -> Values:
+        """Trial ``number`` of a random search: a pure function of the seed and the number.
+
+        Dimensions of kind grid are gone through: trials 0, 1, ... take their combinations in turn.
+        """
+        turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, Grid)}
+        cells = list(itertools.product(*turning.values()))
+        cell = dict(zip(turning, cells[number % len(cells)], strict=True))
+
+        def choose(path: str, dimension: Dimension) -> Any:
+            return cell[path] if path in cell else dimension.draw(numpy_generator(seed, number, path))
+
+        return self.fill(choose, base)
+
+    def own(self, base: Mapping[str, Any]) -> Values | None:
+        """The recipe's own values, as a trial of this space; None where one of them lies outside of it."""
+        values = self.fill(lambda path, dimension: base.get(path), base)
+        return values if all(self.dimensions[path].contains(value) for path, value in values.items()) else None
+
+    def grid(self, base: Mapping[str, Any]) -> list[Values]:
+        """All combinations, each once, the last dimension changing fastest.
+
+        Raises:
+            ConfigError: a range, which has no end of values.
+        """
+        endless = [path for path, part in self.dimensions.items() if isinstance(part, Range)]
+        if endless:
+            raise ConfigError(f"a grid over {', '.join(endless)}, of kind range", "use kind grid or choice there")
+        return _unique(self._combinations(base))
+
+    def corners(self, base: Mapping[str, Any]) -> list[Values]:
+        """Combinations of extreme values that, where recipes take them, leave little that could be refused later."""
+        number = math.prod(len(part.corners()) for part in self.dimensions.values())
+        if number <= MOST_CORNERS:
+            return _unique(self._combinations(base))
+        return _unique(self._corner_draws(base))
+
+    def _corner_draws(self, base: Mapping[str, Any]) -> Iterator[Values]:
+        for index in range(MOST_CORNERS):
+            generator = numpy_generator(0, index, "corners")
+
+            def choose(path: str, dimension: Dimension, index: int = index, draws: Any = generator) -> Any:
+                # The first rounds show every value of every dimension, the others mix them.
+                corners = dimension.corners()
+                return corners[index if index < len(corners) else int(draws.integers(len(corners)))]
+
+            yield self.fill(choose, base)
+
+    def _combinations(self, base: Mapping[str, Any]) -> Iterator[Values]:
+        for combination in itertools.product(*(part.corners() for part in self.dimensions.values())):
+            given = dict(zip(self.dimensions, combination, strict=True))
+
+            def choose(path: str, dimension: Dimension, given: Values = given) -> Any:
+                return given[path]
+
+            yield self.fill(choose, base)
+
+
+def frozen(value: Any) -> Any:
+    """Lists as tuples, which is what recipes hold, so that a value equals itself after JSON."""
+    if isinstance(value, Mapping):
+        return {name: frozen(one) for name, one in value.items()}
+    return tuple(frozen(one) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _unique(all_values: Iterator[Values]) -> list[Values]:
+    found: list[Values] = []
+    for values in all_values:
+        if values not in found:
+            found.append(values)
+    return found

@@ -1,0 +1,106 @@
+"""What successive halving saves, and what Tune adds to a trial.
+
+    PYTHONPATH=platform python tests/benchmarks/asha.py [DATA] [--steps 96] [--scales 12]
+
+Without DATA it prepares a few procedural chairs. First a grid of Fourier scales trains to the end (scheduler none),
+then ASHA goes through the same grid on the same Ray: steps are compared, and the best that each found. Then one recipe
+trains alone in this process and as a sweep of one trial: what the second takes longer is Tune's. Every ratio is of one
+run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raylift.cluster.sweep import SweepOutcome, run_sweep
+from raylift.cluster.train import start_patiently, train
+from raylift.data.ingest import ingest
+from raylift.data.ingest_config import TINY
+from raylift.data.sources.procedural import ProceduralSource
+from raylift.sweeps.config import Metric, Sweep, from_plain
+from raylift.sweeps.results import best_trial
+from raylift.sweeps.trial_recipes import base_recipe
+
+IOU = Metric("val/iou")
+
+
+def make_sweep(scales: int, steps: int, scheduler: dict[str, Any]) -> Sweep:
+    """A grid of Fourier scales of the test recipe, with eight evaluations a trial."""
+    every = max(1, steps // 8)
+    return from_plain(
+        {
+            "title": "benchmark",
+            "recipe": "implicit/test",
+            "overrides": [f"schedule.eval_every={every}", f"schedule.checkpoint_every={steps}", "evaluation.panels=0"],
+            "space": {
+                "family.fourier.scale": {"kind": "grid", "values": np.geomspace(0.05, 12.8, scales).tolist()},
+            },
+            "metrics": [{"name": IOU.name}],
+            "scheduler": scheduler,
+            "searcher": {"kind": "grid"},
+            "budget": {"steps": steps},
+            "resources": {"workers": 0, "cpus_per_worker": 1.0},
+        }
+    )
+
+
+def described(name: str, outcome: SweepOutcome) -> str:
+    """Steps, time and the best of a sweep."""
+    best = best_trial(outcome.trials, [IOU])
+    assert best is not None
+    steps = sum(trial.steps for trial in outcome.trials)
+    scale = best.values["family.fourier.scale"]
+    return (
+        f"{name:>10}: {steps:6d} steps, {outcome.seconds:6.1f} s, best IoU {best.score(IOU):.4f} at scale {scale:.3g}"
+    )
+
+
+def main() -> None:
+    """The three measurements."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", default="")
+    parser.add_argument("--steps", type=int, default=96)
+    parser.add_argument("--scales", type=int, default=12)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="raylift-asha-") as work:
+        data = given.data or str(Path(work) / "chairs")
+        if not given.data:
+            ingest([ProceduralSource(24)], data, replace(TINY, val_share=0.25), parallel="none")
+        start_patiently(2)
+        sweeps = {
+            "full grid": make_sweep(given.scales, given.steps, {"kind": "none"}),
+            "asha": make_sweep(given.scales, given.steps, {"kind": "asha", "reduction": 2}),
+        }
+        outcomes = {name: run_sweep(sweep, data, work, name.replace(" ", "-")) for name, sweep in sweeps.items()}
+        for name, outcome in outcomes.items():
+            print(described(name, outcome))
+        full, halved = (sum(trial.steps for trial in outcome.trials) for outcome in outcomes.values())
+        best_full, best_halved = (best_trial(outcome.trials, [IOU]) for outcome in outcomes.values())
+        assert best_full is not None
+        assert best_halved is not None
+        same = "the same trial" if best_full.number == best_halved.number else "another trial"
+        scores = [trial.score(IOU) or 0.0 for trial in (best_full, best_halved)]
+        print(
+            f"asha takes {halved / full:.2f} of the steps; its best is {same}, {scores[1] / scores[0]:.3f} of the IoU"
+        )
+
+        single = make_sweep(1, given.steps, {"kind": "none"})
+        recipe = base_recipe(single)
+        train(recipe, data, work, "warm-up")
+        start = time.perf_counter()
+        train(recipe, data, work, "alone")
+        alone = time.perf_counter() - start
+        in_tune = run_sweep(single, data, work, "one-trial").seconds
+        more = f"{in_tune - alone:.1f} s more, x{in_tune / alone:.2f}"
+        print(f"one trial alone {alone:.1f} s, in Tune {in_tune:.1f} s: {more}")
+
+
+if __name__ == "__main__":
+    main()

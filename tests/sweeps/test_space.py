@@ -1,0 +1,110 @@
+"""Spaces: what is drawn, when, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from raylift.core.errors import ConfigError
+from raylift.sweeps.space import Integer, LogInteger, LogUniform, Space, Uniform
+from tests.sweeps.sweeps import SPACE
+
+BASE = {"family.fourier.size": 16, "family.fourier.scale": 0.8, "optimisation.weight_decay": 1e-4}
+
+
+@pytest.mark.parametrize("dimension", [Uniform(-2, 5), LogUniform(1e-4, 10), Integer(-3, 4), LogInteger(1, 1000)])
+def test_draws_fill_their_scale_evenly(dimension: Uniform) -> None:
+    generator = np.random.default_rng(0)
+    values = np.array([dimension.draw(generator) for _ in range(4000)])
+    assert values.min() >= dimension.low
+    assert values.max() <= dimension.high
+    scaled = np.log(values) if dimension.is_log else values
+    ends = [math.log(end) for end in (dimension.low, dimension.high)] if dimension.is_log else [-2, 5]
+    if isinstance(dimension, Integer):
+        assert all(float(value).is_integer() for value in values)
+    if not isinstance(dimension, Integer):
+        assert scaled.mean() == pytest.approx(sum(ends) / 2, abs=0.05 * (ends[1] - ends[0]))
+        assert np.quantile(scaled, 0.25) == pytest.approx(0.75 * ends[0] + 0.25 * ends[1], abs=0.3)
+    assert dimension.clip(1e9) == dimension.high
+    assert dimension.clip(-1e9) == dimension.low
+
+
+def test_whole_numbers_are_drawn_from_end_to_end() -> None:
+    draws = [Integer(2, 4).draw(np.random.default_rng(seed)) for seed in range(60)]
+    assert set(draws) == {2, 3, 4}
+
+
+def test_conditions_hold_a_dimension_back() -> None:
+    space = Space.from_plain(SPACE)
+    drawn = [space.draw(BASE, 0, number) for number in range(40)]
+    assert {values["family.fourier.size"] for values in drawn} == {0, 16}
+    for values in drawn:
+        assert ("optimisation.weight_decay" in values) == (values["family.fourier.size"] == 16)
+    fixed = Space.from_plain({path: part for path, part in SPACE.items() if path != "family.fourier.size"})
+    assert "optimisation.weight_decay" in fixed.draw(BASE, 0, 0), "the recipe's own value counts where none is drawn"
+    assert "optimisation.weight_decay" not in fixed.draw({**BASE, "family.fourier.size": 8}, 0, 0)
+
+
+def test_a_trial_s_draw_follows_from_seed_and_number_alone() -> None:
+    space = Space.from_plain(SPACE)
+    assert space.draw(BASE, 3, 7) == space.draw(BASE, 3, 7)
+    assert space.draw(BASE, 3, 7) != space.draw(BASE, 4, 7)
+    fewer = Space.from_plain({"family.fourier.scale": SPACE["family.fourier.scale"]})
+    assert fewer.draw(BASE, 3, 7).items() <= space.draw(BASE, 3, 7).items(), "other dimensions do not matter"
+
+
+def test_a_grid_has_every_combination_once() -> None:
+    parts = {"a": {"kind": "grid", "values": [1, 2]}, "b": {"kind": "choice", "values": ["x", "y", "z"]}}
+    space = Space.from_plain({**parts, "c": {"kind": "grid", "values": [[1, 2], [3]], "when": {"b": ["z"]}}})
+    cells = space.grid({})
+    assert len(cells) == 2 * (2 + 2)
+    assert cells[0] == {"a": 1, "b": "x"}
+    assert {"a": 2, "b": "z", "c": (1, 2)} in cells, "lists are the tuples that recipes hold"
+    with pytest.raises(ConfigError, match=r"a grid over d, of kind range"):
+        Space.from_plain({"d": {"kind": "uniform", "low": 0, "high": 1}}).grid({})
+
+
+def test_grid_dimensions_of_a_random_search_take_turns() -> None:
+    space = Space.from_plain({"a": {"kind": "grid", "values": [1, 2, 3]}, "b": SPACE["family.fourier.scale"]})
+    assert [space.draw({}, 0, number)["a"] for number in range(6)] == [1, 2, 3, 1, 2, 3]
+
+
+def test_corners_show_every_value_even_where_combinations_are_too_many() -> None:
+    few = Space.from_plain(SPACE).corners(BASE)
+    assert len(few) == 3 * (1 + 3)
+    many = Space.from_plain({f"p{n}": {"kind": "choice", "values": list(range(5))} for n in range(6)}).corners({})
+    assert len(many) <= 256
+    for n in range(6):
+        assert {values[f"p{n}"] for values in many} == set(range(5))
+
+
+def test_the_recipe_s_own_values_are_a_trial_only_where_the_space_has_them() -> None:
+    space = Space.from_plain(SPACE)
+    assert space.own(BASE) == BASE
+    assert space.own({**BASE, "family.fourier.scale": 40.0}) is None
+
+
+def test_round_trip() -> None:
+    space = Space.from_plain(SPACE)
+    assert Space.from_plain(space.to_plain()) == space
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"kind": "normal"}, "space.a has kind 'normal'"),
+        (3, "space.a has kind 3"),
+        ({"kind": "uniform", "low": 1}, "space.a has no high"),
+        ({"kind": "uniform", "low": 1, "high": 0}, "low 1.0 is not below high 0.0"),
+        ({"kind": "log_uniform", "low": 0, "high": 1}, "logarithmic"),
+        ({"kind": "integer", "low": 0.5, "high": 2}, "whole numbers"),
+        ({"kind": "choice", "values": []}, "no values"),
+        ({"kind": "choice", "values": [1], "valeus": 1}, "valeus"),
+        ({"kind": "choice", "values": [1], "when": {"b": [1]}}, "depends on b, which comes after"),
+    ],
+)
+def test_what_is_no_space_is_refused(part: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Space.from_plain({"a": part, "b": {"kind": "choice", "values": [1]}})

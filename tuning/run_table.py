@@ -80,7 +80,12 @@ def main(arguments: Arguments, console: Console) -> int:
         name = arguments.table.stem
         tracker = open_table_run(table, dataset, arguments.place, name, arguments.tracking_uri, experiment)
         runs.parent_run_id = tracker.wait_for_run_id() or ""
-    outcomes, problems = run_all(runs, planned, console)
+    try:
+        outcomes, problems = run_all(runs, planned, console)
+    except BaseException:
+        if tracker is not None:
+            tracker.finish("KILLED")  # the same command goes on in the same MLflow run
+        raise
     curves = curves_of(arguments, table, [one for one in planned if one.name in outcomes], console)
     results = gather(planned, outcomes, problems, curves)
     judged = judge(table, results)
@@ -123,12 +128,11 @@ def one_family(planned: list[PlannedRow]) -> str:
 
 def possible(runs: TableRuns, planned: list[PlannedRow], arguments: Arguments, console: Console) -> list[PlannedRow]:
     """Refuse rows that were asked for and cannot be; leave out others, and say so."""
-    ruled_out: dict[str, str] = {}
-    for one in planned:
-        if one.row.name not in ruled_out and (problem := runs.problem_of(one)):
-            ruled_out[one.row.name] = problem
+    first_seeds = {one.row.name: one for one in reversed(planned)}
+    problems = {name: runs.problem_of(one) for name, one in first_seeds.items()}
+    ruled_out = {name: problem for name, problem in problems.items() if problem}
     for name, problem in ruled_out.items():
-        if name in arguments.rows or len(ruled_out) == len({one.row.name for one in planned}):
+        if name in arguments.rows or len(ruled_out) == len(problems):
             raise ConfigError(f"row {name!r}: {problem}", "choose other --rows, or another data set")
         console.print(f"left out: row {name!r}: {problem}", style="yellow", soft_wrap=True, markup=False)
     return [one for one in planned if one.row.name not in ruled_out]

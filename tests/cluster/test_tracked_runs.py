@@ -40,7 +40,11 @@ TABLE = {
     "overrides": ['evaluation.protocols=["occnet"]'],
     "seeds": [0, 1],
     "rows": [
-        {"name": "Voxels", "overrides": ["family.conditioning.kind=gt_sdf"], "paper": {"occnet/iou": 0.9}},
+        {
+            "name": "Voxels",
+            "overrides": ["family.conditioning.kind=gt_sdf", "family.conditioning.resolution=32"],
+            "paper": {"occnet/iou": 0.9},
+        },
         {"name": "Image", "overrides": ["family.conditioning.kind=image"], "paper": {"occnet/iou": 0.7}},
     ],
     "claims": [
@@ -74,7 +78,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
     """Three chairs to train on, one to look at, two to test on."""
     folder = tmp_path_factory.mktemp("shapes")
     config = IngestConfig(
-        num_views=2, image_px=32, samples=300, cloud_points=500, surface_points=500, iou_points=1000,
+        num_views=2, image_px=32, samples=300, cloud_points=500, surface_points=500, iou_points=4096,
         truth_resolution=32, scan_views=20, scan_px=64,
     )  # fmt: skip
     splits = ("train", "train", "train", "val", "test", "test")

@@ -83,10 +83,9 @@ class TrackingReader:
         """
         with self._answers():
             identity = Path(what) / "tracking" / "run.json"
-            if identity.is_file() and (known := json.loads(identity.read_text()).get("run_id")):
-                what = known
-            if re.fullmatch(r"[0-9a-f]{32}", what):
-                found = self._by_id(what)
+            known = json.loads(identity.read_text()).get("run_id", "") if identity.is_file() else what
+            if re.fullmatch(r"[0-9a-f]{32}", known):
+                found = self._by_id(known)
             elif "/" in what:
                 folder = what.rstrip("/") if "://" in what else str(Path(what).absolute())
                 found = self._search(f"tags.`run.folder` = {_quoted(folder)}")

@@ -39,6 +39,8 @@ def saved_share(left: Curve, right: Curve, higher_is_better: bool = True) -> flo
     if min(len(ours), len(theirs)) < 2:
         return None
     level = (min if higher_is_better else max)(ours[-1][1], theirs[-1][1])
-    took = [steps_to_level(curve, level, higher_is_better) for curve in (ours, theirs)]
-    assert took[0] is not None and took[1] is not None  # noqa: PT018 - each curve's last value reaches the level
-    return (took[1] - took[0]) / end
+    ours_took = steps_to_level(ours, level, higher_is_better)
+    theirs_took = steps_to_level(theirs, level, higher_is_better)
+    assert ours_took is not None, "a curve's last value reaches the level"
+    assert theirs_took is not None, "a curve's last value reaches the level"
+    return (theirs_took - ours_took) / end

@@ -20,7 +20,7 @@ from raylift.evaluation.paired import (
 )
 from raylift.evaluation.report import MODEL, reading
 from raylift.metrics.scores import mean_of, median_of
-from raylift.recipes.tables import BASELINE, Claim, PaperTable, Row
+from raylift.recipes.tables import BASELINE, Claim, PaperTable, Quoted, Row
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
 def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, units: str, why: str, sign: float | None) -> Judged:
     if gain is not None and gain.num_units < LEAST_UNITS:
         why = f"{gain.num_units} {units} are too few to decide ({LEAST_UNITS} at least)"
-    printed = {row.name: row.paper.get(claim.metric) for row in (*table.rows, *table.quoted)}
+    shown: list[Row | Quoted] = [*table.rows, *table.quoted]
+    printed = {row.name: row.paper.get(claim.metric) for row in shown}
     better, than = printed.get(claim.better), printed.get(claim.than)
     known = sign is not None and better is not None and than is not None
     paper_gain = sign * (better - than) if known else None  # type: ignore[operator]

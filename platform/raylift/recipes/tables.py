@@ -134,7 +134,8 @@ class PaperTable(_Checked):
         for metric in (*metrics, *(claim.metric for claim in self.claims if claim.by == "score")):
             if metric not in known:
                 raise _unknown("metric", metric, known)
-        for row in (*self.rows, *self.quoted):
+        shown: list[Row | Quoted] = [*self.rows, *self.quoted]
+        for row in shown:
             for metric in (*row.paper, *(row.paper_median if isinstance(row, Row) else ())):
                 if metric not in metrics:
                     raise _unknown(f"column for the paper's figure of row {row.name!r},", metric, metrics)

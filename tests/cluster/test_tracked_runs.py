@@ -102,7 +102,7 @@ def storage(shapes: ShardedDataset, tmp_path_factory: pytest.TempPathFactory) ->
     """A folder of runs in which the table was run."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "two.json").write_text(json.dumps(TABLE))
-    words = (folder / "two.json", "--data", shapes.uri, "--storage", folder, *SHORT)
+    words = (folder / "two.json", *SHORT, "--data", shapes.uri, "--storage", folder)
     assert call("tuning", "run_table", *words) == 0
     return folder
 
@@ -178,21 +178,21 @@ def test_a_table_is_a_run_with_its_rows_as_children(storage: Path) -> None:
 def test_the_same_table_does_only_what_is_missing(
     storage: Path, shapes: ShardedDataset, images: ShardedDataset, said: Callable[[], str]
 ) -> None:
-    words = (storage / "two.json", "--storage", storage, *SHORT)
+    words = (storage / "two.json", *SHORT)
     checkpoints = {path: path.stat().st_mtime_ns for path in storage.rglob("*.pt")}
     (storage / "two.image.seed1" / "scores-of-table.json").unlink()
-    assert call("tuning", "run_table", *words, "--data", shapes.uri) == 0
+    assert call("tuning", "run_table", *words, "--storage", storage, "--data", shapes.uri) == 0
     printed = said()
     assert "measuring two.image.seed1" in printed
     assert printed.count("measuring") == 1
     assert "training" not in printed
     assert {path: path.stat().st_mtime_ns for path in storage.rglob("*.pt")} == checkpoints
     for changed, message in (
-        (("--data", shapes.uri, "family.weights.sdf=5"), "was trained with other recipe"),
+        (("family.weights.sdf=5", "--data", shapes.uri), "was trained with other recipe"),
         (("--data", images.uri), "holds images, and the table 'What it is told' is of shapes"),
         (("--data", shapes.uri, "--rows", "Voxel"), "has no row 'Voxel'"),
     ):
-        assert call("tuning", "run_table", *words, *changed) == FAILED
+        assert call("tuning", "run_table", *words, *changed, "--storage", storage) == FAILED
         assert message in said()
 
 

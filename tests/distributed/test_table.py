@@ -16,8 +16,9 @@ from tests.cluster.test_tracked_runs import TABLE, call
 def test_rows_train_in_the_cluster_and_come_back_as_a_table(cluster: None, data: Path, tmp_path: Path) -> None:
     (tmp_path / "two.json").write_text(json.dumps(TABLE))
     short = ("schedule.num_steps=4", "schedule.eval_every=2", "evaluation.panels=0", "evaluation.baselines=false")
-    words = (tmp_path / "two.json", "--data", data, "--storage", tmp_path / "runs", "--seeds", 0, *short)
-    assert call("tuning", "run_table", *words, "scale.workers=2", "scale.data_cpus=0.25") == 0
+    scaled = ("scale.workers=2", "scale.data_cpus=0.25")
+    place = ("--data", data, "--storage", tmp_path / "runs", "--seeds", 0)
+    assert call("tuning", "run_table", tmp_path / "two.json", *short, *scaled, *place) == 0
     figures = json.loads((tmp_path / "runs" / "two" / "scores.json").read_text())
     assert [(line["row"], line["seeds"]) for line in figures] == [("Voxels", 1), ("Image", 1)]
     assert all(0 <= line["mean"] <= 1 for line in figures)

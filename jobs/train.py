@@ -27,9 +27,8 @@ from rich.table import Table
 
 from raylift.cluster.train import TrainOutcome, train
 from raylift.console import ProgressBar, progress_bar, run_job
-from raylift.core.errors import ConfigError
-from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
+from raylift.recipes.stages import plan_runs
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import Report
 
@@ -59,44 +58,8 @@ class Arguments:
 
 def main(arguments: Arguments, console: Console) -> None:
     """Train, with the latest figures beside the bar and a line for each evaluation."""
-    for name, recipe in plan(arguments):
+    for name, recipe in plan_runs(arguments.recipe, arguments.overrides, arguments.storage, arguments.name):
         train_one(arguments, recipe, name, console)
-
-
-def plan(arguments: Arguments) -> list[tuple[str, Recipe]]:
-    """The runs to train, in order, with their names; all recipes are checked before the first run starts."""
-    stages = catalogue.chain(arguments.recipe)
-    if len(stages) == 1:
-        recipe = catalogue.get(arguments.recipe, stage_overrides(arguments.overrides, "", []))
-        return [(arguments.name or recipe.name.replace("/", "-"), recipe)]
-    whole = arguments.name or arguments.recipe.replace("/", "-")
-    labels = [stage.rpartition(".")[2] for stage in stages]
-    runs: list[tuple[str, Recipe]] = []
-    for stage, label in zip(stages, labels, strict=True):
-        # A stage's own start_from, given on the command line, wins over the run of the stage before.
-        start = [f"start_from={arguments.storage.rstrip('/')}/{runs[-1][0]}"] if runs else []
-        overrides = stage_overrides(arguments.overrides, label, labels)
-        runs.append((f"{whole}.{label}", catalogue.get(stage, [*start, *overrides])))
-    return runs
-
-
-def stage_overrides(overrides: tuple[str, ...], label: str, labels: list[str]) -> list[str]:
-    """Those for every stage, and those of this one without its name.
-
-    Raises:
-        ConfigError: a stage that there is not.
-    """
-    chosen = []
-    for override in overrides:
-        stage, colon, _ = override.partition("=")[0].partition(":")
-        if not colon:
-            chosen.append(override)
-        elif not label or stage not in labels:
-            known = ", ".join(labels) if label else "none: this is a single recipe"
-            raise ConfigError(f"override {override!r} is for a stage {stage!r}", f"stages are {known}")
-        elif stage == label:
-            chosen.append(override.partition(":")[2])
-    return chosen
 
 
 def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console) -> None:
@@ -125,7 +88,7 @@ def show(bar: ProgressBar) -> Callable[[Report], None]:
 
     def update(report: Report) -> None:
         seen.update(report.metrics)
-        names = ("loss/total", "loss/total_generator", "val/iou", "val/mask_iou", "throughput/samples_per_s")
+        names = ("loss/total", "val/iou", "val/mask_iou", "throughput/samples_per_s")
         news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)
         bar.show(report.step, report.num_steps, news)
         scores = {name: value for name, value in report.metrics.items() if name.startswith("val/")}

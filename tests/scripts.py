@@ -12,7 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def load_job(name: str) -> ModuleType:
     """``jobs/NAME.py`` as a module."""
-    spec = importlib.util.spec_from_file_location(f"{name}_job", ROOT / "jobs" / f"{name}.py")
+    return load_script("jobs", name)
+
+
+def load_script(folder: str, name: str) -> ModuleType:
+    """``FOLDER/NAME.py`` as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_job", ROOT / folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,136 +1,203 @@
-"""Train and evaluate every row of a table of recipes on one data set, and print it beside the paper's figures.
+"""Train and measure every row of a paper's table, set our figures beside the paper's, and judge its directions.
 
-    python tuning/run_table.py tuning/tables/implicit_conditioning.json --data runs/demo/data --storage runs/table
+    python tuning/run_table.py tuning/tables/implicit_1.json --data data/seats --storage runs/tables
+    python tuning/run_table.py tuning/tables/implicit_1.json --data data/seats --rows ours "2D only" --seeds 0
+    python tuning/run_table.py tuning/tables/implicit_1.json --data s3://bucket/cars --size paper scale.workers=4
 
-A row is a run of jobs/train.py and one of jobs/evaluate.py; the same command again does only what is missing.
+Every row and seed is a run of its own; the same command does only what is missing, and prints the table again.
+Overrides are recipe values for every row. In MLflow the table is a run whose children are the rows'.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
-from raylift import recipes
-from raylift.console import run_job
-from raylift.core.errors import ConfigError
-
-JOBS = Path(__file__).resolve().parents[1] / "jobs"
+from raylift.cluster.table_page import claims_grid, scores_grid, table_page
+from raylift.cluster.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
+from raylift.console import FAILED, ProgressBar, print_grid, progress_bar, run_job
+from raylift.core.errors import ConfigError, RayliftError
+from raylift.data.dataset import ShardedDataset
+from raylift.evaluation.curves import Curve
+from raylift.export.comparison import write_comparison
+from raylift.recipes.table_results import Judged, RowResult, judge, rows_of, score_rows
+from raylift.recipes.tables import PaperTable, PlannedRow, load_table, plan_table
+from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train and evaluate every row of a table of recipes.
+    """Train and measure every row of a paper's table; the same command goes on where it stopped.
 
     Attributes:
-        table: JSON with title, source, recipe and rows (name, overrides, paper_iou).
+        table: its JSON, see tuning/tables.
         data: prepared data set: a folder or s3://.
-        storage: folder of the rows' runs.
-        rows: only these, by number from 1; all by default.
+        storage: folder of runs: local (shared by all nodes) or s3://.
+        rows: only these, by name; all by default.
+        seeds: in place of the table's.
+        size: of recipes, in place of "quick" in their names: "paper" takes the published ones.
+        tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
         overrides: recipe values for every row, as path=value.
     """
 
     table: Annotated[Path, tyro.conf.Positional]
     overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     data: str = tyro.MISSING
-    storage: Path = Path("runs/table")
-    rows: tuple[int, ...] = ()
+    storage: str = "runs/tables"
+    rows: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    size: str = "quick"
+    tracking: str = ""
+
+    @property
+    def place(self) -> str:
+        """The storage, absolute."""
+        return self.storage.rstrip("/") if "://" in self.storage else str(Path(self.storage).absolute())
+
+    @property
+    def tracking_uri(self) -> str:
+        if self.tracking == "none":
+            return ""
+        return self.tracking or default_tracking_uri("." if "://" in self.storage else self.place)
 
 
-def read_table(path: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """The table, every row's recipe checked before the first one trains."""
+def main(arguments: Arguments, console: Console) -> int:
+    """Every row, then the table; the exit status is that of a failure if a row has failed."""
+    table, planned = read(arguments)
+    dataset = ShardedDataset.open(arguments.data)
+    experiment = one_family(planned)
+    runs = TableRuns(table, dataset, arguments.place, arguments.tracking_uri, experiment)
+    planned = possible(runs, planned, arguments, console)
+    tracker = None
+    if arguments.tracking_uri:
+        name = arguments.table.stem
+        tracker = open_table_run(table, dataset, arguments.place, name, arguments.tracking_uri, experiment)
+        runs.parent_run_id = tracker.wait_for_run_id() or ""
     try:
-        table: dict[str, Any] = json.loads(path.read_text())
-        for row in table["rows"]:
-            recipes.get(table["recipe"], (*row["overrides"], *overrides))
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is not a table: {error}", "see tuning/tables for the form") from None
-    return table
+        outcomes, problems = run_all(runs, planned, console)
+    except BaseException:
+        if tracker is not None:
+            tracker.finish("KILLED")  # the same command goes on in the same MLflow run
+        raise
+    curves = curves_of(arguments, table, [one for one in planned if one.name in outcomes], console)
+    results = gather(planned, outcomes, problems, curves)
+    judged = judge(table, results)
+    print_grid(console, scores_grid(table, results))
+    if judged:
+        print_grid(console, claims_grid(judged))
+    page = keep(arguments, table, results, judged, tracker, failed=bool(problems))
+    console.print(f"look at it in a browser: {page.as_uri()}", soft_wrap=True)
+    for name, problem in problems.items():
+        console.print(f"{name} did not come to an end: {problem}", style="red", soft_wrap=True, markup=False)
+    return FAILED if problems else 0
 
 
-def run(console: Console, job: str, *words: object) -> None:
-    """Run a job, showing the command; a failure ends the table, whose next call goes on from here."""
-    command = [str(JOBS / f"{job}.py"), *map(str, words)]
-    console.print(f"$ python jobs/{job}.py {shlex.join(command[1:])}", style="cyan", soft_wrap=True)
-    if subprocess.run([sys.executable, *command], check=False).returncode:
-        raise SystemExit(f"{job} failed; mend it and run the same command again")
+def read(arguments: Arguments) -> tuple[PaperTable, list[PlannedRow]]:
+    """The table and its runs; every recipe is checked before the first one trains."""
+    table = resized(load_table(arguments.table), arguments.size)
+    unknown = set(arguments.rows) - set(table.row_names)
+    if unknown:
+        known = ", ".join(repr(name) for name in table.row_names)
+        raise ConfigError(f"{arguments.table} has no row {sorted(unknown)[0]!r}", f"its rows are {known}")
+    planned = plan_table(table, arguments.table.stem, arguments.place, arguments.overrides, arguments.seeds)
+    return table, [one for one in planned if not arguments.rows or one.row.name in arguments.rows]
 
 
-def score(row: dict[str, Any], table: dict[str, Any], arguments: Arguments, console: Console) -> dict[str, Any]:
-    """A row's scores and its training minutes (0 where it was trained before)."""
-    name = re.sub(r"[^a-z0-9]+", "-", row["name"].lower()).strip("-")
-    folder = arguments.storage / name
-    scores = folder / "evaluation" / "test" / "scores.json"
-    minutes = folder / "minutes.json"
-    overrides = [*row["overrides"], *arguments.overrides]
-    if not scores.exists():
-        start = time.monotonic()
-        run(
-            console,
-            "train",
-            table["recipe"],
-            "--data",
-            arguments.data,
-            "--storage",
-            arguments.storage,
-            "--name",
-            name,
-            *overrides,
-        )
-        spent = (time.monotonic() - start) / 60 + (json.loads(minutes.read_text()) if minutes.exists() else 0)
-        minutes.write_text(json.dumps(spent))
-        run(
-            console,
-            "evaluate",
-            "--run",
-            folder,
-            "--data",
-            arguments.data,
-            *(text for text in overrides if text.startswith("eval")),
-        )
-    return {**json.loads(scores.read_text()), "minutes": json.loads(minutes.read_text()) if minutes.exists() else 0.0}
+def resized(table: PaperTable, size: str) -> PaperTable:
+    """The table with recipes of another size."""
+
+    def named(recipe: str) -> str:
+        return f"{recipe.removesuffix('quick')}{size}" if recipe.endswith("quick") else recipe
+
+    rows = tuple(replace(row, recipe=named(row.recipe)) for row in table.rows)
+    return replace(table, recipe=named(table.recipe), rows=rows)
 
 
-def main(arguments: Arguments, console: Console) -> None:
-    """Every row, then the table; baselines come from the first row's evaluation."""
-    content = read_table(arguments.table, arguments.overrides)
-    chosen = [row for number, row in enumerate(content["rows"], 1) if not arguments.rows or number in arguments.rows]
-    results = {row["name"]: score(row, content, arguments, console) for row in chosen}
-    wanted = (("ifnet", "iou"), ("ifnet", "normal_consistency"), ("ifnet", "chamfer_l2"), ("occnet", "chamfer_l1"))
-    shown = Table(title=f"{content['title']}: mean (median) over held-out objects", caption=content["source"])
-    shown.add_column("")
-    for protocol, metric in wanted:
-        shown.add_column(f"{protocol}/{metric}", justify="right")
-    for heading in ("minutes", "paper's IoU"):
-        shown.add_column(heading, justify="right")
-    for row in chosen:
-        cells = cells_of(results[row["name"]], "model", wanted)
-        shown.add_row(row["name"], *cells, f"{results[row['name']]['minutes']:.1f}", f"{row['paper_iou']:.3f}")
-    first = results[chosen[0]["name"]]
-    for method in dict.fromkeys(line["method"] for line in first["summary"] if line["method"] != "model"):
-        shown.add_row(method, *cells_of(first, method, wanted), "", "", style="dim")
-    console.print(shown)
+def one_family(planned: list[PlannedRow]) -> str:
+    """MLflow's experiment: a family's own, or, where a table has several, that of tables."""
+    families = {recipe.family_name for one in planned for _, recipe in one.runs}
+    return families.pop() if len(families) == 1 else "tables"
 
 
-def cells_of(scores: dict[str, Any], method: str, wanted: tuple[tuple[str, str], ...]) -> list[str]:
-    """Mean and median of each metric, as text."""
-    found = {
-        (line["protocol"], line["metric"]): line
-        for line in scores["summary"]
-        if line["method"] == method and line["category"] == "all"
-    }
-    lines = [found.get(which) for which in wanted]
-    return ["" if line is None else f"{line['mean']:.4f} ({line['median']:.4f})" for line in lines]
+def possible(runs: TableRuns, planned: list[PlannedRow], arguments: Arguments, console: Console) -> list[PlannedRow]:
+    """Refuse rows that were asked for and cannot be; leave out others, and say so."""
+    first_seeds = {one.row.name: one for one in reversed(planned)}
+    problems = {name: runs.problem_of(one) for name, one in first_seeds.items()}
+    ruled_out = {name: problem for name, problem in problems.items() if problem}
+    for name, problem in ruled_out.items():
+        if name in arguments.rows or len(ruled_out) == len(problems):
+            raise ConfigError(f"row {name!r}: {problem}", "choose other --rows, or another data set")
+        console.print(f"left out: row {name!r}: {problem}", style="yellow", soft_wrap=True, markup=False)
+    return [one for one in planned if one.row.name not in ruled_out]
+
+
+def run_all(
+    runs: TableRuns, planned: list[PlannedRow], console: Console
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What came of each run, and what went wrong; a row that fails does not end the table."""
+    outcomes: dict[str, dict[str, Any]] = {}
+    problems: dict[str, str] = {}
+    for number, one in enumerate(planned, 1):
+        with progress_bar(console, f"{one.name} ({number} of {len(planned)})") as bar:
+            try:
+                outcomes[one.name] = runs.result_of(one, watch(bar))
+            except RayliftError as error:
+                problems[one.name] = f"{error.problem} ({error.remedy})" if error.remedy else error.problem
+                bar.say(f"{one.name} failed: {error}")
+    return outcomes, problems
+
+
+def watch(bar: ProgressBar) -> Watch:
+    """What a table tells, onto a bar."""
+    return Watch(
+        say=bar.say,
+        train=lambda report: bar.show(report.step, report.num_steps, "steps"),
+        evaluate=bar.show,
+    )
+
+
+def curves_of(
+    arguments: Arguments, table: PaperTable, done: list[PlannedRow], console: Console
+) -> dict[str, Mapping[str, Curve]]:
+    """Curves of the rows' runs, as far as the tracking server has them."""
+    folders = [f"{arguments.place}/{one.name}" for one in done]
+    try:
+        found = read_curves(arguments.tracking_uri, folders, table.curves)
+    except ConfigError as error:
+        console.print(f"no curves: {error.problem}", style="yellow", soft_wrap=True, markup=False)
+        return {}
+    return {one.name: curves for one, curves in zip(done, found, strict=True)}
+
+
+def keep(
+    arguments: Arguments,
+    table: PaperTable,
+    results: dict[str, RowResult],
+    judged: list[Judged],
+    tracker: MlflowTracker | None,
+    failed: bool,
+) -> Path:
+    """The page and what it is made of, beside the runs and in the table's MLflow run; returns the page."""
+    local = Path.cwd() / "tables" if "://" in arguments.place else Path(arguments.place)
+    folder = local / arguments.table.stem
+    page = write_comparison(table_page(table, results, judged), folder / "table.html")
+    figures, directions = score_rows(table, results), rows_of(judged)
+    (folder / "directions.json").write_text(json.dumps(directions, indent=1))
+    (folder / "scores.json").write_text(json.dumps(figures, indent=1))
+    if tracker is not None:
+        for path in (page, arguments.table):
+            tracker.log_artifact(path, "table")
+        tracker.log_table("table/scores", figures)
+        tracker.log_table("table/directions", directions)
+        tracker.finish("FAILED" if failed else "FINISHED")
+    return page
 
 
 if __name__ == "__main__":

@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from raylift.core.errors import RayliftError
+
+if TYPE_CHECKING:
+    from raylift.export.comparison import Grid
 
 Arguments = TypeVar("Arguments")
 
@@ -97,3 +102,16 @@ def run_job(
         if error.remedy:
             console.print(f"  remedy: {error.remedy}", markup=False, highlight=False, soft_wrap=True)
         return FAILED
+
+
+def print_grid(console: Console, grid: Grid) -> None:
+    """A page's table on a terminal, with its note below."""
+    styles = {"better": "green", "worse": "red", "unsure": "dim", "quiet": "dim"}
+    table = Table(title=grid.title, title_justify="left")
+    for index, name in enumerate(grid.head):
+        table.add_column(name, justify="right" if index else "left")
+    for row in grid.rows:
+        table.add_row(*(Text(cell.text, style=styles.get(cell.tone, "")) for cell in row))
+    console.print(table)
+    if grid.note:
+        console.print(grid.note, style="dim", highlight=False, markup=False)

@@ -193,7 +193,8 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
     known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}
     uri = tracking or known.get("tracking") or beside
     recipe = catalogue.from_json(json.dumps(best_entry(CheckpointStore(find_checkpoints(run))).recipe))
-    return MlflowTracker(uri, recipe.family_name, name, place.spool, run_key=place.run_key, system_metrics_every_s=0.0)
+    experiment = known.get("experiment") or recipe.family_name
+    return MlflowTracker(uri, experiment, name, place.spool, run_key=place.run_key, system_metrics_every_s=0.0)
 
 
 def write_card(run: str | Path, path: Path) -> Path:

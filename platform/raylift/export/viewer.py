@@ -8,7 +8,7 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -76,13 +76,22 @@ def write_viewer(
     Raises:
         DataError: even thinned, the page is larger than max_bytes, or the disk refuses.
     """
+    return write_page(lambda max_faces: render_page(rows, title, subtitle, max_faces), path, len(rows), max_bytes)
+
+
+def write_page(render: Callable[[int], str], path: Path, num_rows: int, max_bytes: int = MAX_BYTES) -> Path:
+    """Write what ``render`` gives for the most faces a mesh with which it is small enough.
+
+    Raises:
+        DataError: there are none, or the disk refuses.
+    """
     for max_faces in (400_000, 150_000, 60_000, 25_000, 10_000, 4_000):
-        page = render_page(rows, title, subtitle, max_faces).encode()
+        page = render(max_faces).encode()
         if len(page) <= max_bytes:
             break
     else:
         raise DataError(
-            f"the viewer of {len(rows)} rows takes {len(page) / 2**20:.0f} MiB", "show fewer objects on one page"
+            f"the viewer of {num_rows} rows takes {len(page) / 2**20:.0f} MiB", "show fewer objects on one page"
         )
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -98,16 +107,25 @@ def render_page(rows: Sequence[ViewerRow], title: str, subtitle: str = "", max_f
     Args:
         max_faces: of one mesh; larger ones are thinned out.
     """
-    web = resources.files("raylift.export") / "web"
-    data = {"subtitle": subtitle, "rows": [_describe_row(row, max_faces) for row in rows]}
-    # "</script>" in a name must not end the element it lies in.
-    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Template((web / "page.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(title),
-        style=(web / "viewer.css").read_text(encoding="utf-8"),
-        script=(web / "viewer.js").read_text(encoding="utf-8"),
-        data=text,
+    data = {"subtitle": subtitle, "rows": describe_rows(rows, max_faces)}
+    return Template(read_web("page.html")).substitute(
+        title=html.escape(title), style=read_web("viewer.css"), script=read_web("viewer.js"), data=embed(data)
     )
+
+
+def read_web(name: str) -> str:
+    """The text of a page's part."""
+    return (resources.files("raylift.export") / "web" / name).read_text(encoding="utf-8")
+
+
+def embed(data: Any) -> str:
+    """JSON that may stand in a script element: "</script>" in a name must not end the element that it lies in."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def describe_rows(rows: Sequence[ViewerRow], max_faces: int = 400_000) -> list[dict[str, Any]]:
+    """Rows as viewer.js takes them; larger meshes are thinned out."""
+    return [_describe_row(row, max_faces) for row in rows]
 
 
 def _describe_row(row: ViewerRow, max_faces: int) -> dict[str, Any]:

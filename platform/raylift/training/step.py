@@ -100,7 +100,8 @@ class TrainingStep:
             ledger.add_same(f"learning_rate/{player.name}", rate)
         for name, share in zip(names, shares.unbind(), strict=True):
             ledger.add_share(f"loss/{name}", share, phase.name)
-        suffix = "" if len(self.phases) == 1 else f"_{phase.name}"
+        # The first phase's total has one name in every family, so that a server's own comparison finds it.
+        suffix = "" if phase.name == self.phases[0].name else f"_{phase.name}"
         ledger.add_share(f"loss/total{suffix}", total, phase.name)
 
     def _check_finite(

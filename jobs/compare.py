@@ -1,0 +1,82 @@
+"""Set runs side by side: one HTML page with their recipes' differences, curves, scores with confidence intervals, and
+the same objects' meshes.
+
+    python jobs/compare.py runs/seats runs/more-points
+    python jobs/compare.py seats more-points 4f0c... --tracking http://mlflow:5000 --out compare.html
+
+Runs are named by folder, by MLflow name or by id; the first is what the others are measured against. The page needs
+nothing else, and is logged to each run under comparisons/.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raylift.cluster.comparison_page import comparison_page, gain_text, held_out_rows
+from raylift.console import run_job
+from raylift.evaluation.run_comparison import RunComparison, compare_runs
+from raylift.export.comparison import write_comparison
+from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.reading import TrackingReader, tracking_of
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Set runs side by side on one HTML page.
+
+    Attributes:
+        runs: two or more, by folder, MLflow name or id; the first is what the others are measured against.
+        out: the page.
+        tracking: MLflow server or store; by default MLFLOW_TRACKING_URI, what the first folder says, or runs/mlflow.db.
+        objects: at most so many objects' meshes.
+        log: also log the page to each run.
+    """
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    out: Path = Path("compare.html")
+    tracking: str = ""
+    objects: int = 8
+    log: bool = True
+
+
+def main(arguments: Arguments, console: Console) -> None:
+    """Read, compare, write, log."""
+    reader = TrackingReader(tracking_of(arguments.tracking, arguments.runs, default_tracking_uri("runs")))
+    runs = [reader.read(reader.find(what)) for what in arguments.runs]
+    comparison = compare_runs(runs)
+    for note in comparison.notes:
+        console.print(f"note: {note}", style="yellow", soft_wrap=True, highlight=False)
+    with tempfile.TemporaryDirectory() as work:
+        rows = held_out_rows(reader, comparison, Path(work), arguments.objects)
+        page = write_comparison(comparison_page(comparison, rows), arguments.out)
+    summarise(comparison, console)
+    if arguments.log:
+        for run in runs:
+            reader.add_file(run.run_id, page, "comparisons")
+    console.print(f"look at it in a browser: {page.resolve().as_uri()}", soft_wrap=True)
+
+
+def summarise(comparison: RunComparison, console: Console) -> None:
+    """The differences that are certain, and how many are not."""
+    first = comparison.runs[0].name
+    for index, run in enumerate(comparison.runs[1:], 1):
+        told = {"confirmed": "better", "refuted": "worse"}
+        lines = [(line, line.gains[index], line.verdicts[index]) for line in comparison.scores]
+        for line, gain, found in lines:
+            if gain is not None and found in told:
+                text = f"{run.name}: {line.metric} {told[found]} than {first}, by {gain_text(gain, line.factor)}"
+                console.print(text, soft_wrap=True, highlight=False, style="green" if found == "confirmed" else "red")
+        unsure = sum(gain is not None and found == "undecided" for _, gain, found in lines)
+        if unsure:
+            console.print(f"{run.name}: {unsure} metrics are undecided", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(Arguments, main, __doc__))

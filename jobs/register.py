@@ -1,0 +1,70 @@
+"""Make a run's model a version of a registered model, under an alias that others reconstruct by.
+
+    python jobs/register.py runs/seats --model seats --alias best
+    python jobs/reconstruct.py --model models:/seats@best --tracking-uri http://... --images photos --out meshes
+
+A run that has logged no model yet, but whose folder is there, logs its best checkpoint first.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from raylift.cluster.reconstruct import log_model, open_run_tracker
+from raylift.console import run_job
+from raylift.core.errors import ConfigError
+from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.reading import TrackingReader, tracking_of
+from raylift.tracking.registry import check_names, logged_model, register_model
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Make a run's model a version of a registered model.
+
+    Attributes:
+        run: by its folder, its MLflow id or its name.
+        model: name of the registered model; it is made if it is not there.
+        alias: that is to point to this version, such as best or production; it moves if another has it.
+        tracking: MLflow server or store; by default MLFLOW_TRACKING_URI, what the run's folder says, or runs/mlflow.db.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    model: str = tyro.MISSING
+    alias: str = ""
+    tracking: str = ""
+
+
+def main(arguments: Arguments, console: Console) -> None:
+    """Log the model where it is not logged, then register it."""
+    check_names(arguments.model, arguments.alias)
+    reader = TrackingReader(tracking_of(arguments.tracking, [arguments.run], default_tracking_uri("runs")))
+    run_id = reader.find(arguments.run)
+    if not logged_model(reader.uri, run_id):
+        run = reader.read(run_id)
+        folder = run.tags.get("run.folder") or arguments.run
+        if "://" not in folder and not Path(folder).is_dir():
+            raise ConfigError(
+                f"the run {run.name!r} has logged no model, and its folder {folder} is not here",
+                "run this where the folder is, or log it there: jobs/reconstruct.py --run FOLDER --log-to-run",
+            )
+        console.print(f"logging the best checkpoint of {folder}", soft_wrap=True)
+        tracker = open_run_tracker(folder, reader.uri)
+        log_model(tracker, folder)
+        tracker.finish()
+    registered = register_model(reader.uri, run_id, arguments.model, arguments.alias)
+    console.print(f"version {registered.version} of [bold]{registered.name}[/]")
+    console.print(
+        f"python jobs/reconstruct.py --model {registered.uri} --tracking-uri {reader.uri} --images IMAGES --out MESHES",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(Arguments, main, __doc__))

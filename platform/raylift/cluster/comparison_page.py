@@ -1,0 +1,148 @@
+"""A comparison of runs as a page: its tables, its curves, and the meshes that their evaluations left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from raylift.data.sources.mesh_reading import read_mesh_in_folder
+from raylift.evaluation.paired import Estimate
+from raylift.evaluation.report import MODEL
+from raylift.evaluation.run_comparison import RunComparison, ScoreLine
+from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
+from raylift.export.viewer import ViewerRow, ViewerShape
+from raylift.tracking.reading import TrackingReader
+
+_MAX_BYTES = 2**28
+_TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
+_FACTS = {
+    "status": "status",
+    "recipe": "recipe",
+    "family": "family",
+    "data.uri": "data",
+    "data.fingerprint": "data fingerprint",
+    "git.revision": "code",
+    "run.folder": "folder",
+}
+
+
+def comparison_page(comparison: RunComparison, rows: Sequence[ViewerRow] = ()) -> ComparisonPage:
+    """The page of a comparison.
+
+    Args:
+        rows: of meshes, see ``held_out_rows``.
+    """
+    names = [run.name for run in comparison.runs]
+    return ComparisonPage(
+        title="Runs compared",
+        subtitle=" · ".join(names),
+        notes=comparison.notes,
+        runs=names,
+        grids=[_facts(comparison), *([_scores(comparison)] if comparison.scores else []), _params(comparison)],
+        charts=[
+            Chart(name, [ChartLine(names[run], run, points) for run, points in enumerate(curves) if points])
+            for name, curves in comparison.curves.items()
+        ],
+        rows=rows,
+    )
+
+
+def held_out_rows(reader: TrackingReader, comparison: RunComparison, folder: Path, count: int) -> list[ViewerRow]:
+    """The same objects' meshes side by side, as far as two runs or more have logged them; none where the runs were
+    measured on different objects.
+
+    Args:
+        folder: where meshes are put for the time being.
+        count: of objects, at most.
+    """
+    if comparison.split and not comparison.shares_objects:
+        return []
+    found = [reader.fetch_meshes(run.run_id, comparison.split, folder / run.run_id) for run in comparison.runs]
+    stems = dict.fromkeys(stem for meshes in found for stem in meshes)
+    shared = [stem for stem in stems if sum(stem in meshes for meshes in found) > 1][:count]
+    rows = []
+    for stem in shared:
+        shapes = []
+        for run, meshes in zip(comparison.runs, found, strict=True):
+            if stem in meshes:
+                scene = read_mesh_in_folder(meshes[stem].parent, meshes[stem].name, _MAX_BYTES).scene
+                shapes.append(ViewerShape(run.name, scene, _main_score(comparison, run.run_id, stem)))
+            else:
+                shapes.append(ViewerShape(run.name, None, problem="no mesh of it was logged"))
+        rows.append(ViewerRow(stem, shapes=shapes))
+    return rows
+
+
+def gain_text(gain: Estimate, factor: float = 1.0) -> str:
+    """Such as ``+0.085 [+0.054, +0.118]``."""
+    return f"{factor * gain.mean:+.3g} [{factor * gain.low:+.3g}, {factor * gain.high:+.3g}]"
+
+
+def _facts(comparison: RunComparison) -> Grid:
+    runs = comparison.runs
+    rows = [[GridCell("id"), *(GridCell(run.run_id) for run in runs)]]
+    for tag, name in _FACTS.items():
+        values = [run.status.lower() if tag == "status" else run.tags.get(tag, "") for run in runs]
+        if any(values):
+            rows.append([GridCell(name), *(GridCell(value) for value in values)])
+    return Grid("Runs", ["", *(run.name for run in runs)], rows, line=[-1, *range(len(runs))])
+
+
+def _params(comparison: RunComparison) -> Grid:
+    rows = [
+        [GridCell(name), *(GridCell(value or "-", "quiet" if value == values[0] and index else "")
+                           for index, value in enumerate(values))]
+        for name, values in comparison.params.items()
+    ]  # fmt: skip
+    note = "" if rows else "No value differs."
+    names = [run.name for run in comparison.runs]
+    return Grid("Differences of recipes", ["", *names], rows, note, [-1, *range(len(names))])
+
+
+def _scores(comparison: RunComparison) -> Grid:
+    names = [run.name for run in comparison.runs]
+    head, line = ["metric", names[0]], [-1, 0]
+    for number, name in enumerate(names[1:], 1):
+        head += [name, f"better than {names[0]} by"] if comparison.shares_objects else [name]
+        line += [number, number] if comparison.shares_objects else [number]
+    count = max(estimate.num_objects for score in comparison.scores for estimate in score.means if estimate)
+    note = f"Means over {count} objects with 95 % bootstrap intervals."
+    if comparison.shares_objects:
+        note += (
+            " Differences are paired object by object and count upwards where the run is better; coloured where the"
+            " interval leaves out 0. They cover other objects, not other seeds, and are not corrected for their number."
+        )
+    rows = [_score_row(score, comparison.shares_objects) for score in comparison.scores]
+    return Grid(f"Scores on {comparison.split}", head, rows, note, line)
+
+
+def _score_row(line: ScoreLine, with_gains: bool) -> list[GridCell]:
+    arrow = "↑" if line.higher_is_better else "↓"
+    factor = f" x{line.factor:g}" if line.factor != 1 else ""
+    cells = [GridCell(f"{line.metric}{factor} {arrow}")]
+    for index, (mean, gain, found) in enumerate(zip(line.means, line.gains, line.verdicts, strict=True)):
+        cells.append(GridCell("-", "quiet") if mean is None else GridCell(_mean_text(mean, line.factor)))
+        if with_gains and index:
+            hint = "" if gain is None else f"{found}, over {gain.num_objects} objects"
+            cells.append(
+                GridCell("-", "quiet") if gain is None else GridCell(gain_text(gain, line.factor), _TONES[found], hint)
+            )
+    return cells
+
+
+def _mean_text(mean: Estimate, factor: float) -> str:
+    return f"{factor * mean.mean:.3f} [{factor * mean.low:.3f}, {factor * mean.high:.3f}]"
+
+
+def _main_score(comparison: RunComparison, run_id: str, stem: str) -> str:
+    """The first metric of the object whose mesh this is."""
+    from raylift.cluster.evaluate import file_stem
+
+    if not comparison.scores:
+        return ""
+    metric, factor = comparison.scores[0].metric, comparison.scores[0].factor
+    run = next(run for run in comparison.runs if run.run_id == run_id)
+    for row in run.scores.get(comparison.split, ()):
+        if row["method"] == MODEL and file_stem(str(row["id"])) == stem and isinstance(row.get(metric), int | float):
+            return f"{metric} {factor * row[metric]:.3f}"
+    return ""

@@ -1,0 +1,134 @@
+"""A trained run measured: scores, pictures and meshes as files beside it, and all of it in its MLflow run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from raylift.cluster.reconstruct import Reconstructor, open_run_tracker
+from raylift.core.errors import ConfigError
+from raylift.core.types import Mesh, Reconstruction
+from raylift.data.dataset import ShardedDataset
+from raylift.evaluation.evaluator import Progress, evaluate
+from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, write_animation
+from raylift.evaluation.report import MODEL, EvaluationReport
+from raylift.export.mesh_files import write_mesh
+from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
+from raylift.recipes.recipe import Recipe
+
+MESHES = "meshes"
+"""Folder of an evaluation's meshes, below its other files."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation left.
+
+    Attributes:
+        report: every score.
+        files: written, with their folders below the evaluation's.
+    """
+
+    report: EvaluationReport
+    files: tuple[tuple[Path, str], ...]
+
+
+def evaluate_run(
+    model: Reconstructor,
+    recipe: Recipe,
+    dataset: ShardedDataset,
+    split: str,
+    folder: Path,
+    panels_of: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Measure a model on held-out objects and write scores.json, and of some objects pictures, meshes and a page.
+
+    Args:
+        recipe: the model's, as it is to be measured.
+        split: "train", "val" or "test".
+        folder: where files go.
+        panels_of: ids of objects to draw; by default the first ``evaluation.panels`` of the split.
+
+    Raises:
+        ConfigError: an object that the split does not have.
+        DataError: no objects of that split, or a damaged shard.
+    """
+    unknown = set(panels_of) - {entry.id for entry in dataset.entries(split)}
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(sorted(unknown))}: not in split {split} of {dataset.uri}",
+            "name objects as worst cases and jobs/inspect_data.py do",
+        )
+    panels: list[Panel] = []
+
+    def keep_panel(found: Reconstruction) -> None:
+        shown = {panel.id.rpartition("#")[0] for panel in panels}
+        name = found.id.rpartition("#")[0]
+        wanted = name in panels_of if panels_of else len(panels) < recipe.evaluation.panels
+        if wanted and name not in shown:
+            assert isinstance(found.shape, Mesh)
+            panels.append(panel_of(dataset, model.family.request, found, found.shape))
+
+    report = evaluate(model.family, dataset, split, recipe.evaluation, recipe.data, recipe.seed, progress, keep_panel)
+    return Evaluated(report, tuple(_write_results(report, panels, folder)))
+
+
+def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: ShardedDataset, step: int) -> str:
+    """Log to the MLflow run of the training (it is found by the run's folder); returns the store's address.
+
+    Args:
+        run: the run's folder, local or s3://.
+        tracking: server or store; by default the one that training used.
+        step: of the checkpoint.
+    """
+    report = evaluated.report
+    manifest, place = dataset.manifest, f"evaluation/{report.split}"
+    tracker = open_run_tracker(run, tracking)
+    tracker.log_metrics(report.metrics(), step)
+    tracker.log_table(f"{place}/objects", report.object_rows())
+    tracker.log_table(f"{place}/summary", report.summary_rows())
+    # Only runs that were measured on the same objects can be compared object by object.
+    tracker.set_tags({f"evaluation.{report.split}.data": manifest.fingerprint})
+    tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts, report.split)
+    for path, below in evaluated.files:
+        tracker.log_artifact(path, f"{place}/{below}".rstrip("/"))
+    tracker.finish()
+    return tracker.uri
+
+
+def file_stem(sample: str) -> str:
+    """A sample's id as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", sample)
+
+
+def _write_results(report: EvaluationReport, panels: Sequence[Panel], folder: Path) -> list[tuple[Path, str]]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scores.json").write_text(report.to_json())
+    written = [(folder / "scores.json", "")]
+    if panels:
+        Image.fromarray(stack_panels(panels)).save(folder / "panels.png")
+        write_animation(turntable(panels[0].mesh), folder / "turntable.gif")
+        scores = {row["id"]: row for row in report.object_rows() if row["method"] == MODEL}
+        rows = [_viewer_row(panel, report.main_metric, scores[panel.id]) for panel in panels]
+        write_viewer(rows, folder / "viewer.html", "Evaluation", report.split)
+        written += [(folder / name, "") for name in ("panels.png", "turntable.gif", "viewer.html")]
+    for panel in panels:
+        if not panel.mesh.is_empty:
+            written.append((write_mesh(panel.mesh, folder / MESHES / f"{file_stem(panel.id)}.glb"), MESHES))
+    return written
+
+
+def _viewer_row(panel: Panel, metric: str, scores: Mapping[str, Any]) -> ViewerRow:
+    return ViewerRow(
+        panel.id,
+        [ViewerImage("Input", panel.source)],
+        [ViewerShape("Reconstruction", None if panel.mesh.is_empty else panel.mesh, problem="no surface")],
+        panel.camera,
+        f"{metric} {scores[metric]:.3f}" if metric in scores else "",
+    )

@@ -1,0 +1,134 @@
+"""A table's results as tables to print, and as a page with its curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from raylift.evaluation.paired import CONFIDENCE
+from raylift.evaluation.report import MODEL, reading
+from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
+from raylift.recipes.table_results import Judged, RowResult, cell
+from raylift.recipes.tables import Claim, PaperTable
+
+_TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
+
+
+def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequence[Judged]) -> ComparisonPage:
+    """The page of a table: figures beside the paper's, directions, curves of every row and seed."""
+    names = [row.name for row in table.rows if row.name in results]
+    charts = []
+    for metric in table.curves:
+        lines = [
+            ChartLine(f"{name}, seed {seed}", run, found[metric])
+            for run, name in enumerate(names)
+            for seed, found in results[name].curves.items()
+            if found.get(metric)
+        ]
+        charts += [Chart(metric, lines)] if lines else []
+    return ComparisonPage(
+        title=table.title,
+        subtitle=table.source,
+        notes=_notes(table, results),
+        runs=names,
+        grids=[scores_grid(table, results), *([claims_grid(judged)] if judged else [])],
+        charts=charts,
+    )
+
+
+def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
+    """Our mean, spread over seeds and (median) beside the paper's, row by row; baselines and quoted rows below."""
+    head, rows = [""], []
+    for column in table.columns:
+        how = reading(column.metric)
+        factor = f" x{how.printed_factor:g}" if how.printed_factor != 1 else ""
+        head += [f"{column.metric}{factor} {'↑' if how.higher_is_better else '↓'}", "paper"]
+    for row in table.rows:
+        if row.name in results:
+            rows.append([*_cells(table, results[row.name], MODEL, row.name), _minutes(results[row.name])])
+    first = next((results[row.name] for row in table.rows if row.name in results), None)
+    methods = {line["method"] for content in first.scores.values() for line in content["objects"]} if first else set()
+    for method in sorted(methods - {MODEL}):
+        assert first is not None
+        rows.append([*_cells(table, first, method, f"baseline: {method.replace('_', ' ')}"), GridCell("")])
+    for quoted in table.quoted:
+        cells = [GridCell(f"quoted: {quoted.name}", "quiet", quoted.note)]
+        for column in table.columns:
+            factor_of = reading(column.metric).printed_factor
+            figure = quoted.paper.get(column.metric)
+            cells += [GridCell(""), GridCell("" if figure is None else f"{factor_of * figure:.4g}", "quiet")]
+        rows.append([*cells, GridCell("")])
+    protocols = "; ".join(f"{column.metric}: {column.paper}" for column in table.columns if column.paper)
+    note = (
+        f"Mean ± standard deviation of the seeds' means (median over objects). The paper's: {protocols or 'unknown'}."
+    )
+    return Grid("Scores on held-out objects", [*head, "minutes"], rows, note)
+
+
+def claims_grid(judged: Sequence[Judged]) -> Grid:
+    """Every direction, whether our runs bear it out, and by how much."""
+    rows = []
+    for one in judged:
+        if one.gain is None:
+            gain, units = "", ""
+        else:
+            factor = reading(one.claim.metric).printed_factor if one.claim.by == "score" else 1.0
+            gain = f"{factor * one.gain.mean:+.3g} [{factor * one.gain.low:+.3g}, {factor * one.gain.high:+.3g}]"
+            units = f"{one.gain.num_objects} x {one.gain.num_seeds}"
+            if one.claim.by == "steps":
+                units = f"{one.gain.num_seeds} seeds"
+        paper = ""
+        if one.paper_gain is not None:
+            paper = f"{reading(one.claim.metric).printed_factor * one.paper_gain:+.3g}"
+        tone = _TONES[one.verdict]
+        rows.append(
+            [GridCell(claim_text(one.claim), "", one.claim.says), GridCell(one.verdict, tone, one.why),
+             GridCell(gain, tone), GridCell(paper, "quiet"), GridCell(units), GridCell(one.why, "quiet")]
+        )  # fmt: skip
+    head = ["direction", "our runs", "better by", "paper's", "objects x seeds", "why"]
+    return Grid("Directions", head, rows, _claims_note(judged))
+
+
+def claim_text(claim: Claim) -> str:
+    """Such as ``GT-SDF over GT-OCC on ifnet/iou``."""
+    how = "sooner on" if claim.by == "steps" else "on"
+    return f"{claim.better} over {claim.than} {how} {claim.metric}"
+
+
+def _claims_note(judged: Sequence[Judged]) -> str:
+    note = (
+        f"Differences are paired over objects and seeds, with {CONFIDENCE:.0%} bootstrap intervals; a direction is"
+        " confirmed or refuted when its interval leaves out 0. Intervals are not corrected for how many there are."
+    )
+    if any(one.gain is not None and one.gain.num_seeds == 1 and one.claim.by == "score" for one in judged):
+        note += " With one seed they cover other objects, not another training."
+    if any(one.claim.by == "steps" for one in judged):
+        note += " Steps: the share of the run that is saved on the way to the level that both reach, a pair a seed."
+    return note
+
+
+def _cells(table: PaperTable, result: RowResult, method: str, name: str) -> list[GridCell]:
+    own = method == MODEL
+    cells = [GridCell(name, "" if own else "quiet", result.row.note if own else "")]
+    for column in table.columns:
+        found, factor = cell(result, column.metric, method), reading(column.metric).printed_factor
+        cells.append(GridCell("-" if found is None else found.text(factor), "" if own else "quiet"))
+        printed = found.paper_text(factor) if found else ""
+        if found is None and own and column.metric in result.row.paper:
+            printed = f"{factor * result.row.paper[column.metric]:.4g}"
+        cells.append(GridCell(printed, "quiet"))
+    return cells
+
+
+def _minutes(result: RowResult) -> GridCell:
+    if not result.minutes:
+        return GridCell("-", "quiet", "; ".join(result.problems.values()))
+    return GridCell(f"{sum(result.minutes.values()) / len(result.minutes):.1f}")
+
+
+def _notes(table: PaperTable, results: Mapping[str, RowResult]) -> list[str]:
+    notes = [f"{row.name}: {row.note}" for row in table.rows if row.note and row.name in results]
+    missing = [row.name for row in table.rows if row.name not in results]
+    notes += [f"Not run: {', '.join(missing)}."] if missing else []
+    for name, result in results.items():
+        notes += [f"{name}, seed {seed}, did not come to an end: {why}" for seed, why in result.problems.items()]
+    return notes

@@ -1,0 +1,215 @@
+"""Trains and measures the rows of a table, each run once: what was done before is read, not done again."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raylift.cluster.evaluate import evaluate_run, track_evaluation
+from raylift.cluster.reconstruct import Reconstructor
+from raylift.cluster.train import train
+from raylift.cluster.worker import RunPlace, mlflow_run
+from raylift.core.errors import ConfigError, RayliftError
+from raylift.data.dataset import ShardedDataset
+from raylift.data.stream import data_facts
+from raylift.evaluation.curves import Curve
+from raylift.evaluation.evaluator import Progress
+from raylift.recipes import tree
+from raylift.recipes.catalogue import build_family
+from raylift.recipes.recipe import Recipe
+from raylift.recipes.table_results import RowResult
+from raylift.recipes.tables import PaperTable, PlannedRow
+from raylift.tracking.mlflow_tracker import MlflowTracker
+from raylift.training.loop import Report
+from raylift.training.storage import Folder
+
+TRAINED, MEASURED = "trained.json", "scores-of-table.json"
+SPLIT = "test"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a table goes; every one is optional.
+
+    Attributes:
+        say: a line.
+        train: reports of the run that trains.
+        evaluate: samples measured.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    train: Callable[[Report], None] | None = None
+    evaluate: Progress | None = None
+
+
+class TableRuns:
+    """The runs of one table.
+
+    Args:
+        table: what it needs of the data set is checked here.
+        dataset: that all rows train on.
+        storage: folder of runs, absolute, or s3://.
+        tracking: MLflow's URI; "" tracks nothing.
+        experiment: of MLflow, of the table's run and its children, or MLflow's page would not show them together.
+        parent_run_id: the table's own MLflow run.
+
+    Raises:
+        ConfigError: the data set is of the other kind.
+    """
+
+    def __init__(
+        self,
+        table: PaperTable,
+        dataset: ShardedDataset,
+        storage: str,
+        tracking: str = "",
+        experiment: str = "",
+        parent_run_id: str = "",
+    ) -> None:
+        kind = dataset.manifest.kind
+        if kind != table.data:
+            raise ConfigError(
+                f"{dataset.uri} holds {kind}, and the table {table.title!r} is of {table.data}",
+                "prepare such a data set with jobs/prepare.py",
+            )
+        self.dataset, self.storage = dataset, storage
+        self.tracking, self.experiment, self.parent_run_id = tracking, experiment, parent_run_id
+
+    def problem_of(self, planned: PlannedRow) -> str:
+        """Why the data set (or a missing weight file) rules a row out; "" where nothing does."""
+        for _, recipe in planned.runs:
+            try:
+                build_family(recipe, data_facts(self.dataset, recipe.data))
+            except RayliftError as error:
+                return f"{error.problem} ({error.remedy})" if error.remedy else error.problem
+        return ""
+
+    def result_of(self, planned: PlannedRow, watch: Watch | None = None) -> dict[str, Any]:
+        """Train what is not trained and measure what is not measured; gives scores, minutes and whether they are whole.
+
+        Raises:
+            RayliftError: what went wrong; the same call goes on from there.
+        """
+        watch = watch or Watch()
+        minutes, whole = 0.0, True
+        for name, recipe in planned.runs:
+            trained = self._trained(name, recipe, watch)
+            minutes, whole = minutes + trained["minutes"], whole and not trained["resumed"]
+        return {"scores": self._scores(planned, watch), "minutes": minutes, "minutes_are_whole": whole}
+
+    def _trained(self, name: str, recipe: Recipe, watch: Watch) -> dict[str, Any]:
+        folder = Folder(f"{self.storage}/{name}")
+        made_of = {"recipe": recipe.fingerprint, "data": self.dataset.manifest.fingerprint}
+        if TRAINED in folder.names():
+            found: dict[str, Any] = json.loads(folder.read(TRAINED))
+            for what, value in made_of.items():
+                if found[what] != value:
+                    raise ConfigError(
+                        f"{folder.uri} was trained with other {what} ({found[what]}, now {value})",
+                        "give the table another --storage, or delete that run",
+                    )
+            return found
+        watch.say(f"training {name}")
+        outcome = train(
+            recipe,
+            self.dataset.uri,
+            self.storage,
+            name,
+            self.tracking,
+            experiment=self.experiment,
+            parent_run_id=self.parent_run_id,
+            progress=watch.train,
+        )
+        news = {**made_of, "minutes": outcome.seconds / 60, "resumed": outcome.fit.resumed_from is not None}
+        folder.write(TRAINED, json.dumps(news, indent=2).encode())
+        return news
+
+    def _scores(self, planned: PlannedRow, watch: Watch) -> dict[str, Any]:
+        name, recipe = planned.runs[-1]
+        folder = Folder(f"{self.storage}/{name}")
+        asked = tree.to_plain(recipe.evaluation)
+        if MEASURED in folder.names():
+            found = json.loads(folder.read(MEASURED))
+            if found["evaluation"] == asked:
+                scores: dict[str, Any] = found["scores"]
+                return scores
+        watch.say(f"measuring {name}")
+        model = Reconstructor.of_run(folder.uri)
+        with tempfile.TemporaryDirectory() as work:
+            # Beside a local run as jobs/evaluate.py leaves it, where model cards look for it.
+            place = Path(work) if "://" in folder.uri else Path(folder.uri) / "evaluation" / SPLIT
+            evaluated = evaluate_run(model, recipe, self.dataset, SPLIT, place, progress=watch.evaluate)
+            if self.tracking:
+                step = int(Path(model.where).stem.rpartition("-")[2])
+                track_evaluation(folder.uri, self.tracking, evaluated, self.dataset, step)
+        scores = json.loads(evaluated.report.to_json())
+        folder.write(MEASURED, json.dumps({"evaluation": asked, "scores": scores}).encode())
+        return scores
+
+
+def open_table_run(
+    table: PaperTable, dataset: ShardedDataset, storage: str, name: str, tracking: str, experiment: str
+) -> MlflowTracker:
+    """The table's own MLflow run, the parent of its rows'; the same storage and name go on in the same run."""
+    from raylift.tracking.provenance import provenance_tags
+
+    place = RunPlace(dataset.uri, storage, name, tracking, experiment)
+    tracker = mlflow_run(place, system_metrics_every_s=0.0)
+    families = sorted({(row.recipe or table.recipe).partition("/")[0] for row in table.rows})
+    fingerprint = dataset.manifest.fingerprint
+    tracker.set_tags(
+        {
+            **provenance_tags(),
+            "kind": "table",
+            "family": ",".join(families),
+            "run.folder": place.folder,
+            "data.uri": dataset.uri,
+            "data.fingerprint": fingerprint,
+        }
+    )
+    tracker.log_params({"table.title": table.title, "table.source": table.source, "table.recipe": table.recipe})
+    tracker.log_dataset(Path(dataset.uri).name, dataset.uri, fingerprint, dataset.manifest.counts)
+    return tracker
+
+
+def read_curves(tracking: str, folders: Sequence[str], names: Sequence[str]) -> list[Mapping[str, Curve]]:
+    """Curves of runs by their folders, from the tracking server; empty where it has none."""
+    from raylift.tracking.reading import TrackingReader
+
+    if not tracking or not names:
+        return [{} for _ in folders]
+    reader = TrackingReader(tracking)
+    found = []
+    for folder in folders:
+        run_id = reader.find(folder)
+        found.append({name: reader.curve(run_id, name) for name in names})
+    return found
+
+
+def gather(
+    planned: Sequence[PlannedRow],
+    outcomes: Mapping[str, Mapping[str, Any]],
+    problems: Mapping[str, str],
+    curves: Mapping[str, Mapping[str, Curve]],
+) -> dict[str, RowResult]:
+    """What came of each row, by its name.
+
+    Args:
+        outcomes, problems, curves: by the name of the row's run.
+    """
+    results: dict[str, RowResult] = {}
+    for one in planned:
+        before = results.get(one.row.name, RowResult(one.row))
+        done = outcomes.get(one.name)
+        results[one.row.name] = RowResult(
+            one.row,
+            {**before.scores, **({one.seed: done["scores"]} if done else {})},
+            {**before.curves, **({one.seed: curves[one.name]} if one.name in curves else {})},
+            {**before.minutes, **({one.seed: float(done["minutes"])} if done else {})},
+            {**before.problems, **({one.seed: problems[one.name]} if one.name in problems else {})},
+        )
+    return results

@@ -1,0 +1,159 @@
+"""One self-contained HTML page that sets runs side by side: tables, curves, and the same objects' meshes."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+from raylift.export.viewer import MAX_BYTES, ViewerRow, describe_rows, embed, read_web, write_page
+
+MAX_POINTS = 400
+"""Of one line; longer curves show every so many points, the last one always."""
+
+Tone = Literal["", "better", "worse", "unsure", "quiet"]
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """Text of a table's cell.
+
+    Attributes:
+        tone: how it is to be seen.
+        hint: shown on hovering.
+    """
+
+    text: str
+    tone: Tone = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        head: of the columns; the first column names the rows.
+        rows: cells, each row as long as the head.
+        note: below it.
+        line: for each column, the number of the run that it is of, whose colour it wears; -1 for none.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[GridCell]]
+    note: str = ""
+    line: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class ChartLine:
+    """A curve of one run.
+
+    Attributes:
+        run: its number, which decides the colour.
+        points: (step, value), by step.
+    """
+
+    label: str
+    run: int
+    points: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves of one metric."""
+
+    title: str
+    lines: Sequence[ChartLine]
+
+
+@dataclass(frozen=True)
+class ComparisonPage:
+    """What the page shows.
+
+    Attributes:
+        notes: what a reader must know, first.
+        runs: names, in the order of their colours.
+        rows: meshes side by side.
+    """
+
+    title: str
+    subtitle: str
+    notes: Sequence[str] = ()
+    runs: Sequence[str] = ()
+    grids: Sequence[Grid] = ()
+    charts: Sequence[Chart] = ()
+    rows: Sequence[ViewerRow] = ()
+
+
+def write_comparison(page: ComparisonPage, path: Path, max_bytes: int = MAX_BYTES) -> Path:
+    """Write the page: no other file, no network, no storage, as ``export.viewer.write_viewer``.
+
+    Raises:
+        DataError: it would be too large, or the disk refuses.
+    """
+    return write_page(lambda max_faces: render_comparison(page, max_faces), path, len(page.rows), max_bytes)
+
+
+def render_comparison(page: ComparisonPage, max_faces: int = 400_000) -> str:
+    """The page as text."""
+    data = {
+        "subtitle": page.subtitle,
+        "rows": describe_rows(page.rows, max_faces),
+        "charts": [
+            {
+                "title": chart.title,
+                "lines": [
+                    {"label": line.label, "run": line.run, "points": thin_points(line.points)} for line in chart.lines
+                ],
+            }
+            for chart in page.charts
+        ],
+    }
+    return Template(read_web("comparison.html")).substitute(
+        title=html.escape(page.title),
+        style=read_web("viewer.css") + read_web("comparison.css"),
+        notes="".join(f"<li>{html.escape(note)}</li>" for note in page.notes),
+        has_notes="" if page.notes else "hidden",
+        legend="".join(f'<li class="run-{run % 8}">{html.escape(name)}</li>' for run, name in enumerate(page.runs)),
+        grids="".join(_render_grid(grid) for grid in page.grids),
+        has_charts="" if page.charts else "hidden",
+        has_meshes="" if page.rows else "hidden",
+        data=embed(data),
+        charts_script=read_web("comparison.js"),
+        meshes_script=read_web("viewer.js"),
+    )
+
+
+def thin_points(points: Sequence[tuple[int, float]], count: int = MAX_POINTS) -> list[tuple[int, float]]:
+    """At most ``count`` of a curve's finite points, evenly, with the first and the last."""
+    finite = [(step, float(value)) for step, value in points if abs(value) < float("inf")]
+    if len(finite) <= count:
+        return finite
+    return [finite[round(index * (len(finite) - 1) / (count - 1))] for index in range(count)]
+
+
+def _render_grid(grid: Grid) -> str:
+    line = grid.line or [-1] * len(grid.head)
+    head = "".join(
+        f'<th scope="col"{f" class=run-{run % 8}" if run >= 0 else ""}>{html.escape(name)}</th>'
+        for name, run in zip(grid.head, line, strict=True)
+    )
+    rows = "".join("<tr>" + "".join(_render_cell(cell, number) for number, cell in enumerate(row)) + "</tr>"
+                   for row in grid.rows)  # fmt: skip
+    note = f"<p>{html.escape(grid.note)}</p>" if grid.note else ""
+    return (
+        f'<section><h2>{html.escape(grid.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>{note}</section>"
+    )
+
+
+def _render_cell(cell: GridCell, number: int) -> str:
+    tone = f' class="{cell.tone}"' if cell.tone else ""
+    hint = f' title="{html.escape(cell.hint)}"' if cell.hint else ""
+    kind = 'th scope="row"' if number == 0 else "td"
+    return f"<{kind}{tone}{hint}>{html.escape(cell.text)}</{kind.split()[0]}>"

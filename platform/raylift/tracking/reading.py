@@ -1,0 +1,222 @@
+"""Runs as a tracking server has them: found by id, name or folder, read, and added to."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raylift.core.errors import ConfigError
+
+# A reader waits for its answer, and had better be told soon that there is none.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+Points = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a server knows of a run.
+
+    Attributes:
+        params: the recipe, flat.
+        curves: metrics that were logged at more than one step, by name: (step, value), by step.
+        metrics: the last value of every metric.
+        scores: an evaluation's rows, one an object and method, by split.
+        data: digests of its data sets by context: "training", or the split that was evaluated.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Points] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        return self.tags.get("family", "")
+
+
+class TrackingReader:
+    """Reads runs from an MLflow server or store.
+
+    Args:
+        tracking_uri: see ``default_tracking_uri``.
+
+    Raises:
+        ConfigError: a store that is not there.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        path = tracking_uri.removeprefix("sqlite:///")
+        if path != tracking_uri and not Path(path).is_file():
+            raise ConfigError(f"there is no tracking store {path}", "give --tracking: a server or sqlite:////...")
+        self.uri = tracking_uri
+        self._made: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            from mlflow import MlflowClient  # it takes seconds to import
+
+            self._made = MlflowClient(tracking_uri=self.uri)
+        return self._made
+
+    def find(self, what: str) -> str:
+        """The id of a run, of which the id, the name or the folder is given.
+
+        Raises:
+            ConfigError: there is none, or several have that name; or the server does not answer.
+        """
+        with self._answers():
+            identity = Path(what) / "tracking" / "run.json"
+            known = json.loads(identity.read_text()).get("run_id", "") if identity.is_file() else what
+            if re.fullmatch(r"[0-9a-f]{32}", known):
+                found = self._by_id(known)
+            elif "/" in what:
+                folder = what.rstrip("/") if "://" in what else str(Path(what).absolute())
+                found = self._search(f"tags.`run.folder` = {_quoted(folder)}")
+            else:
+                found = self._search(f"attributes.run_name = {_quoted(what)}")
+            if len(found) == 1:
+                return str(found[0].info.run_id)
+            if found:
+                listed = ", ".join(f"{run.info.run_id} ({run.info.status.lower()})" for run in found[:8])
+                raise ConfigError(f"{len(found)} runs of {self.uri} are called {what!r}", f"give an id: {listed}")
+            names = list(dict.fromkeys(run.info.run_name for run in self._search("")))
+        near = difflib.get_close_matches(what, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the latest are: {', '.join(names[:8]) or 'none'}"
+        raise ConfigError(f"{self.uri} has no run {what!r}", hint)
+
+    def read(self, run_id: str) -> TrackedRun:
+        """All but files of a run.
+
+        Raises:
+            ConfigError: there is no such run, or the server does not answer.
+        """
+        with self._answers():
+            run = self._client.get_run(run_id)
+            curves = {name: self.curve(run_id, name) for name in run.data.metrics if not name.startswith("system/")}
+            splits = [item.path for item in self._client.list_artifacts(run_id, "evaluation") if item.is_dir]
+            scores = {Path(path).name: self._table(run_id, f"{path}/objects.json") for path in splits}
+        data = {
+            next((tag.value for tag in entry.tags if tag.key == "mlflow.data.context"), ""): entry.dataset.digest
+            for entry in run.inputs.dataset_inputs
+        }
+        tags = run.data.tags
+        known = {"training": tags.get("data.fingerprint", data.get("training", ""))}
+        known |= {split: tags.get(f"evaluation.{split}.data", known["training"]) for split in scores}
+        return TrackedRun(
+            run_id=run_id,
+            name=run.info.run_name or run_id,
+            status=run.info.status,
+            params=dict(run.data.params),
+            tags=dict(tags),
+            metrics=dict(run.data.metrics),
+            curves={name: points for name, points in curves.items() if len(points) > 1},
+            scores={split: rows for split, rows in scores.items() if rows},
+            data=known,
+        )
+
+    def curve(self, run_id: str, name: str) -> Points:
+        """One metric over the steps; a step that was logged twice has its last value."""
+        with self._answers():
+            history = self._client.get_metric_history(run_id, name)
+        return tuple(sorted({point.step: point.value for point in history}.items()))
+
+    def fetch_meshes(self, run_id: str, split: str, folder: Path) -> dict[str, Path]:
+        """Meshes of held-out objects by the stem of their files: an evaluation's, or the last that training drew.
+
+        Args:
+            split: that was evaluated; "" for none.
+            folder: where they are put.
+        """
+        with self._answers():
+            there = self._client.list_artifacts(run_id, f"evaluation/{split}/meshes") if split else []
+            if not there:
+                steps = [item.path for item in self._client.list_artifacts(run_id, "meshes") if item.is_dir]
+                there = self._client.list_artifacts(run_id, max(steps)) if steps else []
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = [item.path for item in there if item.path.endswith(".glb")]
+            found = [Path(self._client.download_artifacts(run_id, path, str(folder))) for path in paths]
+        return {re.sub(r"^\d+-", "", path.stem): path for path in found}
+
+    def add_file(self, run_id: str, path: Path, folder: str) -> None:
+        """A file to the artifacts of a run that may have ended."""
+        with self._answers():
+            self._client.log_artifact(run_id, str(path), folder)
+
+    def _by_id(self, run_id: str) -> list[Any]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return [self._client.get_run(run_id)]
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return []
+
+    def _search(self, filter_string: str) -> list[Any]:
+        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        return list(self._client.search_runs(experiments, filter_string, max_results=1000)) if experiments else []
+
+    def _table(self, run_id: str, path: str) -> list[dict[str, Any]]:
+        folder = str(Path(path).parent)
+        if path not in {item.path for item in self._client.list_artifacts(run_id, folder)}:
+            return []
+        table = json.loads(Path(self._client.download_artifacts(run_id, path)).read_text())
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        with server_answers(self.uri):
+            yield
+
+
+@contextmanager
+def server_answers(tracking_uri: str) -> Iterator[None]:
+    """Turns MLflow's errors into ones that name the server.
+
+    Raises:
+        ConfigError: it does not answer, or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise ConfigError(
+            f"the tracking server {tracking_uri} does not answer as it should: {reason}",
+            "start it, check its address, or give another by --tracking",
+        ) from error
+
+
+def tracking_of(given: str, runs: Sequence[str], fallback: str) -> str:
+    """Where runs are tracked: as given, or as MLFLOW_TRACKING_URI or the first run's folder says, or the fallback."""
+    if given or os.environ.get("MLFLOW_TRACKING_URI"):
+        return given or os.environ["MLFLOW_TRACKING_URI"]
+    for run in runs:
+        about = Path(run) / "run.json"
+        if about.is_file() and (uri := json.loads(about.read_text()).get("tracking")):
+            return str(uri)
+    return fallback
+
+
+def _quoted(text: str) -> str:
+    # MLflow's filters know no escapes, only both kinds of quotes.
+    return f'"{text}"' if "'" in text else f"'{text}'"

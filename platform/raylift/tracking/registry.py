@@ -1,0 +1,88 @@
+"""Models by name: a run's logged model as a version of a registered model, with an alias that says what it is for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from raylift.core.errors import ConfigError
+from raylift.tracking.reading import server_answers
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version of a registered model.
+
+    Attributes:
+        name: of the model.
+        version: counted from 1 by the registry.
+        alias: that points to it now; "" for none.
+    """
+
+    name: str
+    version: int
+    alias: str
+
+    @property
+    def uri(self) -> str:
+        """What ``jobs/reconstruct.py --model`` and ``mlflow.pyfunc.load_model`` take."""
+        return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
+
+
+def logged_model(tracking_uri: str, run_id: str) -> str:
+    """The id of the model that a run logged last; "" where it logged none.
+
+    Raises:
+        ConfigError: the server does not answer.
+    """
+    from mlflow import MlflowClient
+
+    with server_answers(tracking_uri):
+        run = MlflowClient(tracking_uri).get_run(run_id)
+        outputs = run.outputs.model_outputs if run.outputs else []
+        return str(outputs[-1].model_id) if outputs else ""
+
+
+def check_names(name: str, alias: str) -> None:
+    """Refuse what no registry takes.
+
+    Raises:
+        ConfigError: an empty name, one with characters that a URI splits at, or a reserved alias.
+    """
+    if not re.fullmatch(r"[^/:@%\s]+", name):
+        raise ConfigError(f"model name {name!r}", "give one without blanks and '/', ':', '@', '%'")
+    if alias and (not re.fullmatch(r"[\w.-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
+        raise ConfigError(f"alias {alias!r}", "use letters, digits, '-', '_' and '.'; 'latest' and 'v1' are reserved")
+
+
+def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -> RegisteredVersion:
+    """Make a run's logged model a version of a registered model, which is made if it is not there.
+
+    The same model under the same name stays the version that it is; only the alias moves.
+
+    Raises:
+        ConfigError: the run logged no model, a name that no registry takes, or the server does not answer.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    check_names(name, alias)
+    model_id = logged_model(tracking_uri, run_id)
+    if not model_id:
+        raise ConfigError(f"the run {run_id} has logged no model", "give the run's folder, so that it can be logged")
+    client = MlflowClient(tracking_uri)
+    with server_answers(tracking_uri):
+        try:
+            client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            client.create_registered_model(name)
+        versions = client.search_model_versions(f"name = '{name}'")
+        same = [version for version in versions if version.model_id == model_id]
+        made = same[0] if same else client.create_model_version(
+            name, f"models:/{model_id}", run_id=run_id, model_id=model_id
+        )  # fmt: skip
+        if alias:
+            client.set_registered_model_alias(name, alias, str(made.version))
+    return RegisteredVersion(name, int(made.version), alias)

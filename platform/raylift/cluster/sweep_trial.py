@@ -65,8 +65,6 @@ def run_trial(config: dict[str, Any], place: TrialPlace) -> None:
     folder = SweepFolder(place.folder)
     trial = folder.trial(number)
     handed = tune.get_checkpoint()
-    if not trial.generations:
-        trial = replace(trial, generations=(Generation(trial.name, values),))
     base = catalogue.from_json(place.recipe)
     if base.scale.workers == 0:
         # Ray tells every process of a Ray of our own to take one thread.
@@ -83,7 +81,8 @@ class Reporter:
     """Runs a trial, keeps its story, and says to Tune what its scheduler needs."""
 
     def __init__(self, sweep: sweeps.Sweep, place: TrialPlace, trial: Trial) -> None:
-        self.sweep, self.place, self.trial = sweep, place, trial
+        self.sweep, self.place = sweep, place
+        self.trial = replace(trial, generations=trial.generations or (trial.generation,))
         self.folder = SweepFolder(place.folder)
         self._is_population = sweep.scheduler.kind == "pbt"
         self._history: list[Observation] = list(trial.reports)
@@ -153,7 +152,11 @@ class Reporter:
         self._tell()
         try:
             recipe = trial_recipe(base, self.trial.generation.values)
-            end = self._watch(_Training(lambda progress: self._train(recipe, progress)))
+            training = _Training(lambda progress: self._train(recipe, progress))
+            try:
+                end = self._watch(training)
+            finally:
+                training.cancel()
         except NonFiniteError as error:
             if not self.sweep.stop.non_finite:
                 self._fail(f"{type(error).__name__}: {error}")
@@ -201,7 +204,6 @@ class Reporter:
                     self._report(self.trial.reports[-1], report.checkpoint)
             reason = reason_to_stop(self._history, self.sweep.stop)
             if reason is not None:
-                training.cancel()
                 return End("stopped", reason)
         outcome = training.outcome
         assert outcome is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import tune
 
 from raylift.cluster import sweep_report, sweep_trial
 from raylift.cluster.sweep import SweepEvent, run_sweep
@@ -84,19 +85,22 @@ def test_a_sweep_goes_on_where_it_stopped_and_reports_what_failed(cluster: None,
 class _Told:
     """What a trial says to Tune, without a Tune."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder
         self.steps: list[int] = []
         self.handed: list[Any] = []
         monkeypatch.setattr(sweep_trial.tune, "report", self.report)
 
     def report(self, metrics: dict[str, float], checkpoint: Any = None) -> None:
         self.steps.append(int(metrics["step"]))
-        self.handed.append(checkpoint)
+        if checkpoint is not None:
+            kept = checkpoint.to_directory(str(self.folder / f"handed-{len(self.handed)}"))
+            self.handed.append(tune.Checkpoint.from_directory(kept))
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> _Told:
-    return _Told(monkeypatch)
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> _Told:
+    return _Told(monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -111,10 +111,9 @@ class Reporter:
         self._history, self._first_step = list(reports), step
         self._tell()
 
-    def _checkpoint(self, report: Observation, path: str) -> Any:
+    def _copy(self, report: Observation, path: str, folder: str) -> Any:
         """A copy of a committed checkpoint for Tune, which hands it to whom it likes, whenever it likes."""
         source, _, name = path.rpartition("/")
-        folder = tempfile.mkdtemp(prefix="raylift-pbt-")
         for part in (name, f"{name.removesuffix('.pt')}.json"):
             (Path(folder) / part).write_bytes(Folder(source).read(part))
         (Path(folder) / ORIGIN).write_text(json.dumps({"trial": self.trial.number, "step": report.step}))
@@ -135,8 +134,10 @@ class Reporter:
 
     def _report(self, report: Observation, checkpoint: str | None) -> None:
         scores = {metric.name: report.metrics[metric.name] for metric in self.sweep.metrics}
-        handed = self._checkpoint(report, checkpoint) if checkpoint and self._is_population else None
-        tune.report({**scores, "step": report.step}, checkpoint=handed)
+        # Tune has put its own copy away when `report` returns.
+        with tempfile.TemporaryDirectory(prefix="raylift-pbt-") as folder:
+            handed = self._copy(report, checkpoint, folder) if checkpoint and self._is_population else None
+            tune.report({**scores, "step": report.step}, checkpoint=handed)
         self._has_reported = True
 
     def _tell(self, end: End | None = None, step: int = 0) -> None:

@@ -68,7 +68,7 @@ class SweepOutcome:
         files: other results: the table and the plots.
         num_trials: that the whole sweep has.
         num_run: trials that this command ran or went on with.
-        room: trials at once.
+        room: trials at once; 0 where there was nothing to run.
         seconds: wall time of this command.
         unsent: whether MLflow was away at the end; the same command sends what was kept.
     """
@@ -121,15 +121,16 @@ def run_sweep(
     folder = SweepFolder(place.folder)
     fingerprint = ShardedDataset.open(place.data).manifest.fingerprint
     folder.check(sweep, fingerprint)
-    room = _find_room(sweep, base)
-    folder.claim(sweep, place.data, fingerprint)
     if retry_failed:
         for trial in folder.trials():
             if trial.end.status == "failed":
                 folder.reopen(trial.number)
-    ledger = Ledger(sweep, base, place)
     ended, waiting, numbers = _to_do(folder, num_trials)
     num_run = len(waiting) + len(numbers)
+    # A sweep that is through needs no cluster to be told of again.
+    room = _find_room(sweep, base) if num_run else 0
+    folder.claim(sweep, place.data, fingerprint)
+    ledger = Ledger(sweep, base, place)
     refusal: Exception | None = None
     if num_run:
         told = TrialPlace(

@@ -26,7 +26,8 @@ from raylift.training.storage import Folder
 logger = logging.getLogger(__name__)
 
 PARENT_TAG = "mlflow.parentRunId"
-SERVER_PATIENCE_S = 10.0
+FIRST_PATIENCE_S, LAST_PATIENCE_S = 20.0, 60.0
+"""How long a server may take to make the run before trials start without it, and to take what is left at the end."""
 ENDS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED", "unfinished": "KILLED"}
 """A trial's end as MLflow calls it."""
 
@@ -70,7 +71,7 @@ class Ledger:
         self.run_id = ""
         if not place.tracking:
             return
-        self._tracker = mlflow_run(place, system_metrics_every_s=0.0, finish_timeout_s=SERVER_PATIENCE_S)
+        self._tracker = mlflow_run(place, system_metrics_every_s=0.0, finish_timeout_s=LAST_PATIENCE_S)
         dataset = ShardedDataset.open(place.data)
         self._tracker.log_params(
             {
@@ -92,7 +93,7 @@ class Ledger:
         )
         manifest = dataset.manifest
         self._tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts)
-        self.run_id = self._tracker.wait_for_run_id(SERVER_PATIENCE_S) or ""
+        self.run_id = self._tracker.wait_for_run_id(FIRST_PATIENCE_S) or ""
 
     def close(self, trials: Sequence[Trial], files: Mapping[str, str], status: str) -> bool:
         """Log the results and end the run and its children; False where the server did not take everything."""
@@ -115,7 +116,7 @@ class Ledger:
                 local = Path(work) / name
                 local.write_bytes(Folder(path.rpartition("/")[0]).read(name))
                 self._tracker.log_artifact(local)
-        if not self._tracker.flush(SERVER_PATIENCE_S):
+        if not self._tracker.flush(LAST_PATIENCE_S):
             self._tracker.finish(status)
             return False
         self.run_id = self._tracker.run_id or ""
@@ -139,11 +140,11 @@ class Ledger:
             if "://" not in place.folder and not place.spool.exists():
                 continue
             is_last = index == len(trial.generations) - 1
-            tracker = mlflow_run(place, system_metrics_every_s=0.0, finish_timeout_s=SERVER_PATIENCE_S)
+            tracker = mlflow_run(place, system_metrics_every_s=0.0, finish_timeout_s=LAST_PATIENCE_S)
             tags = {PARENT_TAG: self.run_id, "sweep.trial": str(trial.number), "sweep.reason": trial.end.reason}
             if generation.donor >= 0:
                 tags |= {"sweep.donor": str(generation.donor), "sweep.donor_step": str(generation.step)}
             tracker.set_tags(tags)
-            took &= tracker.flush(SERVER_PATIENCE_S)
+            took &= tracker.flush(LAST_PATIENCE_S)
             tracker.finish(ENDS[trial.end.status] if is_last else "KILLED")
         return took

@@ -65,8 +65,6 @@ def run_trial(config: dict[str, Any], place: TrialPlace) -> None:
     folder = SweepFolder(place.folder)
     trial = folder.trial(number)
     handed = tune.get_checkpoint()
-    if not trial.generations:
-        trial = replace(trial, generations=(Generation(trial.name, values),))
     base = catalogue.from_json(place.recipe)
     if base.scale.workers == 0:
         # Ray tells every process of a Ray of our own to take one thread.
@@ -83,7 +81,8 @@ class Reporter:
     """Runs a trial, keeps its story, and says to Tune what its scheduler needs."""
 
     def __init__(self, sweep: sweeps.Sweep, place: TrialPlace, trial: Trial) -> None:
-        self.sweep, self.place, self.trial = sweep, place, trial
+        self.sweep, self.place = sweep, place
+        self.trial = replace(trial, generations=trial.generations or (trial.generation,))
         self.folder = SweepFolder(place.folder)
         self._is_population = sweep.scheduler.kind == "pbt"
         self._history: list[Observation] = list(trial.reports)
@@ -112,10 +111,9 @@ class Reporter:
         self._history, self._first_step = list(reports), step
         self._tell()
 
-    def _checkpoint(self, report: Observation, path: str) -> Any:
+    def _copy(self, report: Observation, path: str, folder: str) -> Any:
         """A copy of a committed checkpoint for Tune, which hands it to whom it likes, whenever it likes."""
         source, _, name = path.rpartition("/")
-        folder = tempfile.mkdtemp(prefix="raylift-pbt-")
         for part in (name, f"{name.removesuffix('.pt')}.json"):
             (Path(folder) / part).write_bytes(Folder(source).read(part))
         (Path(folder) / ORIGIN).write_text(json.dumps({"trial": self.trial.number, "step": report.step}))
@@ -136,8 +134,10 @@ class Reporter:
 
     def _report(self, report: Observation, checkpoint: str | None) -> None:
         scores = {metric.name: report.metrics[metric.name] for metric in self.sweep.metrics}
-        handed = self._checkpoint(report, checkpoint) if checkpoint and self._is_population else None
-        tune.report({**scores, "step": report.step}, checkpoint=handed)
+        # Tune has put its own copy away when `report` returns.
+        with tempfile.TemporaryDirectory(prefix="raylift-pbt-") as folder:
+            handed = self._copy(report, checkpoint, folder) if checkpoint and self._is_population else None
+            tune.report({**scores, "step": report.step}, checkpoint=handed)
         self._has_reported = True
 
     def _tell(self, end: End | None = None, step: int = 0) -> None:
@@ -153,7 +153,11 @@ class Reporter:
         self._tell()
         try:
             recipe = trial_recipe(base, self.trial.generation.values)
-            end = self._watch(_Training(lambda progress: self._train(recipe, progress)))
+            training = _Training(lambda progress: self._train(recipe, progress))
+            try:
+                end = self._watch(training)
+            finally:
+                training.cancel()
         except NonFiniteError as error:
             if not self.sweep.stop.non_finite:
                 self._fail(f"{type(error).__name__}: {error}")
@@ -201,7 +205,6 @@ class Reporter:
                     self._report(self.trial.reports[-1], report.checkpoint)
             reason = reason_to_stop(self._history, self.sweep.stop)
             if reason is not None:
-                training.cancel()
                 return End("stopped", reason)
         outcome = training.outcome
         assert outcome is not None

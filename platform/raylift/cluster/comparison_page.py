@@ -10,6 +10,7 @@ from raylift.evaluation.paired import Estimate
 from raylift.evaluation.report import MODEL
 from raylift.evaluation.run_comparison import RunComparison, ScoreLine
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
+from raylift.export.mesh_files import file_stem
 from raylift.export.viewer import ViewerRow, ViewerShape
 from raylift.tracking.reading import TrackingReader
 
@@ -136,8 +137,6 @@ def _mean_text(mean: Estimate, factor: float) -> str:
 
 def _main_score(comparison: RunComparison, run_id: str, stem: str) -> str:
     """The first metric of the object whose mesh this is."""
-    from raylift.cluster.evaluate import file_stem
-
     if not comparison.scores:
         return ""
     metric, factor = comparison.scores[0].metric, comparison.scores[0].factor

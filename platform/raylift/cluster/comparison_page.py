@@ -67,7 +67,7 @@ def held_out_rows(reader: TrackingReader, comparison: RunComparison, folder: Pat
         for run, meshes in zip(comparison.runs, found, strict=True):
             if stem in meshes:
                 scene = read_mesh_in_folder(meshes[stem].parent, meshes[stem].name, _MAX_BYTES).scene
-                shapes.append(ViewerShape(run.name, scene, _main_score(comparison, run.run_id, stem), smooth=True))
+                shapes.append(ViewerShape(run.name, scene, _main_score(comparison, run.run_id, stem)))
             else:
                 shapes.append(ViewerShape(run.name, None, problem="no mesh of it was logged"))
         rows.append(ViewerRow(stem, shapes=shapes))

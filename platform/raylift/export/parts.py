@@ -37,13 +37,10 @@ class Part:
     name: str = ""
 
 
-def split_into_parts(shape: Mesh | Scene, smooth: bool = False) -> list[Part]:
+def split_into_parts(shape: Mesh | Scene) -> list[Part]:
     """One part a material; meshes get smooth normals, scenes (boards and legs with hard edges) flat shading.
 
     A mesh's texture is padded, so that no seam shows in any program (see ``export.texture_padding``).
-
-    Args:
-        smooth: a scene gets smooth normals too, as one does that was a mesh before it was written to a file.
 
     Raises:
         DataError: there are no faces, an index points past the vertices, or a position is not finite.
@@ -58,11 +55,11 @@ def split_into_parts(shape: Mesh | Scene, smooth: bool = False) -> list[Part]:
     if not np.isfinite(scene.vertices).all():
         raise DataError("a vertex position is not finite", "repair the mesh where it was made")
     normals = None
-    if smooth or isinstance(shape, Mesh):
+    if isinstance(shape, Mesh):
         normals = vertex_normals(scene.vertices, scene.faces)
-    if isinstance(shape, Mesh) and scene.materials[0].texture is not None:
-        texture, uvs = pad_texture(scene.materials[0].texture, scene.corner_uvs)
-        scene = replace(scene, materials=(replace(scene.materials[0], texture=texture),), corner_uvs=uvs)
+        if scene.materials[0].texture is not None:
+            texture, uvs = pad_texture(scene.materials[0].texture, scene.corner_uvs)
+            scene = replace(scene, materials=(replace(scene.materials[0], texture=texture),), corner_uvs=uvs)
     parts = []
     for number in np.unique(scene.face_materials):
         chosen = np.flatnonzero(scene.face_materials == number)

@@ -39,17 +39,12 @@ class ViewerImage:
 
 @dataclass(frozen=True)
 class ViewerShape:
-    """A mesh with its label, or the reason why there is none.
-
-    Attributes:
-        smooth: a scene is shaded smoothly, as a mesh is.
-    """
+    """A mesh with its label, or the reason why there is none."""
 
     label: str
     shape: Mesh | Scene | None
     text: str = ""
     problem: str = ""
-    smooth: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ def _describe_shape(shape: ViewerShape, max_faces: int) -> dict[str, Any]:
     if shape.shape is None:
         return {"label": shape.label, "text": shape.text, "problem": shape.problem or "no mesh", "parts": []}
     try:
-        parts = split_into_parts(shape.shape, shape.smooth)
+        parts = split_into_parts(shape.shape)
     except DataError as error:
         return {"label": shape.label, "text": shape.text, "problem": error.problem, "parts": []}
     thinned = [thin_out(part, max_faces) for part in parts]

@@ -1,4 +1,4 @@
-"""GLB files as ``export.mesh_files`` writes them, read back to what viewers draw: colours, normals and textures kept."""
+"""GLB files as ``export.mesh_files`` writes them, read back as viewers draw them: colours, normals, textures."""
 
 from __future__ import annotations
 

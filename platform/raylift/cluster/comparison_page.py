@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from raylift.data.sources.mesh_reading import read_mesh_in_folder
 from raylift.evaluation.paired import Estimate
 from raylift.evaluation.report import MODEL
 from raylift.evaluation.run_comparison import RunComparison, ScoreLine
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
+from raylift.export.glb_reading import read_glb
+from raylift.export.mesh_files import file_stem
 from raylift.export.viewer import ViewerRow, ViewerShape
 from raylift.tracking.reading import TrackingReader
 
-_MAX_BYTES = 2**28
 _TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
 _FACTS = {
     "status": "status",
@@ -65,8 +65,8 @@ def held_out_rows(reader: TrackingReader, comparison: RunComparison, folder: Pat
         shapes = []
         for run, meshes in zip(comparison.runs, found, strict=True):
             if stem in meshes:
-                scene = read_mesh_in_folder(meshes[stem].parent, meshes[stem].name, _MAX_BYTES).scene
-                shapes.append(ViewerShape(run.name, scene, _main_score(comparison, run.run_id, stem)))
+                parts = read_glb(meshes[stem])
+                shapes.append(ViewerShape(run.name, parts, _main_score(comparison, run.run_id, stem)))
             else:
                 shapes.append(ViewerShape(run.name, None, problem="no mesh of it was logged"))
         rows.append(ViewerRow(stem, shapes=shapes))
@@ -136,8 +136,6 @@ def _mean_text(mean: Estimate, factor: float) -> str:
 
 def _main_score(comparison: RunComparison, run_id: str, stem: str) -> str:
     """The first metric of the object whose mesh this is."""
-    from raylift.cluster.evaluate import file_stem
-
     if not comparison.scores:
         return ""
     metric, factor = comparison.scores[0].metric, comparison.scores[0].factor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.evaluator import Progress, evaluate
 from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, write_animation
 from raylift.evaluation.report import MODEL, EvaluationReport
-from raylift.export.mesh_files import write_mesh
+from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
 from raylift.recipes.recipe import Recipe
 
@@ -100,11 +99,6 @@ def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: Sha
         tracker.log_artifact(path, f"{place}/{below}".rstrip("/"))
     tracker.finish()
     return tracker.uri
-
-
-def file_stem(sample: str) -> str:
-    """A sample's id as the name of a file."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", sample)
 
 
 def _write_results(report: EvaluationReport, panels: Sequence[Panel], folder: Path) -> list[tuple[Path, str]]:

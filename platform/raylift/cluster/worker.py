@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from raylift.data.stream import SampleStream, data_facts, evaluation_batches
 from raylift.evaluation.held_out_scores import mean_scores
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
-from raylift.export.mesh_files import write_mesh
+from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.recipes.catalogue import build_family
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -242,8 +241,7 @@ def _drawing(
             for number, panel in enumerate(panels):
                 # An untrained field may have no surface yet; its picture shows that.
                 if not panel.mesh.is_empty:
-                    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", panel.id)
-                    path = write_mesh(panel.mesh, Path(folder) / f"{number}-{name}.glb")
+                    path = write_mesh(panel.mesh, Path(folder) / f"{number}-{file_stem(panel.id)}.glb")
                     tracker.log_artifact(path, f"meshes/step-{done:08d}")
 
     return draw

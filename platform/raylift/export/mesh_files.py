@@ -39,6 +39,11 @@ def write_mesh(shape: Mesh | Scene, path: Path) -> Path:
     return path
 
 
+def file_stem(sample: str) -> str:
+    """A sample's id as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", sample)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file in one move, so that a full disk leaves the old one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -39,10 +39,10 @@ class ViewerImage:
 
 @dataclass(frozen=True)
 class ViewerShape:
-    """A mesh with its label, or the reason why there is none."""
+    """A mesh (or the parts of one, as a file has them) with its label, or the reason why there is none."""
 
     label: str
-    shape: Mesh | Scene | None
+    shape: Mesh | Scene | Sequence[Part] | None
     text: str = ""
     problem: str = ""
 
@@ -151,7 +151,8 @@ def _describe_shape(shape: ViewerShape, max_faces: int) -> dict[str, Any]:
     if shape.shape is None:
         return {"label": shape.label, "text": shape.text, "problem": shape.problem or "no mesh", "parts": []}
     try:
-        parts = split_into_parts(shape.shape)
+        given = shape.shape
+        parts = split_into_parts(given) if isinstance(given, Mesh | Scene) else list(given)
     except DataError as error:
         return {"label": shape.label, "text": shape.text, "problem": error.problem, "parts": []}
     thinned = [thin_out(part, max_faces) for part in parts]

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from raylift.cluster.comparison_page import comparison_page, gain_text, held_out_rows
 from raylift.console import run_job
+from raylift.evaluation.report import MAIN
 from raylift.evaluation.run_comparison import RunComparison, compare_runs
 from raylift.export.comparison import write_comparison
 from raylift.tracking.mlflow_tracker import default_tracking_uri
@@ -64,18 +65,17 @@ def main(arguments: Arguments, console: Console) -> None:
 
 
 def summarise(comparison: RunComparison, console: Console) -> None:
-    """The differences that are certain, and how many are not."""
+    """Each protocol's main metric, against the first run; the page has them all."""
     first = comparison.runs[0].name
+    told = {"confirmed": ("better", "green"), "refuted": ("worse", "red"), "undecided": ("undecided", "dim")}
+    main_metrics = {f"{protocol}/{metric}" for protocol, metric in MAIN.items()}
     for index, run in enumerate(comparison.runs[1:], 1):
-        told = {"confirmed": "better", "refuted": "worse"}
-        lines = [(line, line.gains[index], line.verdicts[index]) for line in comparison.scores]
-        for line, gain, found in lines:
-            if gain is not None and found in told:
-                text = f"{run.name}: {line.metric} {told[found]} than {first}, by {gain_text(gain, line.factor)}"
-                console.print(text, soft_wrap=True, highlight=False, style="green" if found == "confirmed" else "red")
-        unsure = sum(gain is not None and found == "undecided" for _, gain, found in lines)
-        if unsure:
-            console.print(f"{run.name}: {unsure} metrics are undecided", soft_wrap=True, highlight=False)
+        for line in comparison.scores:
+            gain = line.gains[index]
+            if gain is not None and line.metric in main_metrics:
+                word, style = told[line.verdicts[index]]
+                text = f"{run.name} against {first}, {line.metric}: {word} ({gain_text(gain, line.factor)})"
+                console.print(text, soft_wrap=True, highlight=False, style=style)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,9 @@ def _is_known(metric: str) -> bool:
 
 
 def _curves(runs: Sequence[TrackedRun], same_family: bool) -> dict[str, tuple[Points, ...]]:
-    names = dict.fromkeys(name for run in runs for name in run.curves if not name.startswith("test/"))
+    names = dict.fromkeys(
+        name for run in runs for name in run.curves if not name.startswith("test/") and not name.endswith("_samples")
+    )
     found = {}
     for name in sorted(names, key=_order_of):
         if not same_family and name.startswith(_OF_THE_FAMILY):

@@ -183,7 +183,7 @@ def read_curves(tracking: str, folders: Sequence[str], names: Sequence[str]) -> 
     if not tracking or not names:
         return [{} for _ in folders]
     reader = TrackingReader(tracking)
-    found = []
+    found: list[Mapping[str, Curve]] = []
     for folder in folders:
         run_id = reader.find(folder)
         found.append({name: reader.curve(run_id, name) for name in names})

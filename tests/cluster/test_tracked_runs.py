@@ -237,12 +237,12 @@ def test_a_registered_model_reconstructs_by_its_alias(
     assert "version 1 of birds" in said()
     version = MlflowClient(uri).get_model_version_by_alias("birds", "best")
     assert version.run_id == run_named(storage, "birds").info.run_id
-    pictures = write_cutouts(tmp_path / "pictures", 1)
+    pictures = write_cutouts(tmp_path / "pictures", 2)
     words: tuple[Any, ...] = (
         "--tracking-uri",
         uri,
         "--images",
-        next(pictures.rglob("*.png")),
+        pictures / "birds" / "some_thing-1.png",
         "--out",
         tmp_path / "out",
     )

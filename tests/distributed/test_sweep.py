@@ -42,7 +42,10 @@ def test_a_sweep_goes_on_where_it_stopped_and_reports_what_failed(cluster: None,
     from mlflow import MlflowClient
 
     rates = {"optimisation.learning_rate": {"kind": "grid", "values": [2e-3, 1e30, 1e-3, 4e-3]}}
-    sweep = _sweep(space=rates, searcher={"kind": "grid"}, resources={**ALONE, "concurrency": 1})
+    # Long trials: one that has reported once has many steps to go when the signal comes.
+    sweep = _sweep(
+        space=rates, searcher={"kind": "grid"}, resources={**ALONE, "concurrency": 1}, budget={"trials": 4, "steps": 40}
+    )
     uri = f"sqlite:///{tmp_path}/mlflow.db"
 
     def interrupt(event: SweepEvent) -> None:
@@ -59,12 +62,12 @@ def test_a_sweep_goes_on_where_it_stopped_and_reports_what_failed(cluster: None,
     assert trials[1].end.reason.startswith("non_finite: ")
     assert trials[0] == before[0], "what had ended was not run again"
     assert {event.trial.number for event in events} == {2, 3}
-    assert [report.step for report in trials[2].reports] == [4, 8]
+    assert [report.step for report in trials[2].reports] == list(range(4, 41, 4))
     best = outcome.best
     assert best is not None
     recipe = catalogue.get(outcome.best_recipe)
     assert recipe.optimisation.learning_rate == best.values["optimisation.learning_rate"]
-    assert recipe.schedule.num_steps == 8
+    assert recipe.schedule.num_steps == 40
     assert {Path(path).name for path in outcome.files} >= {"trials.csv", "parameters.png", "parallel.png"}
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])

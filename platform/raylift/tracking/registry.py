@@ -63,6 +63,7 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
     Raises:
         ConfigError: the run logged no model, a name that no registry takes, or the server does not answer.
     """
+    import mlflow
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -70,6 +71,8 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
     model_id = logged_model(tracking_uri, run_id)
     if not model_id:
         raise ConfigError(f"the run {run_id} has logged no model", "give the run's folder, so that it can be logged")
+    # A client resolves models:/ID by the process's own tracking URI, not by the one it was made with.
+    mlflow.set_tracking_uri(tracking_uri)
     client = MlflowClient(tracking_uri)
     with server_answers(tracking_uri):
         try:
@@ -78,11 +81,10 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             client.create_registered_model(name)
-        versions = client.search_model_versions(f"name = '{name}'")
-        same = [version for version in versions if version.model_id == model_id]
-        made = same[0] if same else client.create_model_version(
-            name, f"models:/{model_id}", run_id=run_id, model_id=model_id
-        )  # fmt: skip
+        source = f"models:/{model_id}"
+        # The search leaves model_id empty, where the source names it.
+        same = [known for known in client.search_model_versions(f"name = '{name}'") if known.source == source]
+        made = same[0] if same else client.create_model_version(name, source, run_id=run_id, model_id=model_id)
         if alias:
             client.set_registered_model_alias(name, alias, str(made.version))
     return RegisteredVersion(name, int(made.version), alias)

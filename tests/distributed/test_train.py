@@ -50,13 +50,16 @@ class Watcher:
             self._act()
 
 
+def _is_a_training_worker(process: psutil.Process) -> bool:
+    try:
+        return any("RayTrainWorker" in word for word in process.cmdline()[:1])
+    except psutil.Error:  # Ray's helpers come and go; one may end, or be a zombie, between the list and this look.
+        return False
+
+
 def _kill_a_worker() -> None:
     """SIGKILL the training worker of the higher process id, among those of this process's own Ray."""
-    workers = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if any("RayTrainWorker" in word for word in process.cmdline()[:1])
-    ]
+    workers = [process for process in psutil.Process().children(recursive=True) if _is_a_training_worker(process)]
     assert len(workers) == 2
     os.kill(max(worker.pid for worker in workers), signal.SIGKILL)
 

@@ -15,14 +15,14 @@ from raylift.families.part_segmentation.family import PartSegmentationFamily
 from raylift.families.part_segmentation.motion import draw_warps, move_image, move_responses, recolor
 from raylift.geometry.cameras import pixel_centers
 from raylift.geometry.thin_plate import control_grid, fit_thin_plate
-from raylift.losses.part_segmentation import foreground_error, part_centers
+from raylift.losses.part_segmentation import foreground_error, imbalance_error, part_centers
 from raylift.training.config import OptimisationConfig, ScheduleConfig
 from raylift.training.loop import fit
 from tests.families.part_samples import blobs, small_config
 
 CLOCK = Clock(step=3, num_steps=10, seed=5)
 SCHEDULE = ScheduleConfig(num_steps=60)
-TERMS = ("concentration", "equivariance", "centers", "semantic", "orthonormality", "foreground")
+TERMS = ("concentration", "equivariance", "centers", "semantic", "orthonormality", "foreground", "balance")
 
 
 def test_every_term_is_finite_and_trains() -> None:
@@ -59,6 +59,19 @@ def test_foreground_error_is_the_cross_entropy() -> None:
     mask = torch.rand(2, 1, 5, 5, dtype=torch.float64)
     expected = torch.nn.functional.binary_cross_entropy(1 - responses[:, :1], mask, reduction="none")[:, 0]
     torch.testing.assert_close(foreground_error(responses, mask), expected)
+
+
+def test_imbalance_is_what_entropy_lacks() -> None:
+    mask = torch.zeros(4, 1, 2, 4, dtype=torch.float64)
+    mask[:, :, :, :2] = 1
+    parts = torch.full((4, 4, 2, 4), 0.25, dtype=torch.float64)
+    parts[1] = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)[:, None, None]
+    # One part a pixel of the object: equal shares, however decided each pixel is. What lies outside does not count.
+    parts[2, :, :, :2] = torch.eye(4, dtype=torch.float64).reshape(4, 2, 2)
+    parts[2, :, :, 2:] = parts[1, :, :, 2:]
+    parts[3] = torch.tensor([0.5, 0.5, 0, 0], dtype=torch.float64)[:, None, None]
+    expected = torch.tensor([0, 4, 1, 2], dtype=torch.float64).log().nan_to_num(neginf=0.0)
+    torch.testing.assert_close(imbalance_error(parts, mask), expected, rtol=0, atol=1e-6)
 
 
 # --- second looks ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ parts without the background.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -96,3 +98,14 @@ def foreground_error(responses: Float[Tensor, "B C H W"], saliency: Float[Tensor
     foreground = responses[:, 1:].sum(dim=1).clamp(LEAST_PROBABILITY, 1.0)
     wanted = saliency[:, 0]
     return -(wanted * foreground.log() + (1 - wanted) * background.log())
+
+
+def imbalance_error(parts: Float[Tensor, "B K H W"], saliency: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B"]:
+    """log K - H of the shares that the K parts take of each object, in nats: 0 for equal shares, log K for one alone.
+
+    SCOPS has no such term. Without it, one part that explains the mean feature may take everything: the others'
+    responses are then so small that no gradient brings them back.
+    """
+    mass = (parts * saliency).sum(dim=(2, 3))
+    shares = (mass / mass.sum(dim=1, keepdim=True).clamp(min=LEAST_MASS)).clamp(min=LEAST_PROBABILITY)
+    return math.log(parts.shape[1]) + (shares * shares.log()).sum(dim=1)

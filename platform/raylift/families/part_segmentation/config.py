@@ -20,6 +20,7 @@ class PartWeights:
         semantic: what the basis leaves unexplained of features of unit length, mean over the object's pixels.
         orthonormality: sum over the entries of (W W' - I)^2.
         foreground: the cross-entropy of parts together and the silhouette, mean over pixels.
+        balance: how unequal the parts' shares of an object are (``imbalance_error``), mean over images.
     """
 
     concentration: float = 0.1
@@ -28,6 +29,7 @@ class PartWeights:
     semantic: float = 10.0
     orthonormality: float = 0.1
     foreground: float = 1.0
+    balance: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -104,6 +104,7 @@ class PartSegmentationFamily(Learner):
             Term("semantic", unexplained.sum() / global_count(looks.mask.sum(), unexplained), weights.semantic),
             Term("orthonormality", scops.orthonormality_error(basis).sum() / world_size(), weights.orthonormality),
             Term("foreground", share_of_mean(scops.foreground_error(looks.responses, looks.mask)), weights.foreground),
+            Term("balance", share_of_mean(scops.imbalance_error(parts, looks.mask)), weights.balance),
         ]
 
     def look_twice(self, batch: Batch, clock: Clock) -> TwoLooks:

@@ -31,6 +31,7 @@ from raylift.data.pictures import (
     cropped_pixels,
     draw_crop,
     mask_distance,
+    object_colors,
     silhouette_box,
 )
 from raylift.data.samples import assemble_image
@@ -40,7 +41,7 @@ from raylift.geometry.cameras import orbit, project
 from tests.data.image_layouts import picture, write_cub, write_cutouts
 
 CROP = CropRequest(0.05, 0.05, True)
-REQUEST = SampleRequest(24, crop=CROP, mask_distance=True, keypoints=True, image_index=True)
+REQUEST = SampleRequest(24, crop=CROP, mask_distance=True, object_colors=True, keypoints=True, image_index=True)
 CONFIG = ImageIngestConfig(image_px=48, min_object_px=4, objects_per_shard=4)
 
 
@@ -152,6 +153,25 @@ def test_the_distance_is_that_to_the_nearest_covered_pixel() -> None:
     np.testing.assert_array_equal(mask_distance(np.zeros((4, 4), np.uint8)), 2)
 
 
+def test_the_background_gets_the_nearest_colour_of_the_object() -> None:
+    rng = np.random.default_rng(0)
+    rgba = rng.integers(0, 256, (9, 9, 4), dtype=np.uint8)
+    rgba[..., 3] = 200
+    rgba[2, 3, 3], rgba[7, 7, 3], rgba[0, 8, 3] = 255, 250, 0
+    spread = object_colors(rgba)
+    for row in range(9):
+        for column in range(9):
+            to = {place: (place[0] - row) ** 2 + (place[1] - column) ** 2 for place in ((2, 3), (7, 7))}
+            colors = [rgba[place][:3].tolist() for place in to if to[place] == min(to.values())]
+            assert spread[:, row, column].tolist() in colors
+    rgba[..., 3] = 200  # nothing is covered wholly: half has to do
+    rgba[0, 0, 3] = 0
+    assert object_colors(rgba)[:, 0, 0].tolist() in (rgba[0, 1, :3].tolist(), rgba[1, 0, :3].tolist())
+    np.testing.assert_array_equal(object_colors(rgba)[:, 5, 5], rgba[5, 5, :3])
+    rgba[..., 3] = 0
+    np.testing.assert_array_equal(object_colors(rgba), rgba[..., :3].transpose(2, 0, 1))
+
+
 # --- the stream -----------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +181,7 @@ def test_a_batch_has_the_documented_fields(birds: ShardedDataset) -> None:
         "image": (4, 3, 24, 24),
         "mask": (4, 1, 24, 24),
         "mask_distance": (4, 1, 24, 24),
+        "object_colors": (4, 3, 24, 24),
         "keypoints": (4, 4, 3),
         "mirrored": (4,),
         "image_index": (4,),
@@ -169,6 +190,8 @@ def test_a_batch_has_the_documented_fields(birds: ShardedDataset) -> None:
     assert all(value.dtype == torch.float32 for name, value in batch.fields.items() if name != "image_index")
     assert batch.camera is None
     assert torch.equal(batch["mask_distance"] == 0, batch["mask"] >= 0.5)
+    inside = (batch["mask"] == 1).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(batch["object_colors"][inside], batch["image"][inside])
     for index, entry_id in enumerate(name.split("#")[0] for name in batch.ids):
         entries = birds.entries("train")
         assert entries[int(batch["image_index"][index])].id == entry_id
@@ -295,7 +318,7 @@ def test_users_images_are_cropped_alike() -> None:
     camera = orbit(azimuth_deg=0, elevation_deg=0, distance=2.2, fov_deg=40).to("cpu", torch.float32)
     request = replace(REQUEST, parts=True, truth=True)
     sample = assemble_image(rgba, None, camera, request, "photo")
-    assert {"rgba", "mask_distance", "mirrored"} <= set(sample)
+    assert {"rgba", "mask_distance", "object_colors", "mirrored"} <= set(sample)
     assert not {"keypoints", "parts", "image_index"} & set(sample)
     assert (sample["rgba"][..., 3] > 127).mean() == pytest.approx(32 * 22 / 35.2**2, abs=0.05)
 

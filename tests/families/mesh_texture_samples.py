@@ -11,7 +11,7 @@ import torch
 from raylift.core.data_facts import DataFacts
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch, Camera, Mesh
-from raylift.data.pictures import mask_distance
+from raylift.data.pictures import mask_distance, object_colors
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.icosphere import symmetric_icosphere
 from raylift.rendering.lighting import Lighting
@@ -45,11 +45,13 @@ def ellipsoids(count: int, image_px: int) -> Batch:
         seen = tips @ rotation[0].T
         keypoints = torch.cat([1.7 * seen[:, :2], (seen[:, 2:] < 0.1).float()], dim=1)
         upper = (torch.arange(image_px) < image_px // 2).float()[:, None] * mask
+        rgba = (np.concatenate([picture.rgb, picture.alpha[..., None]], axis=-1) * 255).astype(np.uint8)
         rows.append(
             {
                 "image": torch.from_numpy(picture.rgb.transpose(2, 0, 1).copy()),
                 "mask": mask[None],
                 "mask_distance": torch.from_numpy(mask_distance((picture.alpha * 255).astype(np.uint8))),
+                "object_colors": torch.from_numpy(object_colors(rgba)) / 255,
                 "keypoints": keypoints,
                 "parts": torch.stack([1 - mask, upper, mask - upper]),
                 "mirrored": torch.tensor(0.0),

@@ -146,6 +146,22 @@ def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained()
         assert float((again != seen).float().mean()) < 0.003
 
 
+def test_texels_read_outside_of_the_object_get_its_colours() -> None:
+    """Wherever the flow points, no texel is the white of the background; unless that is asked for."""
+    for from_object in (True, False):
+        recipe, family = build("mesh_texture/umr-test.stage1", f"family.texture.from_object={str(from_object).lower()}")
+        batch = ellipsoids(2, recipe.family.image_px)
+        assert family.request.object_colors == from_object
+        decoded = family.network.decode(batch)
+        corners = replace(decoded, flow=torch.full_like(decoded.flow, -0.97))
+        texture = family.network.texture(batch, corners)
+        is_white = bool((texture == 1).all())
+        assert is_white != from_object
+        # One pixel is read, so its colour is everywhere: that of the pixel of the object nearest to the corner.
+        expected = batch["object_colors"][:, :, 0, 0] if from_object else torch.ones(2, 3)
+        torch.testing.assert_close(texture.mean(dim=(2, 3)), expected)
+
+
 def test_moving_into_the_world_frame_moves_no_point_of_the_picture() -> None:
     vertices = torch.rand(20, 3) + torch.tensor([0.5, -0.2, 0.1])
     camera = WeakPerspective(torch.tensor([0.8]), torch.tensor([[0.1, -0.3]]), torch.tensor([[0.8, 0.1, -0.5, 0.3]]))

@@ -171,6 +171,7 @@ class Batch:
             iou_points            [B, M, 3]              uniform points in [-0.55, 0.55]^3 (evaluation only)
             iou_inside            [B, M]                 1 inside the truth, 0 outside (evaluation only)
             mask_distance         [B, 1, H, W]           distance to the silhouette in half image sizes, 0 inside of it
+            object_colors         [B, 3, H, W]           RGB in [0, 1]; outside of the object that of its nearest pixel
             keypoints             [B, K, 3]              u, v in normalised image coordinates, and 1 where visible
             parts                 [B, P, H, W]           probability of each part; part 0 is the background
             mirrored              [B]                    1 where the crop was mirrored
@@ -290,6 +291,7 @@ class SampleRequest:
         num_iou_points: stored uniform points with their occupancy, for evaluation; 0 leaves them out.
         crop: crop to the object; None takes the whole stored image.
         mask_distance: the distance to the silhouette, for every pixel.
+        object_colors: the image with the object's colours spread over its background.
         keypoints: those of the data set.
         parts: its part maps.
         image_index: which image of the split each sample shows, for what is kept an image.
@@ -302,6 +304,7 @@ class SampleRequest:
     num_iou_points: int = 0
     crop: CropRequest | None = None
     mask_distance: bool = False
+    object_colors: bool = False
     keypoints: bool = False
     parts: bool = False
     image_index: bool = False

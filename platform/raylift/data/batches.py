@@ -22,6 +22,9 @@ from raylift.geometry.voxels import SparseGrid
 Sample = dict[str, Any]
 
 _CAMERA_FIELDS = ("camera_focal", "camera_principal", "camera_rotation", "camera_translation")
+_OF_BYTES = ("parts", "object_colors")
+"""Fields in [0, 1] that travel as bytes."""
+
 _NOT_TENSORS = ("id", "key", "camera_projection", *_CAMERA_FIELDS)
 
 
@@ -94,7 +97,7 @@ def batch_of(stacked: Mapping[str, Any]) -> Batch:
         if name == "rgba":
             image, mask = on_white(values)
             fields |= {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
-        elif name == "parts":
+        elif name in _OF_BYTES:
             fields[name] = torch.from_numpy(values.astype(np.float32) / np.float32(255.0))
         elif name not in _NOT_TENSORS:
             fields[name] = _tensor(values)

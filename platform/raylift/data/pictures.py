@@ -167,3 +167,18 @@ def mask_distance(coverage: np.ndarray) -> Float32[np.ndarray, "1 H W"]:
         return np.full((1, *coverage.shape), 2.0, np.float32)
     distance = distance_transform_edt(outside) * (2.0 / coverage.shape[1])
     return distance.astype(np.float32)[None]
+
+
+def object_colors(rgba: np.ndarray) -> UInt8[np.ndarray, "3 H W"]:
+    """The object's colours, spread over its background: outside of it that of the nearest pixel inside.
+
+    Inside is what the object covers wholly; where nothing is, what it covers by half; where nothing is, everything.
+
+    Args:
+        rgba: uint8 [H, W, 4], colour not premultiplied.
+    """
+    coverage = rgba[..., 3]
+    least = next((level for level in (250, 128) if (coverage >= level).any()), 0)
+    inside = coverage >= least
+    rows, columns = distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    return np.ascontiguousarray(rgba[rows, columns, :3].transpose(2, 0, 1))

@@ -25,6 +25,7 @@ from raylift.data.pictures import (
     cropped_pixels,
     draw_crop,
     mask_distance,
+    object_colors,
     silhouette_box,
 )
 from raylift.data.schemas import GRID_RESOLUTION, TRUNCATION, sample_columns
@@ -191,7 +192,13 @@ def assemble_image(
             "put a depth image beside it, or use a recipe conditioned on the image alone",
         )
     known = np.zeros(rgba.shape[:2], np.float32) if depth is None else depth
-    asked = SampleRequest(request.image_px, voxels=voxels, crop=request.crop, mask_distance=request.mask_distance)
+    asked = SampleRequest(
+        request.image_px,
+        voxels=voxels,
+        crop=request.crop,
+        mask_distance=request.mask_distance,
+        object_colors=request.object_colors,
+    )
     prepared = prepare_view(Picture(image_id, rgba, camera, known), asked.without_draws())
     sample = dict(prepared.fields)
     if voxels is not None:
@@ -219,6 +226,8 @@ def _pixel_fields(picture: Picture, crop: Crop | None, request: SampleRequest) -
     window = crop or Crop()
     if request.mask_distance:
         fields["mask_distance"] = mask_distance(rgba[..., 3])
+    if request.object_colors:
+        fields["object_colors"] = object_colors(rgba)
     if request.keypoints:
         if picture.keypoints is None:
             raise DataError(f"{picture.id} has no keypoints", "use a data set or a recipe without them")

@@ -59,6 +59,8 @@ class TextureConfig:
     Attributes:
         height, width: of the texture, texels; the height is 4 times a power of two.
         symmetric: the two sides show the same colours.
+        from_object: a texel that is read outside of the silhouette gets the colour of the nearest pixel inside, and not
+            the background's.
         channels: of the flow decoder's coarsest map.
         samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
     """
@@ -66,6 +68,7 @@ class TextureConfig:
     height: int = 128
     width: int = 256
     symmetric: bool = True
+    from_object: bool = True
     channels: int = 256
     samples_a_side: int = 6
 

@@ -104,12 +104,13 @@ class MeshTextureFamily(Family):
 
     @property
     def request(self) -> SampleRequest:
-        """A crop with its silhouette, the distance to it, which image it is, parts or keypoints."""
+        """A crop with its silhouette, the distance to it, its colours, which image it is, parts or keypoints."""
         config = self.config
         return SampleRequest(
             config.image_px,
             crop=CropRequest(config.padding, config.jitter, config.mirror),
             mask_distance=max(config.weights.outside, config.weights.texture_distance) > 0,
+            object_colors=config.texture.from_object,
             keypoints=self.keypoints is not None,
             parts=config.parts.use == "always",
             image_index=True,

@@ -1,9 +1,9 @@
 """Evaluate a trained model on held-out objects: every protocol that the data set has the truth for, mean and
 median, beside trivial baselines.
 
-    python jobs/evaluate.py --run runs/demo --data data/seats
+    python jobs/evaluate.py --run runs/demo/implicit-quick --data runs/demo/data
     python jobs/evaluate.py --run s3://bucket/runs/chairs --data data/seats --split val evaluation.resolution=128
-    python jobs/evaluate.py --checkpoint runs/demo/checkpoints/step-00000500.pt --data data/seats --tracking none
+    python jobs/evaluate.py --checkpoint runs/seats/checkpoints/step-00000500.pt --data data/seats --tracking none
 
 Writes scores.json (everything), panels.png, turntable.gif, viewer.html and meshes, prints the tables, and logs all to
 the run in MLflow.

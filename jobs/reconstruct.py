@@ -1,6 +1,6 @@
 """Reconstruct a folder of images: meshes, and one page to look at them.
 
-    python jobs/reconstruct.py --run runs/demo --images photos --out meshes
+    python jobs/reconstruct.py --run runs/demo/implicit-quick --images runs/demo/held-out --out meshes
     python jobs/reconstruct.py --model models:/m-... --images photos --out meshes --formats glb obj
 
 NAME.json beside NAME.png is its camera, NAME.depth.npy or .depth.png its depth (see raylift/data/image_folder.py).

@@ -2,7 +2,8 @@
 
     python jobs/train.py implicit/quick --data data/seats --storage runs --name seats
     python jobs/train.py implicit/quick --data s3://bucket/seats --storage s3://bucket/runs --name seats scale.workers=4
-    ray job submit --working-dir . -- python jobs/train.py implicit/paper --data s3://bucket/cars --name cars
+    ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
+        python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
 Any recipe value is set by its dotted path, such as family.weights.sdf=5. The same command again goes on where the run
 stopped.

@@ -2,7 +2,8 @@
 
     python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data data/seats --storage runs --name fourier
     python tuning/sweep.py tuning/sweeps/implicit_weights.json --data data/seats sweep:budget.trials=8 family.hidden=64
-    ray job submit --working-dir . -- python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars
+    ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
+        python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars --storage s3://bucket/runs
 
 Overrides are values of the recipe that every trial shares (path=value), or the sweep's own (sweep:path=value). The same
 command again goes on where the sweep stopped; a larger sweep:budget.trials extends it. The best recipe lies in the

@@ -162,6 +162,20 @@ def test_texels_read_outside_of_the_object_get_its_colours() -> None:
         torch.testing.assert_close(texture.mean(dim=(2, 3)), expected)
 
 
+def test_reconstruction_trains_the_texture_alone_unless_asked() -> None:
+    for moves_shape in (False, True):
+        recipe, family = build("mesh_texture/umr-test.stage1", f"family.texture.moves_shape={str(moves_shape).lower()}")
+        terms = family.losses("generator", ellipsoids(2, recipe.family.image_px), Clock(step=3, num_steps=10, epoch=9))
+        (share,) = (term.share for term in terms if term.name == "reconstruction")
+        share.backward(retain_graph=True)
+        reached = {
+            part: any(value.grad is not None and bool(value.grad.any()) for value in module.parameters())
+            for part, module in family.network.named_children()
+            if part in ("flow", "shape", "camera")
+        }
+        assert reached == {"flow": True, "shape": moves_shape, "camera": moves_shape}
+
+
 def test_moving_into_the_world_frame_moves_no_point_of_the_picture() -> None:
     vertices = torch.rand(20, 3) + torch.tensor([0.5, -0.2, 0.1])
     camera = WeakPerspective(torch.tensor([0.8]), torch.tensor([[0.1, -0.3]]), torch.tensor([[0.8, 0.1, -0.5, 0.3]]))

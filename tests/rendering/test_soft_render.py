@@ -97,6 +97,27 @@ def test_gradients_of_textures_are_derivatives() -> None:
     assert torch.autograd.gradcheck(picture, leaves, atol=1e-6)
 
 
+@pytest.mark.parametrize("keep_fragments", [True, False])
+def test_a_picture_may_leave_the_screen_alone(keep_fragments: bool) -> None:
+    """The same picture, and the same gradient of the texture; what is covered still moves the screen."""
+    screen, faces = sphere_views(True, 0)
+    uvs, texture = textured(2, len(faces), 3)
+    gradients = []
+    for moves_screen in (True, False):
+        leaves = (screen.double().requires_grad_(), texture.double().requires_grad_())
+        made = render_soft_texture(
+            leaves[0], faces, uvs.double(), leaves[1], 8, 4, SOFT, BACKGROUND,
+            keep_fragments=keep_fragments, moves_screen=moves_screen,
+        )  # fmt: skip
+        found = torch.autograd.grad(made.values.square().sum(), leaves, retain_graph=True, allow_unused=True)
+        assert (found[0] is not None and bool(found[0].any())) == moves_screen
+        (covered,) = torch.autograd.grad(made.alpha.sum(), leaves[:1])
+        assert bool(covered.any())
+        gradients.append((made.values.detach(), found[1]))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_gradients_of_attributes_are_derivatives() -> None:
     screen, faces = sphere_views(False, 0)
     values = torch.rand(2, len(faces), 3, 2, dtype=torch.float64).requires_grad_()

@@ -48,6 +48,7 @@ def render_soft_texture(
     background: Sequence[float] = (1.0, 1.0, 1.0),
     perspective: bool = True,
     keep_fragments: bool = True,
+    moves_screen: bool = True,
 ) -> SoftRendering:
     """Textured meshes by SoftRas's softmax (Liu et al. 2019, eq. 2); gradients reach texture and screen.
 
@@ -64,6 +65,7 @@ def render_soft_texture(
         faces_per_pixel: K: the nearest faces count, out to the blur radius of ``blend.sigma``.
         background: a value for each channel.
         perspective: whether the camera is; see ``rasterize_soft``.
+        moves_screen: gradients of the picture reach the screen, too. Those of alpha, fragments and weights always do.
 
     Raises:
         DataError: sizes that do not fit, or faces that refer to no vertex.
@@ -74,7 +76,17 @@ def render_soft_texture(
         return aggregate_texture(fragments, weights, corner_uvs, texture)
 
     return _render(
-        aggregate, screen, faces, texture, image_px, faces_per_pixel, blend, background, perspective, keep_fragments
+        aggregate,
+        screen,
+        faces,
+        texture,
+        image_px,
+        faces_per_pixel,
+        blend,
+        background,
+        perspective,
+        keep_fragments,
+        moves_screen,
     )
 
 
@@ -151,6 +163,7 @@ def _render(
     background: Sequence[float],
     perspective: bool,
     keep_fragments: bool,
+    moves_screen: bool = True,
 ) -> SoftRendering:
     softness = blend or SoftBlend()
     radius = blur_radius_of(softness.sigma)
@@ -158,13 +171,16 @@ def _render(
     def pictures(screen: Tensor, values: Tensor) -> tuple[Tensor, BlendWeights, Fragments]:
         fragments = rasterize_soft(screen, faces, image_px, faces_per_pixel, radius, perspective)
         weights = blend_weights(fragments, softness)
-        own = aggregate(fragments, weights.faces, values)
+        shares, rest, places = weights.faces, weights.background, fragments
+        if not moves_screen:
+            shares, rest, places = shares.detach(), rest.detach(), places.detached()
+        own = aggregate(places, shares, values)
         if len(background) != own.shape[1]:
             raise DataError(
                 f"a background of {len(background)} values behind {own.shape[1]} channels", "give one for each channel"
             )
         behind = own.new_tensor(list(background))[None, :, None, None]
-        return own + weights.background[:, None] * behind, weights, fragments
+        return own + rest[:, None] * behind, weights, fragments
 
     if keep_fragments:
         picture, weights, fragments = pictures(screen, values)

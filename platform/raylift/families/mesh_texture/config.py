@@ -61,6 +61,7 @@ class TextureConfig:
         symmetric: the two sides show the same colours.
         from_object: a texel that is read outside of the silhouette gets the colour of the nearest pixel inside, and not
             the background's.
+        moves_shape: reconstruction and perceptual terms train shape and camera, too. CMR and UMR hold them fixed.
         channels: of the flow decoder's coarsest map.
         samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
     """
@@ -69,6 +70,7 @@ class TextureConfig:
     width: int = 256
     symmetric: bool = True
     from_object: bool = True
+    moves_shape: bool = False
     channels: int = 256
     samples_a_side: int = 6
 

@@ -43,9 +43,17 @@ class Renderer(nn.Module):
         return soft_silhouette(screen, self.faces, self.image_px, self.config.sigma)
 
     def textured(
-        self, vertices: Float[Tensor, "B V 3"], texture: Float[Tensor, "B C Ht Wt"], camera: Camera
+        self,
+        vertices: Float[Tensor, "B V 3"],
+        texture: Float[Tensor, "B C Ht Wt"],
+        camera: Camera,
+        moves_shape: bool = True,
     ) -> SoftRendering:
-        """Pictures on white, with the faces at each pixel and their weights."""
+        """Pictures on white, with the faces at each pixel and their weights.
+
+        Args:
+            moves_shape: the pictures' gradients reach vertices and cameras, too; those of the weights always do.
+        """
         return render_soft_texture(
             project_to_screen(precise(vertices), camera),
             self.faces,
@@ -56,6 +64,7 @@ class Renderer(nn.Module):
             self.blend,
             background=(1.0,) * texture.shape[1],
             perspective=False,
+            moves_screen=moves_shape,
         )
 
     def vertex_values(

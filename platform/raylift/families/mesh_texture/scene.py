@@ -89,7 +89,8 @@ class Scene:
     @cached_property
     def picture(self) -> SoftRendering:
         """F_r(V_pred, Tex, cam)."""
-        return self.network.renderer.textured(self.decoded.vertices, self.texture, self.camera)
+        moves_shape = self.config.texture.moves_shape
+        return self.network.renderer.textured(self.decoded.vertices, self.texture, self.camera, moves_shape)
 
     @cached_property
     def centroids(self) -> FaceCentroids:

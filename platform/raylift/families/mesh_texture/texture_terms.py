@@ -67,7 +67,8 @@ def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
 
         def render(colors: Tensor) -> Tensor:
             texture = colors.mT.unflatten(2, flow.shape[2:]).clamp(0, 1)
-            return network.renderer.textured(scene.decoded.vertices, texture, scene.camera).values
+            moves_shape = scene.config.texture.moves_shape
+            return network.renderer.textured(scene.decoded.vertices, texture, scene.camera, moves_shape).values
 
         error = searched_reconstruction_error(texels, image, fixed, target, render, config.step_size, config.num_steps)
         shares["searched"] = share_of_mean(masked_share(error, scene.mask))

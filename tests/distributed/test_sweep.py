@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,23 @@ def test_a_tracking_server_that_is_away_loses_nothing(
     (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
     assert run.data.metrics["best/val/iou"] == 0.5
     assert run.data.tags["sweep.best"] == "trial-000"
+
+
+def test_a_sweep_that_goes_on_with_the_same_trials_tells_the_new_best(data: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    sweep = _sweep(space=WEIGHTS)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    place = RunPlace(str(data), str(tmp_path), "mine", uri, "implicit")
+    first = [
+        replace(make_trial(0, {"family.weights.sdf": 2.0}, 0.5), steps=10),
+        replace(make_trial(1, {"family.weights.sdf": 3.0}, 0.3, status="unfinished"), steps=10),
+    ]
+    then = [first[0], replace(make_trial(1, {"family.weights.sdf": 3.0}, 0.3, 0.7), steps=20)]
+    for trials in (first, then):
+        assert Ledger(sweep, base_recipe(sweep), place).close(trials, {}, "FINISHED")
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
+    assert run.data.metrics == {"best/val/iou": 0.7, "trial/val/iou": 0.7}
+    history = client.get_metric_history(run.info.run_id, "trial/val/iou")
+    assert {point.step: point.value for point in history} == {0: 0.5, 1: 0.7}

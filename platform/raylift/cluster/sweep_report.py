@@ -102,13 +102,16 @@ class Ledger:
         for number, metric in enumerate(self.sweep.metrics):
             for trial in trials:
                 scores = trial.scores(self.sweep.metrics)
-                if scores is not None:
+                # MLflow keeps the first value of a step, so one that may still change is not told.
+                if scores is not None and trial.end.status in ("finished", "stopped"):
                     self._tracker.log_metrics({f"trial/{metric.name}": scores[number]}, trial.number)
         best = best_trial(trials, self.sweep.metrics)
         if best is not None:
             scores = best.scores(self.sweep.metrics) or ()
             named = zip(self.sweep.metrics, scores, strict=True)
-            self._tracker.log_metrics({f"best/{metric.name}": value for metric, value in named}, len(trials))
+            # By steps done, not by trials: a command that goes on with the same trials has a step of its own, too.
+            done = sum(trial.steps for trial in trials)
+            self._tracker.log_metrics({f"best/{metric.name}": value for metric, value in named}, done)
             self._tracker.set_tags({"sweep.best": best.name})
         self._tracker.log_table("trials", trial_rows(trials, self.sweep))
         with tempfile.TemporaryDirectory(prefix="raylift-sweep-") as work:

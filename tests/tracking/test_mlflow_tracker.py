@@ -79,6 +79,18 @@ def test_a_restart_goes_on_in_the_same_run_and_repeats_no_step(store: Path) -> N
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.parametrize("spools", [("one", "one"), ("one", "two")], ids=["same spool", "another machine"])
+def test_a_value_that_replaces_another_is_the_one_shown(store: Path, spools: tuple[str, str]) -> None:
+    uri = default_tracking_uri(store)
+    for spool, value in zip(spools, (0.9, 0.4), strict=True):
+        tracker = open_tracker(uri, store / spool, run_key="known")
+        tracker.log_metrics({"test/iou": value}, 8, replace=True)
+        tracker.finish()
+    client, run = only_run(uri)
+    assert run.data.metrics == {"test/iou": 0.4}
+    assert [metric.value for metric in client.get_metric_history(run.info.run_id, "test/iou")] == [0.9, 0.4]
+
+
 @pytest.mark.parametrize("by", ["run_key", "run_id"])
 def test_a_restart_without_its_spool_finds_the_run(store: Path, by: str) -> None:
     uri = default_tracking_uri(store)

@@ -89,7 +89,8 @@ def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: Sha
     report = evaluated.report
     manifest, place = dataset.manifest, f"evaluation/{report.split}"
     tracker = open_run_tracker(run, tracking)
-    tracker.log_metrics(report.metrics(), step)
+    # The same checkpoint may have been measured before, otherwise.
+    tracker.log_metrics(report.metrics(), step, replace=True)
     tracker.log_table(f"{place}/objects", report.object_rows())
     tracker.log_table(f"{place}/summary", report.summary_rows())
     # Only runs that were measured on the same objects can be compared object by object.

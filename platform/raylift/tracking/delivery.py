@@ -28,7 +28,8 @@ class Delivery:
     """Talks to the server on behalf of a spool. Not thread-safe: one thread owns it.
 
     Whether a metric that was sent but not acknowledged has arrived is asked of the server before it is sent again, and
-    equally in a run that existed before: steps that are there are never repeated.
+    equally in a run that existed before: steps that are there are never repeated, except by values that replace them.
+    Those are sent regardless; of two values of a step MLflow shows the one with the later time.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -119,7 +120,7 @@ class Delivery:
         if self._must_ask:
             for key in {metric.key for metric in metrics} - self._steps_there.keys():
                 self._steps_there[key] = {entry.step for entry in self._client.get_metric_history(self._run_id, key)}
-            new = [metric for metric in metrics if metric.step not in self._steps_there[metric.key]]
+            new = [one for one in metrics if one.replaces or one.step not in self._steps_there[one.key]]
         entries = [Metric(metric.key, metric.value, metric.time_ms, metric.step) for metric in new]
         if entries:
             self._client.log_batch(self._run_id, metrics=entries)

@@ -93,10 +93,10 @@ class MlflowTracker:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._keep(lambda: self._spool.add_event("tags", {name: str(value) for name, value in tags.items()}))
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        self._keep(
-            lambda: self._spool.add_metrics({_metric_name(name): value for name, value in metrics.items()}, step)
-        )
+    def log_metrics(self, metrics: Mapping[str, float], step: int, replace: bool = False) -> None:
+        """Values by name at a step. A second value of a step is dropped, or with ``replace`` counts from then on."""
+        named = {_metric_name(name): value for name, value in metrics.items()}
+        self._keep(lambda: self._spool.add_metrics(named, step, replace))
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         self._keep(

@@ -22,7 +22,8 @@ except ImportError:  # pragma: no cover - Windows has no advisory locks of this 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS metrics (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, step INTEGER NOT NULL, value REAL, kind TEXT NOT NULL DEFAULT 'finite',
-    time_ms INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0, UNIQUE (key, step));
+    time_ms INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0, replaces INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (key, step));
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, payload TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
     refused TEXT NOT NULL DEFAULT '');
@@ -40,6 +41,8 @@ class SpooledMetric:
     step: int
     value: float
     time_ms: int
+    replaces: bool = False
+    """Whether it counts although the server may have a value of that step."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Spool:
 
     A process that dies leaves it whole; the next one that opens the folder carries on. Several live writers of one run
     (driver and worker) get sub-folders of their own, and share the run's identity, ``run.json``. A second value for the
-    same metric and step is dropped here: that is how a restarted run repeats nothing.
+    same metric and step is dropped here, unless it is to replace the first: that is how a restarted run repeats nothing.
 
     Args:
         folder: of the run; a local disk.
@@ -73,6 +76,9 @@ class Spool:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(_SCHEMA)
+        if "replaces" not in {row[1] for row in self._database.execute("PRAGMA table_info(metrics)")}:
+            # A spool of an older version.
+            self._database.execute("ALTER TABLE metrics ADD COLUMN replaces INTEGER NOT NULL DEFAULT 0")
 
     def _claim_writer(self) -> Path:
         for number in range(1000):
@@ -112,14 +118,17 @@ class Spool:
 
     # -- what the run tells ----------------------------------------------------------------------------------
 
-    def add_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep values of one step; those whose name and step are here already are dropped."""
+    def add_metrics(self, metrics: Mapping[str, float], step: int, replace: bool = False) -> None:
+        """Keep values of one step; those whose name and step are here already are dropped, or replaced."""
         now = int(time.time() * 1000)
-        rows = [(key, step, *_encode(float(value)), now) for key, value in metrics.items()]
+        rows = [(key, step, *_encode(float(value)), now, replace) for key, value in metrics.items()]
+        otherwise = "REPLACE" if replace else "IGNORE"
         with self._lock:
             self._database.execute("BEGIN")
             self._database.executemany(
-                "INSERT OR IGNORE INTO metrics (key, step, value, kind, time_ms) VALUES (?, ?, ?, ?, ?)", rows
+                f"INSERT OR {otherwise} INTO metrics (key, step, value, kind, time_ms, replaces)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
             )
             self._database.execute("COMMIT")
 
@@ -152,9 +161,10 @@ class Spool:
         """The oldest values that were not acknowledged."""
         with self._lock:
             rows = self._database.execute(
-                "SELECT id, key, step, value, kind, time_ms FROM metrics WHERE sent = 0 ORDER BY id LIMIT ?", (limit,)
+                "SELECT id, key, step, value, kind, time_ms, replaces FROM metrics WHERE sent = 0 ORDER BY id LIMIT ?",
+                (limit,),
             ).fetchall()
-        return [SpooledMetric(row[0], row[1], row[2], _decode(row[3], row[4]), row[5]) for row in rows]
+        return [SpooledMetric(row[0], row[1], row[2], _decode(row[3], row[4]), row[5], bool(row[6])) for row in rows]
 
     def unsent_event(self) -> SpooledEvent | None:
         """The oldest event that was not acknowledged."""

@@ -111,7 +111,7 @@ def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: P
         tracker.log_artifact(arguments.out / name, "reconstructions")
     tracker.log_artifact(write_card(arguments.run, arguments.out / "model_card.md"))
     log_model(tracker, arguments.run)
-    tracker.finish()
+    tracker.finish("")
 
 
 def main(arguments: Arguments, console: Console) -> int:

@@ -57,7 +57,7 @@ def main(arguments: Arguments, console: Console) -> None:
         console.print(f"logging the best checkpoint of {folder}", soft_wrap=True)
         tracker = open_run_tracker(folder, reader.uri)
         log_model(tracker, folder)
-        tracker.finish()
+        tracker.finish("")
     registered = register_model(reader.uri, run_id, arguments.model, arguments.alias)
     console.print(f"version {registered.version} of [bold]{registered.name}[/]")
     console.print(

@@ -126,12 +126,16 @@ def test_the_job_logs_to_the_run(run: Path, tmp_path: Path, job: ModuleType) -> 
     experiment = client.get_experiment_by_name("implicit")
     assert experiment is not None
     (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.status == "FINISHED"
     assert logged.info.run_name == run.name
     paths = {
         item.path for folder in ("", "reconstructions") for item in client.list_artifacts(logged.info.run_id, folder)
     }
     assert {"model_card.md", "reconstructions/viewer.html", "reconstructions/ball.glb"} <= paths
     assert len(logged.outputs.model_outputs) == 1
+    client.update_run(logged.info.run_id, status="FAILED")
+    job.log_to_run(arguments, [], tmp_path / "out" / "viewer.html")
+    assert client.get_run(logged.info.run_id).info.status == "FAILED"
     with pytest.raises(ConfigError, match="without --run"):
         job.main(replace(arguments, run="", checkpoint="x"), Console())
 

@@ -21,6 +21,7 @@ from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
 from raylift.data.sources.opening import open_source
+from raylift.evaluation.report import EvaluationReport
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
 from raylift.tracking.mlflow_tracker import default_tracking_uri
@@ -226,16 +227,39 @@ def test_what_cannot_be_compared_is_refused(
     assert not (tmp_path / "c.html").exists()
 
 
+def test_a_run_that_is_measured_again_has_the_new_scores_and_its_old_status(
+    storage: Path, birds: tuple[Recipe, Path], images: ShardedDataset, tmp_path: Path
+) -> None:
+    recipe, folder = birds
+    before = run_named(storage, "birds")
+    client = MlflowClient(default_tracking_uri(storage))
+    client.update_run(before.info.run_id, status="FAILED")
+    found = evaluate_run(Reconstructor.of_run(str(folder), "cpu"), recipe, images, "test", tmp_path)
+    scores = {name: value + 0.125 for name, value in found.report.metrics().items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EvaluationReport, "metrics", lambda report: scores)
+        track_evaluation(str(folder), "", found, images, 4)
+    after = run_named(storage, "birds")
+    assert {name: after.data.metrics[name] for name in scores} == scores
+    assert after.info.status == "FAILED"
+    track_evaluation(str(folder), "", found, images, 4)
+    client.update_run(before.info.run_id, status="FINISHED")
+    assert run_named(storage, "birds").data.metrics == before.data.metrics
+
+
 def test_a_registered_model_reconstructs_by_its_alias(
     storage: Path, birds: tuple[Recipe, Path], images: ShardedDataset, said: Callable[[], str], tmp_path: Path
 ) -> None:
     uri = default_tracking_uri(storage)
+    client = MlflowClient(uri)
+    client.update_run(run_named(storage, "birds").info.run_id, status="KILLED")
     assert call("jobs", "register", birds[1], "--model", "birds", "--alias", "best") == 0, said()
     assert "models:/birds@best" in said()
+    assert run_named(storage, "birds").info.status == "KILLED", "it is no better for being registered"
     # The same model again is no new version.
     assert call("jobs", "register", "birds", "--model", "birds", "--alias", "best", "--tracking", uri) == 0
     assert "version 1 of birds" in said()
-    version = MlflowClient(uri).get_model_version_by_alias("birds", "best")
+    version = client.get_model_version_by_alias("birds", "best")
     assert version.run_id == run_named(storage, "birds").info.run_id
     pictures = write_cutouts(tmp_path / "pictures", 2)
     words: tuple[Any, ...] = (

@@ -15,8 +15,10 @@ from mlflow.entities import Run
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.tracking.catch_up import catch_up
+from raylift.tracking.delivery import Delivery
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.tracking.provenance import provenance_tags
+from raylift.tracking.spool import Spool
 from raylift.tracking.system_metrics import SystemMetrics, read_machine
 from raylift.tracking.tracker import MemoryTracker, Tracker
 from tests.tracking.conftest import Relay, free_port
@@ -105,6 +107,43 @@ def test_a_restart_without_its_spool_finds_the_run(store: Path, by: str) -> None
     second.finish()
     client, run = only_run(uri)
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [0, 1]
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED", "RUNNING"])
+def test_what_is_added_to_a_run_leaves_its_status(store: Path, status: str) -> None:
+    uri = default_tracking_uri(store)
+    tracker = open_tracker(uri, store / "spool")
+    tracker.finish()
+    MlflowClient(uri).update_run(tracker.run_id, status=status)
+    later = open_tracker(uri, store / "spool")
+    later.set_tags({"measured": "yes"})
+    later.finish("")
+    _, run = only_run(uri)
+    assert (run.info.status, run.data.tags["measured"]) == (status, "yes")
+
+
+def test_a_lost_connection_does_not_make_an_ended_run_a_running_one(store: Path) -> None:
+    uri = default_tracking_uri(store)
+    tracker = open_tracker(uri, store / "spool")
+    tracker.finish("FAILED")
+    spool = Spool(store / "spool")
+    delivery = Delivery(spool)
+    delivery.send_pending()
+    spool.add_event("nothing", {})
+    with pytest.raises(AttributeError, match="_send_nothing"):
+        delivery.send_pending()
+    event = spool.unsent_event()
+    assert event is not None
+    spool.mark_event_sent(event)
+    spool.add_event("finish", {"status": "", "time_ms": 1})
+    delivery.send_pending()
+    spool.close()
+    assert only_run(uri)[1].info.status == "FAILED"
+
+
+def test_a_run_that_begins_with_what_is_added_is_finished(store: Path) -> None:
+    open_tracker(default_tracking_uri(store), store / "spool").finish("")
+    assert only_run(default_tracking_uri(store))[1].info.status == "FINISHED"
 
 
 def test_a_changed_param_is_refused_and_nothing_else_is_lost(store: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -98,7 +98,7 @@ def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: Sha
     tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts, report.split)
     for path, below in evaluated.files:
         tracker.log_artifact(path, f"{place}/{below}".rstrip("/"))
-    tracker.finish()
+    tracker.finish("")
     return tracker.uri
 
 

@@ -37,6 +37,7 @@ class Delivery:
         self._client: Any = None
         self._run_id = ""
         self._experiment_id = ""
+        self._status_before = ""
         self._must_ask = False
         self._steps_there: dict[str, set[int]] = {}
 
@@ -85,8 +86,11 @@ class Delivery:
                 tags["mlflow.parentRunId"] = identity["parent_run_id"]
             run = self._client.create_run(experiment_id, run_name=identity["run_name"], tags=tags)
             self._must_ask = False
+            self._status_before = "FINISHED"
         else:
             run = self._client.get_run(run_id)
+            # On first contact only: later it may be RUNNING by our own doing.
+            self._status_before = self._status_before or run.info.status
             if run.info.status != "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
         self._spool.write_identity({**identity, "run_id": run.info.run_id, "experiment_id": run.info.experiment_id})
@@ -200,4 +204,6 @@ class Delivery:
         self._client.log_outputs(self._run_id, [LoggedModelOutput(model.model_id, step=0)])
 
     def _send_finish(self, payload: dict[str, Any]) -> None:
-        self._client.set_terminated(self._run_id, payload["status"], payload["time_ms"])
+        self._status_before = payload["status"] or self._status_before
+        if self._status_before != "RUNNING":
+            self._client.set_terminated(self._run_id, self._status_before, payload["time_ms"])

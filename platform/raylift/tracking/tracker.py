@@ -41,7 +41,8 @@ class Tracker(Protocol):
         """A model folder as ``tracking.model.save_model`` writes it."""
 
     def finish(self, status: str = "FINISHED") -> None:
-        """Flush; the run ends as "FINISHED", "FAILED" or "KILLED"."""
+        """Flush; the run ends as "FINISHED", "FAILED" or "KILLED", or with "" is left as it was found: what is added to a
+        run says nothing of how it ended. One that was not there before is then finished."""
 
 
 @dataclass
@@ -85,4 +86,4 @@ class MemoryTracker:
         self.models.append((name, Path(folder)))
 
     def finish(self, status: str = "FINISHED") -> None:
-        self.status = status
+        self.status = status or self.status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,21 @@ def test_tpe_learns_from_the_trials_of_an_earlier_command() -> None:
     proposed = [proposals.propose(30 + index) or {} for index in range(8)]
     near = [0.3 < values["family.fourier.scale"] / ended[22].values["family.fourier.scale"] < 3 for values in proposed]
     assert sum(near) >= 6
+
+
+@pytest.mark.parametrize("num_waiting", [0, 1])
+def test_tpe_draws_nothing_again_that_an_earlier_command_has_drawn(num_waiting: int) -> None:
+    sweep = make_sweep(searcher={"kind": "tpe", "random_first": 20, "own_first": False}, budget={"trials": 8})
+    base = base_values(base_recipe(sweep))
+
+    def scales(numbers: range, *known: Any) -> list[float]:
+        proposals = open_proposals(sweep, base, *known)
+        return [(proposals.propose(number) or {})["family.fourier.scale"] for number in numbers]
+
+    first = scales(range(4))
+    assert scales(range(4)) == first, "the first command's follow from the seed"
+    ended = [make_trial(number, {"family.fourier.scale": first[number]}, 0.5) for number in range(4 - num_waiting)]
+    assert not set(scales(range(4, 8), ended, num_waiting)) & set(first)
 
 
 def test_importance_finds_what_mattered() -> None:

@@ -209,7 +209,7 @@ def _fit(
     known = base_values(base)
     scheduler = open_scheduler(sweep, base, partial(_close_stopped, folder))
     recall(scheduler, ended, sweep)
-    proposals = open_proposals(sweep, known, ended)
+    proposals = open_proposals(sweep, known, ended, len(waiting))
 
     def trial(config: dict[str, Any]) -> None:
         run_trial(config, place)

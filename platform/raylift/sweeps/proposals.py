@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from raylift.core.generators import stable_hash
 from raylift.sweeps.config import Metric, Sweep
 from raylift.sweeps.records import Trial
 from raylift.sweeps.space import Choice, Dimension, Range, Space, Values
@@ -42,11 +43,15 @@ class Draws:
 class TreeParzen:
     """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), for one metric or a Pareto front."""
 
-    def __init__(self, sweep: Sweep, base: Mapping[str, Any]) -> None:
+    def __init__(self, sweep: Sweep, base: Mapping[str, Any], first_number: int = 0) -> None:
         optuna = quiet_optuna()
         self._optuna, self._space, self._base, self._metrics = optuna, sweep.space, base, sweep.metrics
+        seed = sweep.searcher.seed
+        if first_number:
+            # A later command would draw again what the first one has drawn.
+            seed = stable_hash(seed, first_number) % 2**32
         sampler = optuna.samplers.TPESampler(
-            seed=sweep.searcher.seed, n_startup_trials=sweep.searcher.random_first, constant_liar=True
+            seed=seed, n_startup_trials=sweep.searcher.random_first, constant_liar=True
         )
         self._study = optuna.create_study(sampler=sampler, directions=[_direction(one) for one in sweep.metrics])
         self._asked: dict[int, Any] = {}
@@ -71,9 +76,17 @@ class TreeParzen:
             self._study.tell(asked, list(scores))
 
 
-def open_proposals(sweep: Sweep, base: Mapping[str, Any], ended: Sequence[Trial] = ()) -> Proposals:
-    """The sweep's searcher, told of all trials that have ended."""
-    proposals: Proposals = TreeParzen(sweep, base) if sweep.searcher.kind == "tpe" else Draws(sweep, base)
+def open_proposals(
+    sweep: Sweep, base: Mapping[str, Any], ended: Sequence[Trial] = (), num_waiting: int = 0
+) -> Proposals:
+    """The sweep's searcher, told of all trials that have ended.
+
+    Args:
+        num_waiting: trials that were proposed before and have not ended.
+    """
+    proposals: Proposals = Draws(sweep, base)
+    if sweep.searcher.kind == "tpe":
+        proposals = TreeParzen(sweep, base, len(ended) + num_waiting)
     for trial in ended:
         proposals.tell(trial)
     return proposals

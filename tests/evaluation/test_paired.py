@@ -61,6 +61,20 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     assert three.high - three.low > 10 * (one.high - one.low)
 
 
+@pytest.mark.parametrize("num_seeds", [2, 3])
+def test_few_seeds_are_covered_as_often_as_claimed(num_seeds: int) -> None:
+    """Drawing them anew alone covers 73 % with two and 80 % with three."""
+    rng = np.random.default_rng(6)
+    zero = scores_of(np.zeros(20))
+    hits = 0
+    for _ in range(200):
+        of_seeds, of_objects = rng.normal(0.0, 1.0, (num_seeds, 1)), rng.normal(0.0, 1.0, 20)
+        found = paired_difference([scores_of(row) for row in of_seeds + of_objects], [zero] * num_seeds)
+        assert found is not None
+        hits += found.low <= 0.0 <= found.high
+    assert hits / 200 >= 0.93
+
+
 def test_only_objects_that_all_have_are_paired() -> None:
     gain = paired_difference([{"a": 1.0, "b": 2.0}, {"a": 2.0}], [{"a": 0.0, "c": 9.0}, {"a": 0.0, "b": 9.0}])
     assert gain is not None

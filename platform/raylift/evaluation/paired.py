@@ -81,7 +81,9 @@ def paired_difference(left: Sequence[ObjectScores], right: Sequence[ObjectScores
 
     Objects and seeds are drawn anew, each with replacement (Owen 2007, "The pigeonhole bootstrap"), so the interval
     covers other objects and other seeds; with one seed it says nothing of how much a run's own chance matters. Its
-    percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects.
+    percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects. Nor does
+    drawing two or three seeds anew show how far apart others may lie, so the interval is never narrower than Student's
+    over the seeds' means.
 
     Args:
         left, right: one mapping a seed; the same seed at the same place.
@@ -112,7 +114,16 @@ def _estimate(values: np.ndarray) -> Estimate:
     means = _drawn_means(values)
     tail = _expanded_tail(units)
     low, high = np.quantile(means, [tail, 1 - tail])
+    if num_objects > 1 and num_seeds > 1:
+        half = _students_half_width(values.mean(axis=1))
+        low, high = min(low, mean - half), max(high, mean + half)
     return Estimate(mean, float(low), float(high), num_objects, num_seeds)
+
+
+def _students_half_width(means: np.ndarray) -> float:
+    """Of the interval of a mean, from a few independent values [n]."""
+    quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, len(means) - 1)
+    return float(quantile * means.std(ddof=1) / math.sqrt(len(means)))
 
 
 def _drawn_means(values: np.ndarray) -> np.ndarray:

@@ -90,6 +90,20 @@ def test_proposals_begin_with_the_recipe_and_stay_in_the_space(kind: str) -> Non
         proposals.tell(make_trial(number, values, 0.1 * number) if number != 2 else make_trial(2, values))
 
 
+@pytest.mark.parametrize("own_first", [True, False])
+def test_a_random_search_takes_every_cell_of_a_grid_dimension(own_first: bool) -> None:
+    space = {"family.fourier.size": {"kind": "grid", "values": [0, 8, 16]}, "seed": {"kind": "grid", "values": [0, 1]}}
+    sweep = make_sweep(space=space, searcher={"own_first": own_first}, budget={"trials": 7})
+    proposals = open_proposals(sweep, {"family.fourier.size": 16, "seed": 0})
+    proposed = [proposals.propose(number) or {} for number in range(7)]
+    drawn = proposed[own_first:][:6]
+    assert {(values["family.fourier.size"], values["seed"]) for values in drawn} == {
+        (size, seed) for size in (0, 8, 16) for seed in (0, 1)
+    }
+    if own_first:
+        assert proposed[0] == {"family.fourier.size": 16, "seed": 0}
+
+
 def test_a_grid_ends() -> None:
     sweep = make_sweep(searcher={"kind": "grid"}, budget={}, space={"seed": {"kind": "grid", "values": [1, 2]}})
     proposals = open_proposals(sweep, base_values(base_recipe(sweep)))

@@ -34,7 +34,8 @@ class Draws:
             return self._cells[number] if number < len(self._cells) else None
         if number == 0 and self._own is not None:
             return self._own
-        return self._space.draw(self._base, self._seed, number)
+        # The recipe's own values are a trial more: draws begin after them, or a grid's first cell would be left out.
+        return self._space.draw(self._base, self._seed, number - (self._own is not None))
 
     def tell(self, trial: Trial) -> None:
         """Nothing is learned from it."""

@@ -210,9 +210,9 @@ class Space:
         return chosen
 
     def draw(self, base: Mapping[str, Any], seed: int, number: int) -> Values:
-        """Trial ``number`` of a random search: a pure function of the seed and the number.
+        """Draw ``number`` of a random search: a pure function of the seed and the number.
 
-        Dimensions of kind grid are gone through: trials 0, 1, ... take their combinations in turn.
+        Dimensions of kind grid are gone through: draws 0, 1, ... take their combinations in turn.
         """
         turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, Grid)}
         cells = list(itertools.product(*turning.values()))

@@ -67,6 +67,28 @@ def test_runs_of_other_data_have_no_differences() -> None:
     assert [note.split(":")[0] for note in shared.notes] == ["Trained on different data"]
 
 
+def test_a_run_that_was_not_measured_takes_nothing_from_the_others() -> None:
+    idle = run_of("c", scores={}, data={"training": "d2"})
+    found = compare_runs([run_of("a"), run_of("b", 0.05), idle])
+    assert found.shares_objects
+    assert found.scores[0].verdicts == ("undecided", "confirmed", "undecided")
+    assert found.scores[0].means[2] is None
+    assert [note.split(":")[0] for note in found.notes] == ["Trained on different data", "Not evaluated on test"]
+
+
+def test_runs_that_were_measured_differently_have_no_differences() -> None:
+    def measured(name: str, shift: float, how: str) -> TrackedRun:
+        return run_of(name, shift, tags={**run_of(name).tags, "evaluation.test.how": how})
+
+    found = compare_runs([measured("a", 0.0, "64 cells, 1 views"), measured("b", 0.05, "32 cells, 1 views")])
+    assert found.shares_objects, "their meshes are of the same objects"
+    assert found.scores[0].gains == (None, None)
+    assert "Measured differently (test): a: 64 cells, 1 views, b: 32 cells, 1 views" in found.notes[0]
+    alike = compare_runs([measured("a", 0.0, "64 cells, 1 views"), measured("b", 0.05, "64 cells, 1 views")])
+    assert (alike.scores[0].verdicts[1], alike.notes) == ("confirmed", ())
+    assert compare_runs([run_of("a"), measured("b", 0.05, "64 cells, 1 views")]).notes == (), "one does not say"
+
+
 def test_runs_of_different_families_share_protocols_alone() -> None:
     other = run_of("b", 0.05, tags={"family": "mesh_texture"}, params={"seed": "1", "family.image_px": "64"})
     found = compare_runs([run_of("a"), other])

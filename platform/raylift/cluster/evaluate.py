@@ -93,8 +93,9 @@ def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: Sha
     tracker.log_metrics(report.metrics(), step, replace=True)
     tracker.log_table(f"{place}/objects", report.object_rows())
     tracker.log_table(f"{place}/summary", report.summary_rows())
-    # Only runs that were measured on the same objects can be compared object by object.
-    tracker.set_tags({f"evaluation.{report.split}.data": manifest.fingerprint})
+    # Only runs that were measured on the same objects, and alike, can be compared object by object.
+    tags = {"data": manifest.fingerprint, "how": f"{report.resolution} cells, {report.num_views} views"}
+    tracker.set_tags({f"evaluation.{report.split}.{name}": value for name, value in tags.items()})
     tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts, report.split)
     for path, below in evaluated.files:
         tracker.log_artifact(path, f"{place}/{below}".rstrip("/"))

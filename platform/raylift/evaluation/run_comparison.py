@@ -55,7 +55,7 @@ class RunComparison:
         curves: metrics over the steps for each run; empty where a run has none.
         split: that scores are of; "" where no common one was evaluated.
         scores: one line a metric.
-        shares_objects: whether the runs were measured on the same objects.
+        shares_objects: whether the runs that were measured were so on the same objects.
     """
 
     runs: tuple[TrackedRun, ...]
@@ -80,8 +80,10 @@ def compare_runs(runs: Sequence[TrackedRun]) -> RunComparison:
         )
     split = _common_split(runs)
     same_family = len({run.family for run in runs}) == 1
-    shares_objects = bool(split) and len({run.data.get(split, "") for run in runs}) == 1
-    scores = _score_lines(runs, split, shares_objects) if split else ()
+    measured = [run for run in runs if split in run.scores]
+    shares_objects = bool(measured) and len({run.data.get(split, "") for run in measured}) == 1
+    pairs = shares_objects and len({how for run in measured if (how := _how(run, split))}) < 2
+    scores = _score_lines(runs, split, pairs) if split else ()
     curves = _curves(runs, same_family)
     if not same_family and not scores and not any(not name.startswith(_NEVER_ALIKE) for name in curves):
         raise ConfigError(
@@ -107,7 +109,12 @@ def _common_split(runs: Sequence[TrackedRun]) -> str:
     return best if counts[best] > 1 else ""
 
 
-def _score_lines(runs: Sequence[TrackedRun], split: str, shares_objects: bool) -> tuple[ScoreLine, ...]:
+def _how(run: TrackedRun, split: str) -> str:
+    """Of what resolution and of how many views its scores are; "" for a run of a version that did not say."""
+    return run.tags.get(f"evaluation.{split}.how", "")
+
+
+def _score_lines(runs: Sequence[TrackedRun], split: str, pairs: bool) -> tuple[ScoreLine, ...]:
     rows = [run.scores.get(split, ()) for run in runs]
     names = list(dict.fromkeys(name for some in rows for row in some if row["method"] == MODEL for name in row))
     lines = []
@@ -119,8 +126,7 @@ def _score_lines(runs: Sequence[TrackedRun], split: str, shares_objects: bool) -
             continue
         signed = [{name: sign * value for name, value in some.items()} for some in values]
         gains = tuple(
-            paired_difference([own], [signed[0]]) if shares_objects and index else None
-            for index, own in enumerate(signed)
+            paired_difference([own], [signed[0]]) if pairs and index else None for index, own in enumerate(signed)
         )
         lines.append(
             ScoreLine(
@@ -188,11 +194,18 @@ def _notes(runs: Sequence[TrackedRun], split: str, same_family: bool, shares_obj
         notes.append("No split was evaluated of two runs: python jobs/evaluate.py --run FOLDER --data DATA does it.")
     elif missing:
         notes.append(f"Not evaluated on {split}: {', '.join(missing)}.")
+    measured = [run for run in runs if split in run.scores]
     if split and not shares_objects:
-        measured_on = [run.data.get(split, "") for run in runs]
+        measured_on = [run.data.get(split, "") for run in measured]
         notes.append(
-            f"Measured on different data ({split}): {_listed(runs, measured_on)}. Means stand side by side, but no"
+            f"Measured on different data ({split}): {_listed(measured, measured_on)}. Means stand side by side, but no"
             " difference between them says which model is better."
+        )
+    how = [_how(run, split) for run in measured]
+    if len(set(how) - {""}) > 1:
+        notes.append(
+            f"Measured differently ({split}): {_listed(measured, how)}. No difference between them says which model is"
+            " better; evaluate both with the same settings."
         )
     unfinished = [f"{run.name} is {run.status.lower()}" for run in runs if run.status != "FINISHED"]
     if unfinished:

@@ -137,19 +137,21 @@ def test_a_population_s_trial_goes_on_from_a_better_one_with_other_weights(
     heir, _ = reporter(sweep, 1)
     heir.take_up(handed, base, values)
     kept = heir.trial
-    assert [one.step for one in kept.reports] == [4, 8]
+    assert [one.step for one in kept.reports] == [8], "its own reports are of a model that it gave up"
+    theirs = next(one for one in donor.trial.reports if one.step == 8)
+    assert kept.score(sweep.metrics[0]) == theirs.metrics[sweep.metrics[0].name], "the other's model is scored"
     assert (kept.generation.run, kept.generation.donor, kept.generation.step) == ("trial-001.g1", 0, 8)
     planted = CheckpointStore(f"{place.folder}/trials/trial-001.g1/checkpoints")
     source = CheckpointStore(f"{place.folder}/trials/trial-000/checkpoints")
     entry = planted.last()
     assert entry is not None
     assert entry.recipe == trial_recipe(base, values).to_dict()
-    (theirs,) = [one for one in source.entries() if one.step == 8]
-    assert entry.sha256 == theirs.sha256, "weights, optimiser and position in the data, to the last bit"
+    (given,) = [one for one in source.entries() if one.step == 8]
+    assert entry.sha256 == given.sha256, "weights, optimiser and position in the data, to the last bit"
     told.steps.clear()
     heir.run(base)
     assert SweepFolder(place.folder).trial(1).end.status == "finished"
-    assert [one.step for one in heir.trial.reports] == [4, 8, 12]
+    assert [one.step for one in heir.trial.reports] == [8, 12]
     assert heir.trial.steps == 16, "12 of its own and 4 after the change"
     done = planted.last()
     assert done is not None

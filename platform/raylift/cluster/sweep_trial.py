@@ -105,8 +105,8 @@ class Reporter:
             content, described = (Path(folder) / f"{stem}{end}" for end in (".pt", ".json"))
             store.plant(content.read_bytes(), described.read_bytes(), trial_recipe(base, values).to_dict())
         generation = Generation(run, values, int(origin["trial"]), step)
-        # What it scored since then belongs to a model that is given up.
-        reports = tuple(report for report in self.trial.reports if report.step <= step)
+        # What it scored itself belongs to a model that is given up; from here on it is the other's.
+        reports = (Observation(step, origin["metrics"]),)
         self.trial = replace(self.trial, generations=(*self.trial.generations, generation), reports=reports)
         self._history, self._first_step = list(reports), step
         self._tell()
@@ -116,7 +116,8 @@ class Reporter:
         source, _, name = path.rpartition("/")
         for part in (name, f"{name.removesuffix('.pt')}.json"):
             (Path(folder) / part).write_bytes(Folder(source).read(part))
-        (Path(folder) / ORIGIN).write_text(json.dumps({"trial": self.trial.number, "step": report.step}))
+        origin = {"trial": self.trial.number, "step": report.step, "metrics": dict(report.metrics)}
+        (Path(folder) / ORIGIN).write_text(json.dumps(origin))
         return tune.Checkpoint.from_directory(folder)
 
     # -- reports -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ trial its story. The same command reads them all and goes on.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -64,7 +65,8 @@ class Trial:
         number: from 0, in the order of proposal.
         values: it started with.
         generations: what it ran with; at least one once it started.
-        reports: evaluations in order, those of generations that were given up left out.
+        reports: evaluations in order, those of models that were given up left out; after a trial took up another's
+            checkpoint, they begin with that checkpoint's own.
         end: how it ended; "unfinished" while it runs or where it was interrupted.
         seconds: that it ran, in all.
         steps: optimiser steps that it did, those of given-up generations counted too.
@@ -95,7 +97,7 @@ class Trial:
     def score(self, metric: Metric) -> float | None:
         """The best value of its evaluations, which is that of its best checkpoint; None where there is none."""
         found = [report.metrics[metric.name] for report in self.reports if metric.name in report.metrics]
-        finite = [value for value in found if value == value]
+        finite = [value for value in found if math.isfinite(value)]
         return max(finite, key=lambda value: metric.sign * value, default=None)
 
     def scores(self, metrics: Sequence[Metric]) -> tuple[float, ...] | None:
@@ -105,7 +107,7 @@ class Trial:
             return None if score is None else (score,)
         for report in reversed(self.reports):
             values = tuple(report.metrics.get(metric.name, float("nan")) for metric in metrics)
-            if all(value == value for value in values):
+            if all(math.isfinite(value) for value in values):
                 return values
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ def tell(store: Path, name: str, folder: str) -> str:
         tracker.log_metrics({"loss/total": 1.0 / step}, step)
     tracker.log_metrics({"test/ifnet/iou_mean": 0.5}, 2)
     tracker.log_table("evaluation/test/objects", [{"method": "model", "id": "chair#0", "ifnet/iou": 0.5}])
-    for mesh in ("evaluation/test/meshes", "meshes/step-00000009"):
-        path = store / f"{mesh.replace('/', '-')}" / "0-chair_0.glb"
+    for mesh, file in (("evaluation/test/meshes", "001-chair_0.glb"), ("meshes/step-00000009", "0-001-chair_0.glb")):
+        path = store / f"{mesh.replace('/', '-')}" / file
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(mesh.encode())
         tracker.log_artifact(path, mesh)
@@ -51,9 +52,9 @@ def test_a_run_is_found_by_whatever_names_it_and_read_back(store: Path) -> None:
     assert run.data == {"training": "d1", "test": "d2"}
     assert (run.family, run.status, run.params) == ("implicit", "FINISHED", {"seed": "0"})
     meshes = reader.fetch_meshes(first, "test", store / "fetched")
-    assert {name: path.read_bytes() for name, path in meshes.items()} == {"chair_0": b"evaluation/test/meshes"}
+    assert {name: path.read_bytes() for name, path in meshes.items()} == {"001-chair_0": b"evaluation/test/meshes"}
     drawn = reader.fetch_meshes(first, "val", store / "drawn")
-    assert drawn["chair_0"].read_bytes() == b"meshes/step-00000009"
+    assert drawn["001-chair_0"].read_bytes() == b"meshes/step-00000009"
     page = store / "page.html"
     page.write_text("<p>")
     reader.add_file(first, page, "comparisons")
@@ -73,6 +74,22 @@ def test_a_run_is_found_by_whatever_names_it_and_read_back(store: Path) -> None:
     assert logged_model(reader.uri, first) == ""
     with pytest.raises(ConfigError, match="has logged no model"):
         register_model(reader.uri, first, "seats", "best")
+
+
+def test_the_model_that_a_run_logged_last_is_its_model(store: Path) -> None:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModelOutput
+
+    run_id = tell(store, "trained twice", "one")
+    client = MlflowClient(default_tracking_uri(store))
+    experiment = client.get_run(run_id).info.experiment_id
+    made = []
+    for step in range(6):
+        model = client.create_logged_model(experiment, name=f"step-{step}", source_run_id=run_id)
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+        made.append(model.model_id)
+        time.sleep(0.005)  # the time of its making is kept in milliseconds
+    assert logged_model(default_tracking_uri(store), run_id) == made[-1]
 
 
 def test_a_store_or_server_that_is_away_is_named(tmp_path: Path) -> None:

@@ -146,13 +146,15 @@ class TrackingReader:
         """
         with self._answers():
             there = self._client.list_artifacts(run_id, f"evaluation/{split}/meshes") if split else []
-            if not there:
+            are_panels = not there
+            if are_panels:
                 steps = [item.path for item in self._client.list_artifacts(run_id, "meshes") if item.is_dir]
                 there = self._client.list_artifacts(run_id, max(steps)) if steps else []
             folder.mkdir(parents=True, exist_ok=True)
             paths = [item.path for item in there if item.path.endswith(".glb")]
             found = [Path(self._client.download_artifacts(run_id, path, str(folder))) for path in paths]
-        return {re.sub(r"^\d+-", "", path.stem): path for path in found}
+        # Panels of training carry their place before the name.
+        return {re.sub(r"^\d+-", "", path.stem) if are_panels else path.stem: path for path in found}
 
     def add_file(self, run_id: str, path: Path, folder: str) -> None:
         """A file to the artifacts of a run that may have ended."""

@@ -38,9 +38,11 @@ def logged_model(tracking_uri: str, run_id: str) -> str:
     from mlflow import MlflowClient
 
     with server_answers(tracking_uri):
-        run = MlflowClient(tracking_uri).get_run(run_id)
-        outputs = run.outputs.model_outputs if run.outputs else []
-        return str(outputs[-1].model_id) if outputs else ""
+        client = MlflowClient(tracking_uri)
+        run = client.get_run(run_id)
+        # A run lists what it logged in no order.
+        models = [client.get_logged_model(one.model_id) for one in (run.outputs.model_outputs if run.outputs else [])]
+        return str(max(models, key=lambda model: model.creation_timestamp).model_id) if models else ""
 
 
 def check_names(name: str, alias: str) -> None:

@@ -151,6 +151,10 @@ def run_all(
             except RayliftError as error:
                 problems[one.name] = f"{error.problem} ({error.remedy})" if error.remedy else error.problem
                 bar.say(f"{one.name} failed: {error}")
+            except RuntimeError as error:
+                # Out of memory, most often, and the next row may need less.
+                problems[one.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                bar.say(f"{one.name} failed: {problems[one.name]}")
     return outcomes, problems
 
 

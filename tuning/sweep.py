@@ -125,7 +125,7 @@ def summarise(console: Console, sweep: Sweep, outcome: SweepOutcome) -> None:
     left = outcome.num_trials - sum(trial.end.status != "unfinished" for trial in outcome.trials)
     if failed:
         console.print(f"{len(failed)} trials failed; --retry-failed lets them go on", highlight=False)
-    if left:
+    if left > 0:
         console.print(f"{left} trials are not finished: the same command goes on", highlight=False)
     if outcome.unsent:
         console.print("MLflow is away: what it has not got is kept, and the same command sends it", highlight=False)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from raylift.cluster.table_page import INTERRUPTED, scores_grid
+from raylift.cluster.table_runs import gather
 from raylift.core.errors import ConfigError
 from raylift.recipes.table_results import RowResult, cell, judge, rows_of, score_rows
 from raylift.recipes.tables import PaperTable, Row, load_table, plan_table
@@ -161,6 +163,28 @@ def test_directions_are_confirmed_refuted_or_left_open(tmp_path: Path) -> None:
     against = {"better": "Image only", "than": "baseline:retrieval", "metric": "ifnet/iou"}
     assert judged(tmp_path, (0.05, -0.05), [against]) == ["refuted"]
     assert judged(tmp_path, (0.05, -0.05), [{**against, "than": "baseline:oracle"}]) == ["undecided"]
+
+
+def test_a_baseline_is_known_from_any_row_that_was_measured(tmp_path: Path) -> None:
+    claim = {"better": "Image only", "than": "baseline:retrieval", "metric": "ifnet/iou"}
+    table = load_table(written(tmp_path, claims=[claim]))
+    failed, good = table.rows
+    rows = {failed.name: RowResult(failed, problems={0: "out of memory"}), good.name: result(good, 0.05)}
+    assert good.name == "Image only"
+    assert [one.verdict for one in judge(table, rows)] == ["confirmed"]
+    assert any("retrieval" in row[0].text for row in scores_grid(table, rows).rows)
+
+
+def test_minutes_of_a_run_that_was_interrupted_are_not_its_minutes(tmp_path: Path) -> None:
+    table = load_table(written(tmp_path))
+    planned = plan_table(table, "two", "runs")
+    scores = result(table.rows[0], 0.0).scores[0]
+    outcomes = {one.name: {"scores": scores, "minutes": None if one.seed else 3.0} for one in planned[::2]}
+    rows = gather(planned, outcomes, {}, {})
+    assert rows["Voxels"].minutes == {0: 3.0}
+    outcomes = {one.name: {"scores": scores, "minutes": None} for one in planned[::2]}
+    grid = scores_grid(table, gather(planned, outcomes, {}, {}))
+    assert (grid.rows[0][-1].text, grid.rows[0][-1].hint) == ("-", INTERRUPTED)
 
 
 def test_gains_stand_beside_the_papers_and_reasons_beside_what_is_open(tmp_path: Path) -> None:

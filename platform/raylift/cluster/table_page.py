@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from raylift.evaluation.paired import CONFIDENCE
 from raylift.evaluation.report import MODEL, reading
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
-from raylift.recipes.table_results import Judged, RowResult, cell
+from raylift.recipes.table_results import Judged, RowResult, cell, first_with_scores
 from raylift.recipes.tables import Claim, PaperTable
+
+INTERRUPTED = "interrupted: how long it took in all was not measured"
 
 _TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
 
@@ -45,7 +47,7 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
     for row in table.rows:
         if row.name in results:
             rows.append([*_cells(table, results[row.name], MODEL, row.name), _minutes(results[row.name])])
-    first = next((results[row.name] for row in table.rows if row.name in results), None)
+    first = first_with_scores(table, results)
     methods = {line["method"] for content in first.scores.values() for line in content["objects"]} if first else set()
     for method in sorted(methods - {MODEL}):
         assert first is not None
@@ -121,7 +123,7 @@ def _cells(table: PaperTable, result: RowResult, method: str, name: str) -> list
 
 def _minutes(result: RowResult) -> GridCell:
     if not result.minutes:
-        return GridCell("-", "quiet", "; ".join(result.problems.values()))
+        return GridCell("-", "quiet", "; ".join(result.problems.values()) or INTERRUPTED)
     return GridCell(f"{sum(result.minutes.values()) / len(result.minutes):.1f}")
 
 

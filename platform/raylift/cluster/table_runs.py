@@ -89,7 +89,7 @@ class TableRuns:
         return ""
 
     def result_of(self, planned: PlannedRow, watch: Watch | None = None) -> dict[str, Any]:
-        """Train what is not trained and measure what is not measured; gives scores, minutes and whether they are whole.
+        """Train what is not trained and measure what is not measured; gives scores, and minutes, None if interrupted.
 
         Raises:
             RayliftError: what went wrong; the same call goes on from there.
@@ -99,7 +99,7 @@ class TableRuns:
         for name, recipe in planned.runs:
             trained = self._trained(name, recipe, watch)
             minutes, whole = minutes + trained["minutes"], whole and not trained["resumed"]
-        return {"scores": self._scores(planned, watch), "minutes": minutes, "minutes_are_whole": whole}
+        return {"scores": self._scores(planned, watch), "minutes": minutes if whole else None}
 
     def _trained(self, name: str, recipe: Recipe, watch: Watch) -> dict[str, Any]:
         folder = Folder(f"{self.storage}/{name}")
@@ -209,7 +209,7 @@ def gather(
             one.row,
             {**before.scores, **({one.seed: done["scores"]} if done else {})},
             {**before.curves, **({one.seed: curves[one.name]} if one.name in curves else {})},
-            {**before.minutes, **({one.seed: float(done["minutes"])} if done else {})},
+            {**before.minutes, **({one.seed: done["minutes"]} if done and done["minutes"] is not None else {})},
             {**before.problems, **({one.seed: problems[one.name]} if one.name in problems else {})},
         )
     return results

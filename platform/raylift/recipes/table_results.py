@@ -159,11 +159,16 @@ def _values(
     if not name.startswith(BASELINE):
         return results[name].objects(metric) if name in results else {}
     method = name.removeprefix(BASELINE)
-    first = next((results[row.name] for row in table.rows if row.name in results), None)
+    first = first_with_scores(table, results)
     # A baseline does not depend on the seed: whatever seed has it stands for all.
     found = next((some for some in first.objects(metric, method).values() if some), {}) if first else {}
     seeds = {seed for result in results.values() for seed in result.scores}
     return dict.fromkeys(seeds, found) if found else {}
+
+
+def first_with_scores(table: PaperTable, results: Mapping[str, RowResult]) -> RowResult | None:
+    """Of the first row that was measured: baselines are the same in each, since they know no model."""
+    return next((results[row.name] for row in table.rows if row.name in results and results[row.name].scores), None)
 
 
 def _in_common(left: Mapping[int, Any], right: Mapping[int, Any]) -> tuple[list[Any], list[Any], str]:

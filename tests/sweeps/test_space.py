@@ -21,12 +21,18 @@ def test_draws_fill_their_scale_evenly(dimension: Uniform) -> None:
     assert values.min() >= dimension.low
     assert values.max() <= dimension.high
     scaled = np.log(values) if dimension.is_log else values
-    ends = [math.log(end) for end in (dimension.low, dimension.high)] if dimension.is_log else [-2, 5]
-    if isinstance(dimension, Integer):
+    low, high = float(dimension.low), float(dimension.high)
+    if dimension.is_whole:
         assert all(float(value).is_integer() for value in values)
-    if not isinstance(dimension, Integer):
-        assert scaled.mean() == pytest.approx(sum(ends) / 2, abs=0.05 * (ends[1] - ends[0]))
-        assert np.quantile(scaled, 0.25) == pytest.approx(0.75 * ends[0] + 0.25 * ends[1], abs=0.3)
+    if dimension.is_log:
+        low, high = math.log(low), math.log(high)
+    elif dimension.is_whole:
+        # Each stands for the half on both sides of it.
+        low, high = low - 0.5, high + 0.5
+    assert scaled.mean() == pytest.approx((low + high) / 2, abs=0.05 * (high - low))
+    for share in (0.1, 0.25, 0.75, 0.9):
+        expected = low + share * (high - low)
+        assert np.quantile(scaled, share) == pytest.approx(expected, abs=0.09 * (high - low))
     assert dimension.clip(1e9) == dimension.high
     assert dimension.clip(-1e9) == dimension.low
 

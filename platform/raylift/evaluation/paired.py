@@ -81,9 +81,9 @@ def paired_difference(left: Sequence[ObjectScores], right: Sequence[ObjectScores
 
     Objects and seeds are drawn anew, each with replacement (Owen 2007, "The pigeonhole bootstrap"), so the interval
     covers other objects and other seeds; with one seed it says nothing of how much a run's own chance matters. Its
-    percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects. Nor does
-    drawing two or three seeds anew show how far apart others may lie, so the interval is never narrower than Student's
-    over the seeds' means.
+    percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects. Drawing
+    two or three seeds anew does not show how far apart others may lie, either, so the interval is never narrower than
+    Student's over the seeds' means.
 
     Args:
         left, right: one mapping a seed; the same seed at the same place.

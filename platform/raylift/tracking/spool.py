@@ -59,7 +59,8 @@ class Spool:
 
     A process that dies leaves it whole; the next one that opens the folder carries on. Several live writers of one run
     (driver and worker) get sub-folders of their own, and share the run's identity, ``run.json``. A second value for the
-    same metric and step is dropped here, unless it is to replace the first: that is how a restarted run repeats nothing.
+    same metric and step is dropped here, unless it is to replace the first: that is how a restarted run repeats
+    nothing.
 
     Args:
         folder: of the run; a local disk.

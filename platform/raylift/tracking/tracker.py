@@ -41,8 +41,11 @@ class Tracker(Protocol):
         """A model folder as ``tracking.model.save_model`` writes it."""
 
     def finish(self, status: str = "FINISHED") -> None:
-        """Flush; the run ends as "FINISHED", "FAILED" or "KILLED", or with "" is left as it was found: what is added to a
-        run says nothing of how it ended. One that was not there before is then finished."""
+        """Flush; the run ends as "FINISHED", "FAILED" or "KILLED".
+
+        With "" it is left as it was found, since what is added to a run says nothing of how it ended; one that was not
+        there before is then finished.
+        """
 
 
 @dataclass

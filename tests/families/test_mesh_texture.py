@@ -146,23 +146,26 @@ def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained()
         assert float((again != seen).float().mean()) < 0.003
 
 
-def test_texels_read_outside_of_the_object_get_its_colours() -> None:
-    """Wherever the flow points, no texel is the white of the background; unless that is asked for."""
+def test_texels_read_outside_of_the_object_get_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In reconstructions, wherever the flow points, no texel is the white of the background; unless that is asked for."""
     for from_object in (True, False):
         recipe, family = build("mesh_texture/umr-test.stage1", f"family.texture.from_object={str(from_object).lower()}")
         batch = ellipsoids(2, recipe.family.image_px)
         assert family.request.object_colors == from_object
         decoded = family.network.decode(batch)
         corners = replace(decoded, flow=torch.full_like(decoded.flow, -0.97))
-        texture = family.network.texture(batch, corners)
+        monkeypatch.setattr(family.network, "decode", lambda batch, corners=corners: corners)
+        texture = torch.stack([mesh.texture for mesh, _ in family.network.reconstruct(batch)])
         is_white = bool((texture == 1).all())
         assert is_white != from_object
         # One pixel is read, so its colour is everywhere: that of the pixel of the object nearest to the corner.
         expected = batch["object_colors"][:, :, 0, 0] if from_object else torch.ones(2, 3)
-        torch.testing.assert_close(texture.mean(dim=(2, 3)), expected)
+        torch.testing.assert_close(texture.mean(dim=(1, 2)), expected)
+        # Training reads the image, background and all.
+        assert bool((Scene(family.network, batch, Clock(step=3, num_steps=10, epoch=9)).texture == 1).all())
 
 
-def test_reconstruction_trains_the_texture_alone_unless_asked() -> None:
+def test_reconstruction_trains_the_shape_unless_told_otherwise() -> None:
     for moves_shape in (False, True):
         recipe, family = build("mesh_texture/umr-test.stage1", f"family.texture.moves_shape={str(moves_shape).lower()}")
         terms = family.losses("generator", ellipsoids(2, recipe.family.image_px), Clock(step=3, num_steps=10, epoch=9))

@@ -59,9 +59,10 @@ class TextureConfig:
     Attributes:
         height, width: of the texture, texels; the height is 4 times a power of two.
         symmetric: the two sides show the same colours.
-        from_object: a texel that is read outside of the silhouette gets the colour of the nearest pixel inside, and not
-            the background's.
-        moves_shape: reconstruction and perceptual terms train shape and camera, too. CMR and UMR hold them fixed.
+        from_object: in reconstructions, a texel that is read outside of the silhouette gets the colour of the nearest
+            pixel inside. Training reads the image as it is: its background tells shapes where they end.
+        moves_shape: reconstruction and perceptual terms train shape and camera, too; CMR and UMR hold them
+            fixed.
         channels: of the flow decoder's coarsest map.
         samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
     """
@@ -70,7 +71,7 @@ class TextureConfig:
     width: int = 256
     symmetric: bool = True
     from_object: bool = True
-    moves_shape: bool = False
+    moves_shape: bool = True
     channels: int = 256
     samples_a_side: int = 6
 

@@ -138,13 +138,13 @@ class MeshTextureNetwork(nn.Module):
             cameras=cameras,
         )
 
-    def texture_source(self, batch: Batch) -> Float[Tensor, "B 3 H W"]:
-        """I_r: what textures are read from."""
-        return batch["object_colors" if self.config.texture.from_object else "image"]
+    @staticmethod
+    def texture(image: Float[Tensor, "B 3 H W"], decoded: Decoded) -> Float[Tensor, "B 3 Ht Wt"]:
+        """I_uv: equation 7, or 11 where D_var is.
 
-    def texture(self, batch: Batch, decoded: Decoded) -> Float[Tensor, "B 3 Ht Wt"]:
-        """I_uv: equation 7, or 11 where D_var is."""
-        image = self.texture_source(batch)
+        Args:
+            image: I_r, what textures are read from.
+        """
         if decoded.variance is None:
             return sample_by_flow(image, decoded.flow)
         return sample_varied_by_flow(image, decoded.variance, decoded.flow).clamp(0, 1)
@@ -153,7 +153,8 @@ class MeshTextureNetwork(nn.Module):
     def reconstruct(self, batch: Batch) -> list[tuple[Mesh, Camera]]:
         """Textured meshes in the world convention (centred, longest edge 1), each with its most probable camera."""
         decoded = self.decode(batch)
-        textures = self.texture(batch, decoded).float().clamp(0, 1).permute(0, 2, 3, 1)
+        image = batch["object_colors" if self.config.texture.from_object else "image"]
+        textures = self.texture(image, decoded).float().clamp(0, 1).permute(0, 2, 3, 1)
         best = decoded.regressed.best()
         found = []
         for index, vertices in enumerate(decoded.vertices.float()):

@@ -84,7 +84,7 @@ class Scene:
     @cached_property
     def texture(self) -> Float[Tensor, "B 3 Ht Wt"]:
         """I_uv."""
-        return self.network.texture(self.batch, self.decoded)
+        return self.network.texture(self.image, self.decoded)
 
     @cached_property
     def picture(self) -> SoftRendering:

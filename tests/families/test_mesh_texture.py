@@ -147,7 +147,7 @@ def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained()
 
 
 def test_texels_read_outside_of_the_object_get_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In reconstructions, wherever the flow points, no texel is the white of the background; unless that is asked for."""
+    """In reconstructions, wherever the flow points, no texel is the background's white; unless that is asked for."""
     for from_object in (True, False):
         recipe, family = build("mesh_texture/umr-test.stage1", f"family.texture.from_object={str(from_object).lower()}")
         batch = ellipsoids(2, recipe.family.image_px)

@@ -111,18 +111,19 @@ def summarise(console: Console, sweep: Sweep, outcome: SweepOutcome) -> None:
     table = Table(title=f"{sweep.title}: best first", caption=f"{outcome.seconds / 60:.1f} min for this command")
     for heading in ("trial", *(metric.name for metric in sweep.metrics), "steps", "status"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("values", overflow="fold", ratio=2)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, max_width=36)
+    table.add_column("values", overflow="fold", min_width=32)
     for trial in ranked(outcome.trials, sweep.metrics)[:SHOWN_TRIALS]:
         scores = trial.scores(sweep.metrics)
         cells = [f"{value:.4f}" for value in scores] if scores else [""] * len(sweep.metrics)
-        why = trial.end.reason.splitlines()[0] if trial.end.reason else ""
         style = "bold" if trial == outcome.best else "dim" if trial.end.status == "failed" else None
-        status, values = trial.end.status, shown(trial.generation.values)
-        table.add_row(trial.name, *cells, str(trial.step), status, values, why, style=style)
+        row = (trial.name, *cells, str(trial.step), trial.end.status, shown(trial.generation.values))
+        table.add_row(*row, style=style)
     console.print(table)
     failed = [trial for trial in outcome.trials if trial.end.status == "failed"]
     left = outcome.num_trials - sum(trial.end.status != "unfinished" for trial in outcome.trials)
+    for trial in failed:
+        reason = trial.end.reason.splitlines()[0] if trial.end.reason else "for an unknown reason"
+        console.print(f"{trial.name} failed: {reason}", style="red", soft_wrap=True, markup=False, highlight=False)
     if failed:
         console.print(f"{len(failed)} trials failed; --retry-failed lets them go on", highlight=False)
     if left > 0:

@@ -25,7 +25,7 @@ def test_ready_sweeps_are_whole(path: Path) -> None:
     base = base_recipe(sweep)
     corners = sweep.space.corners(base_values(base))
     assert len(corners) > len(sweep.space.dimensions), "each dimension's ends, at least"
-    assert len(check_space(sweep, base)) >= len(corners) + 8
+    assert len(check_space(sweep, base)) > len(corners), "and drawn ones"
     assert sweep.about
     assert from_plain(json.loads(json.dumps(sweep.to_plain()))) == sweep
     assert sweep.space.own(catalogue.tree.flatten(base)), "the recipe's own values are in the space, to be beaten"

@@ -55,10 +55,10 @@ def open_scheduler(sweep: Sweep, base: Recipe, on_stop: Callable[[int, str], Non
     grace = config.grace_steps or first
     if config.kind == "asha":
         # One more than there are, since a trial at its last step ends by itself.
-        asha = _stopping(AsyncHyperBandScheduler, on_stop)
+        asha = _stopping(AsyncHyperBandScheduler, config.kind, on_stop)
         return asha(**common, max_t=steps + 1, grace_period=grace, reduction_factor=config.reduction)
     if config.kind == "median":
-        return _stopping(MedianStoppingRule, on_stop)(**common, grace_period=grace)
+        return _stopping(MedianStoppingRule, config.kind, on_stop)(**common, grace_period=grace)
     if config.kind == "pbt":
         return PopulationBasedTraining(
             **common,
@@ -110,12 +110,12 @@ def recall(scheduler: TrialScheduler, trials: Sequence[Trial], sweep: Sweep) -> 
                 scheduler.on_trial_result(_NoController(), known, result)
 
 
-def _stopping(base: type[Any], on_stop: Callable[[int, str], None]) -> type[Any]:
+def _stopping(base: type[Any], name: str, on_stop: Callable[[int, str], None]) -> type[Any]:
     class Stopping(base):  # type: ignore[misc]
         def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
             decision: str = super().on_trial_result(controller, trial, result)
             if decision == TrialScheduler.STOP and not isinstance(trial, Remembered):
-                on_stop(trial.config[NUMBER], f"scheduler: {base.__name__} at step {result['step']}")
+                on_stop(trial.config[NUMBER], f"scheduler: {name} at step {result['step']}")
             return decision
 
     return Stopping

@@ -54,7 +54,7 @@ def make_sweep(scales: int, steps: int, scheduler: dict[str, Any]) -> Sweep:
 def described(name: str, outcome: SweepOutcome) -> str:
     """Steps, time and the best of a sweep."""
     best = best_trial(outcome.trials, [IOU])
-    assert best is not None
+    assert best is not None, outcome.trials[0].end.reason
     steps = sum(trial.steps for trial in outcome.trials)
     scale = best.values["family.fourier.scale"]
     return (
@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="raylift-asha-") as work:
         data = given.data or str(Path(work) / "chairs")
         if not given.data:
-            ingest([ProceduralSource(24)], data, replace(TINY, val_share=0.25), parallel="none")
+            ingest([ProceduralSource(24)], data, replace(TINY, val_share=0.25, iou_points=4096), parallel="none")
         start_patiently(2)
         sweeps = {
             "full grid": make_sweep(given.scales, given.steps, {"kind": "none"}),

@@ -3,7 +3,8 @@
     PYTHONPATH=platform python tests/benchmarks/asha.py [DATA] [--steps 96] [--scales 12]
 
 Without DATA it prepares a few procedural chairs. First a grid of Fourier scales trains to the end (scheduler none),
-then ASHA goes through the same grid on the same Ray: steps are compared, and the best that each found. Then one recipe
+then ASHA goes through the same grid on the same Ray, once judging from the first evaluation on (an eighth of a trial),
+once from a third on, as the ready sweeps do: steps are compared, and the best that each found. Then one recipe
 trains alone in this process and as a sweep of one trial: what the second takes longer is Tune's. Every ratio is of one
 run.
 """
@@ -62,6 +63,17 @@ def described(name: str, outcome: SweepOutcome) -> str:
     )
 
 
+def compared(name: str, halved: SweepOutcome, full: SweepOutcome) -> str:
+    """Steps and the best of successive halving against the full grid's."""
+    bests = [best_trial(outcome.trials, [IOU]) for outcome in (halved, full)]
+    steps = [sum(trial.steps for trial in outcome.trials) for outcome in (halved, full)]
+    assert bests[0] is not None
+    assert bests[1] is not None
+    same = "the same trial" if bests[0].number == bests[1].number else "another trial"
+    share = (bests[0].score(IOU) or 0.0) / (bests[1].score(IOU) or 1.0)
+    return f"{name} takes {steps[0] / steps[1]:.2f} of the steps; its best is {same}, {share:.3f} of the IoU"
+
+
 def main() -> None:
     """The three measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,22 +86,16 @@ def main() -> None:
         if not given.data:
             ingest([ProceduralSource(24)], data, replace(TINY, val_share=0.25, iou_points=4096), parallel="none")
         start_patiently(2)
-        sweeps = {
-            "full grid": make_sweep(given.scales, given.steps, {"kind": "none"}),
-            "asha": make_sweep(given.scales, given.steps, {"kind": "asha", "reduction": 2}),
+        patient = {"kind": "asha", "grace_steps": given.steps // 3, "reduction": 3}
+        schedulers = {"grid": {"kind": "none"}, "asha/8": {"kind": "asha", "reduction": 2}, "asha/3": patient}
+        outcomes = {
+            name: run_sweep(make_sweep(given.scales, given.steps, scheduler), data, work, name.replace("/", "-"))
+            for name, scheduler in schedulers.items()
         }
-        outcomes = {name: run_sweep(sweep, data, work, name.replace(" ", "-")) for name, sweep in sweeps.items()}
         for name, outcome in outcomes.items():
             print(described(name, outcome))
-        full, halved = (sum(trial.steps for trial in outcome.trials) for outcome in outcomes.values())
-        best_full, best_halved = (best_trial(outcome.trials, [IOU]) for outcome in outcomes.values())
-        assert best_full is not None
-        assert best_halved is not None
-        same = "the same trial" if best_full.number == best_halved.number else "another trial"
-        scores = [trial.score(IOU) or 0.0 for trial in (best_full, best_halved)]
-        print(
-            f"asha takes {halved / full:.2f} of the steps; its best is {same}, {scores[1] / scores[0]:.3f} of the IoU"
-        )
+        for name in list(outcomes)[1:]:
+            print(compared(name, outcomes[name], outcomes["grid"]))
 
         single = make_sweep(1, given.steps, {"kind": "none"})
         recipe = base_recipe(single)

@@ -49,9 +49,8 @@ def texture_terms(scene: Scene, perceptual: Frozen | None) -> list[Term]:
 
 def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
     """Equations 31 and 32: where gradient steps on the varied image lead the coordinates."""
-    config, seen = scene.config.variance, scene.centroids
+    config, image, seen = scene.config.variance, scene.image, scene.centroids
     flow, network = scene.decoded.flow, scene.network
-    image = scene.image
     label = seen.position.detach()
     coordinates = face_flow(flow, network.face_uvs)
     reached = pseudo_label_objective(coordinates, image, variance, label, config.step_size, config.num_steps)

@@ -110,15 +110,23 @@ def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> N
     assert not encoded, "querying a field must not run the encoders again"
 
 
-def test_mixed_precision_stays_close() -> None:
+def test_places_and_losses_leave_mixed_precision() -> None:
+    """Ramps that bfloat16 holds exactly tell where the network reads; the embedding's phases tell of p itself."""
     config = small_config()
     family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
-    exact = family.losses("fit", batch, CLOCK)
+    ramp = torch.arange(64, dtype=torch.bfloat16)
+    maps, volume = ramp.expand(2, 1, 64, 64), ramp[:, None, None].expand(2, 1, 64, 64, 64)
+    scene = replace(family.encode(batch), maps=(maps,), volumes=(volume,))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = family.losses("fit", batch, CLOCK)
-    for a, b in zip(exact, rough, strict=True):
-        assert b.share.dtype == torch.float32
-        torch.testing.assert_close(a.share, b.share, rtol=0.05, atol=1e-3)
+        rough = family.network.point_features(scene, batch["points"])
+        terms = family.losses("fit", batch, CLOCK)
+    exact = replace(scene, maps=(maps.double(),), volumes=(volume.double(),))
+    exact = replace(exact, camera=batch.camera.to("cpu", torch.float64))
+    network = family.network.double()
+    torch.testing.assert_close(
+        rough.double(), network.point_features(exact, batch["points"].double()), rtol=0.0, atol=1e-5 * len(ramp)
+    )
+    assert all(term.share.dtype == torch.float32 for term in terms)
 
 
 def test_gradient_reaches_the_image_and_the_grid() -> None:

@@ -37,6 +37,17 @@ def test_affine_volume_is_read_exactly() -> None:
     torch.testing.assert_close(values[..., 0], expected)
 
 
+def test_places_are_exact_under_mixed_precision() -> None:
+    """Maps are bfloat16 under autocast, places are not: a ramp that bfloat16 holds exactly tells where it was read."""
+    ramp, places = torch.arange(64, dtype=torch.bfloat16), torch.rand(1, 200, 3) * 1.8 - 0.9
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        columns = sample_map(ramp.expand(1, 1, 8, 64), places[..., :2])
+        layers = sample_volume(ramp[:, None, None].expand(1, 1, 64, 4, 4), places * GRID_HALF_EXTENT)
+    for read, place in ((columns, places[..., :1]), (layers, places[..., :1])):
+        assert read.dtype == torch.float32
+        torch.testing.assert_close((2 * read + 1) / 64 - 1, place, rtol=0.0, atol=1e-5)
+
+
 def test_volume_equals_scipy_with_its_border() -> None:
     rng = np.random.default_rng(0)
     volume, points = rng.normal(size=(2, 3, 8, 8, 8)), rng.uniform(-0.8, 0.8, size=(2, 40, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -15,12 +16,12 @@ def sample_map(features: Float[Tensor, "B C H W"], uv: Float[Tensor, "B N 2"]) -
     Args:
         features: covers the image, whose corners are (-1, -1) (top left) and (1, 1).
         uv: the convention of ``core.types``. Any finite or infinite value; NaN reads the centre.
+
+    Returns:
+        values in the wider of both precisions, at least float32, whatever autocast says.
     """
     inside = uv.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0).clamp(-1.0, 1.0)
-    values = functional.grid_sample(
-        features, inside[:, :, None].to(features.dtype), mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return values[..., 0].transpose(1, 2)
+    return _read(features, inside[:, :, None])[..., 0].transpose(1, 2)
 
 
 def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N C"]:
@@ -29,14 +30,19 @@ def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B
     Args:
         features: cell-centred, indexed [x, y, z].
         points: world coordinates.
+
+    Returns:
+        values in the wider of both precisions, at least float32, whatever autocast says.
     """
     # grid_sample names the last axis first, so the order of coordinates is reversed.
     inside = (points.flip(-1) / GRID_HALF_EXTENT).clamp(-1.0, 1.0)
-    values = functional.grid_sample(
-        features,
-        inside[:, :, None, None].to(features.dtype),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )
-    return values[..., 0, 0].transpose(1, 2)
+    return _read(features, inside[:, :, None, None])[..., 0, 0].transpose(1, 2)
+
+
+def _read(features: Tensor, grid: Tensor) -> Tensor:
+    """``grid_sample`` outside of mixed precision: the 8 bits of bfloat16 move a place by up to 1/256 of the grid."""
+    precision = torch.promote_types(torch.promote_types(features.dtype, grid.dtype), torch.float32)
+    with torch.autocast(features.device.type, enabled=False):
+        return functional.grid_sample(
+            features.to(precision), grid.to(precision), padding_mode="border", align_corners=False
+        )

@@ -114,8 +114,32 @@ def test_views_have_cameras_that_fit_their_pixels(tiny: ShardedDataset) -> None:
         seen = view.depth > 0
         assert abs(view.depth[seen].min() - float(depth.min())) < 0.05
         assert (view.rgba[seen][:, 3] > 0).all()
-    assert views[1].azimuth_deg == pytest.approx(90, abs=1e-3)
     assert all(4 < view.elevation_deg < 61 for view in views)
+
+
+def _azimuths(dataset: ShardedDataset, object_id: str) -> list[float]:
+    return [view.azimuth_deg for view in dataset.load_views(object_id)]
+
+
+def test_cameras_are_drawn_for_each_object_by_its_id(tmp_path: Path, tiny: ShardedDataset) -> None:
+    azimuths = {entry.id: _azimuths(tiny, entry.id) for entry in tiny.entries()}
+    first = np.array([found[0] for found in azimuths.values()])
+    assert len(set(np.round(first % 90, 2))) == len(first)  # no lattice that objects share
+    # Which other objects there are, and in which shard, moves nothing.
+    alone = [f"procedural/3-{index:05d}" for index in (1, 2)]
+    ingest([ProceduralSource(3, seed=3)], str(tmp_path / "few"), SMALL, Selection(max_objects=3), parallel="none")
+    two_views = ShardedDataset.open(tmp_path / "few")
+    ingest([ProceduralSource(3, seed=3)], str(tmp_path / "again"), replace(SMALL, objects_per_shard=1), parallel="none")
+    for name in alone:
+        assert _azimuths(two_views, name) == _azimuths(ShardedDataset.open(tmp_path / "again"), name)
+
+
+def test_the_papers_grid_is_the_same_for_all(tmp_path: Path) -> None:
+    config = replace(SMALL, num_views=4, views="grid")
+    ingest([ProceduralSource(2, seed=5)], str(tmp_path), config, parallel="none")
+    dataset = ShardedDataset.open(tmp_path)
+    for entry in dataset.entries():
+        np.testing.assert_allclose(_azimuths(dataset, entry.id), [0, 90, 180, 270], atol=1e-3)
 
 
 def test_ingest_is_a_pure_function_of_its_arguments(tmp_path: Path) -> None:
@@ -311,6 +335,7 @@ def test_split_lists(tmp_path: Path) -> None:
 def test_impossible_settings_are_refused() -> None:
     for bad in (
         {"num_views": 0},
+        {"views": "circle"},
         {"sigmas": ()},
         {"val_share": 0.6, "test_share": 0.5},
         {"elevation_range_deg": (9, 1)},

@@ -115,11 +115,34 @@ def test_thirty_views_are_twelve_degrees_apart_on_the_upper_hemisphere() -> None
     centers = cameras.camera_centers(cameras.orbit_views(30, (0.0, 90.0))).double().numpy()
     azimuths = np.degrees(np.arctan2(centers[:, 0], centers[:, 2])) % 360
     above = np.hypot(centers[:, 0], centers[:, 2]) > 1e-3
-    np.testing.assert_allclose(np.round(azimuths[above] / 12), np.arange(30)[above] % 30, atol=1e-3)
+    np.testing.assert_allclose(azimuths[above], 12.0 * np.arange(30)[above], atol=1e-3)
     assert (centers[:, 1] >= -1e-6).all()
     # Uniform in height on the sphere, whatever the count.
     heights = np.sort(centers[:, 1]) / 2.2
     np.testing.assert_allclose(heights, (np.arange(30) + 0.5) / 30, atol=0.06)
+
+
+def test_random_views_go_round_from_anywhere_and_cover_the_band() -> None:
+    count, band = 12, (10.0, 50.0)
+    drawn = []
+    for seed in range(60):
+        centers = cameras.camera_centers(cameras.random_orbit_views(count, np.random.default_rng(seed), band))
+        x, y, z = centers.double().numpy().T
+        azimuths, sines = np.degrees(np.arctan2(x, z)) % 360, y / 2.2
+        steps = np.diff(azimuths, append=azimuths[:1]) % 360
+        assert steps.sum() == pytest.approx(360)
+        assert steps.max() < 60  # neighbours are at most two strata apart
+        # One elevation in each of the band's equal areas, in no order that azimuth would tell.
+        low, high = np.sin(np.radians(band))
+        strata = np.floor((sines - low) / (high - low) * count - 1e-4).astype(int)
+        assert sorted(strata) == list(range(count))
+        drawn.append(azimuths)
+    # Every view's own azimuth is anywhere: none has a sector, and none is on a lattice.
+    for view in range(count):
+        angles = np.radians(np.array(drawn)[:, view])
+        assert np.hypot(np.cos(angles).mean(), np.sin(angles).mean()) < 0.35
+    phase = 12 * np.radians(np.array(drawn))
+    assert np.hypot(np.cos(phase).mean(), np.sin(phase).mean()) < 0.15
 
 
 def test_the_unit_cube_fits_into_every_default_view() -> None:
@@ -147,6 +170,8 @@ def test_orthographic_views_look_at_the_origin() -> None:
         (lambda: cameras.orbit_views(0), ConfigError),
         (lambda: cameras.orbit_views(3, (50.0, 10.0)), ConfigError),
         (lambda: cameras.orbit_views(3, (0.0, 91.0)), ConfigError),
+        (lambda: cameras.random_orbit_views(0, np.random.default_rng(0)), ConfigError),
+        (lambda: cameras.random_orbit_views(3, np.random.default_rng(0), (50.0, 10.0)), ConfigError),
         (lambda: cameras.look_at(torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1, 3)), DataError),
         (lambda: cameras.look_at(torch.eye(3)[:1], torch.zeros(1, 3), -torch.eye(3)[:1]), DataError),
     ],

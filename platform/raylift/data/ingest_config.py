@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from raylift.core.errors import ConfigError
 from raylift.rendering.lighting import LightingKind
+
+ViewPlacement = Literal["random", "grid"]
+"""Cameras drawn anew for each object, or the same equal steps of azimuth for all."""
 
 
 @dataclass(frozen=True)
@@ -13,9 +17,12 @@ class IngestConfig:
     """Numbers of everything; the defaults are the papers'.
 
     Attributes:
-        num_views: rendered views an object, at equal steps of azimuth (30: 12 degrees apart).
+        num_views: rendered views per object.
+        views: "random" draws each object's cameras from all azimuths, by (seed, id); "grid" places every object's at
+            the same equal steps of azimuth (the implicit paper's 30 views are 12 degrees apart), which flatters
+            scores of poses.
         image_px: side of the views.
-        elevation_range_deg: the views' elevations spread over it.
+        elevation_range_deg: the views' elevations spread over it, evenly by area of the sphere.
         lighting: "fixed", "ambient", or "random" per object (the implicit paper names the fixed light as a flaw).
         sigmas: standard deviations of the noise that moves surface samples, object units.
         samples: supervised points at each sigma.
@@ -34,6 +41,7 @@ class IngestConfig:
     """
 
     num_views: int = 30
+    views: ViewPlacement = "random"
     image_px: int = 224
     elevation_range_deg: tuple[float, float] = (5.0, 60.0)
     lighting: LightingKind = "random"
@@ -57,6 +65,8 @@ class IngestConfig:
         for name in (*counts, "objects_per_shard", "max_faces", "max_file_mib"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
+        if self.views not in get_args(ViewPlacement):
+            raise ConfigError(f"views is {self.views!r}", f"give one of {', '.join(get_args(ViewPlacement))}")
         if not self.sigmas or min(self.sigmas) < 0:
             raise ConfigError(f"sigmas are {self.sigmas}", "give at least one, each 0 or more; IF-Net has 0.1 and 0.01")
         if self.truth_resolution < 32 or self.scan_px < 64:

@@ -20,7 +20,7 @@ from raylift.data.ingest_config import IngestConfig
 from raylift.data.normalise import normalise_scene
 from raylift.data.schemas import DEPTH_STEP, GRID_RESOLUTION, TRUNCATION, object_columns, sample_columns
 from raylift.data.sources.base import LoadedScene, SourceItem
-from raylift.geometry.cameras import camera_centers, orbit_views
+from raylift.geometry.cameras import camera_centers, orbit_views, random_orbit_views
 from raylift.geometry.iso_surface import extract
 from raylift.geometry.sampling import sample_surface
 from raylift.geometry.signed_distance import THICKNESS, ScanDistance
@@ -57,7 +57,7 @@ def make_payload(item: SourceItem, loaded: LoadedScene, source_kind: str, config
     scene, notes = normalise_scene(loaded.scene, config.max_faces)
     notes = (*loaded.notes, *notes)
     columns = object_columns(len(config.sigmas))
-    cameras = orbit_views(config.num_views, config.elevation_range_deg)
+    cameras = place_cameras(item.id, config)
     pictures = render(scene, cameras, config.image_px, Lighting.named(config.lighting, config.seed, item.id))
     if all(float(picture.alpha.sum()) < 1.0 for picture in pictures):
         raise DataError("no view shows anything of the object: its silhouette has no area", "check the mesh's faces")
@@ -110,6 +110,14 @@ def make_payload(item: SourceItem, loaded: LoadedScene, source_kind: str, config
     }
     row |= {name: column.pack(arrays[name]) for name, column in columns.items()}
     return ObjectPayload(row, _view_rows(item.id, rgba, pictures, cameras), notes)
+
+
+def place_cameras(object_id: str, config: IngestConfig) -> Camera:
+    """Where an object is viewed from: a pure function of its id and the settings."""
+    if config.views == "grid":
+        return orbit_views(config.num_views, config.elevation_range_deg)
+    rng = numpy_generator(config.seed, object_id, "views")
+    return random_orbit_views(config.num_views, rng, config.elevation_range_deg)
 
 
 def _add_truth(

@@ -181,16 +181,53 @@ def orbit_views(
     Raises:
         ConfigError: no views, or a range that is empty or leaves [-90, 90].
     """
+    shares = np.array([radical_inverse(index) for index in range(num_views)])
+    azimuths = start_azimuth_deg + 360.0 * np.arange(num_views) / max(num_views, 1)
+    return _views_in_band(azimuths, shares, elevation_range_deg, distance, fov_deg)
+
+
+def random_orbit_views(
+    num_views: int,
+    rng: np.random.Generator,
+    elevation_range_deg: tuple[float, float] = (5.0, 60.0),
+    distance: float = ORBIT_DISTANCE,
+    fov_deg: float = ORBIT_FOV_DEG,
+) -> Camera:
+    """Views drawn from all azimuths and a range of elevations: of any two draws, no view is at the same place.
+
+    Stratified: azimuths are 360 (i + jitter) / num_views after one random turn, so they go round in order, and every
+    view's azimuth alone is uniform in [0, 360). Elevations take one value from each of num_views equal parts of the
+    band's area (uniform in the sine), in random order.
+
+    Args:
+        num_views: how many.
+        rng: of the draws; keyed by what is viewed (law 3).
+
+    Raises:
+        ConfigError: no views, or a range that is empty or leaves [-90, 90].
+    """
+    count = max(num_views, 0)
+    azimuths = 360.0 * (rng.random() + (np.arange(count) + rng.random(count)) / max(count, 1))
+    shares = (rng.permutation(count) + rng.random(count)) / max(count, 1)
+    return _views_in_band(azimuths % 360.0, shares, elevation_range_deg, distance, fov_deg)
+
+
+def _views_in_band(
+    azimuths_deg: np.ndarray,
+    shares: np.ndarray,
+    elevation_range_deg: tuple[float, float],
+    distance: float,
+    fov_deg: float,
+) -> Camera:
+    """Views at these azimuths, and at these shares, in [0, 1], of the area of a band of elevations."""
     low, high = elevation_range_deg
-    if num_views < 1:
-        raise ConfigError(f"num_views is {num_views}", "give at least 1")
+    if len(shares) < 1:
+        raise ConfigError(f"num_views is {len(shares)}", "give at least 1")
     if not -90 <= low <= high <= 90:
         raise ConfigError(f"elevation_range_deg is {elevation_range_deg}", "give -90 <= low <= high <= 90")
-    shares = np.array([radical_inverse(index) for index in range(num_views)])
     sines = math.sin(math.radians(low)) + shares * (math.sin(math.radians(high)) - math.sin(math.radians(low)))
-    azimuths = start_azimuth_deg + 360.0 * np.arange(num_views) / num_views
     elevations = np.degrees(np.arcsin(sines.clip(-1, 1)))
-    return orbit_poses(torch.from_numpy(azimuths), torch.from_numpy(elevations), distance, fov_deg)
+    return orbit_poses(torch.from_numpy(azimuths_deg), torch.from_numpy(elevations), distance, fov_deg)
 
 
 def radical_inverse(index: int) -> float:

@@ -9,7 +9,13 @@ from pytorch3d.structures import Meshes
 
 from raylift.geometry.icosphere import symmetric_icosphere
 from raylift.geometry.laplacian import adjacency
-from raylift.losses.mesh_regularity import deformation_magnitude, flatness_error, laplacian_magnitude
+from raylift.losses.mesh_regularity import (
+    deformation_magnitude,
+    flatness_error,
+    flatness_square,
+    laplacian_magnitude,
+    laplacian_square,
+)
 
 
 def _bumpy() -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,3 +63,14 @@ def test_gradients() -> None:
     vertices.requires_grad_()
     assert torch.autograd.gradcheck(lambda v: laplacian_magnitude(v, mesh), vertices, fast_mode=True)
     assert torch.autograd.gradcheck(lambda v: flatness_error(v, faces, mesh), vertices, fast_mode=True)
+
+
+def test_squares_are_the_lengths_squared_and_far_smaller_on_a_sphere() -> None:
+    vertices, faces = _bumpy()
+    mesh = adjacency(faces, len(vertices))
+    torch.testing.assert_close(laplacian_square(vertices, mesh), laplacian_magnitude(vertices, mesh).square())
+    torch.testing.assert_close(flatness_square(vertices, faces, mesh), flatness_error(vertices, faces, mesh).square())
+    sphere = symmetric_icosphere(3)
+    mesh = adjacency(sphere.faces, len(sphere.vertices))
+    ratio = laplacian_magnitude(sphere.vertices, mesh).sum() / laplacian_square(sphere.vertices, mesh).sum()
+    assert 100 < float(ratio) < 300, "so a weight of one is no weight of the other"

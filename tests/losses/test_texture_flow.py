@@ -10,7 +10,14 @@ from raylift.geometry.camera_conventions import WeakPerspective, from_weak_persp
 from raylift.geometry.cameras import pixel_centers
 from raylift.geometry.icosphere import symmetric_icosphere
 from raylift.geometry.uv_sphere import corner_uvs, face_sample_uvs, texel_map
-from raylift.losses.flow_alignment import face_centroids, face_flow, flow_alignment_error
+from raylift.losses.flow_alignment import (
+    FaceCentroids,
+    face_centroids,
+    face_flow,
+    flow_alignment_error,
+    flow_cycle_error,
+    side_seen_more,
+)
 from raylift.losses.texture_flow import (
     masked_share,
     reconstruction_error,
@@ -112,9 +119,23 @@ def test_gradients_of_equation_12() -> None:
     uvs = torch.rand(5, 4, 2, dtype=torch.float64)
     flow = torch.rand(2, 2, 4, 8, dtype=torch.float64, requires_grad=True)
     weights.requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda f, w: flow_alignment_error(f, uvs, face_centroids(w, pix_to_face, 5)), (flow, weights), fast_mode=True
-    )
+    seen = face_centroids(weights, pix_to_face, 5)
+    for error in (flow_alignment_error, flow_cycle_error):
+        assert torch.autograd.gradcheck(lambda f, e=error: e(f, uvs, seen), flow, fast_mode=True)
+        assert torch.autograd.grad(error(flow, uvs, seen).sum(), weights, allow_unused=True) == (None,)
+    squared = flow_alignment_error(flow, uvs, seen).square() / 2
+    torch.testing.assert_close(flow_cycle_error(flow, uvs, seen), squared)
+
+
+def test_of_two_mirrored_faces_the_side_that_is_seen_more_counts() -> None:
+    """Both sides of a symmetric texture have labels at different places: one flow can satisfy the counted ones."""
+    mirror = torch.tensor([0, 2, 1, 4, 3])
+    weight = torch.tensor([[3.0, 1.0, 2.0, 5.0, 5.0], [0.0, 4.0, 0.0, 0.0, 7.0]])
+    seen = FaceCentroids(torch.rand(2, 5, 2), weight, weight > 0)
+    counted = side_seen_more(seen, mirror)
+    assert counted.weight.tolist() == [[3.0, 0.0, 2.0, 5.0, 0.0], [0.0, 4.0, 0.0, 0.0, 7.0]]
+    assert torch.equal(counted.is_seen, counted.weight > 0)
+    assert torch.equal(counted.position[0, 2], seen.position[0, 2])
 
 
 def test_equations_33_and_34_part_a_texture() -> None:

@@ -54,6 +54,25 @@ def face_centroids(
     return FaceCentroids(sums[..., :2] / divisor * is_seen[..., None], total, is_seen)
 
 
+def side_seen_more(seen: FaceCentroids, mirror_face: Int[Tensor, "F"]) -> FaceCentroids:
+    """Of two mirrored faces, which read the same texels, only the one that more of the image shows.
+
+    The two sides of a symmetric texture have their pseudo-labels at two places of the image. No flow is at both, and a
+    frontal view would tear it to the middle. Of sides that are seen alike the one of lower index counts.
+
+    Args:
+        mirror_face: for each face its mirror image; a face that crosses the plane is its own.
+
+    Returns:
+        The same with weight 0 for the side that does not count.
+    """
+    other = seen.weight[:, mirror_face]
+    is_first = torch.arange(len(mirror_face), device=mirror_face.device) <= mirror_face
+    counts = (seen.weight > other) | ((seen.weight == other) & is_first)
+    is_seen = seen.is_seen & counts
+    return FaceCentroids(seen.position * is_seen[..., None], seen.weight * is_seen, is_seen)
+
+
 def face_flow(flow: Float[Tensor, "B 2 Ht Wt"], uvs: Float[Tensor, "F S 2"]) -> Float[Tensor, "B F 2"]:
     """The first term of equation 12: the mean over a face's points x of I_flow at phi^-1(x) (adaptive-gradient paper).
 
@@ -71,11 +90,30 @@ def flow_alignment_error(
 ) -> Float[Tensor, "B F"]:
     """L_align: how far each face's flow is from where the face is seen (adaptive-gradient paper, equation 12).
 
-    Detach ``seen.position`` to train the flow only; with its gradient it is UMR's texture cycle consistency, which
-    trains shape and camera too.
+    Faces differ in how much of the image they fill: average by ``seen.weight``.
+
+    Args:
+        seen: taken as constants.
 
     Returns:
-        Euclidean distance in normalised image coordinates; 0 for faces that are not seen: divide by their count.
+        Euclidean distance in normalised image coordinates; 0 for faces that are not seen.
     """
-    distance = torch.linalg.vector_norm(face_flow(flow, uvs) - seen.position, dim=-1)
+    distance = torch.linalg.vector_norm(face_flow(flow, uvs) - seen.position.detach(), dim=-1)
     return torch.where(seen.is_seen, distance, torch.zeros_like(distance))
+
+
+def flow_cycle_error(
+    flow: Float[Tensor, "B 2 Ht Wt"], uvs: Float[Tensor, "F S 2"], seen: FaceCentroids
+) -> Float[Tensor, "B F"]:
+    """UMR's texture cycle consistency: equation 12 squared, a mean over the two coordinates.
+
+    UMR takes the mean over all faces, seen or not, and trains the flow alone by it: its weights belong to that.
+
+    Args:
+        seen: taken as constants.
+
+    Returns:
+        Squared normalised image coordinates; 0 for faces that are not seen.
+    """
+    squared = (face_flow(flow, uvs) - seen.position.detach()).square().mean(dim=-1)
+    return torch.where(seen.is_seen, squared, torch.zeros_like(squared))

@@ -35,6 +35,18 @@ def laplacian_magnitude(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> F
     return magnitude
 
 
+def laplacian_square(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[Tensor, "*B V"]:
+    """Each vertex's squared Laplacian, ||delta_p||^2: what SoftRas and UMR sum, and what UMR's weights belong to.
+
+    Unlike equation 4's length its gradient fades with the bend, so a smooth shape may keep thin parts. On the sphere
+    the sum is about 1/35 of the lengths'.
+
+    Returns:
+        Squared world units.
+    """
+    return uniform_laplacian(vertices, mesh).square().sum(dim=-1)
+
+
 def flatness_error(
     vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
 ) -> Float[Tensor, "*B S"]:
@@ -47,3 +59,14 @@ def flatness_error(
         In [0, 2], dimensionless: 0 flat, 1 a right angle, 2 folded shut.
     """
     return (dihedral_cosines(vertices, faces, mesh) + 1).abs()
+
+
+def flatness_square(
+    vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
+) -> Float[Tensor, "*B S"]:
+    """(cos(nu) + 1)^2 of the angle at each shared edge: what SoftRas and UMR sum; see ``flatness_error``.
+
+    Returns:
+        In [0, 4], dimensionless.
+    """
+    return (dihedral_cosines(vertices, faces, mesh) + 1).square()

@@ -17,7 +17,6 @@ from raylift.families.mesh_texture.config import (
     MeshTextureConfig,
     PartsConfig,
     RenderConfig,
-    TextureConfig,
 )
 from raylift.recipes.family_entry import FamilyEntry
 from raylift.recipes.mesh_texture_paper import (
@@ -57,8 +56,9 @@ def _small(config: MeshTextureConfig) -> MeshTextureConfig:
             terms,
             deform_from=QUICK_DEFORM if terms.deform_from else 0,
             orientation_until=QUICK_ORIENTATION if terms.orientation_until else 0,
+            upright_until=QUICK_ORIENTATION if terms.orientation_until else 0,
         ),
-        texture=TextureConfig(64, 128, channels=64, samples_a_side=3),
+        texture=replace(config.texture, height=64, width=128, channels=64, samples_a_side=3),
         render=RenderConfig(sigma=1e-4, texture_sigma=1e-4, faces_per_pixel=4),
         critic=replace(config.critic, width=16),
         frechet=FrechetConfig(extractor="random"),
@@ -92,7 +92,7 @@ def _test(recipe: Recipe) -> Recipe:
             image_px=32,
             encoder=EncoderConfig(width=8, num_features=16),
             shape=replace(family.shape, level=1, refresh_every=min(family.shape.refresh_every, 2)),
-            texture=TextureConfig(16, 32, channels=16, samples_a_side=2),
+            texture=replace(family.texture, height=16, width=32, channels=16, samples_a_side=2),
             camera=replace(family.camera, azimuths=3, elevations_deg=(0.0, 20.0), keep=2, num_hypotheses=3),
             render=RenderConfig(sigma=1e-3, texture_sigma=1e-3, faces_per_pixel=3),
             critic=replace(family.critic, width=4),
@@ -101,6 +101,7 @@ def _test(recipe: Recipe) -> Recipe:
                 family.terms,
                 deform_from=min(family.terms.deform_from, 5),
                 orientation_until=min(family.terms.orientation_until, 3),
+                upright_until=min(family.terms.upright_until, 3),
             ),
         ),
         data=DataConfig(batch_size=4),

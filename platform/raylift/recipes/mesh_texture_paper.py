@@ -41,6 +41,7 @@ BEST_METRIC = "val/mask_iou"
 def umr_stage1() -> MeshTextureConfig:
     """UMR's first stage, without parts."""
     return MeshTextureConfig(
+        shape=ShapeConfig(smoothness="squares"),
         critic=CriticConfig(sees="mask"),
         weights=MeshTextureWeights(
             mask=3.0,

@@ -41,12 +41,15 @@ class ShapeConfig:
         hidden: width of D_shape's middle layer; 0 is a linear map.
         refresh_every: epochs after which the template takes up the shape of the mean feature of the whole training set;
             0 keeps the template as it is.
+        smoothness: Laplacian and flatness terms sum "lengths" (equations 4 and 6 as printed) or "squares" (SoftRas and
+            UMR). Their weights differ: on smooth shapes squares are 1/10 to 1/200 of lengths.
     """
 
     level: int = 3
     symmetric: bool = True
     hidden: int = 0
     refresh_every: int = 5
+    smoothness: Literal["lengths", "squares"] = "lengths"
 
     def __post_init__(self) -> None:
         _at_least(self, 0, "level", "hidden", "refresh_every")
@@ -61,8 +64,9 @@ class TextureConfig:
         symmetric: the two sides show the same colours.
         from_object: in reconstructions, a texel that is read outside of the silhouette gets the colour of the nearest
             pixel inside. Training reads the image as it is: its background tells shapes where they end.
-        moves_shape: reconstruction and perceptual terms train shape and camera, too; CMR and UMR hold them
-            fixed.
+        moves_shape: reconstruction and perceptual terms train the shape, too; CMR and UMR hold it fixed.
+        moves_camera: they train the camera, too. CMR, UMR and UCMR hold it fixed, because a flow that reads the front
+            of the picture pulls every camera to the front.
         channels: of the flow decoder's coarsest map.
         samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
     """
@@ -72,6 +76,7 @@ class TextureConfig:
     symmetric: bool = True
     from_object: bool = True
     moves_shape: bool = True
+    moves_camera: bool = False
     channels: int = 256
     samples_a_side: int = 6
 
@@ -160,15 +165,20 @@ class RenderConfig:
         texture_sigma: the same for textured pictures.
         gamma: softness of depth in textured pictures.
         faces_per_pixel: faces that a textured pixel is blended from.
+        silhouette_faces: on a GPU, faces that a pixel of a silhouette may feel; the CPU feels all. Memory grows with
+            it: 28 bytes per pixel, image and face, forward.
     """
 
     sigma: float = 1e-5
     texture_sigma: float = 1e-5
     gamma: float = 1e-4
     faces_per_pixel: int = 8
+    silhouette_faces: int = 100
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "faces_per_pixel")
+        _at_least(self, 1, "faces_per_pixel", "silhouette_faces")
+        if self.silhouette_faces > 150:
+            raise ConfigError(f"render.silhouette_faces is {self.silhouette_faces}", "give at most 150")
         if min(self.sigma, self.texture_sigma, self.gamma) <= 0:
             raise ConfigError(f"render.sigma {self.sigma}, gamma {self.gamma}", "give values above 0")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -40,7 +42,8 @@ class Renderer(nn.Module):
     def silhouette(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "B H W"]:
         """Coverage in [0, 1]; gradients reach vertices and cameras."""
         screen = project_to_screen(precise(vertices), camera)
-        return soft_silhouette(screen, self.faces, self.image_px, self.config.sigma)
+        config = self.config
+        return soft_silhouette(screen, self.faces, self.image_px, config.sigma, faces_per_pixel=config.silhouette_faces)
 
     def textured(
         self,
@@ -48,14 +51,16 @@ class Renderer(nn.Module):
         texture: Float[Tensor, "B C Ht Wt"],
         camera: Camera,
         moves_shape: bool = True,
+        moves_camera: bool = True,
     ) -> SoftRendering:
         """Pictures on white, with the faces at each pixel and their weights.
 
         Args:
-            moves_shape: the pictures' gradients reach vertices and cameras, too; those of the weights always do.
+            moves_shape, moves_camera: the pictures' gradients reach vertices, cameras, too.
         """
+        placed = vertices if moves_shape else vertices.detach()
         return render_soft_texture(
-            project_to_screen(precise(vertices), camera),
+            project_to_screen(precise(placed), camera if moves_camera else constant(camera)),
             self.faces,
             self.corner_uvs,
             precise(texture),
@@ -64,7 +69,6 @@ class Renderer(nn.Module):
             self.blend,
             background=(1.0,) * texture.shape[1],
             perspective=False,
-            moves_screen=moves_shape,
         )
 
     def vertex_values(
@@ -83,6 +87,17 @@ class Renderer(nn.Module):
             keep_fragments=False,
         )
         return rendering.values
+
+
+def constant(camera: Camera) -> Camera:
+    """The same cameras without gradient."""
+    return replace(
+        camera,
+        focal=camera.focal.detach(),
+        principal=camera.principal.detach(),
+        rotation=camera.rotation.detach(),
+        translation=camera.translation.detach(),
+    )
 
 
 def precise(values: Tensor) -> Tensor:

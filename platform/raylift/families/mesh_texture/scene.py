@@ -15,7 +15,7 @@ from raylift.core.types import Batch, Camera
 from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.model import Decoded, MeshTextureNetwork, pick
 from raylift.losses.cameras import hypothesis_probabilities
-from raylift.losses.flow_alignment import FaceCentroids, face_centroids
+from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
 from raylift.losses.silhouette import silhouette_iou_loss
 from raylift.rendering.soft_render import SoftRendering
 
@@ -89,20 +89,34 @@ class Scene:
     @cached_property
     def picture(self) -> SoftRendering:
         """F_r(V_pred, Tex, cam)."""
-        moves_shape = self.config.texture.moves_shape
-        return self.network.renderer.textured(self.decoded.vertices, self.texture, self.camera, moves_shape)
+        return self.paint(self.texture)
+
+    def paint(self, texture: Float[Tensor, "B 3 Ht Wt"]) -> SoftRendering:
+        """A picture of the shapes with these textures, by ``camera``; it trains what pictures may train."""
+        wanted = self.config.texture
+        return self.network.renderer.textured(
+            self.decoded.vertices, texture, self.camera, wanted.moves_shape, wanted.moves_camera
+        )
 
     @cached_property
     def centroids(self) -> FaceCentroids:
-        """Where each face is seen: the pseudo-label of equation 12."""
+        """Where each face is seen: the pseudo-label of equation 12, constant.
+
+        Only the nearest face of a pixel is seen there. Of two faces that share texels, the side that is seen more
+        counts.
+        """
         fragments, weights = self.picture.fragments, self.picture.weights
         assert fragments is not None
         assert weights is not None
-        return face_centroids(weights.faces, fragments.pix_to_face, len(self.network.template.faces))
+        template = self.network.template
+        nearest, faces = weights.faces[..., :1].detach(), fragments.pix_to_face[..., :1]
+        seen = face_centroids(nearest, faces, len(template.faces))
+        return side_seen_more(seen, template.mirror_face) if self.config.texture.symmetric else seen
 
     def share_of_seen(self, errors: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
-        """This rank's share of the mean over all faces that are seen, of errors that are 0 elsewhere."""
-        return errors.sum() / global_count(self.centroids.is_seen.sum(), errors)
+        """This rank's share of the mean over all faces that are seen, each counted by how much of it is seen."""
+        weight = self.centroids.weight
+        return (errors * weight).sum() / global_count(weight.sum(), errors)
 
     def shown_vertices(self) -> Float[Tensor, "B V"]:
         """1 for the vertices of faces that are nearest at some pixel."""

@@ -8,7 +8,13 @@ from raylift.families.mesh_texture.cameras import roll_error
 from raylift.families.mesh_texture.model import detached
 from raylift.families.mesh_texture.scene import Scene
 from raylift.losses.cameras import camera_entropy, camera_errors, expected_over_hypotheses
-from raylift.losses.mesh_regularity import deformation_magnitude, flatness_error, laplacian_magnitude
+from raylift.losses.mesh_regularity import (
+    deformation_magnitude,
+    flatness_error,
+    flatness_square,
+    laplacian_magnitude,
+    laplacian_square,
+)
 from raylift.losses.silhouette import outside_mask_error
 
 
@@ -27,21 +33,26 @@ def shape_terms(scene: Scene) -> list[Term]:
         weight = weights.deform if epoch >= schedule.deform_from else 0.0
         terms.append(Term("deform", share_of_mean(deformation_magnitude(decoded.offsets)), weight))
     if weights.laplacian:
-        bent = laplacian_magnitude(decoded.vertices, template.neighbours).sum(dim=1)
+        bend = laplacian_square if scene.config.shape.smoothness == "squares" else laplacian_magnitude
+        bent = bend(decoded.vertices, template.neighbours).sum(dim=1)
         terms.append(Term("laplacian", share_of_mean(bent), weights.laplacian))
     if weights.flat:
-        folded = flatness_error(decoded.vertices, template.faces, template.neighbours).sum(dim=1)
+        fold = flatness_square if scene.config.shape.smoothness == "squares" else flatness_error
+        folded = fold(decoded.vertices, template.faces, template.neighbours).sum(dim=1)
         terms.append(Term("flat", share_of_mean(folded), weights.flat))
+    if weights.orientation:
+        weight = weights.orientation if epoch < schedule.orientation_until else 0.0
+        terms.append(Term("orientation", share_of_mean(decoded.vertices[..., 0].abs()), weight))
     return terms + _camera_terms(scene)
 
 
 def _camera_terms(scene: Scene) -> list[Term]:
     weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.clock.epoch
     decoded, terms = scene.decoded, list[Term]()
-    if weights.orientation:
+    if weights.upright:
         rolled = expected_over_hypotheses(roll_error(decoded.cameras.quaternion), scene.probabilities)
-        weight = weights.orientation if epoch < schedule.orientation_until else 0.0
-        terms.append(Term("orientation", share_of_mean(rolled), weight))
+        weight = weights.upright if epoch < schedule.upright_until else 0.0
+        terms.append(Term("upright", share_of_mean(rolled), weight))
     if weights.camera_entropy:
         undecided = camera_entropy(scene.probabilities)
         terms.append(Term("camera_entropy", share_of_mean(undecided), weights.camera_entropy))

@@ -42,6 +42,7 @@ class Template(nn.Module):
     source: Tensor
     reflection: Tensor
     mirror_vertex: Tensor
+    mirror_face: Tensor
     faces: Tensor
     uvs: Tensor
     edges: Tensor
@@ -70,6 +71,7 @@ class Template(nn.Module):
             "source": sphere.source if symmetric else torch.arange(self.num_vertices),
             "reflection": sphere.reflection if symmetric else torch.ones_like(sphere.reflection),
             "mirror_vertex": sphere.mirror_vertex if symmetric else torch.arange(self.num_vertices),
+            "mirror_face": sphere.mirror_face,
             "faces": sphere.faces,
             "uvs": corner_uvs(sphere.vertices, sphere.faces),
             "edges": neighbours.edges,

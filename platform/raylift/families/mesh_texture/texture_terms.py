@@ -10,7 +10,7 @@ from raylift.core.family import Term
 from raylift.families.mesh_texture.scene import Scene
 from raylift.losses.adaptive_gradient import sample_at
 from raylift.losses.coordinate_search import pseudo_label_objective, searched_reconstruction_error
-from raylift.losses.flow_alignment import face_flow, flow_alignment_error
+from raylift.losses.flow_alignment import face_flow, flow_alignment_error, flow_cycle_error
 from raylift.losses.texture_flow import masked_share, reconstruction_error, sample_by_flow
 from raylift.networks.feature_extractors import Frozen
 
@@ -34,10 +34,9 @@ def texture_terms(scene: Scene, perceptual: Frozen | None) -> list[Term]:
         terms.append(term("perceptual", share_of_mean(perceptual(scene.picture.values, scene.image))))
     flow, uvs, seen = scene.decoded.flow, scene.network.face_uvs, scene.centroids
     if weights.align:
-        label = seen._replace(position=seen.position.detach())
-        terms.append(term("align", scene.share_of_seen(flow_alignment_error(flow, uvs, label))))
+        terms.append(term("align", scene.share_of_seen(flow_alignment_error(flow, uvs, seen))))
     if weights.cycle:
-        terms.append(term("cycle", scene.share_of_seen(flow_alignment_error(flow, uvs, seen))))
+        terms.append(term("cycle", share_of_mean(flow_cycle_error(flow, uvs, seen))))
     if weights.texture_distance:
         outside = sample_by_flow(scene.batch["mask_distance"], flow)
         terms.append(term("texture_distance", share_of_mean(outside)))
@@ -66,8 +65,7 @@ def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
 
         def render(colors: Tensor) -> Tensor:
             texture = colors.mT.unflatten(2, flow.shape[2:]).clamp(0, 1)
-            moves_shape = scene.config.texture.moves_shape
-            return network.renderer.textured(scene.decoded.vertices, texture, scene.camera, moves_shape).values
+            return scene.paint(texture).values
 
         error = searched_reconstruction_error(texels, image, fixed, target, render, config.step_size, config.num_steps)
         shares["searched"] = share_of_mean(masked_share(error, scene.mask))

@@ -17,11 +17,13 @@ class MeshTextureWeights:
         deform: (3), mean over vertices; from ``TermSchedule.deform_from`` on.
         laplacian: (4), summed over vertices.
         flat: (6), summed over edges.
-        orientation: how far the camera is from upright; until ``TermSchedule.orientation_until``.
+        orientation: UMR's: mean distance of vertices from the mirror plane, so that the side looks unlike the front;
+            until ``TermSchedule.orientation_until``.
+        upright: how far the camera is rolled; until ``TermSchedule.upright_until``.
         reconstruction: (10), or (35) in (32)'s place where D_var is.
         perceptual: LPIPS of the picture.
-        align: (12), training the flow alone.
-        cycle: (12), training shape and camera too.
+        align: (12): flow against where faces are seen, by how much of a face is.
+        cycle: UMR's texture cycle: (12) squared, a mean over all faces.
         texture_distance: distance from the silhouette of where texels are read.
         pseudo_label: (31), where D_var is.
         searched: (32), where D_var is.
@@ -40,6 +42,7 @@ class MeshTextureWeights:
     laplacian: float = 0.15
     flat: float = 4e-4
     orientation: float = 0.4
+    upright: float = 0.0
     reconstruction: float = 3.0
     perceptual: float = 0.0
     align: float = 0.0
@@ -69,13 +72,15 @@ class TermSchedule:
 
     Attributes:
         deform_from: the deformation is free before this epoch (UMR: 5).
-        orientation_until: cameras are held upright before this epoch (UMR: 3).
+        orientation_until: shapes are held thin before this epoch (UMR: 3).
+        upright_until: cameras are held upright before this epoch.
         texture_from: texture terms begin; before it only silhouettes train.
         adversarial_from: the critic's and the Fréchet term begin.
     """
 
     deform_from: int = 5
     orientation_until: int = 3
+    upright_until: int = 3
     texture_from: int = 0
     adversarial_from: int = 0
 

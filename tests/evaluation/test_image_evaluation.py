@@ -54,7 +54,10 @@ def test_the_truth_scores_best(of_truth: EvaluationReport) -> None:
     for method in ("mean_image", "retrieval"):
         for name in ("input/mask_soft", "input/ssim", "input/psnr_masked"):
             assert metrics[f"test/{method}/{name}_mean"] < metrics[f"test/{name}_mean"]
+    for method in ("retrieval", "constant_camera", "random_camera"):
         assert metrics[f"test/{method}/pose/rotation_deg_mean"] > 10
+        assert metrics[f"test/{method}/pose/accuracy_30_mean"] < 0.5
+    assert not any("mean_image/pose" in name for name in metrics)
     assert all(np.isfinite(value) for value in metrics.values())
 
 
@@ -93,8 +96,9 @@ def test_reports_read_back_and_print(of_truth: EvaluationReport) -> None:
     content = json.loads(of_truth.to_json())
     assert content["worst_by"] == "input/mask_soft"
     assert content["num_samples"] == 5
-    assert {row["method"] for row in content["objects"]} == {"model", "mean_image", "retrieval"}
-    assert any("rotation a category" in note for note in content["notes"])
+    methods = {"model", "mean_image", "retrieval", "constant_camera", "random_camera"}
+    assert {row["method"] for row in content["objects"]} == methods
+    assert any("on the training split and frozen" in note for note in content["notes"])
     for table in (score_table(of_truth), category_table(of_truth), worst_table(of_truth)):
         assert table.row_count > 0
 
@@ -128,9 +132,11 @@ def test_true_shapes_are_compared_and_seen_from_other_sides(chair_photos: Sharde
     metrics = evaluate(TrueShapeFamily(chair_photos), chair_photos, "test", CONFIG, DATA).metrics()
     assert metrics["test/unicorn/chamfer_l1_mean"] < 0.01
     assert metrics["test/unseen/mask_hard_mean"] > 0.8  # thin legs at 48 pixels
-    for name in ("unicorn/chamfer_l1_unaligned", "unseen/mask_soft", "unseen/psnr"):
+    for name in ("unicorn/chamfer_l1_unaligned", "unseen/mask_soft", "unseen/psnr", "canonical/chamfer_l1"):
         better = metrics[f"test/{name}_mean"] - metrics[f"test/retrieval/{name}_mean"]
-        assert better < 0 if name.startswith("unicorn") else better > 0
+        assert better < 0 if "chamfer" in name else better > 0
+    assert metrics["test/canonical/chamfer_l1_mean"] < 0.015  # watertight truths are a little thicker than 1
+    assert metrics["test/canonical/mask_hard_mean"] > 0.8
     config = replace(CONFIG, baselines=False)
     flat = evaluate(TrueShapeFamily(chair_photos, (1.0, 0.6, 1.0)), chair_photos, "test", config, DATA).metrics()
     assert flat["test/unicorn/chamfer_l1_unaligned_mean"] > 2 * metrics["test/unicorn/chamfer_l1_unaligned_mean"]

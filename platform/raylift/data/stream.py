@@ -219,20 +219,26 @@ def evaluation_batches(
     rank: int = 0,
     world: int = 1,
     batch_size: int | None = None,
+    entries: Sequence[ObjectEntry] | None = None,
 ) -> Iterator[Batch]:
     """A rank's share of the held-out samples: the same objects, views and draws every time, crops not drawn at all.
 
     Rows are (object, view) in order; rank r takes every ``world``-th from the r-th, so a rank may get none.
 
+    Args:
+        entries: some of the split's objects, in its order; None takes all of them.
+
     Raises:
         DataError: no object of this split.
     """
     request = request.without_draws()
-    entries = chosen_entries(dataset, split, config)
+    all_entries = chosen_entries(dataset, split, config)
+    wanted = {entry.id for entry in (all_entries if entries is None else entries)}
     columns = kind_of(dataset).needed_columns(dataset, request)
     rows = [
         (entry, view, int(first) + view)
-        for entry, first in zip(entries, first_images(entries), strict=False)
+        for entry, first in zip(all_entries, first_images(all_entries), strict=False)
+        if entry.id in wanted
         for view in evaluation_views(entry, config.eval_views)
     ][rank::world]
     size = batch_size or config.batch_size

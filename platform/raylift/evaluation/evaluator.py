@@ -63,6 +63,7 @@ def evaluate(
     try:
         request = scorer.request(family.request)
         with torch.no_grad():
+            scorer.prepare(family, split)
             for batch in evaluation_batches(dataset, request, split, data, seed, rank, world):
                 for index, found in enumerate(family.reconstruct(batch.to(device))):
                     sample = batch.ids[index]

@@ -1,9 +1,10 @@
 """What any reconstruction of an image collection must beat: the mean image, and the nearest training silhouette.
 
-* ``mean_image``: for every image the same one, the mean of the training crops, with their mean silhouette; as a camera,
-  the same one for all;
+* ``mean_image``: for every image the same one, the mean of the training crops, with their mean silhouette;
 * ``retrieval``: the training image whose silhouette overlaps the input's most, with its picture and, where they are
   known, its camera and shape. A single-view model sees the input's silhouette, so looking it up is fair.
+
+The cameras of training images are kept too: a constant and a random one are rows of their own (``image_poses``).
 """
 
 from __future__ import annotations
@@ -21,15 +22,20 @@ from raylift.data.dataset import ShardedDataset
 from raylift.data.manifest import ObjectEntry
 from raylift.evaluation.color import Look
 from raylift.evaluation.held_out import spread
+from raylift.evaluation.image_alignment import training_rotations
 from raylift.evaluation.image_truth import load_image_truth
 
 MEAN_PX = 64
 MAX_IMAGES = 6000
 """Training images that baselines look at, at most, evenly over all."""
+MAX_CAMERAS = 1000
 
 
 class ImageBaselines:
     """Both baselines, from the training images.
+
+    Attributes:
+        rotations: true ones of training images, by category and image; empty where they are not known.
 
     Args:
         entries: of the images that the model was trained on.
@@ -52,6 +58,7 @@ class ImageBaselines:
         self._ids = [entry.id for entry in chosen]
         self._mean = torch.from_numpy(total / len(chosen)).float()
         self._silhouettes = np.stack(silhouettes)
+        self.rotations = training_rotations(dataset, entries, MAX_CAMERAS)
 
     def mean_image(self, image_px: int) -> Look:
         """The mean training crop, at any size."""

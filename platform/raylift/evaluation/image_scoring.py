@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from raylift.core import collectives
+from raylift.core.family import Family
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.data.images import TrueShape
+from raylift.data.images import TrueShape, load_image
 from raylift.data.samples import composited
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.color import Look, color_scores, looks_of, open_lpips
 from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.held_out import HeldOut, load_held_out, shape_of
+from raylift.evaluation.image_alignment import Rotation, WorldAlignments, predict_training_views
 from raylift.evaluation.image_baselines import ImageBaselines
+from raylift.evaluation.image_poses import (
+    CONSTANT_CAMERA,
+    RANDOM_CAMERA,
+    Cameras,
+    constant_camera_scores,
+    in_place,
+    pose_scores,
+    random_camera_scores,
+)
 from raylift.evaluation.image_truth import ImageTruth, load_image_truth, unseen_views
 from raylift.evaluation.keypoint_agreement import Located, locate, transferred_shares
 from raylift.evaluation.report import MODEL, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.geometry.placement import place_in_view
 from raylift.metrics.comparison import Comparison
-from raylift.metrics.pose import best_global_rotation, rotation_error_deg
-from raylift.metrics.protocols import SHAPE_PROTOCOLS
+from raylift.metrics.pose import azimuths_deg, circular_std_deg
+from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS
 from raylift.metrics.scores import Score, ScoreTable, mean_of
 from raylift.metrics.silhouette import mask_hard, mask_soft
+from raylift.metrics.surface_distance import chamfer_l1
 from raylift.networks.perceptual import PerceptualDistance
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 
-Rotation = Float[Tensor, "3 3"]
-NOMINAL = torch.eye(3)
-
-
-@dataclass
-class _Cameras:
-    """Predicted and true rotations by method and sample: what is gathered from all ranks."""
-
-    predicted: dict[str, dict[str, Rotation]]
-    truth: dict[str, Rotation]
+CHAMFER_POINTS = 30_000
 
 
 class ImageScorer(Scorer):
@@ -52,22 +53,23 @@ class ImageScorer(Scorer):
     ``input``: the reconstruction as its own camera sees it, in the crop that the model was shown, at the truth's
     resolution: silhouettes by ``mask_soft`` and ``mask_hard``, and on white PSNR, SSIM, LPIPS.
 
-    ``pose`` where cameras are known: the angle between predicted and true rotation as they are, and after the one
-    rotation a category that aligns all of its images best, since a model that learns from images alone chooses its
-    front itself (the alignment is fitted to the very images that are scored: three numbers for all of them). Accuracies
-    are of the aligned ones.
+    ``pose`` where cameras are known, see ``pose_scores``: the model's world is turned as its predictions on *training*
+    images say (``image_alignment``). ``constant_camera`` and ``random_camera`` stand beside the model.
 
     ``keypoints`` where there are any: see ``keypoint_agreement``.
 
     ``unicorn`` and ``unseen`` where the shape is known: the reconstruction is put where the true camera sees it as its
     own does (``geometry.placement``), then compared by Chamfer distance, and with stored views other than the input.
+
+    ``canonical`` where the shape is known: the same by the frozen alignment, which no held-out truth decides. Here a
+    shape counts as the object that it is, and not as a relief that fits the input's view.
     """
 
     def __init__(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
     ) -> None:
         super().__init__()
-        self.dataset, self.config, self.seed, self.crop = dataset, config, seed, wanted.crop
+        self.dataset, self.config, self.data, self.seed, self.crop = dataset, config, data, seed, wanted.crop
         self._lpips, problem = open_lpips() if config.lpips else (None, "")
         self.notes += [problem] if problem else []
         self._baselines = None
@@ -75,11 +77,22 @@ class ImageScorer(Scorer):
             self._baselines = ImageBaselines(dataset, chosen_entries(dataset, "train", data), wanted.crop)
         self._truth: ImageTruth | None = None
         self._shape: HeldOut | None = None
-        self._cameras = _Cameras({}, {})
+        self._alignments = WorldAlignments([])
+        self._cameras = Cameras()
         self._located: dict[str, Located] = {}
 
     def request(self, wanted: SampleRequest) -> SampleRequest:
         return replace(wanted, num_points=0)
+
+    def prepare(self, family: Family, split: str) -> None:
+        """Align the model's world on the training split, where held-out cameras are known."""
+        first = chosen_entries(self.dataset, split, self.data)[0]
+        if load_image(self.dataset, first.id).camera is None:
+            return
+        request = self.request(family.request)
+        views = predict_training_views(family, self.dataset, request, self.data, self.seed)
+        self._alignments = WorldAlignments(views)
+        self.notes.append(self._alignments.note)
 
     def score(self, sample: str, reconstruction: Reconstruction, mesh: Mesh) -> Values:
         truth = self._of(sample)
@@ -87,10 +100,13 @@ class ImageScorer(Scorer):
         if truth.keypoints is not None and not mesh.is_empty:
             self._located[sample] = locate(reconstruction, mesh, seen.faces, truth)
         self._keep_camera(MODEL, sample, truth, reconstruction.camera.rotation[0])
-        return {
-            **_under("input", picture_scores([Look(seen.rgb, seen.alpha)], [truth.look], self._lpips)),
-            **self._shape_scores(truth, mesh, reconstruction.camera),
-        }
+        values = _under("input", picture_scores([Look(seen.rgb, seen.alpha)], [truth.look], self._lpips))
+        if truth.shape is not None and truth.camera is not None:
+            placed = replace(mesh, vertices=place_in_view(mesh.vertices, reconstruction.camera, truth.camera).float())
+            alignment = self._alignments.of(self._category(sample))
+            canonical = None if alignment is None else replace(mesh, vertices=alignment.place(mesh.vertices).float())
+            values |= self._shape_scores(truth.shape, placed, canonical)
+        return values
 
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
         if self._baselines is None:
@@ -102,27 +118,33 @@ class ImageScorer(Scorer):
         rows = {
             method: _under("input", picture_scores([look], [truth.look], self._lpips)) for method, look in looks.items()
         }
-        self._keep_camera("mean_image", sample, truth, NOMINAL)
         if found.camera is not None:
             self._keep_camera("retrieval", sample, truth, found.camera.rotation[0])
-            if found.shape is not None:
+            if found.shape is not None and truth.shape is not None and truth.camera is not None:
                 mesh = _mesh_of_shape(found.shape)
-                rows["retrieval"] |= self._shape_scores(truth, mesh, found.camera)
+                placed = replace(mesh, vertices=place_in_view(mesh.vertices, found.camera, truth.camera).float())
+                rows["retrieval"] |= self._shape_scores(truth.shape, placed, mesh)
+        if truth.camera is not None and self._baselines.rotations:
+            rows |= {CONSTANT_CAMERA: {}, RANDOM_CAMERA: {}}
         return rows
 
     def finish(self, whole: Tally) -> None:
         shares = collectives.gather_objects((self._cameras, self._located))
-        methods = dict.fromkeys(method for cameras, _ in shares for method in cameras.predicted)
-        true_rotations = {name: turn for cameras, _ in shares for name, turn in cameras.truth.items()}
-        for method in methods:
-            predicted = {
-                name: turn for cameras, _ in shares for name, turn in cameras.predicted.get(method, {}).items()
-            }
-            self._add(whole.table(method), _pose_scores(predicted, true_rotations, whole.table(method)))
-        if true_rotations:
+        cameras = sum((share for share, _ in shares), Cameras())
+        categories = {name: row.category for name, row in whole.table(MODEL).scores.items()}
+        for method, predicted in cameras.predicted.items():
+            align = self._alignments.of if method == MODEL else in_place
+            more = pose_scores(predicted, cameras.truth, categories, align)
+            self._add(whole.table(method), more)
+        if self._baselines is not None and self._baselines.rotations and cameras.truth:
+            known = self._baselines.rotations
+            self._add(whole.table(CONSTANT_CAMERA), constant_camera_scores(known, cameras.truth, categories))
+            self._add(whole.table(RANDOM_CAMERA), random_camera_scores(known, cameras.truth, categories))
+        if cameras.truth:
+            spread_deg = circular_std_deg(azimuths_deg(torch.stack(list(cameras.truth.values()))))
             self.notes.append(
-                f"pose: aligned_deg and accuracies after one rotation a category, fitted to the {len(true_rotations)}"
-                " images that are scored; rotation_deg is without"
+                f"pose: true azimuths spread by {spread_deg:.0f} degrees over the {len(cameras.truth)} images that are"
+                " scored; a model whose cameras have collapsed is far below"
             )
         located = {name: one for _, share in shares for name, one in share.items()}
         if located:
@@ -146,26 +168,32 @@ class ImageScorer(Scorer):
             self._shape = None
         return self._truth
 
+    def _category(self, sample: str) -> str:
+        return self.dataset.entry(sample.rpartition("#")[0]).category
+
     def _keep_camera(self, method: str, sample: str, truth: ImageTruth, rotation: Rotation) -> None:
         if truth.camera is not None:
-            self._cameras.predicted.setdefault(method, {})[sample] = rotation.detach().cpu().double()
-            self._cameras.truth[sample] = truth.camera.rotation[0].double()
+            self._cameras.keep(method, sample, rotation, truth.camera.rotation[0])
 
-    def _shape_scores(self, truth: ImageTruth, mesh: Mesh, camera: Camera) -> Values:
-        if truth.shape is None or truth.camera is None:
-            return {}
-        known = truth.shape
+    def _shape_scores(self, known: TrueShape, placed: Mesh, canonical: Mesh | None) -> Values:
+        """``unicorn`` and ``unseen`` of the shape placed in the input's view, ``canonical`` of the one aligned."""
         if self._shape is None:
             self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
-        placed = replace(mesh, vertices=place_in_view(mesh.vertices, camera, truth.camera).float())
         pair = Comparison(shape_of(placed), self._shape.truth)
         values = _under("unicorn", SHAPE_PROTOCOLS["unicorn"].score(pair))
         views = unseen_views(known, self.config.color_views)
-        if views:
-            size = self.config.color_px
-            looks = looks_of(placed, Camera.stack([view.camera for view in views]), size)
-            truths = [Look.of_pixels(*composited(view.rgba, size)) for view in views]
-            values |= _under("unseen", picture_scores(looks, truths, self._lpips))
+        size = self.config.color_px
+        truths = [Look.of_pixels(*composited(view.rgba, size)) for view in views]
+        for protocol, mesh in (("unseen", placed), ("canonical", canonical)):
+            if mesh is None:
+                continue
+            if protocol == "canonical":
+                near = Comparison(shape_of(mesh), self._shape.truth)
+                distance = EMPTY_DISTANCE if near.predicted.is_empty else chamfer_l1(near.near(CHAMFER_POINTS))
+                values["canonical/chamfer_l1"] = distance
+            if views:
+                looks = looks_of(mesh, Camera.stack([view.camera for view in views]), size)
+                values |= _under(protocol, picture_scores(looks, truths, self._lpips))
         return values
 
 
@@ -177,32 +205,6 @@ def picture_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: Percept
         "mask_hard": mean_of([mask_hard(*pair) for pair in pairs]),
         **color_scores(looks, truths, lpips),
     }
-
-
-def _pose_scores(
-    predicted: Mapping[str, Rotation], truth: Mapping[str, Rotation], table: ScoreTable
-) -> dict[str, Values]:
-    """Of one method: angles as they are, and after the best rotation of each category's frame.
-
-    A category with a single image has no aligned score: it would always be perfect.
-    """
-    scores: dict[str, Values] = {}
-    by_category: dict[str, list[str]] = {}
-    for name in sorted(predicted):
-        by_category.setdefault(table.scores[name].category, []).append(name)
-    for names in by_category.values():
-        ours, theirs = (torch.stack([some[name] for name in names]) for some in (predicted, truth))
-        plain = rotation_error_deg(ours, theirs).tolist()
-        turned = rotation_error_deg(ours @ best_global_rotation(ours, theirs), theirs).tolist()
-        for name, angle, aligned in zip(names, plain, turned, strict=True):
-            scores[name] = {"pose/rotation_deg": angle}
-            if len(names) > 1:
-                scores[name] |= {
-                    "pose/aligned_deg": aligned,
-                    "pose/accuracy_30": float(aligned < 30),
-                    "pose/accuracy_10": float(aligned < 10),
-                }
-    return scores
 
 
 def _mesh_of_shape(shape: TrueShape) -> Mesh:

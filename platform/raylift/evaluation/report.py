@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from raylift.evaluation.color import COLOR_METRICS
+from raylift.metrics.pose import circular_std_deg
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, Metric, disn_f_scores
 from raylift.metrics.scores import ScoreTable, Summary
 
 MODEL = "model"
 WORST_COUNT = 5
-
+AZIMUTH, AZIMUTH_SPREAD = "azimuth_deg", "azimuth_spread_deg"
+"""Each image's azimuth is kept with its scores; what is shown is the spread of all of them."""
 
 SILHOUETTE_METRICS = {"mask_soft": Metric(True), "mask_hard": Metric(True)}
 METRICS: Mapping[str, Mapping[str, Metric]] = {
@@ -21,11 +25,15 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
     "color": COLOR_METRICS,
     "input": {**SILHOUETTE_METRICS, **COLOR_METRICS},
     "unseen": {**SILHOUETTE_METRICS, **COLOR_METRICS},
+    "canonical": {"chamfer_l1": Metric(False, 10), **SILHOUETTE_METRICS, **COLOR_METRICS},
     "pose": {
         "rotation_deg": Metric(False),
         "aligned_deg": Metric(False),
         "accuracy_30": Metric(True, 100),
+        "accuracy_15": Metric(True, 100),
         "accuracy_10": Metric(True, 100),
+        "twin_forgiven_30": Metric(True, 100),
+        AZIMUTH_SPREAD: Metric(True),
     },
     "keypoints": {"pck": Metric(True, 100)},
 }
@@ -34,6 +42,7 @@ MAIN = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
     "color": "psnr",
     "input": "mask_soft",
     "unseen": "mask_soft",
+    "canonical": "mask_soft",
     "pose": "aligned_deg",
     "keypoints": "pck",
 }
@@ -79,9 +88,14 @@ class EvaluationReport:
         return main if main in self.model.metrics else self.model.metrics[0]
 
     def summaries(self, method: str, category: str | None = None) -> dict[str, Summary]:
-        """Mean and median of every metric; F-scores of ``disn`` exist for a class only, and have no median."""
+        """Mean and median of every metric; F-scores of ``disn`` and the spread of azimuths exist for a class only, and
+        have no median."""
         table = self.tables[method]
-        found = {metric: table.summary(metric, category) for metric in table.metrics}
+        azimuth = f"pose/{AZIMUTH}"
+        found = {metric: table.summary(metric, category) for metric in table.metrics if metric != azimuth}
+        if azimuths := table.values(azimuth, category):
+            spread = circular_std_deg(torch.tensor(azimuths, dtype=torch.float64))
+            found[f"pose/{AZIMUTH_SPREAD}"] = Summary(spread, float("nan"), len(azimuths))
         for name, value in disn_f_scores(table, category).items():
             found[f"disn/{name}"] = Summary(value, float("nan"), len(table.values("disn/iou", category)))
         return found

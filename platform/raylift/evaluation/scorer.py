@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from raylift.core.family import Family
 from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
 from raylift.evaluation.report import Tally
 
@@ -25,6 +26,15 @@ class Scorer(ABC):
     @abstractmethod
     def request(self, wanted: SampleRequest) -> SampleRequest:
         """What evaluation samples carry for a family that wants this for training."""
+
+    def prepare(self, family: Family, split: str) -> None:
+        """Learn from the model's answers to training samples what scoring needs; every rank calls it, before ``score``.
+
+        Args:
+            family: in eval mode.
+            split: that will be scored.
+        """
+        del family, split
 
     @abstractmethod
     def score(self, sample: str, reconstruction: Reconstruction, mesh: Mesh) -> Values:

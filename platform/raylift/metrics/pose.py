@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,37 @@ from raylift.metrics.scores import mean_of, median_of
 def rotation_error_deg(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
     """The geodesic angle of R^T R', degrees in [0, 180]; float64."""
     return torch.rad2deg(rotation_angle(predicted.double(), truth.double()))
+
+
+def twin_forgiven_error_deg(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+    """The smaller angle of the prediction and of its twin half a turn about the vertical axis away.
+
+    Front and back of many objects have almost the same silhouette: how far this is below ``rotation_error_deg`` says
+    how much of the error is that confusion. A diagnosis, not a score.
+    """
+    twin = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
+    turned = rotation_error_deg(predicted.double() @ twin, truth)
+    return torch.minimum(rotation_error_deg(predicted, truth), turned)
+
+
+def azimuths_deg(rotations: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+    """Where cameras stand around the vertical axis, degrees in [-180, 180]; 0 is +Z, 90 is +X; float64."""
+    backward = -rotations[:, 2].double()
+    return torch.rad2deg(torch.atan2(backward[:, 0], backward[:, 2]))
+
+
+def circular_std_deg(angles_deg: Float[Tensor, "B"]) -> float:
+    """The circular standard deviation ``sqrt(-2 ln R)`` in degrees (Mardia and Jupp 2000), R the mean unit vector's
+    length.
+
+    0 for equal angles; for angles of a full turn it grows with their number (R below 1e-3 counts as 1e-3: 213
+    degrees). NaN of none.
+    """
+    if not len(angles_deg):
+        return math.nan
+    radians = torch.deg2rad(angles_deg.double())
+    length = torch.hypot(radians.cos().mean(), radians.sin().mean()).clamp(1e-3, 1.0)
+    return math.degrees(math.sqrt(max(0.0, -2 * math.log(float(length)))))
 
 
 @dataclass(frozen=True)

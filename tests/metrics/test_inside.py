@@ -52,20 +52,6 @@ def test_any_closed_soup_has_even_crossings_outside(seed: int) -> None:
     assert not test.contains(lattice).any()
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 40))
-def test_grid_equals_points(seed: int, resolution: int) -> None:
-    rng = np.random.default_rng(seed)
-    vertices, faces = torus()
-    vertices = vertices @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    if seed % 2:
-        faces = faces[: len(faces) - 40]  # open: three axes vote
-    test = InsideTest(vertices, faces)
-    centers = ((np.arange(resolution) + 0.5) / resolution * 2 - 1) * 0.5
-    points = np.stack(np.meshgrid(centers, centers, centers, indexing="ij"), axis=-1).reshape(-1, 3)
-    np.testing.assert_array_equal(test.grid(resolution, 0.5).ravel(), test.contains(points))
-
-
 def test_a_hole_does_not_decide() -> None:
     vertices, faces = sphere(0.4, 4)
     normals = vertices[faces].mean(axis=1)
@@ -81,7 +67,6 @@ def test_a_hole_does_not_decide() -> None:
 def test_no_faces_and_no_numbers_are_outside() -> None:
     empty = InsideTest(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
     assert not empty.contains(np.zeros((4, 3))).any()
-    assert not empty.grid(4, 0.5).any()
     vertices, faces = sphere(0.4, 2)
     assert not InsideTest(vertices, faces).contains(np.array([[np.nan, 0, 0], [0, np.inf, 0], [0, 0, 9.0]])).any()
 

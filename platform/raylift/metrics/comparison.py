@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +11,20 @@ from jaxtyping import Bool, Float, Int
 from raylift.core.errors import DataError
 from raylift.core.generators import numpy_generator
 from raylift.geometry.sampling import face_areas_and_normals, sample_surface
+from raylift.metrics.corner_lattice import CornerLattice, corner_lattice
 from raylift.metrics.inside import InsideTest
 from raylift.metrics.nearest import Cloud, Nearest, match
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A protocol's own frame: x -> (x - center) * scale, in which its distances count."""
+
+    center: Float[np.ndarray, "3"]
+    scale: float
+
+    def apply(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        return (points - self.center) * self.scale
 
 
 class Shape:
@@ -75,7 +88,6 @@ class Truth:
         self.id, self.shape, self.seed = id, shape, seed
         self.iou_points, self.iou_inside = iou_points, iou_inside
         self._surface = surface
-        self._grids: dict[tuple[int, float], Bool[np.ndarray, "R R R"]] = {}
 
     def surface(self, count: int) -> Cloud:
         """``count`` points on the true surface."""
@@ -83,17 +95,30 @@ class Truth:
             self._surface = self.shape.sample(count, numpy_generator(self.seed, self.id, "truth surface"))
         return self._surface.first(count)
 
-    def grid(self, resolution: int, half_extent: float) -> Bool[np.ndarray, "R R R"]:
-        """Membership of the centres of a grid's cells."""
-        key = (resolution, half_extent)
-        if key not in self._grids:
-            self._grids[key] = self.shape.inside.grid(resolution, half_extent)
-        return self._grids[key]
+    @cached_property
+    def unit_sphere(self) -> Normalization:
+        """DISN's: the mean of 16 384 surface points to the origin, the farthest of them to a distance of 1."""
+        points = self.shape.sample(16_384, numpy_generator(self.seed, self.id, "unit sphere")).points
+        center = points.mean(axis=0)
+        return Normalization(center, 1.0 / float(np.linalg.norm(points - center, axis=1).max()))
+
+    @cached_property
+    def corner_lattice(self) -> CornerLattice:
+        """The shape in the unit sphere as DISN's IoU sees it."""
+        return corner_lattice(self.unit_sphere.apply(self.shape.vertices), self.shape.faces)
+
+    @cached_property
+    def unit_box(self) -> Normalization:
+        """IF-Net's: the bounding box's centre to the origin, its longest edge to 1."""
+        vertices = self.shape.surface_vertices
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        return Normalization((low + high) / 2, 1.0 / float((high - low).max()))
 
     @cached_property
     def million_points(self) -> Float[np.ndarray, "M 3"]:
-        """IF-Net's uniform points in [-0.5, 0.5]^3."""
-        return numpy_generator(self.seed, self.id, "million points").uniform(-0.5, 0.5, (1_000_000, 3))
+        """IF-Net's uniform points of the cube around ``unit_box``, in world units."""
+        points = numpy_generator(self.seed, self.id, "million points").uniform(-0.5, 0.5, (1_000_000, 3))
+        return points / self.unit_box.scale + self.unit_box.center
 
     @cached_property
     def million_inside(self) -> Bool[np.ndarray, "M"]:

@@ -55,15 +55,6 @@ class InsideTest:
             votes += columns.parity(points)
         return votes * 2 > len(self._columns)
 
-    def grid(self, resolution: int, half_extent: float) -> Bool[np.ndarray, "R R R"]:
-        """Membership of the cell centres of a grid over [-half_extent, half_extent]^3, indexed [x, y, z]."""
-        centers = ((np.arange(resolution) + 0.5) / resolution * 2 - 1) * half_extent
-        votes = np.zeros((resolution,) * 3, np.int64)
-        if len(self._faces):
-            for columns in self._columns:
-                votes += columns.grid_parity(centers)
-        return votes * 2 > len(self._columns)
-
     def _bin(self, axis: int) -> _Columns:
         return _Columns(self._vertices, self._faces, axis)
 
@@ -97,12 +88,6 @@ class _Columns:
         seen_at = self._on_lattice(points[:, self._order[:2]], self._low)
         odd: np.ndarray = _count_parity(points, seen_at, order, *mesh, self._low, self._per_cell, self._size)
         return odd
-
-    def grid_parity(self, centers: np.ndarray) -> np.ndarray:
-        seen_at = np.stack([self._on_lattice(centers, self._low[axis]) for axis in range(2)])
-        filled = _fill_columns(self._triangles, self._lattice, centers, seen_at)  # [a, b, ray]
-        # Axes come as (axis + 1, axis + 2, axis); bring them back to (x, y, z).
-        return np.transpose(filled, np.argsort(self._order)).astype(np.int64)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -219,37 +204,3 @@ def _count_parity(
                 crossings += 1
         odd[n] = crossings & 1
     return odd
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill_columns(t: np.ndarray, q: np.ndarray, centers: np.ndarray, seen_at: np.ndarray) -> np.ndarray:
-    """Parity at all grid centres, one triangle at a time: every crossing flips the centres below it."""
-    size = len(centers)
-    filled = np.zeros((size, size, size), np.uint8)
-    first, step = centers[0], (centers[-1] - centers[0]) / max(1, size - 1)
-    if step <= 0.0:
-        step = 1.0
-    for f in range(t.shape[0]):
-        box = np.empty(4, np.int64)
-        for k in range(2):
-            lo = min(t[f, k], t[f, 3 + k], t[f, 6 + k])
-            hi = max(t[f, k], t[f, 3 + k], t[f, 6 + k])
-            box[k] = max(int(np.floor((lo - first) / step)), 0)
-            box[2 + k] = min(int(np.ceil((hi - first) / step)), size - 1)
-        for a in range(box[0], box[2] + 1):
-            for b in range(box[1], box[3] + 1):
-                if _covers(q, f, seen_at[0, a], seen_at[1, b]):
-                    height = _height(t, f, centers[a], centers[b])
-                    # Flip the highest centre below the crossing; the pass below carries it downwards.
-                    c = min(int(np.floor((height - first) / step)), size - 1)
-                    while c + 1 < size and centers[c + 1] < height:
-                        c += 1
-                    while c >= 0 and centers[c] >= height:
-                        c -= 1
-                    if c >= 0:
-                        filled[a, b, c] ^= 1
-    for a in range(size):
-        for b in range(size):
-            for c in range(size - 2, -1, -1):
-                filled[a, b, c] ^= filled[a, b, c + 1]
-    return filled

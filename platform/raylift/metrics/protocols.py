@@ -1,7 +1,8 @@
 """The named protocols for shape: each published way of sampling, scaling and summing, under its own name.
 
 A predicted mesh without faces (the field never crosses its level) counts, as OccNet has it: no overlap, distances of
-the unit cube's diagonal, sqrt(3), normals and shares of 0. Leaving it out would reward a model that predicts nothing.
+the unit cube's diagonal, sqrt(3), and shares of 0. Leaving it out, as IF-Net does, would reward a model that predicts
+nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raylift.core.types import GRID_HALF_EXTENT
 from raylift.metrics.alignment import gradient_icp
 from raylift.metrics.comparison import Comparison
+from raylift.metrics.corner_lattice import corner_lattice
 from raylift.metrics.iou import iou
 from raylift.metrics.nearest import Cloud, match
 from raylift.metrics.scores import ScoreTable, mean_of
@@ -29,6 +30,8 @@ from raylift.metrics.surface_distance import (
 
 EMPTY_DISTANCE = math.sqrt(3.0)
 DISN_PERCENTS = (1, 2, 5)
+DISN_SIDE = 2.5
+"""In radii of the unit sphere: what DISN's thresholds are percents of."""
 MESHRCNN_THRESHOLDS = (0.1, 0.3, 0.5)
 ICP_POINTS = 1024
 
@@ -65,8 +68,9 @@ def occnet(pair: Comparison) -> dict[str, float]:
     """Occupancy Networks (Mescheder et al. 2019).
 
     100 000 surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances (printed x10); Chamfer-L2 =
-    half the sum of mean squares; normal consistency = mean absolute cosine, both ways, averaged; IoU of the *mesh* at
-    100 000 stored uniform points in the unit cube padded by 0.1. Published figures use one view per object.
+    half the sum of mean squares; normal consistency = mean absolute cosine, both ways, averaged, and -1 without faces;
+    IoU of the *mesh* at 100 000 stored uniform points in the unit cube padded by 0.1. Published figures use one view
+    per object.
     """
     near = None if pair.predicted.is_empty else pair.near(100_000)
     scores = {}
@@ -74,20 +78,22 @@ def occnet(pair: Comparison) -> dict[str, float]:
         scores["iou"] = iou(pair.predicted.inside.contains(pair.truth.iou_points), pair.truth.iou_inside)
     scores["chamfer_l1"] = chamfer_l1(near) if near else EMPTY_DISTANCE
     scores["chamfer_l2"] = chamfer_l2(near) if near else EMPTY_DISTANCE**2
-    scores["normal_consistency"] = normal_consistency(near) if near else 0.0
+    scores["normal_consistency"] = normal_consistency(near) if near else -1.0
     return scores
 
 
 def ifnet(pair: Comparison) -> dict[str, float]:
     """IF-Net (Chibane et al. 2020), which tables 1-3 of the implicit paper follow.
 
-    The longest edge of the bounding box is 1. 100 000 surface points; Chamfer-L2 = (mean square + mean square) / 2
-    (printed x10^4); absolute normals; IoU at 1 000 000 uniform points of the box [-0.5, 0.5]^3.
+    Both shapes are moved and scaled so that the true bounding box is centred and its longest edge is 1 (a data set's
+    true meshes are a little larger: their sheets have a thickness). 100 000 surface points; Chamfer-L2 = (mean square +
+    mean square) / 2 (printed x10^4); absolute normals; IoU at 1 000 000 uniform points of the box [-0.5, 0.5]^3.
     """
+    scale = pair.truth.unit_box.scale
     inside = pair.predicted.inside.contains(pair.truth.million_points)
     scores = {"iou": iou(inside, pair.truth.million_inside)}
     near = None if pair.predicted.is_empty else pair.near(100_000)
-    scores["chamfer_l2"] = chamfer_l2(near) if near else EMPTY_DISTANCE**2
+    scores["chamfer_l2"] = chamfer_l2(near) * scale**2 if near else EMPTY_DISTANCE**2
     scores["normal_consistency"] = normal_consistency(near) if near else 0.0
     return scores
 
@@ -95,25 +101,26 @@ def ifnet(pair: Comparison) -> dict[str, float]:
 def disn(pair: Comparison) -> dict[str, float]:
     """DISN (Xu et al. 2019).
 
-    2048 of each mesh's *vertices*, drawn with replacement; Chamfer = (mean square + mean square) x 1000; IoU on 110^3
-    voxels; precision and recall below 1, 2 and 5 % of the reconstruction volume's side (here 1.1), whose averages
-    over a class make the F-score (``disn_f_scores``). Published figures average 24 views of an object. DISN scales
-    objects to the unit sphere; here the longest edge of the bounding box is 1: its Chamfer does not compare to theirs.
+    Both shapes are moved and scaled so that the true one's surface fills the unit sphere around its mean. 2048 of each
+    mesh's *vertices*, drawn with replacement; Chamfer = (mean square + mean square) x 1000; precision and recall below
+    1, 2 and 5 % of 2.5, whose averages over a class make the F-score (``disn_f_scores``); IoU of widened solids
+    (``metrics.corner_lattice``). Published figures average 24 views of an object.
     """
-    volume = (110, GRID_HALF_EXTENT)
-    scores = {"iou": iou(pair.predicted.inside.grid(*volume), pair.truth.grid(*volume))}
+    sphere = pair.truth.unit_sphere
     if pair.predicted.is_empty:
         empty = {f"{name}_{percent}": 0.0 for percent in DISN_PERCENTS for name in ("precision", "recall")}
-        return {**scores, "chamfer": 2 * EMPTY_DISTANCE**2 * 1000, **empty}
+        return {"iou": 0.0, "chamfer": 2 * (EMPTY_DISTANCE * sphere.scale) ** 2 * 1000, **empty}
+    lattice = corner_lattice(sphere.apply(pair.predicted.vertices), pair.predicted.faces)
+    scores = {"iou": lattice.iou(pair.truth.corner_lattice)}
     clouds = []
     for shape, purpose in ((pair.predicted, "disn predicted"), (pair.truth.shape, "disn truth")):
-        vertices = shape.surface_vertices
+        vertices = sphere.apply(shape.surface_vertices)
         points = vertices[pair.rng(purpose).integers(0, len(vertices), 2048)]
         clouds.append(Cloud(points, np.zeros_like(points)))
     near = match(*clouds)
     scores["chamfer"] = chamfer_sum(near) * 1000
     for percent in DISN_PERCENTS:
-        threshold = percent / 100 * 2 * GRID_HALF_EXTENT
+        threshold = percent / 100 * DISN_SIDE
         scores[f"precision_{percent}"] = share_within(near.accuracy, threshold)
         scores[f"recall_{percent}"] = share_within(near.completeness, threshold)
     return scores

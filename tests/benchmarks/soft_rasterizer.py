@@ -23,8 +23,8 @@ from raylift.geometry.cameras import orbit, orbit_views
 from raylift.rendering.screen import project_to_screen
 from raylift.rendering.soft_pytorch3d import rasterize_soft_pytorch3d, silhouette_pytorch3d
 from raylift.rendering.soft_rasterize import rasterize_soft
-from raylift.rendering.soft_render import render_soft_texture
 from raylift.rendering.soft_silhouette import blur_radius_of, soft_silhouette
+from raylift.rendering.soft_view import SoftView
 
 SIGMA = 1e-4
 
@@ -109,18 +109,17 @@ def compare_fragments(screen: Tensor, faces: Tensor, image_px: int, layers: int)
     print(f"ours {compiled * 1e3:.1f} ms: ratio {listed / compiled:.0f}")
 
 
-def cost_of_textures(vertices: Tensor, faces: Tensor, batch: int, image_px: int, layers: int, keep: bool) -> None:
+def cost_of_textures(vertices: Tensor, faces: Tensor, batch: int, image_px: int, layers: int) -> None:
     screen = project_to_screen(vertices[None], orbit_views(batch)).detach().requires_grad_()
     texture = torch.rand(batch, 3, 128, 128).requires_grad_()
     uvs = torch.rand(len(faces), 1, 2) * 0.9 + torch.rand(len(faces), 3, 2) * 0.1
 
     def work() -> None:
-        made = render_soft_texture(screen, faces, uvs, texture, image_px, layers, keep_fragments=keep)
-        made.values.sum().backward()
+        SoftView(screen, faces, image_px, layers).texture(uvs, texture).sum().backward()
 
     spent = fastest(work, 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{batch} textures {image_px} x {image_px}, K = {layers}{'' if keep else ', in chunks'}: ", end="")
+    print(f"{batch} textures {image_px} x {image_px}, K = {layers}: ", end="")
     print(f"{spent * 1e3:.0f} ms, process at most {peak:.0f} MB")
 
 
@@ -143,8 +142,8 @@ def main() -> None:
         return
     compare_fragments(screen, faces, 64, 8)
     compare_fragments(screen, faces, 64, 30)
-    for image_px, layers, keep in ((64, 8, True), (64, 30, True), (256, 8, False), (256, 30, False), (256, 8, True)):
-        cost_of_textures(vertices, faces, 16, image_px, layers, keep)
+    for image_px, layers in ((64, 8), (64, 30), (256, 8), (256, 30)):
+        cost_of_textures(vertices, faces, 16, image_px, layers)
 
 
 if __name__ == "__main__":

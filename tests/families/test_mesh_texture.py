@@ -26,7 +26,9 @@ from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternio
 from raylift.geometry.cameras import project
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
+from raylift.rendering import soft_view
 from raylift.rendering.rasterize import rasterize
+from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows
@@ -123,7 +125,7 @@ def test_a_handful_of_images_is_learned() -> None:
     family.train()
     with torch.no_grad():
         scene = Scene(family.network, batch, Clock(0, 1))
-        error = (scene.picture.values - scene.image).abs().mean(dim=1)
+        error = (scene.picture - scene.image).abs().mean(dim=1)
         assert float((error * scene.mask).sum() / scene.mask.sum()) < 0.1
 
 
@@ -210,7 +212,7 @@ def test_one_flow_satisfies_a_frontal_view_of_a_symmetric_texture() -> None:
         seen, mirror = scene.centroids, family.network.template.mirror_face
         pairs = mirror != torch.arange(len(mirror))
         assert not bool((seen.is_seen & seen.is_seen[:, mirror])[:, pairs].any())
-        weight = torch.nn.functional.one_hot(scene.picture.fragments.pix_to_face[..., 0].clamp(min=0), len(mirror))
+        weight = torch.nn.functional.one_hot(scene.view.nearest_faces.clamp(min=0), len(mirror))
         never_nearest = weight.flatten(1, 2).sum(dim=1) == 0
         assert float(seen.weight[never_nearest].sum()) < 0.01 * float(seen.weight.sum())
 
@@ -402,3 +404,19 @@ def test_symmetry_is_a_choice() -> None:
     config: MeshTextureConfig = recipe.family
     assert family.network.template.num_predicted == family.network.template.num_vertices
     assert replace(config, shape=replace(config.shape, symmetric=True)) != config
+
+
+def test_what_a_step_draws_of_its_shapes_is_rasterised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Picture, searched picture, centroids: one view; the critic's random views are another."""
+    _, family = build("mesh_texture/adaptive-test.stage2")
+    seen = []
+
+    def counted(screen: torch.Tensor, *settings: object) -> object:
+        seen.append(len(screen))
+        return rasterize_soft(screen, *settings)
+
+    monkeypatch.setattr(soft_view, "rasterize_soft", counted)
+    batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
+    terms = {term.name for term in family.losses("generator", batch, Clock(0, 10))}
+    assert {"reconstruction", "cycle", "searched", "frechet"} <= terms
+    assert seen == [2, 2]

@@ -26,6 +26,7 @@ from raylift.losses.texture_flow import (
     texture_on_faces,
 )
 from raylift.losses.unseen_texture import random_view, seen_reconstruction_error, seen_texels, split_texture
+from raylift.rendering.soft_blend import face_pixel_sums
 
 
 def _bilinear(image: torch.Tensor, u: float, v: float) -> torch.Tensor:
@@ -82,7 +83,7 @@ def _fragments() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_equation_12_second_term_equals_a_loop() -> None:
     weights, pix_to_face = _fragments()
-    seen = face_centroids(weights, pix_to_face, 5)
+    seen = face_centroids(*face_pixel_sums(pix_to_face, weights, 5))
     grid = pixel_centers(5, 6, dtype=torch.float64)
     for b in range(2):
         for face in range(3):
@@ -105,7 +106,7 @@ def test_equation_12_is_zero_when_the_flow_reads_faces_where_they_are() -> None:
     flow[:, 0], flow[:, 1] = 0.25, -0.5
     torch.testing.assert_close(face_flow(flow, uvs.double())[0, 7], torch.tensor([0.25, -0.5]).double())
     weights, pix_to_face = _fragments()
-    seen = face_centroids(weights, pix_to_face, len(template.faces))
+    seen = face_centroids(*face_pixel_sums(pix_to_face, weights, len(template.faces)))
     exact = seen._replace(position=torch.tensor([0.25, -0.5]).double().expand_as(seen.position))
     assert float(flow_alignment_error(flow, uvs.double(), exact).max()) < 1e-12
     error = flow_alignment_error(flow, uvs.double(), seen)
@@ -119,7 +120,7 @@ def test_gradients_of_equation_12() -> None:
     uvs = torch.rand(5, 4, 2, dtype=torch.float64)
     flow = torch.rand(2, 2, 4, 8, dtype=torch.float64, requires_grad=True)
     weights.requires_grad_()
-    seen = face_centroids(weights, pix_to_face, 5)
+    seen = face_centroids(*face_pixel_sums(pix_to_face, weights, 5))
     for error in (flow_alignment_error, flow_cycle_error):
         assert torch.autograd.gradcheck(lambda f, e=error: e(f, uvs, seen), flow, fast_mode=True)
         assert torch.autograd.grad(error(flow, uvs, seen).sum(), weights, allow_unused=True) == (None,)

@@ -26,6 +26,7 @@ from raylift.losses.part_segmentation import orthonormality_error, semantic_cons
 from raylift.losses.parts import part_chamfer
 from raylift.losses.silhouette import silhouette_iou_loss
 from raylift.networks.critic import Critic
+from raylift.rendering.soft_blend import face_pixel_sums
 from tests.networks.test_camera_multiplex import train_a_multiplex
 from tests.ranks import run_ranks
 
@@ -87,7 +88,7 @@ def _alignment() -> Case:
     weights, flow = _draw(5, 5, 2).requires_grad_(), _draw(2, 4, 8, seed=1).requires_grad_()
     pix_to_face = (_draw(5, 5, 2, seed=2) * 60).long() - 20
     uvs = torch.rand(40, 3, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    seen = face_centroids(weights, pix_to_face.clamp(min=-1), 40)
+    seen = face_centroids(*face_pixel_sums(pix_to_face.clamp(min=-1), weights, 40))
     error = flow_alignment_error(flow, uvs, seen)
     return error.sum() / global_count(seen.is_seen.sum(), error), [weights, flow], []
 

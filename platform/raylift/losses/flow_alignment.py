@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from raylift.geometry.cameras import pixel_centers
 from raylift.losses.texture_flow import texture_on_faces
 
 LEAST_WEIGHT = 1e-6
@@ -29,29 +28,19 @@ class FaceCentroids(NamedTuple):
     is_seen: Bool[Tensor, "B F"]
 
 
-def face_centroids(
-    weights: Float[Tensor, "B H W K"], pix_to_face: Int[Tensor, "B H W K"], num_faces: int
-) -> FaceCentroids:
+def face_centroids(weight: Float[Tensor, "B F"], moment: Float[Tensor, "B F 2"]) -> FaceCentroids:
     """The second term of equation 12: sum over pixels of w_ij c_ij, over the sum of w_ij (adaptive-gradient paper).
 
     The paper divides by n_c, the number of points on the face, on both sides; with weights that do not sum to n_c that
     is not a place in the image. The weights' own sum makes it one.
 
     Args:
-        weights: of the K faces at each pixel, from the soft rasteriser's aggregation, at least 0.
-        pix_to_face: which faces, into that image's mesh; -1 for none.
+        weight: sum over pixels of the face's weights in the soft rasteriser's aggregation, at least 0.
+        moment: the same sum of weights times pixel centres (u, v); see ``rendering.soft_view.SoftView.face_sums``.
     """
-    batch, height, width, depth = weights.shape
-    where = pixel_centers(height, width, weights.device, weights.dtype)[:, :, None].expand(-1, -1, depth, -1)
-    face = pix_to_face.reshape(batch, -1)
-    weight = torch.where(face >= 0, weights.reshape(batch, -1), torch.zeros_like(weights).reshape(batch, -1))
-    columns = torch.cat([where.reshape(1, -1, 2) * weight[..., None], weight[..., None]], dim=-1)
-    index = face.clamp(min=0)[..., None].expand(-1, -1, 3)
-    sums = weights.new_zeros(batch, num_faces, 3).scatter_add(1, index, columns)
-    total = sums[..., 2]
-    is_seen = total > LEAST_WEIGHT
-    divisor = torch.where(is_seen, total, torch.ones_like(total))[..., None]
-    return FaceCentroids(sums[..., :2] / divisor * is_seen[..., None], total, is_seen)
+    is_seen = weight > LEAST_WEIGHT
+    divisor = torch.where(is_seen, weight, torch.ones_like(weight))[..., None]
+    return FaceCentroids(moment / divisor * is_seen[..., None], weight, is_seen)
 
 
 def side_seen_more(seen: FaceCentroids, mirror_face: Int[Tensor, "F"]) -> FaceCentroids:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.errors import ConfigError
@@ -74,17 +74,21 @@ def blend_weights(fragments: Fragments, blend: SoftBlend) -> BlendWeights:
 
 
 def face_pixel_sums(
-    fragments: Fragments, weights: Float[Tensor, "B H W K"], num_faces: int
+    pix_to_face: Int[Tensor, "B H W K"], weights: Float[Tensor, "B H W K"], num_faces: int
 ) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
     """Per face, the sum over pixels of its weights, and of its weights times the pixels' (u, v): sum_ij w_ij c_ij.
 
     What the pseudo-label of the texture flow is made of (adaptive-gradient paper, equation 12).
+
+    Args:
+        pix_to_face: as ``Fragments`` has it; -1 for none.
+        weights: as ``BlendWeights.faces``.
     """
     batch, height, width, _ = weights.shape
-    seen = fragments.pix_to_face >= 0
+    seen = pix_to_face >= 0
     image, row, column, _ = torch.nonzero(seen, as_tuple=True)
     picked = weights[seen]
-    index = image * num_faces + fragments.pix_to_face[seen]
+    index = image * num_faces + pix_to_face[seen]
     centers = pixel_centers(height, width, weights.device, weights.dtype)[row, column]
     values = torch.cat([picked[:, None], picked[:, None] * centers], -1)
     sums = values.new_zeros(batch * num_faces, 3).index_add(0, index, values).reshape(batch, num_faces, 3)

@@ -53,10 +53,6 @@ class Decoded:
     def num_hypotheses(self) -> int:
         return self.cameras.scale.shape[1]
 
-    def repeated_vertices(self) -> Float[Tensor, "B*H V 3"]:
-        """Each shape once for each of its cameras, in the order of ``CameraHypotheses.cameras``."""
-        return self.vertices.repeat_interleave(self.num_hypotheses, dim=0)
-
 
 class MeshTextureNetwork(nn.Module):
     """Image -> shape, texture flow, cameras, variance image.

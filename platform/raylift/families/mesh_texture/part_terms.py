@@ -30,7 +30,7 @@ def part_terms(scene: Scene) -> list[Term]:
         error = part_chamfer(projected, template.vertex_parts(), points, exist)
         terms.append(Term("part_chamfer", share_of_mean(error), weights.part_chamfer * weighs))
     if weights.part_probability:
-        rendered = scene.network.renderer.vertex_values(vertices, template.vertex_probabilities(), scene.camera)
+        rendered = scene.view.vertices(template.vertex_probabilities())
         error = part_probability_error(rendered, parts[:, 1:])
         terms.append(Term("part_probability", share_of_mean(error), weights.part_probability * weighs))
     return terms

@@ -12,8 +12,8 @@ from raylift.core.types import Camera
 from raylift.families.mesh_texture.config import RenderConfig
 from raylift.rendering.screen import project_to_screen
 from raylift.rendering.soft_blend import SoftBlend
-from raylift.rendering.soft_render import SoftRendering, render_soft_texture, render_soft_vertices
 from raylift.rendering.soft_silhouette import soft_silhouette
+from raylift.rendering.soft_view import SoftView
 
 
 class Renderer(nn.Module):
@@ -39,54 +39,39 @@ class Renderer(nn.Module):
         self.register_buffer("faces", faces, persistent=False)
         self.register_buffer("corner_uvs", corner_uvs, persistent=False)
 
-    def silhouette(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "B H W"]:
-        """Coverage in [0, 1]; gradients reach vertices and cameras."""
-        screen = project_to_screen(precise(vertices), camera)
-        config = self.config
-        return soft_silhouette(screen, self.faces, self.image_px, config.sigma, faces_per_pixel=config.silhouette_faces)
-
-    def textured(
-        self,
-        vertices: Float[Tensor, "B V 3"],
-        texture: Float[Tensor, "B C Ht Wt"],
-        camera: Camera,
-        moves_shape: bool = True,
-        moves_camera: bool = True,
-    ) -> SoftRendering:
-        """Pictures on white, with the faces at each pixel and their weights.
+    def silhouette(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "N H W"]:
+        """Coverage in [0, 1]; gradients reach vertices and cameras.
 
         Args:
-            moves_shape, moves_camera: the pictures' gradients reach vertices, cameras, too.
+            camera: N = B x K cameras: K consecutive ones of each mesh.
         """
-        placed = vertices if moves_shape else vertices.detach()
-        return render_soft_texture(
-            project_to_screen(precise(placed), camera if moves_camera else constant(camera)),
-            self.faces,
-            self.corner_uvs,
-            precise(texture),
-            self.image_px,
-            self.config.faces_per_pixel,
-            self.blend,
-            background=(1.0,) * texture.shape[1],
-            perspective=False,
-        )
+        config, screen = self.config, on_screen(vertices, camera)
+        return soft_silhouette(screen, self.faces, self.image_px, config.sigma, faces_per_pixel=config.silhouette_faces)
 
-    def vertex_values(
-        self, vertices: Float[Tensor, "B V 3"], values: Float[Tensor, "1 V C"], camera: Camera
-    ) -> Float[Tensor, "B C H W"]:
-        """What vertices carry, on a background of zeros."""
-        screen = project_to_screen(precise(vertices), camera)
-        rendering = render_soft_vertices(
-            screen,
-            self.faces,
-            values,
-            self.image_px,
-            self.config.faces_per_pixel,
-            self.blend,
-            perspective=False,
-            keep_fragments=False,
-        )
-        return rendering.values
+    def view(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> SoftView:
+        """Meshes as cameras see them, rasterised once: for ``textured``, and for what else its methods give.
+
+        Args:
+            camera: N = B x K cameras: K consecutive ones of each mesh.
+        """
+        layers = self.config.faces_per_pixel
+        return SoftView(on_screen(vertices, camera), self.faces, self.image_px, layers, self.blend, perspective=False)
+
+    def textured(self, view: SoftView, texture: Float[Tensor, "B C Ht Wt"]) -> Float[Tensor, "N C H W"]:
+        """Pictures on white; gradients reach textures and ``view.screen``.
+
+        Args:
+            view: of N = B x K cameras: K consecutive ones of each texture.
+        """
+        return view.texture(self.corner_uvs, precise(texture), (1.0,) * texture.shape[1])
+
+
+def on_screen(vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "N V 3"]:
+    """(u, v, z) of every mesh by K consecutive cameras each: N = B x K."""
+    number, views = vertices.shape[0], len(camera)
+    if views != number:
+        vertices = vertices.repeat_interleave(views // number, dim=0)
+    return project_to_screen(precise(vertices), camera)
 
 
 def constant(camera: Camera) -> Camera:

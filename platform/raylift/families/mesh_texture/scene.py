@@ -14,10 +14,11 @@ from raylift.core.collectives import global_count
 from raylift.core.types import Batch, Camera
 from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.model import Decoded, MeshTextureNetwork, pick
+from raylift.families.mesh_texture.renderer import constant, on_screen
 from raylift.losses.cameras import hypothesis_probabilities
 from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
 from raylift.losses.silhouette import silhouette_iou_loss
-from raylift.rendering.soft_render import SoftRendering
+from raylift.rendering.soft_view import SoftView
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Scene:
     def silhouettes(self) -> Float[Tensor, "B K H W"]:
         """Of every image's K cameras."""
         decoded = self.decoded
-        flat = self.network.renderer.silhouette(decoded.repeated_vertices(), decoded.cameras.cameras())
+        flat = self.network.renderer.silhouette(decoded.vertices, decoded.cameras.cameras())
         return flat.unflatten(0, (-1, decoded.num_hypotheses))
 
     @cached_property
@@ -87,16 +88,27 @@ class Scene:
         return self.network.texture(self.image, self.decoded)
 
     @cached_property
-    def picture(self) -> SoftRendering:
+    def view(self) -> SoftView:
+        """V_pred by ``camera``: rasterised once, whatever is drawn on it."""
+        return self.network.renderer.view(self.decoded.vertices, self.camera)
+
+    @cached_property
+    def picture(self) -> Float[Tensor, "B 3 H W"]:
         """F_r(V_pred, Tex, cam)."""
         return self.paint(self.texture)
 
-    def paint(self, texture: Float[Tensor, "B 3 Ht Wt"]) -> SoftRendering:
-        """A picture of the shapes with these textures, by ``camera``; it trains what pictures may train."""
+    @cached_property
+    def painted_view(self) -> SoftView:
+        """``view`` with the gradients that pictures may have."""
         wanted = self.config.texture
-        return self.network.renderer.textured(
-            self.decoded.vertices, texture, self.camera, wanted.moves_shape, wanted.moves_camera
-        )
+        if wanted.moves_shape and wanted.moves_camera:
+            return self.view
+        vertices = self.decoded.vertices if wanted.moves_shape else self.decoded.vertices.detach()
+        return self.view.along(on_screen(vertices, self.camera if wanted.moves_camera else constant(self.camera)))
+
+    def paint(self, texture: Float[Tensor, "B 3 Ht Wt"]) -> Float[Tensor, "B 3 H W"]:
+        """A picture of the shapes with these textures, by ``camera``; it trains what pictures may train."""
+        return self.network.renderer.textured(self.painted_view, texture)
 
     @cached_property
     def centroids(self) -> FaceCentroids:
@@ -105,12 +117,9 @@ class Scene:
         Only the nearest face of a pixel is seen there. Of two faces that share texels, the side that is seen more
         counts.
         """
-        fragments, weights = self.picture.fragments, self.picture.weights
-        assert fragments is not None
-        assert weights is not None
         template = self.network.template
-        nearest, faces = weights.faces[..., :1].detach(), fragments.pix_to_face[..., :1]
-        seen = face_centroids(nearest, faces, len(template.faces))
+        weight, moment = self.painted_view.face_sums(num_layers=1)
+        seen = face_centroids(weight.detach(), moment.detach())
         return side_seen_more(seen, template.mirror_face) if self.config.texture.symmetric else seen
 
     def share_of_seen(self, errors: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
@@ -120,10 +129,8 @@ class Scene:
 
     def shown_vertices(self) -> Float[Tensor, "B V"]:
         """1 for the vertices of faces that are nearest at some pixel."""
-        fragments = self.picture.fragments
-        assert fragments is not None
         faces = self.network.template.faces
-        nearest = fragments.pix_to_face[..., 0].flatten(1)
+        nearest = self.view.nearest_faces.flatten(1)
         shown = torch.zeros(len(nearest), len(faces) + 1, dtype=torch.bool, device=nearest.device)
         shown.scatter_(1, torch.where(nearest < 0, len(faces), nearest), True)
         vertices = torch.zeros(len(nearest), self.network.template.num_vertices, device=nearest.device)

@@ -28,10 +28,10 @@ def texture_terms(scene: Scene, perceptual: Frozen | None) -> list[Term]:
         return Term(name, share, getattr(weights, name) if starts else 0.0)
 
     # The nearest face hides the others, so the picture shows T_seen alone: equations 10 and 35 are the same number.
-    error = masked_share(reconstruction_error(scene.picture.values, scene.image), scene.mask)
+    error = masked_share(reconstruction_error(scene.picture, scene.image), scene.mask)
     terms = [term("reconstruction", share_of_mean(error))]
     if perceptual is not None:
-        terms.append(term("perceptual", share_of_mean(perceptual(scene.picture.values, scene.image))))
+        terms.append(term("perceptual", share_of_mean(perceptual(scene.picture, scene.image))))
     flow, uvs, seen = scene.decoded.flow, scene.network.face_uvs, scene.centroids
     if weights.align:
         terms.append(term("align", scene.share_of_seen(flow_alignment_error(flow, uvs, seen))))
@@ -65,7 +65,7 @@ def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
 
         def render(colors: Tensor) -> Tensor:
             texture = colors.mT.unflatten(2, flow.shape[2:]).clamp(0, 1)
-            return scene.paint(texture).values
+            return scene.paint(texture)
 
         error = searched_reconstruction_error(texels, image, fixed, target, render, config.step_size, config.num_steps)
         shares["searched"] = share_of_mean(masked_share(error, scene.mask))

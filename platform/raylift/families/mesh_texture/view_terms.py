@@ -44,7 +44,7 @@ def random_views(scene: Scene, rgb: bool, mask: bool) -> RandomViews:
     camera = random_cameras(prior, vertices, scene.batch.keys, clock.seed, clock.step, wanted.fill)
     renderer = scene.network.renderer
     return RandomViews(
-        renderer.textured(vertices, scene.texture, camera).values if rgb else None,
+        renderer.textured(renderer.view(vertices, camera), scene.texture) if rgb else None,
         renderer.silhouette(vertices, camera)[:, None] if mask else None,
     )
 

@@ -21,7 +21,8 @@ from raylift.losses.adversarial import (
     interpolation_shares,
 )
 from raylift.losses.flow_alignment import face_centroids, flow_alignment_error
-from raylift.losses.frechet import RunningMoments, frechet_share
+from raylift.losses.frechet import frechet_share
+from raylift.losses.frechet_moments import RealMoments, RenderedMoments, running_frechet_share
 from raylift.losses.part_segmentation import orthonormality_error, semantic_consistency_error
 from raylift.losses.parts import part_chamfer
 from raylift.losses.silhouette import silhouette_iou_loss
@@ -54,14 +55,15 @@ def _frechet(width: int) -> Case:
 
 
 def _frechet_running() -> Case:
-    running = (RunningMoments(4, 0.5), RunningMoments(4, 0.5))
+    real, moments = RealMoments(4, 3), RenderedMoments(4, 3, 0.5)
+    for seed in (5, 6):
+        real.collect(gather_rows(_draw(4, seed=seed)))
+    real.fix()
     share = torch.zeros((), dtype=torch.float64)
     rendered = _draw(4, seed=1).requires_grad_()
     for step in range(2):
-        real = _draw(4, seed=5 + step)
-        share = share + frechet_share(real, rendered + step, running)
-        running[0].update(gather_rows(real))
-        running[1].update(gather_rows(rendered + step))
+        share = share + running_frechet_share((rendered + step).square(), real, moments)
+        moments.update(gather_rows((rendered + step).square().detach()), real)
     return share, [rendered], []
 
 

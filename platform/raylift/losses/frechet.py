@@ -4,7 +4,8 @@ Batches are smaller than features: the covariances are singular, and the square 
 derivative by way of matrix square roots. But only its trace is asked for, and of covariances X'X and Y'Y (X, Y: centred
 features over the root of their count) that trace is the sum of the singular values of X Y', as large as the batch: the
 nonzero eigenvalues of X'X Y'Y are those of (X Y')(X Y')'. Its derivative is U V' over the nonzero singular values.
-Where covariances themselves are given (running estimates), it is the trace of the root of S1^1/2 S2 S1^1/2.
+Where covariances themselves are given, it is the trace of the root of S1^1/2 S2 S1^1/2. ``frechet_moments`` has
+estimates over more than a batch.
 
 Everything is computed in float64.
 """
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from raylift.core import collectives
 from raylift.core.errors import ConfigError
@@ -100,83 +101,28 @@ def frechet_distance(real: Float[Tensor, "N D"], rendered: Float[Tensor, "M D"])
     return mean_distance(feature_mean(real), feature_mean(rendered)) + spread
 
 
-def frechet_share(
-    real: Float[Tensor, "N D"],
-    rendered: Float[Tensor, "M D"],
-    running: tuple[RunningMoments, RunningMoments] | None = None,
-) -> Float[Tensor, ""]:
-    """This rank's share of L_fid over the global batch: every rank computes it whole and owns an equal part (law 1).
+def frechet_share(real: Float[Tensor, "N D"], rendered: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
+    """This rank's share of L_fid over the global batch alone: every rank computes it whole and owns an equal part.
 
     Args:
         real, rendered: this rank's features.
-        running: running moments of the real and the rendered features to mix this batch into; call their ``update``
-            once a step, after the loss.
 
     Raises:
         ConfigError: the global batch holds fewer than 2.
     """
     everyone_real, everyone_rendered = collectives.gather_rows(real), collectives.gather_rows(rendered)
-    if running is None:
-        distance = frechet_distance(everyone_real, everyone_rendered)
-    else:
-        distance = moments_distance(running[0].mixed(everyone_real), running[1].mixed(everyone_rendered))
-    return distance / collectives.world_size()
-
-
-class RunningMoments(nn.Module):
-    """Exponential averages of features' first and second moments, kept in buffers (so in every checkpoint).
-
-    A batch alone underestimates a covariance of its size badly; the average over many steps does not. What is averaged
-    is E[x] and E[x x'], whose mixture is the moments of a mixture of distributions: never indefinite.
-
-    Args:
-        num_features: D.
-        decay: the share of the past, in [0, 1).
-
-    Raises:
-        ConfigError: an impossible decay.
-    """
-
-    first: Tensor
-    second: Tensor
-    weight: Tensor
-
-    def __init__(self, num_features: int, decay: float = 0.99) -> None:
-        super().__init__()
-        if not 0 <= decay < 1:
-            raise ConfigError(f"running moments with decay {decay}", "give a decay of at least 0 and below 1")
-        self.decay = decay
-        self.register_buffer("first", torch.zeros(num_features, dtype=torch.float64))
-        self.register_buffer("second", torch.zeros(num_features, num_features, dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
-
-    def mixed(self, features: Float[Tensor, "N D"]) -> Moments:
-        """The running moments with this (global) batch mixed in; its gradient is that of the batch's part."""
-        first, second, weight = self._next(features)
-        mean = first / weight
-        return Moments(mean, second / weight - torch.outer(mean, mean))
-
-    @torch.no_grad()
-    def update(self, features: Float[Tensor, "N D"]) -> None:
-        """Take this (global) batch in: the same features on every rank, see ``collectives.gather_rows``."""
-        first, second, weight = self._next(features)
-        self.first.copy_(first)
-        self.second.copy_(second)
-        self.weight.copy_(weight)
-
-    def _next(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, new = features.double(), 1 - self.decay
-        # Weights sum to 1 - decay^steps; dividing by their sum lets the first batches count in full.
-        return (
-            self.decay * self.first + new * x.mean(dim=0),
-            self.decay * self.second + new * (x.mT @ x) / len(x),
-            self.decay * self.weight + new,
-        )
+    return frechet_distance(everyone_real, everyone_rendered) / collectives.world_size()
 
 
 def trace_sqrt_product(first: Float[Tensor, "D D"], second: Float[Tensor, "D D"]) -> Float[Tensor, ""]:
     """Tr sqrt(S1 S2) of symmetric positive semidefinite matrices, of any rank; float64, differentiable once."""
     value: Tensor = _TraceSqrtProduct.apply(first.double(), second.double())
+    return value
+
+
+def trace_sqrt(matrix: Float[Tensor, "D D"]) -> Float[Tensor, ""]:
+    """Tr sqrt(S) of a symmetric positive semidefinite matrix of any rank; float64, differentiable once."""
+    value: Tensor = _TraceSqrt.apply(matrix.double())
     return value
 
 
@@ -219,6 +165,27 @@ def _root(matrix: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
     roots = torch.where(kept, roots, torch.zeros_like(roots))
     scale = torch.where(kept, 1 / roots, roots) if inverse else roots
     return (vectors * scale) @ vectors.mT, roots
+
+
+class _TraceSqrt(torch.autograd.Function):
+    """d Tr S^1/2 / d S = S^-1/2 / 2 over the nonzero eigenvalues; one decomposition serves both passes."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
+        roots = values.clamp(min=0).sqrt()
+        kept = roots > RELATIVE_RANK * roots.max()
+        inverse = torch.where(kept, 1 / roots, torch.zeros_like(roots))
+        ctx.save_for_backward((vectors * inverse) @ vectors.mT / 2)
+        total: Tensor = (roots * kept).sum()
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        slopes: Tensor = gradient * slope
+        return slopes
 
 
 class _TraceSqrtProduct(torch.autograd.Function):

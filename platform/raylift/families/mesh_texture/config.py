@@ -233,15 +233,22 @@ class FrechetConfig:
 
     Attributes:
         extractor: whose features; see ``networks.feature_extractors``.
-        running: mix every batch into running moments, since a batch underestimates a covariance.
-        decay: of the running moments.
+        running: compare with the moments of the training set, and average the rendered images' over steps; otherwise
+            a batch with a batch, whose covariances are underestimates.
+        num_real: images that the real moments are taken from, all where the set has fewer. Until then, one epoch of a
+            small set, the term does not count.
+        rank: principal directions of the real features that the covariances' root is taken in.
+        decay: of the rendered images' moments.
     """
 
     extractor: FeatureName = "inception_v3"
     running: bool = True
+    num_real: int = 10000
+    rank: int = 256
     decay: float = 0.99
 
     def __post_init__(self) -> None:
+        _at_least(self, 1, "num_real", "rank")
         if not 0 <= self.decay < 1:
             raise ConfigError(f"frechet.decay is {self.decay}", "give a decay in [0, 1)")
 

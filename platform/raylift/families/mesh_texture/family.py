@@ -22,8 +22,14 @@ from raylift.families.mesh_texture.part_terms import part_terms, part_votes
 from raylift.families.mesh_texture.scene import Scene
 from raylift.families.mesh_texture.shape_terms import shape_terms
 from raylift.families.mesh_texture.texture_terms import texture_terms
-from raylift.families.mesh_texture.view_terms import adversarial_term, critic_terms, frechet_term, random_views
-from raylift.losses.frechet import RunningMoments
+from raylift.families.mesh_texture.view_terms import (
+    FrechetFeatures,
+    adversarial_term,
+    critic_terms,
+    frechet_term,
+    random_views,
+)
+from raylift.losses.frechet_moments import RealMoments, RenderedMoments
 from raylift.networks.critic import Critic
 from raylift.networks.feature_extractors import NUM_FEATURES, Frozen, open_features
 from raylift.networks.perceptual import PerceptualDistance, Trunk
@@ -49,7 +55,7 @@ class _Notes:
     camera_errors: Tensor
     votes: Tensor | None = None
     keypoints: Tensor | None = None
-    frechet: tuple[Tensor, Tensor] | None = None
+    frechet: FrechetFeatures | None = None
 
 
 class MeshTextureFamily(Family):
@@ -81,9 +87,9 @@ class MeshTextureFamily(Family):
             channels = 1 if config.critic.sees == "mask" else 3
             self.critic = Critic(config.critic.kind, channels, config.critic.width) if weights.adversarial > 0 else None
         number = NUM_FEATURES[config.frechet.extractor]
-        wants_moments = weights.frechet > 0 and config.frechet.running
-        self.running_real = RunningMoments(number, config.frechet.decay) if wants_moments else None
-        self.running_fake = RunningMoments(number, config.frechet.decay) if wants_moments else None
+        wants_moments, rank = weights.frechet > 0 and config.frechet.running, config.frechet.rank
+        self.running_real = RealMoments(number, rank) if wants_moments else None
+        self.running_fake = RenderedMoments(number, rank, config.frechet.decay) if wants_moments else None
         self._perceptual: Frozen | None = None
         self._extract: Frozen | None = None
         self._notes: _Notes | None = None
@@ -174,7 +180,7 @@ class MeshTextureFamily(Family):
             terms.append(term)
         return terms
 
-    def _running(self) -> tuple[RunningMoments, RunningMoments] | None:
+    def _running(self) -> tuple[RealMoments, RenderedMoments] | None:
         return (
             None if self.running_real is None or self.running_fake is None else (self.running_real, self.running_fake)
         )
@@ -203,14 +209,25 @@ class MeshTextureFamily(Family):
         if self.keypoints is not None and notes.keypoints is not None:
             self.keypoints.keep(notes.images, notes.keypoints)
             self.keypoints.solve(template.vertices, clock)
-        running = self._running()
-        if notes.frechet is not None and running is not None:
-            for moments, features in zip(running, notes.frechet, strict=True):
-                moments.update(collectives.gather_rows(features))
+        if notes.frechet is not None:
+            self._keep_moments(notes.frechet)
         if multiplex is not None:
             multiplex.observe(notes.images, notes.camera_errors)
             self._prune(clock)
         self._refresh(clock)
+
+    def _keep_moments(self, features: FrechetFeatures) -> None:
+        """Average the rendered features; collect the real ones until there are enough."""
+        running = self._running()
+        if running is None:
+            return
+        real, rendered = running
+        if features.real is None:
+            rendered.update(collectives.gather_rows(features.rendered), real)
+            return
+        real.collect(collectives.gather_rows(features.real))
+        if int(real.count) >= min(self.facts.num_images, self.config.frechet.num_real):
+            real.fix()
 
     def _refresh(self, clock: Clock) -> None:
         """Every so many epochs, and at the very end, so that whoever starts from this run has the latest."""

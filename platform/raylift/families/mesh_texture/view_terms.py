@@ -19,7 +19,8 @@ from raylift.losses.adversarial import (
     gradient_penalty,
     interpolation_shares,
 )
-from raylift.losses.frechet import RunningMoments, frechet_share, real_features, rendered_features
+from raylift.losses.frechet import frechet_share, real_features, rendered_features
+from raylift.losses.frechet_moments import RealMoments, RenderedMoments, running_frechet_share
 from raylift.networks.feature_extractors import Frozen
 
 
@@ -73,11 +74,30 @@ def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor) -> list[Term]:
     ]
 
 
+@dataclass(frozen=True)
+class FrechetFeatures:
+    """What a step adds to the moments.
+
+    Attributes:
+        rendered: of the random views.
+        real: of the images, as long as their moments are collected.
+    """
+
+    rendered: Float[Tensor, "B D"]
+    real: Float[Tensor, "B D"] | None
+
+
 def frechet_term(
-    scene: Scene, extract: Frozen, rendered: Tensor, running: tuple[RunningMoments, RunningMoments] | None
-) -> tuple[Term, tuple[Tensor, Tensor]]:
-    """Equations 40-47; gives the features too, for the running moments."""
-    real, fake = real_features(extract, scene.image), rendered_features(extract, rendered)
-    share = frechet_share(real, fake, running).to(scene.image.dtype)
+    scene: Scene, extract: Frozen, rendered: Tensor, running: tuple[RealMoments, RenderedMoments] | None
+) -> tuple[Term, FrechetFeatures]:
+    """Equations 40-47; returns the features too, for the moments."""
+    fake, real = rendered_features(extract, rendered), None
     starts = scene.clock.epoch >= scene.config.terms.adversarial_from
-    return Term("frechet", share, scene.config.weights.frechet if starts else 0.0), (real, fake.detach())
+    if running is None:
+        share = frechet_share(real_features(extract, scene.image), fake)
+    else:
+        if not bool(running[0].is_fixed):
+            real, starts = real_features(extract, scene.image), False
+        share = running_frechet_share(fake, *running)
+    term = Term("frechet", share.to(scene.image.dtype), scene.config.weights.frechet if starts else 0.0)
+    return term, FrechetFeatures(fake.detach(), real)

@@ -203,6 +203,25 @@ def test_alignment_trains_the_flow_alone(term: str) -> None:
     assert reached_by(family, term, ellipsoids(2, recipe.family.image_px)) == {"encoder", "flow"}
 
 
+def test_equation_31_alone_trains_the_variance_decoder() -> None:
+    """Any colour term that reached it would repaint the image instead; and 31 reaches it with more than rounding."""
+    _, family = build("mesh_texture/adaptive-test.stage2", "family.frechet.num_real=4", "family.weights.align=1")
+    batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
+    family.losses("generator", batch, Clock(0, 10))
+    family.after_step(Clock(0, 10))
+    assert family.network.variance is not None
+    parameters = list(family.network.variance.parameters())
+    reached = {}
+    for term in family.losses("generator", batch, Clock(1, 10, 1)):
+        slopes = torch.autograd.grad(
+            term.share, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        reached[term.name] = float(torch.cat([slope.flatten() for slope in slopes]).norm())
+    assert {"reconstruction", "adversarial", "frechet", "searched", "align"} <= set(reached)
+    assert {name for name, norm in reached.items() if norm > 0} == {"pseudo_label"}
+    assert reached["pseudo_label"] > 0.1
+
+
 def test_one_flow_satisfies_a_frontal_view_of_a_symmetric_texture() -> None:
     """A flow that reads each counted face where it is seen leaves no error: both sides together would leave 15 px."""
     _, family = build("mesh_texture/umr-test.stage1", "family.shape.level=2")

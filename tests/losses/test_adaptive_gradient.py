@@ -156,6 +156,30 @@ def test_equation_31_trains_the_variance_image_through_the_step() -> None:
     assert torch.equal(pseudo_label_objective(coordinates, image, variance, label, 0.01, 0), plain)
 
 
+def test_steps_by_distance_are_shares_of_the_way_however_flat_the_image() -> None:
+    """An image 100 times flatter is stepped on alike; a flat one not at all. So equation 31 trains I_var."""
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    start, label = (
+        torch.tensor([[[-0.4, 0.1], [0.3, 0.3]]]).double(),
+        torch.tensor([[[0.5, 0.2], [-0.1, 0.7]]]).double(),
+    )
+    target = sample_at(image, label)
+    left = (start - label).norm(dim=-1)
+    way = (searched_coordinates(start, 10 * image, 10 * target, 0.5, label=label) - start).norm(dim=-1)
+    torch.testing.assert_close(way, 0.5 * left, rtol=1e-3, atol=0)
+    small = (searched_coordinates(start, image, target, 0.5, label=label) - start).norm(dim=-1)
+    assert bool((small > 0.3 * left).all()), "as a plain factor of the gradient it was hundredths of a pixel"
+    flat = torch.full_like(image, 0.5)
+    assert torch.equal(searched_coordinates(start, flat, target, 0.5, label=label), start)
+    variance = (0.9 + 0.2 * torch.rand(1, 1, 8, 8, dtype=torch.float64)).requires_grad_()
+    objective = pseudo_label_objective(start, image, variance, label, 0.5, by_distance=True)
+    (slope,) = torch.autograd.grad(objective.mean(), variance)
+    assert float(slope.norm()) > 0.05
+    assert torch.autograd.gradcheck(
+        lambda v: pseudo_label_objective(start, image, v, label, 0.5, by_distance=True), variance, fast_mode=True
+    )
+
+
 def test_equation_32_renders_what_the_searched_coordinates_read() -> None:
     image = torch.rand(1, 3, 4, 4, dtype=torch.float64)
     variance = 0.5 + torch.rand(1, 1, 4, 4, dtype=torch.float64)
@@ -164,7 +188,7 @@ def test_equation_32_renders_what_the_searched_coordinates_read() -> None:
         coordinates, image, variance, target, lambda colors: colors.mT.reshape(1, 3, 4, 4), 0.01
     )
     reached = searched_coordinates(coordinates, image * variance, target, 0.01)
-    read = functional.grid_sample(image * variance, reached.reshape(1, 4, 4, 2), align_corners=False)
+    read = functional.grid_sample(image, reached.reshape(1, 4, 4, 2), align_corners=False)
     torch.testing.assert_close(error, (read - image).abs().mean(dim=1))
 
 

@@ -21,6 +21,7 @@ from raylift.losses.flow_alignment import (
 from raylift.losses.texture_flow import (
     masked_share,
     reconstruction_error,
+    sample_adaptively,
     sample_by_flow,
     sample_varied_by_flow,
     texture_on_faces,
@@ -63,6 +64,19 @@ def test_equation_9_paints_each_face_with_its_texels() -> None:
     sideways = template.vertices[template.faces][..., 0]
     assert float(colors[(sideways > 0.05).all(dim=1)].min()) > 0.9999
     assert float(colors[(sideways < -0.05).all(dim=1)].max()) < 0.0001
+
+
+def test_figure_6_reads_the_image_and_moves_by_the_varied_one() -> None:
+    image, flow = torch.rand(2, 3, 6, 6, dtype=torch.float64), (torch.rand(2, 2, 4, 8, dtype=torch.float64) - 0.5)
+    variance = (0.5 + torch.rand(2, 1, 6, 6, dtype=torch.float64)).requires_grad_()
+    flow.requires_grad_()
+    texture = sample_adaptively(image, variance, flow)
+    torch.testing.assert_close(texture, sample_by_flow(image, flow))
+    pull = torch.rand_like(texture)
+    slopes = torch.autograd.grad((texture * pull).sum(), (flow, variance), allow_unused=True)
+    (expected,) = torch.autograd.grad((sample_varied_by_flow(image, variance, flow) * pull).sum(), flow)
+    torch.testing.assert_close(slopes[0], expected)
+    assert slopes[1] is None, "colours do not repaint the image"
 
 
 def test_equation_10_and_masks() -> None:

@@ -56,6 +56,18 @@ def sample_varied_by_flow(
     return sample_by_flow(image * variance, flow)
 
 
+def sample_adaptively(
+    image: Float[Tensor, "B C H W"], variance: Float[Tensor, "B V H W"], flow: Float[Tensor, "B 2 Ht Wt"]
+) -> Float[Tensor, "B C Ht Wt"]:
+    """The image's own colours, with the varied image's gradient: figure 6's two branches (adaptive-gradient paper).
+
+    The value is equation 7's; the flow's gradient is that of equation 11 (I_grad^new, equation 17). I_var is taken as
+    constant: a colour error that trained it would be removed by repainting the image.
+    """
+    varied = sample_varied_by_flow(image, variance.detach(), flow)
+    return sample_by_flow(image, flow).detach() + (varied - varied.detach())
+
+
 def masked_share(values: Float[Tensor, "B H W"], mask: Float[Tensor, "B H W"]) -> Float[Tensor, "B"]:
     """The mean of a per-pixel error over each image's mask; 0 where the mask is empty."""
     weight = mask.flatten(1)

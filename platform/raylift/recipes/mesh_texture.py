@@ -150,7 +150,7 @@ def adaptive_quick_stage2() -> Recipe:
         family=replace(
             family,
             variance=replace(family.variance, enabled=True),
-            weights=replace(family.weights, pseudo_label=1.0, searched=1.0, align=1.0, frechet=1.0),
+            weights=replace(family.weights, pseudo_label=1.0, searched=1.0, align=1.0, frechet=0.02),
         ),
     )
 

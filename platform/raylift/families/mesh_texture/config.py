@@ -136,7 +136,7 @@ class VarianceConfig:
         limit: the largest factor.
         resolution: of the decoded picture; it is enlarged to the image.
         width: channels of the decoder's coarsest map.
-        step_size: alpha of equations 31 and 32, squared normalised coordinates a squared colour.
+        step_size: alpha of equations 31 and 32: a full step's share of the distance to the pseudo-label.
         num_steps: unrolled steps of equations 31 and 32.
     """
 
@@ -145,7 +145,7 @@ class VarianceConfig:
     limit: float = 2.0
     resolution: int = 64
     width: int = 128
-    step_size: float = 1e-3
+    step_size: float = 0.5
     num_steps: int = 1
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from raylift.families.mesh_texture.template import Template
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.uv_sphere import face_sample_uvs, texel_map
-from raylift.losses.texture_flow import sample_by_flow, sample_varied_by_flow
+from raylift.losses.texture_flow import sample_adaptively, sample_by_flow
 from raylift.networks.camera_decoder import CameraDecoder
 from raylift.networks.camera_multiplex import CameraMultiplex
 from raylift.networks.flow_decoder import FlowDecoder, front_view_flow
@@ -67,6 +67,7 @@ class MeshTextureNetwork(nn.Module):
 
     face_uvs: Tensor
     texel_face: Tensor
+    texel_weights: Tensor
 
     def __init__(self, config: MeshTextureConfig, facts: DataFacts) -> None:
         super().__init__()
@@ -109,6 +110,7 @@ class MeshTextureNetwork(nn.Module):
         sphere = template.vertices
         texels = texel_map(sphere, template.faces, texture.height, texture.width)
         self.register_buffer("texel_face", texels.face, persistent=False)
+        self.register_buffer("texel_weights", texels.barycentrics, persistent=False)
 
     def decode(self, batch: Batch) -> Decoded:
         """Run everything on a batch; in training a multiplex gives the cameras, else D_cam does."""
@@ -136,14 +138,14 @@ class MeshTextureNetwork(nn.Module):
 
     @staticmethod
     def texture(image: Float[Tensor, "B 3 H W"], decoded: Decoded) -> Float[Tensor, "B 3 Ht Wt"]:
-        """I_uv: equation 7, or 11 where D_var is.
+        """I_uv: equation 7; where D_var is, with the gradient of 11.
 
         Args:
             image: I_r, what textures are read from.
         """
         if decoded.variance is None:
             return sample_by_flow(image, decoded.flow)
-        return sample_varied_by_flow(image, decoded.variance, decoded.flow).clamp(0, 1)
+        return sample_adaptively(image, decoded.variance, decoded.flow)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[tuple[Mesh, Camera]]:

@@ -15,6 +15,7 @@ from raylift.core.types import Batch, Camera
 from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.model import Decoded, MeshTextureNetwork, pick
 from raylift.families.mesh_texture.renderer import constant, on_screen
+from raylift.geometry.cameras import project
 from raylift.losses.cameras import hypothesis_probabilities
 from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
 from raylift.losses.silhouette import silhouette_iou_loss
@@ -121,6 +122,15 @@ class Scene:
         weight, moment = self.painted_view.face_sums(num_layers=1)
         seen = face_centroids(weight.detach(), moment.detach())
         return side_seen_more(seen, template.mirror_face) if self.config.texture.symmetric else seen
+
+    @cached_property
+    def texel_places(self) -> Float[Tensor, "B T 2"]:
+        """Where in the image each texel's point of the shape projects, seen or hidden; constant."""
+        network = self.network
+        with torch.no_grad():
+            corners = self.decoded.vertices[:, network.template.faces[network.texel_face.flatten()]]
+            points = torch.einsum("tk,btkc->btc", network.texel_weights.flatten(0, 1).to(corners), corners)
+            return project(self.camera, points)[0]
 
     def share_of_seen(self, errors: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
         """This rank's share of the mean over all faces that are seen, each counted by how much of it is seen."""

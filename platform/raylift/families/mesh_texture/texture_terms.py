@@ -52,21 +52,25 @@ def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
     flow, network = scene.decoded.flow, scene.network
     label = seen.position.detach()
     coordinates = face_flow(flow, network.face_uvs)
-    reached = pseudo_label_objective(coordinates, image, variance, label, config.step_size, config.num_steps)
+    reached = pseudo_label_objective(
+        coordinates, image, variance, label, config.step_size, config.num_steps, by_distance=True
+    )
     shares = {"pseudo_label": scene.share_of_seen(torch.where(seen.is_seen, reached, torch.zeros_like(reached)))}
     if scene.config.weights.searched:
         # I_var held fixed: trained by 32 it would repaint the image instead of moving the coordinates.
         fixed = variance.detach()
-        texels = flow.flatten(2).mT
-        of_texel = network.texel_face.flatten()
+        texels, wanted = flow.flatten(2).mT, scene.texel_places
         own = sample_at(image * fixed, texels)
         # A texel that is not seen has no colour to look for, and stays where it is.
-        target = torch.where(seen.is_seen[:, of_texel, None], sample_at(image, label[:, of_texel]), own).detach()
+        is_seen = seen.is_seen[:, network.texel_face.flatten(), None]
+        target = torch.where(is_seen, sample_at(image, wanted), own).detach()
 
         def render(colors: Tensor) -> Tensor:
             texture = colors.mT.unflatten(2, flow.shape[2:]).clamp(0, 1)
             return scene.paint(texture)
 
-        error = searched_reconstruction_error(texels, image, fixed, target, render, config.step_size, config.num_steps)
+        error = searched_reconstruction_error(
+            texels, image, fixed, target, render, config.step_size, config.num_steps, wanted
+        )
         shares["searched"] = share_of_mean(masked_share(error, scene.mask))
     return shares

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from raylift.cluster.comparison_page import comparison_page, gain_text, held_out_rows
 from raylift.console import run_job
+from raylift.evaluation.paired import ONE_SEED
 from raylift.evaluation.report import MAIN
 from raylift.evaluation.run_comparison import RunComparison, compare_runs
 from raylift.export.comparison import write_comparison
@@ -67,15 +68,14 @@ def main(arguments: Arguments, console: Console) -> None:
 def summarise(comparison: RunComparison, console: Console) -> None:
     """Each protocol's main metric, against the first run; the page has them all."""
     first = comparison.runs[0].name
-    told = {"confirmed": ("better", "green"), "refuted": ("worse", "red"), "undecided": ("undecided", "dim")}
     main_metrics = {f"{protocol}/{metric}" for protocol, metric in MAIN.items()}
     for index, run in enumerate(comparison.runs[1:], 1):
         for line in comparison.scores:
             gain = line.gains[index]
             if gain is not None and line.metric in main_metrics:
-                word, style = told[line.verdicts[index]]
-                text = f"{run.name} against {first}, {line.metric}: {word} ({gain_text(gain, line.factor)})"
-                console.print(text, soft_wrap=True, highlight=False, style=style)
+                gained = gain_text(gain, line.factor)
+                text = f"{run.name} against {first}, {line.metric}: better by {gained}, undecided ({ONE_SEED})"
+                console.print(text, soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raylift.evaluation.paired import Estimate, mean_estimate, object_scores, paired_difference, verdict
+from raylift.evaluation.paired import (
+    ONE_SEED,
+    Estimate,
+    doubt,
+    mean_estimate,
+    object_scores,
+    paired_difference,
+    verdict,
+)
 
 
 def scores_of(values: np.ndarray) -> dict[str, float]:
@@ -41,12 +49,25 @@ def test_pairs_take_out_what_they_share() -> None:
     better, worse = scores_of(hard + 0.2 + rng.normal(0, 0.1, 20)), scores_of(hard)
     gain = paired_difference([better], [worse])
     assert gain is not None
-    assert verdict(gain) == "confirmed"
+    assert verdict(gain, trained=False) == "confirmed"
     assert 0.1 < gain.low < gain.high < 0.3
-    assert verdict(paired_difference([worse], [better])) == "refuted"
+    assert verdict(paired_difference([worse], [better]), trained=False) == "refuted"
     # The same numbers, but matched wrongly: nothing is certain any more.
     shuffled = dict(zip(worse, rng.permutation(list(worse.values())).tolist(), strict=True))
-    assert verdict(paired_difference([better], [shuffled])) == "undecided"
+    assert verdict(paired_difference([better], [shuffled]), trained=False) == "undecided"
+
+
+def test_one_training_decides_nothing_about_training() -> None:
+    """Whatever the interval over objects is; two that agree may decide, and so may baselines, which are not trained."""
+    better, worse = scores_of(np.linspace(1.0, 1.1, 20)), scores_of(np.linspace(0.0, 0.1, 20))
+    one = paired_difference([better], [worse])
+    two = paired_difference([better, better], [worse, worse])
+    assert one is not None
+    assert two is not None
+    assert one.low > 0.9
+    assert (verdict(one), doubt(one)) == ("undecided", ONE_SEED)
+    assert (verdict(two), doubt(two)) == ("confirmed", "")
+    assert (verdict(one, trained=False), doubt(one, trained=False)) == ("confirmed", "")
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
@@ -56,7 +77,7 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     three = paired_difference([scores_of(objects + by) for by in (-0.5, 0.0, 0.5)], [zero] * 3)
     assert one is not None
     assert three is not None
-    assert (verdict(one), verdict(three)) == ("confirmed", "undecided")
+    assert (verdict(one, trained=False), verdict(three)) == ("confirmed", "undecided")
     assert (three.num_objects, three.num_seeds) == (30, 3)
     assert three.high - three.low > 10 * (one.high - one.low)
 
@@ -86,8 +107,9 @@ def test_only_objects_that_all_have_are_paired() -> None:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_few_pairs_decide_nothing_however_clear_they_are(count: int) -> None:
     gain = paired_difference([scores_of(np.full(count, 1.0))], [scores_of(np.zeros(count))])
-    assert verdict(gain) == "undecided"
-    assert verdict(paired_difference([scores_of(np.ones(5))], [scores_of(np.zeros(5))])) == "confirmed"
+    assert verdict(gain, trained=False) == "undecided"
+    five = paired_difference([scores_of(np.ones(5))], [scores_of(np.zeros(5))])
+    assert verdict(five, trained=False) == "confirmed"
     assert verdict(None) == "undecided"
     assert math.isnan(Estimate(1.0, math.nan, math.nan, 1).low)
 

@@ -36,12 +36,11 @@ def test_differences_are_paired_against_the_first_run() -> None:
     found = compare_runs([run_of("a"), run_of("b", 0.05), run_of("c", -0.05)])
     assert (found.split, found.shares_objects, found.notes) == ("test", True, ())
     iou, distance = found.scores
-    assert iou.verdicts == ("undecided", "confirmed", "refuted")
     assert iou.gains[0] is None
     assert iou.gains[1] is not None
     assert iou.gains[1].mean == pytest.approx(0.05)
     # Lower distances are better: gains count upwards all the same.
-    assert distance.verdicts == ("undecided", "confirmed", "refuted")
+    assert [gain and gain.mean > 0 for gain in distance.gains] == [None, True, False]
     assert list(found.curves) == ["val/iou", "loss/total", "epoch"]
 
 
@@ -63,7 +62,7 @@ def test_runs_of_other_data_have_no_differences() -> None:
     ]  # fmt: skip
     # Trained on other data, but measured on the same: objects pair.
     shared = compare_runs([run_of("a"), run_of("b", 0.05, data={"training": "d2", "test": "d1"})])
-    assert shared.scores[0].verdicts[1] == "confirmed"
+    assert shared.scores[0].gains[1] is not None
     assert [note.split(":")[0] for note in shared.notes] == ["Trained on different data"]
 
 
@@ -71,7 +70,7 @@ def test_a_run_that_was_not_measured_takes_nothing_from_the_others() -> None:
     idle = run_of("c", scores={}, data={"training": "d2"})
     found = compare_runs([run_of("a"), run_of("b", 0.05), idle])
     assert found.shares_objects
-    assert found.scores[0].verdicts == ("undecided", "confirmed", "undecided")
+    assert [gain is not None for gain in found.scores[0].gains] == [False, True, False]
     assert found.scores[0].means[2] is None
     assert [note.split(":")[0] for note in found.notes] == ["Trained on different data", "Not evaluated on test"]
 
@@ -85,7 +84,7 @@ def test_runs_that_were_measured_differently_have_no_differences() -> None:
     assert found.scores[0].gains == (None, None)
     assert "Measured differently (test): a: 64 cells, 1 views, b: 32 cells, 1 views" in found.notes[0]
     alike = compare_runs([measured("a", 0.0, "64 cells, 1 views"), measured("b", 0.05, "64 cells, 1 views")])
-    assert (alike.scores[0].verdicts[1], alike.notes) == ("confirmed", ())
+    assert (alike.scores[0].gains[1] is not None, alike.notes) == (True, ())
     assert compare_runs([run_of("a"), measured("b", 0.05, "64 cells, 1 views")]).notes == (), "one does not say"
 
 
@@ -93,7 +92,7 @@ def test_runs_of_different_families_share_protocols_alone() -> None:
     other = run_of("b", 0.05, tags={"family": "mesh_texture"}, params={"seed": "1", "family.image_px": "64"})
     found = compare_runs([run_of("a"), other])
     assert "Different families: a: implicit, b: mesh_texture" in found.notes[0]
-    assert found.scores[0].verdicts[1] == "confirmed"
+    assert found.scores[0].gains[1] is not None
     assert "loss/total" not in found.curves
     assert list(found.params) == ["seed", "optimisation.learning_rate"]
 

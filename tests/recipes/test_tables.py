@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from raylift.cluster.table_page import INTERRUPTED, scores_grid
+from raylift.cluster.table_page import INTERRUPTED, claims_grid, scores_grid
 from raylift.cluster.table_runs import gather
 from raylift.core.errors import ConfigError
+from raylift.evaluation.paired import ONE_SEED
 from raylift.recipes.table_results import RowResult, cell, judge, rows_of, score_rows
 from raylift.recipes.tables import PaperTable, Row, load_table, plan_table
 
@@ -137,7 +138,7 @@ def result(row: Row, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any)
                     "ifnet/iou": 0.1 * index + offset + 0.001 * ((index + seed) % 3),
                     "ifnet/chamfer_l2": 0.01 * index - 0.01 * offset,
                 }
-                for method, offset in (("model", shift), ("retrieval", 0.0))
+                for method, offset in (("model", shift), ("retrieval", 0.0), ("mean_shape", -0.2))
                 for index in range(NUM_OBJECTS)
             ]
         }
@@ -163,6 +164,22 @@ def test_directions_are_confirmed_refuted_or_left_open(tmp_path: Path) -> None:
     against = {"better": "Image only", "than": "baseline:retrieval", "metric": "ifnet/iou"}
     assert judged(tmp_path, (0.05, -0.05), [against]) == ["refuted"]
     assert judged(tmp_path, (0.05, -0.05), [{**against, "than": "baseline:oracle"}]) == ["undecided"]
+
+
+def test_one_training_decides_no_direction_but_two_baselines_can_be_compared(tmp_path: Path) -> None:
+    rows = {"better": "Voxels", "than": "Image only", "metric": "ifnet/iou"}
+    against = {"better": "Voxels", "than": "baseline:retrieval", "metric": "ifnet/iou"}
+    baselines = {"better": "baseline:retrieval", "than": "baseline:mean_shape", "metric": "ifnet/iou"}
+    table = load_table(written(tmp_path, claims=[rows, against, baselines]))
+    assert judged(tmp_path, (0.05, -0.05), [rows, against, baselines]) == ["confirmed"] * 3
+    found = judge(
+        table, {row.name: result(row, shift, (0,)) for row, shift in zip(table.rows, (0.05, -0.05), strict=True)}
+    )
+    assert [(one.verdict, one.why) for one in found] == [
+        ("undecided", ONE_SEED), ("undecided", ONE_SEED), ("confirmed", "")
+    ]  # fmt: skip
+    assert [row[1].text for row in claims_grid(found).rows] == [f"undecided ({ONE_SEED})"] * 2 + ["confirmed"]
+    assert [one.gain.num_seeds for one in found if one.gain] == [1, 1, 1]
 
 
 def test_a_baseline_is_known_from_any_row_that_was_measured(tmp_path: Path) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from raylift.evaluation.paired import Estimate
+from raylift.evaluation.paired import ONE_SEED, Estimate
 from raylift.evaluation.report import MODEL
 from raylift.evaluation.run_comparison import RunComparison, ScoreLine
-from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
+from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell
 from raylift.export.glb_reading import read_glb
 from raylift.export.mesh_files import file_stem
 from raylift.export.viewer import ViewerRow, ViewerShape
 from raylift.tracking.reading import TrackingReader
 
-_TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
 _FACTS = {
     "status": "status",
     "recipe": "recipe",
@@ -109,8 +108,9 @@ def _scores(comparison: RunComparison) -> Grid:
     note = f"Means over {count} objects with 95 % bootstrap intervals."
     if comparison.shares_objects:
         note += (
-            " Differences are paired object by object and count upwards where the run is better; coloured where the"
-            " interval leaves out 0. They cover other objects, not other seeds, and are not corrected for their number."
+            " Differences are paired object by object and count upwards where the run is better. Their intervals cover"
+            " other objects, not another training: with one seed each, which recipe is better stays undecided"
+            " (tuning/run_table.py trains rows with several seeds)."
         )
     rows = [_score_row(score, comparison.shares_objects) for score in comparison.scores]
     return Grid(f"Scores on {comparison.split}", head, rows, note, line)
@@ -120,12 +120,12 @@ def _score_row(line: ScoreLine, with_gains: bool) -> list[GridCell]:
     arrow = "↑" if line.higher_is_better else "↓"
     factor = f" x{line.factor:g}" if line.factor != 1 else ""
     cells = [GridCell(f"{line.metric}{factor} {arrow}")]
-    for index, (mean, gain, found) in enumerate(zip(line.means, line.gains, line.verdicts, strict=True)):
+    for index, (mean, gain) in enumerate(zip(line.means, line.gains, strict=True)):
         cells.append(GridCell("-", "quiet") if mean is None else GridCell(_mean_text(mean, line.factor)))
         if with_gains and index:
-            hint = "" if gain is None else f"{found}, over {gain.num_objects} objects"
+            hint = "" if gain is None else f"undecided ({ONE_SEED}), over {gain.num_objects} objects"
             cells.append(
-                GridCell("-", "quiet") if gain is None else GridCell(gain_text(gain, line.factor), _TONES[found], hint)
+                GridCell("-", "quiet") if gain is None else GridCell(gain_text(gain, line.factor), "unsure", hint)
             )
     return cells
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raylift.evaluation.paired import CONFIDENCE
+from raylift.evaluation.paired import CONFIDENCE, ONE_SEED
 from raylift.evaluation.report import MODEL, reading
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
 from raylift.recipes.table_results import Judged, RowResult, cell, first_with_scores
@@ -83,7 +83,7 @@ def claims_grid(judged: Sequence[Judged]) -> Grid:
             paper = f"{reading(one.claim.metric).printed_factor * one.paper_gain:+.3g}"
         tone = _TONES[one.verdict]
         rows.append(
-            [GridCell(claim_text(one.claim), "", one.claim.says), GridCell(one.verdict, tone, one.why),
+            [GridCell(claim_text(one.claim), "", one.claim.says), GridCell(_verdict_text(one), tone, one.why),
              GridCell(gain, tone), GridCell(paper, "quiet"), GridCell(units), GridCell(one.why, "quiet")]
         )  # fmt: skip
     head = ["direction", "our runs", "better by", "paper's", "objects x seeds", "why"]
@@ -96,13 +96,17 @@ def claim_text(claim: Claim) -> str:
     return f"{claim.better} over {claim.than} {how} {claim.metric}"
 
 
+def _verdict_text(one: Judged) -> str:
+    return f"{one.verdict} ({ONE_SEED})" if one.why == ONE_SEED else one.verdict
+
+
 def _claims_note(judged: Sequence[Judged]) -> str:
     note = (
         f"Differences are paired over objects and seeds, with {CONFIDENCE:.0%} bootstrap intervals; a direction is"
         " confirmed or refuted when its interval leaves out 0. Intervals are not corrected for how many there are."
     )
-    if any(one.gain is not None and one.gain.num_seeds == 1 and one.claim.by == "score" for one in judged):
-        note += " With one seed they cover other objects, not another training."
+    if any(one.why == ONE_SEED for one in judged):
+        note += " With one seed they cover other objects, not another training: such a direction stays undecided."
     if any(one.claim.by == "steps" for one in judged):
         note += " Steps: the share of the run that is saved on the way to the level that both reach, a pair a seed."
     return note
@@ -129,6 +133,7 @@ def _minutes(result: RowResult) -> GridCell:
 
 def _notes(table: PaperTable, results: Mapping[str, RowResult]) -> list[str]:
     notes = [f"{row.name}: {row.note}" for row in table.rows if row.note and row.name in results]
+    notes += [f"{quoted.name} (quoted): {quoted.note}" for quoted in table.quoted if quoted.note]
     missing = [row.name for row in table.rows if row.name not in results]
     notes += [f"Not run: {', '.join(missing)}."] if missing else []
     for name, result in results.items():

@@ -21,6 +21,8 @@ CONFIDENCE = 0.95
 DRAWS = 10_000
 LEAST_UNITS = 5
 """Fewer pairs decide nothing: even if all of four agree, chance alone does that one time in eight."""
+ONE_SEED = "one seed"
+"""Why a claim about training stays undecided: an interval over objects says nothing of another training."""
 _DRAWS_AT_ONCE = 500
 
 
@@ -80,7 +82,7 @@ def paired_difference(left: Sequence[ObjectScores], right: Sequence[ObjectScores
     """The mean of left - right over the objects that both have for every seed; None where there is none.
 
     Objects and seeds are drawn anew, each with replacement (Owen 2007, "The pigeonhole bootstrap"), so the interval
-    covers other objects and other seeds; with one seed it says nothing of how much a run's own chance matters. Its
+    covers other objects and other seeds; with one seed it says nothing of another training (``ONE_SEED``). Its
     percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects. Drawing
     two or three seeds anew does not show how far apart others may lie, either, so the interval is never narrower than
     Student's over the seeds' means.
@@ -95,9 +97,26 @@ def paired_difference(left: Sequence[ObjectScores], right: Sequence[ObjectScores
     return _estimate(np.array([[ours[name] - theirs[name] for name in names] for ours, theirs in pairs]))
 
 
-def verdict(gain: Estimate | None) -> Verdict:
-    """Whether a gain is certain: its interval lies above 0 (confirmed), below 0 (refuted), or neither."""
-    if gain is None or gain.num_units < LEAST_UNITS or math.isnan(gain.low):
+def doubt(gain: Estimate, trained: bool = True) -> str:
+    """What keeps a gain undecided whatever its interval is; "" where the interval decides.
+
+    Args:
+        trained: whether a trained model is on either side. Trainings of one recipe differ, and only trainings with
+            other seeds show by how much.
+    """
+    if gain.num_units < LEAST_UNITS:
+        units = "objects" if gain.num_objects > 1 else "seeds"
+        return f"{gain.num_units} {units} are too few to decide ({LEAST_UNITS} at least)"
+    return ONE_SEED if trained and gain.num_seeds < 2 else ""
+
+
+def verdict(gain: Estimate | None, trained: bool = True) -> Verdict:
+    """Whether a gain is certain: its interval lies above 0 (confirmed), below 0 (refuted), or neither.
+
+    Args:
+        trained: see ``doubt``.
+    """
+    if gain is None or doubt(gain, trained) or math.isnan(gain.low):
         return "undecided"
     if gain.low > 0:
         return "confirmed"

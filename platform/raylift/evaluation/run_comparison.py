@@ -9,11 +9,9 @@ from itertools import pairwise
 from raylift.core.errors import ConfigError
 from raylift.evaluation.paired import (
     Estimate,
-    Verdict,
     mean_estimate,
     object_scores,
     paired_difference,
-    verdict,
 )
 from raylift.evaluation.report import METRICS, MODEL, reading
 from raylift.tracking.reading import Points, TrackedRun
@@ -33,8 +31,8 @@ class ScoreLine:
         higher_is_better: its direction.
         factor: papers print the value times this.
         means: of each run, with its interval over objects; None where it was not measured.
-        gains: each run's improvement over the first, paired over objects; None where that has no meaning.
-        verdicts: of the gains: "confirmed" is better, "refuted" worse.
+        gains: each run's improvement over the first, paired over objects; None where that has no meaning. Each run is
+            one training, so no gain decides which recipe is better (``paired.ONE_SEED``).
     """
 
     metric: str
@@ -42,7 +40,6 @@ class ScoreLine:
     factor: float
     means: tuple[Estimate | None, ...]
     gains: tuple[Estimate | None, ...]
-    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,6 @@ def _score_lines(runs: Sequence[TrackedRun], split: str, pairs: bool) -> tuple[S
                 how.printed_factor,
                 tuple(mean_estimate([some]) for some in values),
                 gains,
-                tuple(verdict(gain) for gain in gains),
             )
         )
     return tuple(lines)

@@ -9,10 +9,10 @@ from typing import Any
 
 from raylift.evaluation.curves import Curve, rises, saved_share
 from raylift.evaluation.paired import (
-    LEAST_UNITS,
     Estimate,
     ObjectScores,
     Verdict,
+    doubt,
     mean_estimate,
     object_scores,
     paired_difference,
@@ -124,8 +124,10 @@ def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     sign = 1.0 if reading(claim.metric).higher_is_better else -1.0
     sides = [_values(table, name, claim.metric, results) for name in (claim.better, claim.than)]
     ours, theirs, why = _in_common(*sides)
+    if not claim.needs_training:
+        ours, theirs = ours[:1], theirs[:1]  # a baseline is the same with every seed
     gain = paired_difference(*([_signed(some, sign) for some in side] for side in (ours, theirs))) if ours else None
-    return _judged(table, claim, gain, "objects", why or ("" if gain else "no object has this metric in both"), sign)
+    return _judged(table, claim, gain, why or ("" if gain else "no object has this metric in both"), sign)
 
 
 def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> Judged:
@@ -139,18 +141,18 @@ def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     shares = [saved_share(left, right, rises(claim.metric)) for left, right in zip(ours, theirs, strict=True)]
     saved = [{"run": share} for share in shares if share is not None]
     gain = paired_difference(saved, [{"run": 0.0}] * len(saved)) if saved else None
-    return _judged(table, claim, gain, "seeds", why or ("" if gain else "no curves of two points or more"), None)
+    return _judged(table, claim, gain, why or ("" if gain else "no curves of two points or more"), None)
 
 
-def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, units: str, why: str, sign: float | None) -> Judged:
-    if gain is not None and gain.num_units < LEAST_UNITS:
-        why = f"{gain.num_units} {units} are too few to decide ({LEAST_UNITS} at least)"
+def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> Judged:
+    if gain is not None:
+        why = doubt(gain, claim.needs_training)
     shown: list[Row | Quoted] = [*table.rows, *table.quoted]
     printed = {row.name: row.paper.get(claim.metric) for row in shown}
     better, than = printed.get(claim.better), printed.get(claim.than)
     known = sign is not None and better is not None and than is not None
     paper_gain = sign * (better - than) if known else None  # type: ignore[operator]
-    return Judged(claim, verdict(gain), gain, paper_gain, why)
+    return Judged(claim, verdict(gain, claim.needs_training), gain, paper_gain, why)
 
 
 def _values(

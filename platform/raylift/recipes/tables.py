@@ -83,8 +83,7 @@ class Claim(_Checked):
     """A direction.
 
     Attributes:
-        better: a row's name.
-        than: another's, or ``baseline:retrieval`` (a baseline of the first row's evaluation).
+        better, than: rows' names, or ``baseline:retrieval`` (a baseline of the first row's evaluation).
         metric: which must differ: an evaluation's, or by ``steps`` one of the table's curves.
         by: "score" compares held-out objects, "steps" how soon a curve gets where both get.
         says: the paper's words.
@@ -95,6 +94,11 @@ class Claim(_Checked):
     metric: str
     by: Literal["score", "steps"] = "score"
     says: str = ""
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether a trained row is on either side; two baselines can be compared without."""
+        return not (self.better.startswith(BASELINE) and self.than.startswith(BASELINE))
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class PaperTable(_Checked):
             for name in (claim.better, claim.than):
                 if not name.startswith(BASELINE) and name not in self.row_names:
                     raise _unknown("row for a claim,", name, self.row_names)
-            if claim.by == "steps" and (claim.metric not in self.curves or claim.than.startswith(BASELINE)):
+            if claim.by == "steps" and (claim.metric not in self.curves or BASELINE in (claim.better + claim.than)):
                 raise ConfigError(
                     f"the claim of {claim.better!r} by steps has no curves of {claim.metric!r} to compare",
                     f"name one of the table's curves ({', '.join(self.curves) or 'there are none'}) and two rows",

@@ -36,6 +36,7 @@ CASES = [
     *(f"implicit/{conditioning}" for conditioning in CONDITIONINGS),
     *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
     "parts/test",
+    "poses/test",
 ]
 Result = dict[str, dict[str, Tensor]]
 
@@ -49,6 +50,8 @@ def build(case: str) -> tuple[Learner, Batch]:
         parts = part_samples.small_config()
         batch = part_samples.blobs(parts, GLOBAL_BATCH, torch.float64)
         return PartSegmentationFamily(parts, seed=0).double().train(), batch
+    if name == "poses":
+        return _pose_search()
     config = small_config(variant)
     return ImplicitFamily(config, seed=0).double().train(), as_double(spheres(config, GLOBAL_BATCH))
 
@@ -67,6 +70,15 @@ def _mesh_texture(variant: str) -> tuple[Learner, Batch]:
     with torch.no_grad():
         for parameter in family.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=draws, dtype=parameter.dtype)
+    return family, batch.select(slice(0, GLOBAL_BATCH))
+
+
+def _pose_search() -> tuple[Learner, Batch]:
+    """With a painted cue and azimuths that are pulled."""
+    family = catalogue.build_family(catalogue.get("poses/test", ["family.cue_from=0.0"]), FACTS).double().train()
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    family.losses("fit", batch, CLOCK)
+    family.after_step(CLOCK)
     return family, batch.select(slice(0, GLOBAL_BATCH))
 
 
@@ -141,6 +153,25 @@ def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
                 family.after_step(Clock(epoch, 9, epoch))
         states[name] = {key: value.double() for key, value in family.state_dict().items()}
     return states
+
+
+def searched_state() -> dict[str, Tensor]:
+    """All that a pose search keeps after a whole run of this rank's parts."""
+    family = catalogue.build_family(catalogue.get("poses/test", ["family.cue_from=0.0"]), FACTS).double().train()
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
+    for step in range(6):
+        with torch.no_grad():
+            family.losses("fit", batch.select(part), Clock(step, 6))
+            family.after_step(Clock(step, 6))
+    return {key: value.double() for key, value in family.state_dict().items()}
+
+
+def test_a_pose_search_keeps_the_same_on_any_number_of_ranks() -> None:
+    alone = searched_state()
+    for result in run_ranks(2, searched_state):
+        for key, expected in alone.items():
+            torch.testing.assert_close(result[key], expected, rtol=1e-9, atol=1e-11, msg=lambda m, k=key: f"{k}: {m}")
 
 
 def test_what_is_refreshed_is_the_same_on_any_number_of_ranks() -> None:

@@ -13,12 +13,17 @@ from torch.nn.functional import normalize
 from raylift.core.types import Camera
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.cameras import orbit_rotations
+from raylift.geometry.pose_grid import PoseRange, pose_quaternions
 from raylift.geometry.rotations import matrix_to_quaternion, quaternion_multiply
 
 NUM_CAMERA_NUMBERS = 7
 """Scale, two of translation, four of the quaternion."""
+NUM_BOUNDED_NUMBERS = 6
+"""Scale, two of translation, azimuth, elevation, roll."""
 SCALE_RANGE = 4.0
 """A camera's scale stays within a factor of 4 of where it starts."""
+BIN_REACH = 0.52
+"""How far an azimuth may leave the middle of its bin, in bins: neighbours overlap, so that every azimuth is reached."""
 
 
 @dataclass(frozen=True)
@@ -80,5 +85,30 @@ def hypotheses_from_numbers(
         scale=initial_scale * (math.log(SCALE_RANGE) * numbers[..., 0].tanh()).exp(),
         translation=numbers[..., 1:3].tanh(),
         quaternion=quaternion_multiply(normalize(residual, dim=-1), base.to(numbers).expand_as(residual)),
+        logits=logits,
+    )
+
+
+def bounded_hypotheses(
+    numbers: Float[Tensor, "B H 6"], logits: Float[Tensor, "B H"], initial_scale: float, ranges: PoseRange
+) -> CameraHypotheses:
+    """Cameras out of free numbers, one in each of H azimuth bins and all within the ranges of elevation and roll.
+
+    Hypothesis h has azimuth 360 h / H + 0.52 (360 / H) tanh(n_3), elevation low + (high - low) sigmoid(n_4) and roll
+    roll_deg tanh(n_5); scale and translation as in ``hypotheses_from_numbers``. Bounds keep hypotheses apart and out of
+    the twin of an elevation range (see ``PoseRange``).
+    """
+    count = numbers.shape[1]
+    bin_width = 2 * math.pi / count
+    middle = torch.arange(count, device=numbers.device, dtype=numbers.dtype) * bin_width
+    low, high = (math.radians(angle) for angle in ranges.elevation_deg)
+    return CameraHypotheses(
+        scale=initial_scale * (math.log(SCALE_RANGE) * numbers[..., 0].tanh()).exp(),
+        translation=numbers[..., 1:3].tanh(),
+        quaternion=pose_quaternions(
+            middle + BIN_REACH * bin_width * numbers[..., 3].tanh(),
+            low + (high - low) * numbers[..., 4].sigmoid(),
+            math.radians(ranges.roll_deg) * numbers[..., 5].tanh(),
+        ),
         logits=logits,
     )

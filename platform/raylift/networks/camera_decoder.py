@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from raylift.core.errors import ConfigError
 from raylift.geometry.camera_hypotheses import (
+    NUM_BOUNDED_NUMBERS,
     NUM_CAMERA_NUMBERS,
     CameraHypotheses,
+    bounded_hypotheses,
     hypotheses_from_numbers,
     orbit_quaternions,
 )
+from raylift.geometry.pose_grid import PoseRange
 
 INITIAL_STD = 1e-4
 
@@ -54,3 +57,34 @@ class CameraDecoder(nn.Module):
     def forward(self, feature: Float[Tensor, "B D"]) -> CameraHypotheses:
         numbers = self.head(feature).reshape(-1, self.num_hypotheses, NUM_CAMERA_NUMBERS + 1)
         return hypotheses_from_numbers(numbers[..., :-1], self.base, numbers[..., -1], self.initial_scale)
+
+
+class BoundedCameraDecoder(nn.Module):
+    """The image's feature to one camera in each of H azimuth bins, within ranges of elevation and roll.
+
+    It starts with all bins equally probable, each in its middle at the middle elevation.
+
+    Args:
+        in_features: of the image's feature.
+        num_bins: H.
+        initial_scale: image half-widths per world unit.
+        ranges: of elevation and roll.
+
+    Raises:
+        ConfigError: fewer than two bins, or a scale that is not positive.
+    """
+
+    def __init__(self, in_features: int, num_bins: int, initial_scale: float, ranges: PoseRange) -> None:
+        super().__init__()
+        if num_bins < 2 or not initial_scale > 0:
+            raise ConfigError(
+                f"{num_bins} azimuth bins, cameras of scale {initial_scale}", "give at least 2 bins, a scale above 0"
+            )
+        self.num_hypotheses, self.initial_scale, self.ranges = num_bins, initial_scale, ranges
+        self.head = nn.Linear(in_features, num_bins * (NUM_BOUNDED_NUMBERS + 1))
+        nn.init.normal_(self.head.weight, std=INITIAL_STD)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, feature: Float[Tensor, "B D"]) -> CameraHypotheses:
+        numbers = self.head(feature).reshape(-1, self.num_hypotheses, NUM_BOUNDED_NUMBERS + 1)
+        return bounded_hypotheses(numbers[..., :-1], numbers[..., -1], self.initial_scale, self.ranges)

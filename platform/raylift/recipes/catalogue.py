@@ -10,12 +10,12 @@ from pathlib import Path
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
 from raylift.core.family import Learner
-from raylift.recipes import implicit, mesh_texture, part_segmentation, tree
+from raylift.recipes import implicit, mesh_texture, part_segmentation, poses, tree
 from raylift.recipes.family_entry import FamilyEntry
 from raylift.recipes.recipe import RECIPE_VERSION, Recipe
 
 FAMILIES: dict[str, FamilyEntry] = {
-    entry.name: entry for entry in (implicit.ENTRY, mesh_texture.ENTRY, part_segmentation.ENTRY)
+    entry.name: entry for entry in (implicit.ENTRY, mesh_texture.ENTRY, part_segmentation.ENTRY, poses.ENTRY)
 }
 
 

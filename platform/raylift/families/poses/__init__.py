@@ -1,0 +1,1 @@
+"""Poses of single images by one shared mesh (see README.md here)."""

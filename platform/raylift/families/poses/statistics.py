@@ -1,0 +1,113 @@
+"""What the pose search keeps of the images that it has seen: running means, and sums over the run's last part."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raylift.core import collectives
+from raylift.networks.pose_posterior import LEAST_MARGINAL
+from raylift.rendering.pose_views import Corners
+
+LEAST_SHARE = 0.0025
+"""Weight of the value 0 in each vertex's mean, in mean weights of a vertex: keeps unseen vertices finite."""
+
+
+class StepNotes:
+    """This rank's sums over the images of one step, by name; all are added up over ranks in one go.
+
+    Attributes:
+        count: images.
+        sums: by name.
+        corners: what the views of each start show, on steps that paint them.
+    """
+
+    def __init__(self, count: int, sums: dict[str, Tensor]) -> None:
+        self.count = count
+        self.sums = sums
+        self.corners: list[Corners] = []
+
+    def over_all_ranks(self) -> tuple[float, dict[str, Tensor]]:
+        """How many images, and the sums, float64. **Every rank must call it.**"""
+        parts = [part.double().flatten() for part in self.sums.values()]
+        device = parts[0].device
+        total = collectives.global_sum(
+            torch.cat([torch.tensor([float(self.count)], dtype=torch.float64, device=device), *parts])
+        )
+        sizes = [part.numel() for part in parts]
+        chunks = total[1:].split(sizes)
+        named = zip(self.sums.items(), chunks, strict=True)
+        return float(total[0]), {name: chunk.view(value.shape) for (name, value), chunk in named}
+
+
+class SearchStatistics(nn.Module):
+    """Buffers of S starts.
+
+    Attributes:
+        marginal: running mean of the azimuths' posterior.
+        bias: log-factor of each azimuth that pulls the marginal towards uniform.
+        cue_sums: running sums behind each vertex's shared cue, with their weight (last).
+        objective: running mean of the expected error.
+        final_*: sums over the last part of the run, whose temperature is constant.
+    """
+
+    marginal: Tensor
+    bias: Tensor
+    cue_sums: Tensor
+    objective: Tensor
+    final_count: Tensor
+    final_objective: Tensor
+    final_azimuths: Tensor
+    final_elevations: Tensor
+    final_entropy: Tensor
+
+    def __init__(self, starts: int, azimuths: int, elevations: int, vertices: int, channels: int) -> None:
+        super().__init__()
+        shapes = {
+            "bias": (starts, azimuths),
+            "cue_sums": (starts, vertices, channels + 1),
+            "objective": (starts,),
+            "final_count": (),
+            "final_objective": (starts,),
+            "final_azimuths": (starts, azimuths),
+            "final_elevations": (starts, elevations),
+            "final_entropy": (starts,),
+        }
+        self.register_buffer("marginal", torch.full((starts, azimuths), 1 / azimuths, dtype=torch.float64))
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+
+    @torch.no_grad()
+    def take(self, count: float, sums: dict[str, Tensor], prior: float, window: int, is_final: bool) -> None:
+        """Add one step's sums over ``count`` images of all ranks.
+
+        The pull is damped and has the fixed point bias = -prior / (1 - prior) log(A marginal): with 0.5 an azimuth
+        that is twice as frequent as the mean loses half of its probability.
+        """
+        share = min(1.0, count / window)
+        self.marginal.lerp_(sums["azimuths"] / count, share)
+        self.objective.lerp_(sums["objective"] / count, share)
+        if prior:
+            frequency = self.marginal.clamp(min=LEAST_MARGINAL) * self.marginal.shape[1]
+            self.bias.copy_(prior * (self.bias - frequency.log()))
+        if "cues" in sums:
+            # Several windows of steps pass between two paintings, but so does the mesh: no more than a window is kept.
+            self.cue_sums.mul_(1 - share).add_(sums["cues"])
+        if is_final:
+            self.final_count += count
+            self.final_objective += sums["objective"]
+            self.final_azimuths += sums["free_azimuths"]
+            self.final_elevations += sums["elevations"]
+            self.final_entropy += sums["entropy"]
+
+    def cues(self, mirror: Tensor) -> Float[Tensor, "S V C"]:
+        """Each vertex's shared cue; both sides of the mirror plane have the same."""
+        total = self.cue_sums + self.cue_sums[:, mirror]
+        weight = total[..., -1:]
+        return total[..., :-1] / (weight + LEAST_SHARE * weight.mean(dim=1, keepdim=True)).clamp(min=LEAST_MARGINAL)
+
+    @property
+    def ranking(self) -> Float[Tensor, "S"]:
+        """The objective by which starts are compared: over the run's last part, once it has begun."""
+        return self.final_objective / self.final_count if float(self.final_count) else self.objective

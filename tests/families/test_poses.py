@@ -1,0 +1,180 @@
+"""The pose search: planted poses are found, laws hold, and doubtful sets are said to be so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from raylift.core.clock import Clock
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.types import Batch
+from raylift.families.poses.family import PoseSearch
+from raylift.recipes import catalogue
+from raylift.recipes.recipe import Recipe
+from raylift.training.checkpoint import CheckpointStore
+from raylift.training.loop import fit
+from tests.families.mesh_texture_samples import rows
+from tests.families.pose_samples import (
+    azimuth_spread_deg,
+    ball,
+    best_turn,
+    constant_within_30,
+    feed,
+    random_within_30,
+    single_views,
+    within_30,
+)
+
+SMALL = (
+    "family.poses.ranges.azimuths=16",
+    "family.poses.ranges.elevations=3",
+    "family.poses.match_px=20",
+    "family.poses.level=2",
+    'family.starts.shapes=["long"]',
+    "family.starts.distances=[0.0]",
+    "data.batch_size=32",
+    "schedule.num_steps=70",
+)
+
+
+def build(count: int, *overrides: str) -> tuple[Recipe, PoseSearch]:
+    recipe = catalogue.get("poses/test", overrides)
+    family = catalogue.build_family(recipe, DataFacts(count))
+    assert isinstance(family, PoseSearch)
+    return recipe, family
+
+
+def search(
+    whole: Batch, *overrides: str, store: CheckpointStore | None = None, killed_after: int | None = None
+) -> PoseSearch:
+    recipe, family = build(len(whole), *overrides)
+    batches = feed(whole, recipe.data.batch_size)
+
+    def killable(start: int, stop: int) -> Iterator[Batch]:
+        for step, batch in zip(range(start, stop), batches(start, stop), strict=True):
+            if step == killed_after:
+                raise KeyboardInterrupt
+            yield batch
+
+    steps = recipe.schedule.num_steps
+    fit(family, recipe.optimisation, recipe.schedule, killable, steps, checkpoints=store, recipe=recipe.to_dict())
+    return family.eval()
+
+
+def rotations(family: PoseSearch, batch: Batch) -> Tensor:
+    return torch.cat([found.camera.rotation for found in family.reconstruct(batch)]).double()
+
+
+@pytest.fixture(scope="module")
+def training() -> Batch:
+    return single_views(32, 48, seed=0)
+
+
+@pytest.fixture(scope="module")
+def found(training: Batch) -> PoseSearch:
+    return search(training, *SMALL)
+
+
+def true_rotations(batch: Batch) -> Tensor:
+    assert batch.camera is not None
+    return batch.camera.rotation.double()
+
+
+def test_planted_poses_are_found(training: Batch, found: PoseSearch) -> None:
+    """Held-out images within 30 degrees, after one turn that is fitted on the training images."""
+    held_out = single_views(16, 48, seed=1)
+    truth, turn = true_rotations(held_out), best_turn(rotations(found, training), true_rotations(training))
+    predicted = rotations(found, held_out)
+    constant, chance = constant_within_30(true_rotations(training), truth), random_within_30(truth)
+    score, spread = within_30(predicted @ turn, truth), azimuth_spread_deg(predicted)
+    print(f"within 30: search {score:.2f}, constant {constant:.2f}, random {chance:.2f}; spread {spread:.0f} degrees")
+    assert score > constant + 0.3
+    assert score > chance + 0.3
+    assert spread > 60
+
+
+def test_true_cameras_change_no_bit(training: Batch) -> None:
+    recipe, told = build(len(training), *SMALL)
+    batches = list(feed(training, recipe.data.batch_size)(0, 2))
+    _, untold = build(len(training), *SMALL)
+    for family, camera in ((told, training.camera), (untold, None)):
+        for step, batch in enumerate(batches):
+            known = replace(batch, camera=camera)
+            sum(term.share for term in family.losses("fit", known, Clock(step, 2))).backward()  # type: ignore[attr-defined]
+            family.after_step(Clock(step, 2))
+    assert torch.equal(told.mesh.u.grad, untold.mesh.u.grad)  # type: ignore[arg-type]
+    for key, value in told.state_dict().items():
+        assert torch.equal(untold.state_dict()[key], value), key
+
+
+def test_a_mirrored_image_has_the_mirrored_posterior(training: Batch, found: PoseSearch) -> None:
+    image, mask = training["image"], training["mask"]
+    azimuths = found.config.poses.ranges.azimuths
+    opposite = (-torch.arange(azimuths)) % azimuths
+    # The pull on azimuths need not be symmetric.
+    bias = found.posterior.bias.clone()
+    found.posterior.bias.zero_()
+    plain, mirrored = found.posterior(image, mask), found.posterior(image.flip(-1), mask.flip(-1))
+    found.posterior.bias.copy_(bias)
+    torch.testing.assert_close(mirrored.azimuths, plain.azimuths[:, opposite], atol=0.02, rtol=0)
+
+
+def test_a_restart_is_invisible(training: Batch, tmp_path: Path) -> None:
+    """Killed in the middle, after the cue has been painted; the same bits, posterior and sums included."""
+    few = rows(training, list(range(8)))
+    steps = ("family.cue_from=0.1", "schedule.checkpoint_every=3")
+    whole = search(few, *steps)
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        search(few, *steps, store=store, killed_after=5)
+    resumed = search(few, *steps, store=store)
+    assert bool(whole.posterior.ready)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
+
+
+def test_the_start_of_the_lowest_objective_is_kept(training: Batch) -> None:
+    family = search(rows(training, list(range(8))))
+    best = int(family.statistics.ranking.argmin())
+    assert float(family.posterior.distance) == pytest.approx(family.starts[best][1])
+    edges = family.posterior.vertices.amax(dim=0) - family.posterior.vertices.amin(dim=0)
+    torch.testing.assert_close(edges.max(), torch.tensor(1.0))
+
+
+def test_feature_maps_may_take_the_place_of_colour(training: Batch) -> None:
+    family = search(rows(training, list(range(8))), "family.poses.cue=random", "family.cue_from=0.1")
+    assert bool(family.is_painted)
+    assert bool(family.posterior.painted.any())
+
+
+def test_round_objects_are_said_to_have_no_pose() -> None:
+    family = search(single_views(16, 48, seed=2, shape=ball), *SMALL, "schedule.num_steps=20", "family.prior=0.0")
+    assert any("azimuths cannot be told" in doubt for doubt in family.doubts()), family.doubts()
+
+
+def test_images_of_one_side_are_said_to_be_so(training: Batch, found: PoseSearch) -> None:
+    assert not any("one side" in doubt or "widen" in doubt for doubt in found.doubts()), found.doubts()
+    sides = single_views(16, 48, seed=3, azimuth_deg=(70.0, 110.0))
+    family = search(sides, *SMALL, "family.prior=0.0")
+    assert any("one side" in doubt for doubt in family.doubts()), family.doubts()
+
+
+def test_ranges_that_exclude_the_data_are_said_to_be_too_narrow() -> None:
+    high = single_views(16, 48, seed=4, elevation_deg=(55.0, 75.0))
+    family = search(high, *SMALL, "family.poses.ranges.elevation_deg=[0.0, 20.0]")
+    assert any("widen" in doubt for doubt in family.doubts()), family.doubts()
+
+
+def test_what_cannot_be_searched_is_refused() -> None:
+    with pytest.raises(DataError, match="one image"):
+        build(1)
+    assert any("weakly determined" in doubt for doubt in build(5)[1].doubts())
+    for bad in ("family.prior=1.0", "family.starts.distances=[0.5]", "family.poses.ranges.elevation_deg=[30.0, 10.0]"):
+        with pytest.raises(ConfigError):
+            build(8, bad)

@@ -115,6 +115,8 @@ def summarise(console: Console, outcome: TrainOutcome) -> None:
         if name.startswith("val/"):
             table.add_row(f"best {name}", f"{value:.4g}")
     console.print(table)
+    for doubt in fit.doubts:
+        console.print(f"[yellow]doubt:[/] {doubt}", soft_wrap=True, highlight=False)
     # Below the table, where a long path is neither cut nor wrapped and can be copied.
     console.print(f"best checkpoint: {fit.best or 'none: nothing was evaluated'}", soft_wrap=True, highlight=False)
     console.print(f"last checkpoint: {fit.last or 'none'}", soft_wrap=True, highlight=False)

@@ -85,6 +85,13 @@ class Learner(nn.Module):
         """
         return {}
 
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the result or the data, a sentence each with its remedy; asked when a run ends.
+
+        The same on every rank.
+        """
+        return ()
+
     def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
         """Start from another run's weights and state instead of from the seed; a family decides what it takes.
 

@@ -82,6 +82,7 @@ class FitOutcome:
         metrics: the last logged and evaluated, by name.
         last, best: paths of checkpoints, where a store was given.
         best_metrics: the best checkpoint's.
+        doubts: what the learner itself says against its result (``Learner.doubts``).
     """
 
     step: int
@@ -90,6 +91,7 @@ class FitOutcome:
     last: str | None = None
     best: str | None = None
     best_metrics: dict[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
 
 def fit(
@@ -329,4 +331,5 @@ class _Run:
             last=self.checkpoints.path(last) if self.checkpoints and last else None,
             best=self.checkpoints.path(best) if self.checkpoints and best else None,
             best_metrics=dict(best.metrics) if best else {},
+            doubts=self.family.doubts(),
         )

@@ -15,8 +15,8 @@ FLAT_ENTROPY = 0.6
 """Share of log A above which the azimuths of single images count as undecided."""
 ONE_SIDE = 0.8
 """Share of all images within a quarter turn above which the set counts as taken from one side."""
-EDGE_MASS = 0.6
-"""Share of all images at the lowest or highest elevation above which the range counts as too narrow."""
+EDGE_FACTOR = 1.65
+"""Times its equal share that the lowest or highest elevation may have before the range counts as too narrow."""
 LEAST_MARGIN = 0.002
 """Difference of objectives below which two starts explain the images equally well."""
 
@@ -71,5 +71,5 @@ def _of_elevations(share: torch.Tensor, config: PoseSearchConfig) -> list[str]:
         f"{mass:.0%} of the images are at the {name} elevation of the range ({low:g} to {high:g} degrees): widen"
         " family.poses.ranges.elevation_deg"
         for name, _, mass in ends
-        if mass > EDGE_MASS
+        if mass > EDGE_FACTOR / len(share)
     ]

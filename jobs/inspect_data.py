@@ -18,7 +18,7 @@ from rich.table import Table
 
 from raylift.console import progress_bar, run_job
 from raylift.data.dataset import ShardedDataset
-from raylift.data.inspection import Statistics, contact_sheet, ingest_report, numbers_of, statistics_of
+from raylift.data.inspection import Statistics, contact_sheet, group_notes, ingest_report, numbers_of, statistics_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,13 @@ def _print_counts(dataset: ShardedDataset, console: Console) -> None:
         f"{counts['views']} images of {config['image_px']} px, seed {manifest.seed}; {len(manifest.shards)} shards, "
         f"{size / 2**20:.0f} MiB"
     )
+    for note in group_notes(manifest):
+        console.print(note)
     if manifest.sigmas:
-        console.print(f"sigmas {list(manifest.sigmas)}, {config['samples']} points each, light {config['lighting']}")
+        console.print(
+            f"sigmas {list(manifest.sigmas)}, {config['samples']} points each, light {config['lighting']}, "
+            f"views {config.get('views', 'grid')}"
+        )
     for what, names in (
         ("keypoints", manifest.annotations.keypoint_names),
         ("parts", manifest.annotations.part_names),

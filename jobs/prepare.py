@@ -7,6 +7,8 @@
     python jobs/prepare.py --fetch-stamps cache --categories birds --out data/birds
     python jobs/prepare.py --source shapes:data/seats --out data/seat-views
 
+    python jobs/prepare.py --source folder:meshes --out data/meshes --test-objects 12 --val-objects 4 --group-by creator
+
 Meshes and images have settings of their own: add --help to a command with its --source to see them.
 Running the same command again makes only what is missing.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,7 @@ from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.ingest import REPORT_NAME, IngestReport, ingest
 from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
+from raylift.data.inspection import group_notes
 from raylift.data.sources.base import AnySource
 from raylift.data.sources.furniture import fetch_furniture
 from raylift.data.sources.opening import Selection, open_source, source_data_kind
@@ -50,7 +54,7 @@ class Common:
         category_words: keep only objects whose name holds one of these words.
         without_words: drop objects whose name holds one of these words.
         max_objects: keep the first so many; 0 keeps all.
-        split_file: JSON {"train": [ids], ...} or "id split" a line, instead of the hash.
+        split_file: JSON {"train": [ids], ...} or "id split" per line, instead of the hash.
         local: make shards one after another in this process, without Ray.
         overwrite: make every shard anew.
     """
@@ -133,11 +137,15 @@ def main(arguments: Arguments | ImageArguments, console: Console) -> None:
 def _summarise(report: IngestReport, out: str, seconds: float, console: Console) -> None:
     counts = report.manifest.counts
     console.print(f"{out}: {counts['objects']} objects, {counts['views']} views, {seconds:.0f} s", soft_wrap=True)
-    table = Table("split", "objects")
-    for split, number in counts["by_split"].items():
-        table.add_row(split, str(number))
+    table = Table("category", *counts["by_split"])
+    splits = {name: Counter[str]() for name in counts["by_category"]}
+    for entry in report.manifest.entries:
+        splits[entry.category][entry.split] += 1
+    for name, found in [*splits.items(), ("all", Counter(counts["by_split"]))]:
+        table.add_row(name, *(str(found[split]) for split in counts["by_split"]))
     console.print(table)
-    console.print("categories: " + ", ".join(f"{name} {number}" for name, number in counts["by_category"].items()))
+    for note in group_notes(report.manifest):
+        console.print(note)
     console.print(f"shards: {report.num_made_shards} made, {report.num_kept_shards} were there already")
     for title, rows in (("set aside", report.set_aside), ("warnings", report.warnings)):
         if rows:

@@ -290,6 +290,7 @@ def test_seats_are_chairs_and_stools_but_no_recliners_or_machines() -> None:
     for name in ("Wheelchair", "Deck chair", "Beach chair", "Baby high chair", "Relax chair"):
         assert category_of(name, "Exterior") == "exterior"
     assert category_of("Table lamp", "Lights") == "lamps"
+    assert category_of("Candle", "Lights") == "lamps"
     assert category_of("Coffee table", "Living room") == "tables"
 
 

@@ -18,9 +18,11 @@ from typing import Any, Literal
 from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
 from raylift.data.annotations import Annotations
+from raylift.data.assignment import assigned_entries
+from raylift.data.groups import members_of
 from raylift.data.ingest_config import IngestConfig, PrepareConfig
 from raylift.data.kinds import annotations_of, kind_to_make
-from raylift.data.manifest import MANIFEST_NAME, Manifest
+from raylift.data.manifest import MANIFEST_NAME, Manifest, ObjectEntry
 from raylift.data.shard_making import (
     PlannedItem,
     ShardPlan,
@@ -31,7 +33,7 @@ from raylift.data.shard_making import (
 )
 from raylift.data.sources.base import AnySource
 from raylift.data.sources.opening import Selection, select_items
-from raylift.data.splits import split_of
+from raylift.data.splits import listed_split
 from raylift.data.storage import Storage
 
 REPORT_NAME = "report.json"
@@ -93,7 +95,10 @@ def ingest(
     annotations = annotations_of(kind, tuple(sources))
     fingerprint = fingerprint_of(kind.identity(config, annotations))
     _refuse_other(storage, fingerprint, overwrite)
-    plans = plan_shards(sources, config, selection or Selection(), listed_splits, fingerprint)
+    plans = plan_shards(sources, config, selection or Selection(), fingerprint)
+    planned = {one.item.id: one.item for plan in plans for one in plan.items}
+    for name, item in planned.items():
+        listed_split(name, item.split, listed_splits)  # an object that the list forgets is refused before work starts
     records: dict[int, ShardRecord] = {}
     if not overwrite:
         found = ((plan.index, finished_record(storage, plan)) for plan in plans)
@@ -112,29 +117,25 @@ def ingest(
         if progress is not None:
             progress(done, total)
     ordered = [records[plan.index] for plan in plans]
-    return _finish(storage, ordered, num_kept, config, settings, fingerprint, annotations)
+    assigned, notes = assigned_entries(ordered, planned, listed_splits, config)
+    return _finish(storage, ordered, assigned, notes, num_kept, config, settings, fingerprint, annotations)
 
 
 def plan_shards(
     sources: Sequence[AnySource],
     config: PrepareConfig,
     selection: Selection,
-    listed_splits: dict[str, str] | None,
     fingerprint: str,
 ) -> list[ShardPlan]:
     """Objects into shards, mixed by a hash of their ids so that a shard holds a bit of everything."""
     owners = [(index, item) for index, source in enumerate(sources) for item in source.items()]
     wanted = {item.id for item in select_items([item for _, item in owners], selection)}
-    planned = [
-        PlannedItem(index, item, split_of(item.id, item.split, listed_splits, config.val_share, config.test_share))
-        for index, item in owners
-        if item.id in wanted
-    ]
+    planned = [PlannedItem(index, item) for index, item in owners if item.id in wanted]
     planned.sort(key=lambda one: (stable_hash("shard", one.item.id), one.item.id))
     plans: list[ShardPlan] = []
     for start in range(0, len(planned), config.objects_per_shard):
         part = tuple(planned[start : start + config.objects_per_shard])
-        content = [fingerprint, [[one.split, asdict(one.item), sources[one.source].kind] for one in part]]
+        content = [fingerprint, [[asdict(one.item), sources[one.source].kind] for one in part]]
         plans.append(ShardPlan(len(plans), part, fingerprint_of(content)))
     return plans
 
@@ -195,6 +196,8 @@ def _make_by_ray(
 def _finish(
     storage: Storage,
     records: list[ShardRecord],
+    entries: list[ObjectEntry],
+    split_notes: list[str],
     num_kept: int,
     config: PrepareConfig,
     settings: dict[str, Any],
@@ -203,10 +206,16 @@ def _finish(
 ) -> IngestReport:
     set_aside = tuple(sorted(pair for record in records for pair in record.set_aside))
     warnings = tuple(sorted(pair for record in records for pair in record.warnings))
+    warnings = (*warnings, *(("splits", note) for note in split_notes))
     report = {
-        "num_used": sum(len(record.entries) for record in records),
+        "num_used": len(entries),
         "set_aside": [{"id": name, "reason": reason} for name, reason in set_aside],
         "warnings": [{"id": name, "note": note} for name, note in warnings],
+        "shared_groups": {
+            group: list(members)
+            for group, members in members_of({entry.id: entry.group for entry in entries}).items()
+            if len(members) > 1
+        },
     }
     storage.write(REPORT_NAME, (json.dumps(report, indent=1) + "\n").encode())
     if not report["num_used"]:
@@ -216,7 +225,7 @@ def _finish(
         )
     kind = kind_to_make(config)
     manifest = Manifest(
-        entries=tuple(sorted((entry for record in records for entry in record.entries), key=lambda entry: entry.id)),
+        entries=tuple(sorted(entries, key=lambda entry: entry.id)),
         shards=tuple(record.files for record in records),
         settings=settings,
         fingerprint=fingerprint,

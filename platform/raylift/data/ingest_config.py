@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from raylift.core.errors import ConfigError
+from raylift.data.groups import parse_grouping
+from raylift.data.splits import SplitRule
 from raylift.rendering.lighting import LightingKind
 
 ViewPlacement = Literal["random", "grid"]
@@ -33,8 +35,11 @@ class IngestConfig:
         scan_views: virtual depth views that decide inside and outside.
         scan_px: their side.
         objects_per_shard: a shard is what one task makes and what a restart keeps.
-        val_share: share of the objects held out for validation, by a stable hash of the id.
+        val_share: share of the objects held out for validation, by a stable hash of the group.
         test_share: share held out for the test.
+        val_objects, test_objects: objects of each category held out, in place of the shares; 0 and 0 use the shares.
+        group_by: what is never divided between splits: "shape" (objects of one body, whatever their colours,
+            textures and scale), "none", a column such as name or creator, or "id:PATTERN" (a regular expression).
         max_faces: a larger mesh is set aside.
         max_file_mib: a larger file is set aside.
         seed: of all draws.
@@ -56,6 +61,9 @@ class IngestConfig:
     objects_per_shard: int = 4
     val_share: float = 0.1
     test_share: float = 0.2
+    val_objects: int = 0
+    test_objects: int = 0
+    group_by: str = "shape"
     max_faces: int = 2_000_000
     max_file_mib: int = 512
     seed: int = 0
@@ -73,14 +81,16 @@ class IngestConfig:
             raise ConfigError(
                 f"truth_resolution {self.truth_resolution}, scan_px {self.scan_px}", "give at least 32 and 64"
             )
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
-            raise ConfigError(
-                f"val_share {self.val_share} and test_share {self.test_share}",
-                "give shares that leave some for training",
-            )
+        _ = self.split_rule
+        parse_grouping(self.group_by)
         low, high = self.elevation_range_deg
         if not -90 <= low <= high <= 90:
             raise ConfigError(f"elevation_range_deg is {low}..{high}", "give degrees in order, within -90 and 90")
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """How many objects are held out."""
+        return SplitRule(self.val_share, self.test_share, self.val_objects, self.test_objects)
 
 
 TINY = IngestConfig(
@@ -109,8 +119,11 @@ class ImageIngestConfig:
         max_megapixels: a larger image is set aside before it is decoded.
         max_file_mib: a larger file is set aside.
         objects_per_shard: a shard is what one task makes and what a restart keeps.
-        val_share: share of the images held out for validation, by a stable hash of the id.
+        val_share: share of the images held out for validation, by a stable hash of the group.
         test_share: share held out for the test.
+        val_objects, test_objects: images of each category held out, in place of the shares; 0 and 0 use the shares.
+        group_by: what is never divided between splits: "none" (but what the source groups, as the views of shapes),
+            a column such as name or creator, or "id:PATTERN" (a regular expression).
         seed: of all draws.
     """
 
@@ -123,6 +136,9 @@ class ImageIngestConfig:
     objects_per_shard: int = 64
     val_share: float = 0.1
     test_share: float = 0.2
+    val_objects: int = 0
+    test_objects: int = 0
+    group_by: str = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -131,11 +147,14 @@ class ImageIngestConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
         if not 0 <= self.box_padding <= 2:
             raise ConfigError(f"box_padding is {self.box_padding}", "give a share of the box's edge, such as 0.2")
-        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
-            raise ConfigError(
-                f"val_share {self.val_share} and test_share {self.test_share}",
-                "give shares that leave some for training",
-            )
+        _ = self.split_rule
+        if parse_grouping(self.group_by).kind == "shape":
+            raise ConfigError("group_by is 'shape', but images have no shape", "group by a column or id:PATTERN")
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """How many objects are held out."""
+        return SplitRule(self.val_share, self.test_share, self.val_objects, self.test_objects)
 
 
 PrepareConfig = IngestConfig | ImageIngestConfig

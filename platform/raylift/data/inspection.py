@@ -13,10 +13,11 @@ from scipy.spatial import cKDTree
 from raylift.core.errors import DataError
 from raylift.core.types import GRID_HALF_EXTENT
 from raylift.data.dataset import ShardedDataset
+from raylift.data.groups import divided_groups, members_of
 from raylift.data.image_inspection import ImageStatistics, image_statistics
 from raylift.data.ingest import REPORT_NAME
 from raylift.data.kinds import kind_of
-from raylift.data.manifest import DataKind, ObjectEntry
+from raylift.data.manifest import DataKind, Manifest, ObjectEntry
 from raylift.data.pictures import Picture
 from raylift.data.samples import composited
 from raylift.data.stream import evaluation_views
@@ -116,6 +117,24 @@ def ingest_report(dataset: ShardedDataset) -> tuple[list[tuple[str, str]], list[
         return set_aside, [(row["id"], row["note"]) for row in report["warnings"]]
     except (DataError, ValueError, KeyError):
         return [], [(REPORT_NAME, "is missing or damaged: prepare again to have it")]
+
+
+def group_notes(manifest: Manifest) -> list[str]:
+    """In words: how many groups there are, which hold most, and which the splits divide."""
+    if not any(entry.group for entry in manifest.entries):
+        return ["groups were not recorded: prepare again to keep objects of one body in one split"]
+    by_group = members_of(manifest.groups)
+    shared = sorted((members for members in by_group.values() if len(members) > 1), key=len, reverse=True)
+    how = manifest.settings["config"].get("group_by", "none")
+    notes = [
+        f"{len(by_group)} groups (--group-by {how}); {sum(map(len, shared))} objects share one with another"
+        + (f", {len(shared[0])} in the largest: {', '.join(shared[0][:4])}" if shared else "")
+    ]
+    divided = divided_groups(manifest.groups, manifest.splits)
+    if divided:
+        shown = ", ".join(f"{member} ({manifest.splits[member]})" for member in divided[0][1][:4])
+        notes.append(f"{len(divided)} groups are divided between splits, so held-out scores flatter: {shown}")
+    return notes
 
 
 def contact_sheet(

@@ -30,12 +30,14 @@ class Payload:
         tables: the rows of each table.
         num_views: its images.
         notes: what is imperfect about it.
+        body: of a mesh: what its body measures, by which copies are recognised; see ``data.bodies``.
     """
 
     tables: tuple[list[dict[str, Any]], ...]
     caption: str
     num_views: int
     notes: tuple[str, ...]
+    body: tuple[float, ...] = ()
 
 
 class Kind(ABC):
@@ -105,7 +107,7 @@ class Shapes(Kind):
         assert not isinstance(source, ImageSource)
         loaded: LoadedScene = source.load(item, config.max_file_mib << 20)
         made = make_payload(item, loaded, source.kind, config)
-        return Payload(([made.row], made.views), made.row["caption"], len(made.views), made.notes)
+        return Payload(([made.row], made.views), made.row["caption"], len(made.views), made.notes, made.body)
 
     def picture(self, dataset: ShardedDataset, object_id: str, view: int, with_truth: bool) -> Picture:
         return dataset.load_view(object_id, view, keep=False).picture()

@@ -22,7 +22,12 @@ DataKind = Literal["shapes", "images"]
 
 @dataclass(frozen=True)
 class ObjectEntry:
-    """Where one object lies: row group ``row_group`` of the tables of ``shard``."""
+    """Where one object lies: row group ``row_group`` of the tables of ``shard``.
+
+    Attributes:
+        group: objects of one group are in one split, such as recoloured copies of one body; empty in data sets that
+            were prepared before there were groups.
+    """
 
     id: str
     category: str
@@ -31,6 +36,7 @@ class ObjectEntry:
     shard: int
     row_group: int
     num_views: int
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,22 @@ class Manifest:
         """Objects and views, by split and by category."""
         return {
             "objects": len(self.entries),
+            "groups": len(set(self.groups.values())),
             "views": sum(entry.num_views for entry in self.entries),
             "set_aside": self.set_aside,
             "by_split": {split: sum(entry.split == split for entry in self.entries) for split in SPLITS},
             "by_category": dict(sorted(Counter(entry.category for entry in self.entries).items())),
         }
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each object, by id; a data set that was prepared before there were groups has one for each."""
+        return {entry.id: entry.group or entry.id for entry in self.entries}
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """The split of each object, by id."""
+        return {entry.id: entry.split for entry in self.entries}
 
     def to_json(self) -> str:
         return json.dumps({"counts": self.counts, **asdict(self)}, indent=1, sort_keys=True) + "\n"

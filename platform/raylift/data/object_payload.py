@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from raylift.core.errors import DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import GRID_HALF_EXTENT, Camera, Field
+from raylift.data.bodies import body_measures
 from raylift.data.captions import dominant_material, make_caption
 from raylift.data.clouds import merged_cloud
 from raylift.data.ingest_config import IngestConfig
@@ -41,11 +42,13 @@ class ObjectPayload:
         row: of the objects table: texts and packed arrays by column.
         views: rows of the views table.
         notes: what is imperfect about the object.
+        body: what its body measures; see ``data.bodies``.
     """
 
     row: dict[str, Any]
     views: list[dict[str, Any]]
     notes: tuple[str, ...]
+    body: tuple[float, ...]
 
 
 def make_payload(item: SourceItem, loaded: LoadedScene, source_kind: str, config: IngestConfig) -> ObjectPayload:
@@ -109,7 +112,7 @@ def make_payload(item: SourceItem, loaded: LoadedScene, source_kind: str, config
         "notes": "; ".join(notes),
     }
     row |= {name: column.pack(arrays[name]) for name, column in columns.items()}
-    return ObjectPayload(row, _view_rows(item.id, rgba, pictures, cameras), notes)
+    return ObjectPayload(row, _view_rows(item.id, rgba, pictures, cameras), notes, body_measures(scene))
 
 
 def place_cameras(object_id: str, config: IngestConfig) -> Camera:

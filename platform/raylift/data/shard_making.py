@@ -27,11 +27,10 @@ RECORD_NAME = "shard-{:05d}.json"
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """An item with the source it comes from and the split it goes to."""
+    """An item with the source it comes from."""
 
     source: int
     item: SourceItem
-    split: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class ShardRecord:
         files: none when every item was set aside.
         set_aside: (id, reason) of items that could not be used.
         warnings: (id, note) of items that could, but not as they were meant.
+        bodies: (id, what its body measures) of meshes; see ``data.bodies``. Splits and groups are decided once all
+            shards are made: entries have none yet.
     """
 
     index: int
@@ -63,6 +64,7 @@ class ShardRecord:
     entries: tuple[ObjectEntry, ...]
     set_aside: tuple[tuple[str, str], ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
+    bodies: tuple[tuple[str, tuple[float, ...]], ...] = ()
     seconds: float = 0.0
 
     def to_json(self) -> str:
@@ -78,6 +80,7 @@ class ShardRecord:
             entries=tuple(ObjectEntry(**entry) for entry in data["entries"]),
             set_aside=tuple((name, reason) for name, reason in data["set_aside"]),
             warnings=tuple((name, note) for name, note in data["warnings"]),
+            bodies=tuple((name, tuple(body)) for name, body in data["bodies"]),
             seconds=data["seconds"],
         )
 
@@ -119,6 +122,7 @@ def make_shard(
     entries: list[ObjectEntry] = []
     set_aside: list[tuple[str, str]] = []
     warnings: list[tuple[str, str]] = []
+    bodies: list[tuple[str, tuple[float, ...]]] = []
     tables = kind_to_make(config).tables(config)
     names, schemas = [name.format(plan.index) for name, _ in tables], [schema for _, schema in tables]
     with explained_write_errors(f"{storage.uri}/{names[0]}"):
@@ -141,11 +145,12 @@ def make_shard(
                         for writer, schema, rows in zip(writers, schemas, made.tables, strict=True):
                             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
                         warnings += [(planned.item.id, note) for note in made.notes]
+                        bodies += [(planned.item.id, made.body)] if made.body else []
                         entries.append(
                             ObjectEntry(
                                 id=planned.item.id,
                                 category=planned.item.category,
-                                split=planned.split,
+                                split="",
                                 caption=made.caption,
                                 shard=plan.index,
                                 row_group=len(entries),
@@ -169,6 +174,7 @@ def make_shard(
         entries=tuple(entries),
         set_aside=tuple(set_aside),
         warnings=tuple(warnings),
+        bodies=tuple(bodies),
         seconds=time.perf_counter() - start,
     )
     storage.write(RECORD_NAME.format(plan.index), record.to_json().encode())

@@ -27,6 +27,7 @@ class SourceItem:
         material: of the largest part where the source names it; otherwise it is guessed from the materials' names.
         split: "train", "val" or "test" where the source prescribes it; empty otherwise.
         tags: further words.
+        group: what the source says must stay in one split; empty where it says nothing.
         stamp: changes when the mesh file does, so that a prepared shard is known to be out of date.
     """
 
@@ -41,6 +42,7 @@ class SourceItem:
     split: str = ""
     tags: tuple[str, ...] = ()
     stamp: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -91,12 +91,16 @@ class Sh3fSource:
 
 
 def category_of(name: str, catalogue_category: str) -> str:
-    """What kind of thing a model is, by the words of its name; else the catalogue's category, which is a room."""
+    """What kind of thing a model is, by the words of its name; else the catalogue's category, mostly a room.
+
+    The catalogue's lights are lamps of other names: lanterns, spotlights, candles.
+    """
     lowered = name.lower()
     for category, words, without in CATEGORY_WORDS:
         if any(word in lowered for word in words) and not any(word in lowered for word in without):
             return category
-    return catalogue_category.lower()
+    room = catalogue_category.lower()
+    return "lamps" if room == "lights" else room
 
 
 _parsed: dict[tuple[str, int], tuple[dict[str, str], dict[int, dict[str, str]]]] = {}

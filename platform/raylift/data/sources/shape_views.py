@@ -47,6 +47,7 @@ class ShapeViewsSource:
                     split=entry.split,
                     stamp=dataset.manifest.fingerprint,
                     caption=entry.caption,
+                    group=entry.group,
                 )
             )
         return items

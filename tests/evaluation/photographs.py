@@ -154,3 +154,11 @@ class TrueShapeFamily(EggFamily):
     def truth(self, sample: str) -> Mesh:
         known = true_shape(self.dataset, sample.rpartition("#")[0])
         return known.shapes.load_object(known.object_id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
+
+
+class CollapsedFamily(EggFamily):
+    """Sees every image from the same side."""
+
+    def reconstruct(self, batch: Batch) -> list[Reconstruction]:
+        front = orbit_rotations(torch.tensor([15.0]), torch.tensor([0.0])).float()
+        return [replace(found, camera=replace(found.camera, rotation=front)) for found in super().reconstruct(batch)]

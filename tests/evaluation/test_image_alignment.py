@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raylift.core.types import Batch, Reconstruction
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import ImageRecord, load_image
@@ -19,7 +18,7 @@ from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.icosphere import icosphere
 from raylift.metrics.pose import rotation_error_deg
 from raylift.metrics.pose_alignment import yaw_rotation
-from tests.evaluation.photographs import EggFamily, prepare_eggs
+from tests.evaluation.photographs import CollapsedFamily, EggFamily, prepare_eggs
 
 CONFIG = EvaluationConfig(color_views=0, resolution=32)
 DATA = DataConfig(batch_size=2)
@@ -28,14 +27,6 @@ DATA = DataConfig(batch_size=2)
 @pytest.fixture(scope="module")
 def eggs(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
     return prepare_eggs(tmp_path_factory.mktemp("eggs"))
-
-
-class CollapsedFamily(EggFamily):
-    """Sees every image from the same side."""
-
-    def reconstruct(self, batch: Batch) -> list[Reconstruction]:
-        front = orbit_rotations(torch.tensor([15.0]), torch.tensor([0.0])).float()
-        return [replace(found, camera=replace(found.camera, rotation=front)) for found in super().reconstruct(batch)]
 
 
 def _views(count: int, turn: torch.Tensor, scale: float, shift: float, category: str = "a") -> list[TrainingView]:

@@ -18,13 +18,14 @@ from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig
 from raylift.data.sources.opening import open_source
 from raylift.data.stream import evaluation_batches
+from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES
 from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_table, worst_table
-from tests.evaluation.photographs import EggFamily, TrueShapeFamily, prepare_eggs
+from tests.evaluation.photographs import CollapsedFamily, EggFamily, TrueShapeFamily, prepare_eggs
 from tests.ranks import run_ranks
 
 CONFIG = EvaluationConfig(color_views=2, color_px=48, resolution=32)
@@ -156,21 +157,41 @@ def test_shapes_that_are_gone_are_said_or_left_out(chair_photos: ShardedDataset)
 # --- while training --------------------------------------------------------------------------------------------------
 
 
-def _validation(eggs: ShardedDataset, family: EggFamily, rank: int = 0, world: int = 1) -> dict[str, float]:
-    kind = evaluation_of(eggs)
-    request = kind.validation_request(family.request)
-    return kind.validate(family, evaluation_batches(eggs, request, "test", DATA, 0, rank, world))
+def _validation(dataset: ShardedDataset, family: EggFamily, rank: int = 0, world: int = 1) -> dict[str, float]:
+    watched = evaluation_of(dataset).validation(dataset, family.request, CONFIG, DATA, 0)
+    return watched.scores(family, evaluation_batches(dataset, watched.request, "test", DATA, 0, rank, world))
 
 
 def test_validation_watches_silhouettes_and_colour(eggs: ShardedDataset) -> None:
     best, thin = _validation(eggs, EggFamily()), _validation(eggs, EggFamily(stretch=(0.7, 1.0, 0.7)))
-    kind = evaluation_of(eggs)
-    assert set(best) == {f"val/{name}" for name in (*kind.validated, "mask_iou_samples")}
+    known = [name for name in evaluation_of(eggs).validated if not name.startswith(("unseen", "canonical"))]
+    more = {"val/mask_iou_samples", "val/constant_camera/within_30", COLLAPSED_CAMERAS, FLAT_SHAPES}
+    assert set(best) == {f"val/{name}" for name in known} | more
     assert best["val/mask_iou"] > 0.93
     assert best["val/ssim"] > 0.97
     assert best["val/mask_iou_samples"] == 5
     assert thin["val/mask_iou"] < best["val/mask_iou"] - 0.1
     assert thin["val/ssim"] < best["val/ssim"]
+    assert best["val/within_30"] == 1.0
+    assert best["val/constant_camera/within_30"] < 0.5
+    assert best["val/azimuth_spread_deg"] > 60
+    assert best[COLLAPSED_CAMERAS] == best[FLAT_SHAPES] == 0.0
+
+
+def test_collapsed_cameras_and_flat_shapes_ring(eggs: ShardedDataset) -> None:
+    collapsed = _validation(eggs, CollapsedFamily())
+    assert collapsed["val/azimuth_spread_deg"] < 1e-3
+    assert collapsed[COLLAPSED_CAMERAS] == 1.0
+    assert collapsed["val/within_30"] < 0.5
+    assert _validation(eggs, EggFamily(stretch=(1.0, 1.0, 0.03)))[FLAT_SHAPES] == 1.0
+
+
+def test_validation_sees_known_shapes_from_other_sides(chair_photos: ShardedDataset) -> None:
+    truth = _validation(chair_photos, TrueShapeFamily(chair_photos))
+    flat = _validation(chair_photos, TrueShapeFamily(chair_photos, (1.0, 0.6, 1.0)))
+    for name in ("val/unseen_iou", "val/canonical_iou"):
+        assert truth[name] > 0.8
+        assert flat[name] < truth[name] - 0.1
 
 
 def _validate_share(uri: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -26,11 +27,14 @@ from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ray_session import start_ray
 from raylift.data.stream import data_facts
+from raylift.evaluation.alarms import AlarmBell
 from raylift.recipes.catalogue import from_json
 from raylift.recipes.recipe import Recipe
 from raylift.training.checkpoint import check_recipe
 from raylift.training.loop import FREE_PATHS, FitOutcome, Report
 from raylift.training.storage import Folder
+
+logger = logging.getLogger(__name__)
 
 POLL_S = 0.3
 # A report of a committed checkpoint waits for the controller's next look at its workers, every 2 s by default.
@@ -96,6 +100,7 @@ def train(
         parent_run_id=parent_run_id,
     )
     check_before_start(recipe, place)
+    progress = _warning_of_alarms(place.name, progress)
     Folder(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
     if recipe.scale.workers == 0:
         device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
@@ -103,6 +108,19 @@ def train(
         return TrainOutcome(place, outcome, 0, 0, time.monotonic() - started)
     outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks)
     return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
+
+
+def _warning_of_alarms(name: str, progress: Callable[[Report], None] | None) -> Callable[[Report], None]:
+    """Reports handed on, and a warning for each alarm that begins."""
+    bell = AlarmBell()
+
+    def hand_on(report: Report) -> None:
+        for alarm, meaning in bell.news(report.metrics).items():
+            logger.warning("run %s, step %d, %s: %s", name, report.step, alarm, meaning)
+        if progress is not None:
+            progress(report)
+
+    return hand_on
 
 
 def _train_on_ray(

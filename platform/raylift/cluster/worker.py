@@ -19,6 +19,7 @@ from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
 from raylift.data.pipeline import ray_batches
 from raylift.data.stream import SampleStream, data_facts, evaluation_batches
+from raylift.evaluation.alarms import AlarmBell
 from raylift.evaluation.held_out_scores import mean_scores
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
@@ -149,7 +150,7 @@ def train_worker(
             epoch_of=stream.epoch_of,
             seed=recipe.seed,
             hooks=Hooks(
-                evaluate=_evaluation(dataset, family, recipe),
+                evaluate=_evaluation(dataset, family, recipe, tracker),
                 draw=_drawing(dataset, family, recipe, tracker),
                 report=report,
                 tracker=tracker,
@@ -188,7 +189,7 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 
 
 def _evaluation(
-    dataset: ShardedDataset, family: Learner, recipe: Recipe
+    dataset: ShardedDataset, family: Learner, recipe: Recipe, tracker: Tracker | None
 ) -> Callable[[Learner, int], Mapping[str, float]] | None:
     """The validation scores over all workers' shares; None where the data set has no validation objects.
 
@@ -201,16 +202,19 @@ def _evaluation(
         return partial(_mean_scores, dataset, recipe)
     kind = evaluation_of(dataset)
     kind.check_best_metric(recipe.schedule.best_metric)
-    request = kind.validation_request(family.request)
+    validation = kind.validation(dataset, family.request, recipe.evaluation, recipe.data, recipe.seed)
+    bell = AlarmBell()
     rank, world = collectives.rank(), collectives.world_size()
 
     def evaluate(model: Learner, done: int) -> Mapping[str, float]:
         assert isinstance(model, Family)
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
-        return kind.validate(
-            model, evaluation_batches(dataset, request, "val", recipe.data, recipe.seed, rank, world, size)
-        )
+        batches = evaluation_batches(dataset, validation.request, "val", recipe.data, recipe.seed, rank, world, size)
+        found = validation.scores(model, batches)
+        if tracker is not None:
+            tracker.set_tags({name.replace("/", "."): f"from step {done}" for name in bell.news(found)})
+        return found
 
     return evaluate
 

@@ -141,7 +141,9 @@ class ImageScorer(Scorer):
             self._add(whole.table(CONSTANT_CAMERA), constant_camera_scores(known, cameras.truth, categories))
             self._add(whole.table(RANDOM_CAMERA), random_camera_scores(known, cameras.truth, categories))
         if cameras.truth:
-            spread_deg = circular_std_deg(azimuths_deg(torch.stack(list(cameras.truth.values()))))
+            spread_deg = circular_std_deg(
+                azimuths_deg(torch.stack([cameras.truth[name] for name in sorted(cameras.truth)]))
+            )
             self.notes.append(
                 f"pose: true azimuths spread by {spread_deg:.0f} degrees over the {len(cameras.truth)} images that are"
                 " scored; a model whose cameras have collapsed is far below"

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import replace
 from typing import ClassVar
 
 from raylift.core.errors import ConfigError
-from raylift.core.family import Family
-from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
+from raylift.core.types import Mesh, Reconstruction, SampleRequest
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.manifest import DataKind
 from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.image_scoring import ImageScorer
+from raylift.evaluation.image_validation import ImageValidation
 from raylift.evaluation.scorer import Scorer
 from raylift.evaluation.shape_scoring import ShapeScorer
+from raylift.evaluation.shape_validation import ShapeValidation
 from raylift.evaluation.strips import Picture, image_input, image_strip, shape_input, shape_strip
-from raylift.evaluation.validation import quick_iou, quick_picture_scores
-
-VALIDATION_POINTS = 4096
-"""Stored points a sample that the validation IoU is measured at while training."""
+from raylift.evaluation.validation import Validation
 
 
 class EvaluationKind(ABC):
@@ -40,12 +36,10 @@ class EvaluationKind(ABC):
         """Of the full evaluation, for a family that wants such samples."""
 
     @abstractmethod
-    def validation_request(self, wanted: SampleRequest) -> SampleRequest:
-        """What validation samples carry."""
-
-    @abstractmethod
-    def validate(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-        """The quick scores that training watches; every rank calls it with its share and gets those of all."""
+    def validation(
+        self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
+    ) -> Validation:
+        """The quick scores that training watches, of a family that wants such samples."""
 
     @abstractmethod
     def strip(
@@ -81,11 +75,10 @@ class ShapesEvaluation(EvaluationKind):
     ) -> Scorer:
         return ShapeScorer(dataset, config, data, seed)
 
-    def validation_request(self, wanted: SampleRequest) -> SampleRequest:
-        return replace(wanted, num_points=0, num_iou_points=VALIDATION_POINTS)
-
-    def validate(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-        return quick_iou(family, batches, prefix)
+    def validation(
+        self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
+    ) -> Validation:
+        return ShapeValidation(wanted)
 
     def strip(
         self, dataset: ShardedDataset, wanted: SampleRequest, found: Reconstruction, mesh: Mesh, image_px: int
@@ -99,18 +92,30 @@ class ShapesEvaluation(EvaluationKind):
 class ImagesEvaluation(EvaluationKind):
     """Against the images themselves, and what else is known of them."""
 
-    validated = ("mask_iou", "mask_iou_median", "ssim", "ssim_median", "thickness", "thickness_median")
+    validated = (
+        "mask_iou",
+        "mask_iou_median",
+        "ssim",
+        "ssim_median",
+        "thickness",
+        "thickness_median",
+        "azimuth_spread_deg",
+        "within_30",
+        "unseen_iou",
+        "unseen_iou_median",
+        "canonical_iou",
+        "canonical_iou_median",
+    )
 
     def scorer(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
     ) -> Scorer:
         return ImageScorer(dataset, wanted, config, data, seed)
 
-    def validation_request(self, wanted: SampleRequest) -> SampleRequest:
-        return replace(wanted, num_points=0)
-
-    def validate(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-        return quick_picture_scores(family, batches, prefix)
+    def validation(
+        self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
+    ) -> Validation:
+        return ImageValidation(dataset, wanted, config, data, seed)
 
     def strip(
         self, dataset: ShardedDataset, wanted: SampleRequest, found: Reconstruction, mesh: Mesh, image_px: int

@@ -18,7 +18,7 @@ from raylift.tracking.reading import Points, TrackedRun
 
 _OF_THE_FAMILY = ("loss/", "gradient_norm/", "learning_rate/")
 """Metrics that say something of one family only, though their names are alike."""
-_NEVER_ALIKE = ("throughput/", "system/", "epoch", "val/thickness")
+_NEVER_ALIKE = ("throughput/", "system/", "epoch", "val/thickness", "alarm/")
 """Metrics that alone are no reason to compare."""
 
 

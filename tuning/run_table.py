@@ -114,6 +114,8 @@ def resized(table: PaperTable, size: str) -> PaperTable:
     """The table with recipes of another size."""
 
     def named(recipe: str) -> str:
+        if recipe.endswith(f"{size}-quick"):  # implicit/paper-quick is implicit/paper made small
+            return recipe.removesuffix("-quick")
         return f"{recipe.removesuffix('quick')}{size}" if recipe.endswith("quick") else recipe
 
     rows = tuple(replace(row, recipe=named(row.recipe)) for row in table.rows)

@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from raylift.core.clock import Clock
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
-from raylift.families.implicit.config import ConditioningConfig, FourierConfig, ImplicitConfig
-from raylift.geometry.cameras import orbit, pixel_rays
+from raylift.data.pictures import mask_distance
+from raylift.families.implicit.config import (
+    ConditioningConfig,
+    FourierConfig,
+    ImplicitConfig,
+    ImplicitWeights,
+    ReadsConfig,
+)
+from raylift.geometry.cameras import orbit, pixel_rays, to_camera_axes
 
 CLOCK = Clock(step=0, num_steps=1)
 
-CONDITIONINGS: dict[str, ConditioningConfig] = {
-    "image": ConditioningConfig("image"),
-    "visible": ConditioningConfig("visible", resolution=16),
-    "visible-occupancy": ConditioningConfig("visible", "occupancy", resolution=16),
-    "surface": ConditioningConfig("surface", resolution=16, num_points=300),
-    "gt_occupancy": ConditioningConfig("gt_occupancy", resolution=16),
-    "gt_sdf": ConditioningConfig("gt_sdf", resolution=16),
+READS = ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, silhouette=True, mirrored=True)
+VARIANTS: dict[str, dict[str, object]] = {
+    "image": {"conditioning": ConditioningConfig("image")},
+    "visible": {"conditioning": ConditioningConfig("visible", resolution=16)},
+    "visible-occupancy": {"conditioning": ConditioningConfig("visible", "occupancy", resolution=16)},
+    "surface": {"conditioning": ConditioningConfig("surface", resolution=16, num_points=300)},
+    "gt_occupancy": {"conditioning": ConditioningConfig("gt_occupancy", resolution=16)},
+    "gt_sdf": {"conditioning": ConditioningConfig("gt_sdf", resolution=16)},
+    "residual": {"conditioning": ConditioningConfig("gt_sdf", resolution=16), "residual": True},
+    "authors": {
+        "conditioning": ConditioningConfig("visible", density="of_maximum", resolution=16),
+        "reads": ReadsConfig(pixel="rgb"),
+    },
+    "reads": {
+        "conditioning": ConditioningConfig("visible", "gap", resolution=16),
+        "encoder_inputs": "rgbad",
+        "encoder_px": 16,
+        "colors": "mixed",
+        "mirror": True,
+        "reads": READS,
+        "weights": ImplicitWeights(sign=0.25, color_near=0.05),
+    },
+    "reads-no-maps": {
+        "conditioning": ConditioningConfig("visible", "none"),
+        "backbone": "none",
+        "colors": "mixed",
+        "reads": READS,
+    },
 }
-"""The six of section 3.3 and table 1."""
+"""The six conditionings of section 3.3 and table 1, the authors' inputs, and everything that is not the paper's."""
 
 
-def small_config(conditioning: str = "visible", **values: object) -> ImplicitConfig:
+def small_config(variant: str = "visible", **values: object) -> ImplicitConfig:
     """The family with every part in it, as small as it gets."""
     settings: dict[str, object] = {
         "image_px": 32,
@@ -33,9 +62,8 @@ def small_config(conditioning: str = "visible", **values: object) -> ImplicitCon
         "hidden": 32,
         "points": 40,
         "fourier": FourierConfig(16),
-        "conditioning": CONDITIONINGS[conditioning],
     }
-    return ImplicitConfig(**(settings | values))  # type: ignore[arg-type]
+    return ImplicitConfig(**(settings | VARIANTS[variant] | values))  # type: ignore[arg-type]
 
 
 def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_points: int = 0) -> Batch:
@@ -55,7 +83,8 @@ def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_po
     origins, directions = pixel_rays(camera, config.image_px, config.image_px)
     to_center = center[:, None, None] - origins
     along = (to_center * directions).sum(-1)
-    seen = (to_center.square().sum(-1) - along.square()) < radius[:, None, None].square()
+    into = radius[:, None, None].square() - (to_center.square().sum(-1) - along.square())
+    seen = into > 0
     image = torch.where(seen[:, None], paint[:, :, None, None], torch.ones(()))
     draw = torch.Generator().manual_seed(points_seed)
     points = 1.1 * torch.rand(count, config.points, 3, generator=draw) - GRID_HALF_EXTENT
@@ -65,6 +94,16 @@ def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_po
         "sdf": distance(points).clamp(-0.1, 0.1),
         "color": paint[:, None].expand(count, config.points, 3).contiguous(),
     }
+    reads = config.reads
+    if reads.pixel == "rgba" or reads.nearest or config.encoder_inputs != "rgb":
+        fields["mask"] = seen[:, None].float()
+    if config.needs_depth:
+        hit = origins + (along - into.clamp(min=0).sqrt())[..., None] * directions
+        depth = to_camera_axes(camera, hit.flatten(1, 2))[..., 2].reshape(seen.shape)
+        fields["depth"] = torch.where(seen, depth, 0.0)[:, None]
+    if reads.silhouette:
+        distances = [mask_distance((255 * own).byte().numpy()) for own in seen]
+        fields["mask_distance"] = torch.from_numpy(np.stack(distances))
     request = config.conditioning.voxel_request()
     if request is not None:
         axis = -GRID_HALF_EXTENT + (torch.arange(request.resolution) + 0.5) * 2 * GRID_HALF_EXTENT / request.resolution

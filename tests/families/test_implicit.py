@@ -6,25 +6,29 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Field
 from raylift.families.implicit.config import ConditioningConfig, FourierConfig, ImplicitConfig, ImplicitWeights
 from raylift.families.implicit.family import ImplicitFamily
-from raylift.geometry.cameras import project
+from raylift.families.implicit.model import EncodedScene
+from raylift.families.implicit.readers.reader import Query
+from raylift.families.implicit.view import View
 from raylift.networks.point_sampling import sample_map
 from raylift.networks.resnet import normalize_image
-from tests.families.implicit_samples import CLOCK, CONDITIONINGS, small_config, spheres
+from tests.families.implicit_samples import CLOCK, VARIANTS, as_double, small_config, spheres
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-def test_request_names_what_the_losses_use(conditioning: str) -> None:
-    config = small_config(conditioning)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_request_names_what_the_losses_use(variant: str) -> None:
+    config = small_config(variant)
     family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
     request = family.request
     assert (request.image_px, request.num_points, request.num_iou_points) == (32, 40, 0)
-    assert (request.voxels is None) == (conditioning == "image")
+    assert (request.voxels is None) == ("voxels" not in batch.fields)
+    assert (request.depth, request.mask_distance) == ("depth" in batch.fields, "mask_distance" in batch.fields)
     for name in batch.fields:
         lacking = replace(batch, fields={key: value for key, value in batch.fields.items() if key != name})
         with pytest.raises(DataError, match=name):
@@ -34,7 +38,7 @@ def test_request_names_what_the_losses_use(conditioning: str) -> None:
 def test_losses_are_equation_4_over_truncated_distances() -> None:
     config = small_config(truncation=0.05, weights=ImplicitWeights(color=0.25, sdf=4.0))
     family, batch = ImplicitFamily(config, seed=0), spheres(config, 3)
-    sdf, color = family.network.decode(family.encode(batch), batch["points"])
+    sdf, color = family.network.decode(family.network.encode(batch), batch["points"])
     terms = {term.name: term for term in family.losses("fit", batch, CLOCK)}
     expected = functional.l1_loss(sdf, batch["sdf"].clamp(-0.05, 0.05))
     torch.testing.assert_close(terms["sdf"].share, expected)
@@ -47,15 +51,15 @@ def test_reduction_before_reading_equals_the_papers_order() -> None:
     config = small_config("image")
     network = ImplicitFamily(config, seed=0).network.double()
     batch = spheres(config, 2)
-    image, points = batch["image"].double(), 1.4 * batch["points"].double()  # some project outside of the image
-    camera = batch.camera.to("cpu", torch.float64)
-    features = network.point_features(network.encode(image, None, camera), points)
-    uv, _ = project(camera, points)
+    batch = as_double(replace(batch, fields={**batch.fields, "points": 1.4 * batch["points"]}))  # some project outside
+    query, maps = Query(batch.camera, batch["points"]), network.readers["maps"]
+    features = maps.read(maps.encode(View(batch)), query).features
     parts = []
-    for reduce, scale in zip(network.reductions, network.image_encoder(normalize_image(image)), strict=True):
-        at_points = sample_map(scale, uv)
+    scales = maps.encoder(normalize_image(batch["image"]))
+    for reduce, scale, places in zip(maps.reductions, scales, maps.encoder.places, strict=True):
+        at_points = sample_map(scale, places.coordinates(query.uv, config.image_px, scale.shape[-1]))
         parts.append(functional.relu(functional.linear(at_points, reduce.weight[:, :, 0, 0], reduce.bias)))
-    torch.testing.assert_close(features[..., network.embedding.width :], torch.cat(parts, -1))
+    torch.testing.assert_close(features, torch.cat(parts, -1))
 
 
 def test_paper_size() -> None:
@@ -84,15 +88,15 @@ def test_state_dict_is_the_whole_state() -> None:
         assert torch.equal(a.share, b.share)
 
 
-@pytest.mark.parametrize("conditioning", ["image", "visible", "gt_sdf"])
+@pytest.mark.parametrize("conditioning", ["image", "visible", "gt_sdf", "reads"])
 def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> None:
     config = small_config(conditioning)
     family, batch = ImplicitFamily(config, seed=0).eval(), spheres(config, 3)
     encoded = []
-    family.network.image_encoder.register_forward_hook(lambda *_: encoded.append(1))
+    family.network.readers["maps"].encoder.register_forward_hook(lambda *_: encoded.append(1))
     reconstructions = family.reconstruct(batch)
     with torch.no_grad():
-        sdf, color = family.network.decode(family.encode(batch), batch["points"])
+        sdf, color = family.network.decode(family.network.encode(batch), batch["points"])
     encoded.clear()
     assert [item.id for item in reconstructions] == list(batch.ids)
     for index, item in enumerate(reconstructions):
@@ -112,20 +116,26 @@ def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> N
 
 def test_places_and_losses_leave_mixed_precision() -> None:
     """Ramps that bfloat16 holds exactly tell where the network reads; the embedding's phases tell of p itself."""
-    config = small_config()
+    config = small_config("authors")
     family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
     ramp = torch.arange(64, dtype=torch.bfloat16)
-    maps, volume = ramp.expand(2, 1, 64, 64), ramp[:, None, None].expand(2, 1, 64, 64, 64)
-    scene = replace(family.encode(batch), maps=(maps,), volumes=(volume,))
+    channels = family.network.readers["volumes"].encoder.channels
+    states = {
+        "maps": tuple(ramp.expand(2, config.image_features, 64, 64) for _ in range(5)),
+        "volumes": tuple(ramp[:, None, None].expand(2, count, 64, 64, 64) for count in channels),
+        "pixel": (ramp.expand(2, 3, 64, 64),),
+    }
+    given: list[Tensor] = []
+    family.network.decoder.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0]))
+    scene = EncodedScene(tuple(states[name] for name in family.network.readers), batch.camera)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = family.network.point_features(scene, batch["points"])
+        family.network.decode(scene, batch["points"])
         terms = family.losses("fit", batch, CLOCK)
-    exact = replace(scene, maps=(maps.double(),), volumes=(volume.double(),))
-    exact = replace(exact, camera=batch.camera.to("cpu", torch.float64))
-    network = family.network.double()
-    torch.testing.assert_close(
-        rough.double(), network.point_features(exact, batch["points"].double()), rtol=0.0, atol=1e-5 * len(ramp)
+    exact = EncodedScene(
+        tuple(tuple(part.double() for part in state) for state in scene.states), as_double(batch).camera
     )
+    family.network.double().decode(exact, batch["points"].double())
+    torch.testing.assert_close(given[0].double(), given[-1], rtol=0.0, atol=1e-5 * len(ramp))
     assert all(term.share.dtype == torch.float32 for term in terms)
 
 
@@ -171,7 +181,7 @@ def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> N
     """Each sample is told apart by its image alone, or by its grid: IoU and colour error on points never trained on."""
     config = small_config(conditioning, points=256, hidden=64, weights=ImplicitWeights(color=3.0))
     family = ImplicitFamily(config, seed=0)
-    steps = 200
+    steps = 300
     optimizer = torch.optim.AdamW(family.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for step in range(steps):

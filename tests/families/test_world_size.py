@@ -18,7 +18,7 @@ from raylift.families.implicit.family import ImplicitFamily
 from raylift.families.part_segmentation.family import PartSegmentationFamily
 from raylift.recipes import catalogue
 from tests.families import mesh_texture_samples, part_samples
-from tests.families.implicit_samples import CLOCK, CONDITIONINGS, as_double, small_config, spheres
+from tests.families.implicit_samples import CLOCK, VARIANTS, as_double, small_config, spheres
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES
 from tests.ranks import run_ranks
 
@@ -33,7 +33,7 @@ MESH_TEXTURE = {
 }
 """Recipes, each with overrides that add what it leaves out."""
 CASES = [
-    *(f"implicit/{conditioning}" for conditioning in CONDITIONINGS),
+    *(f"implicit/{name}" for name in VARIANTS),
     *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
     "parts/test",
     "poses/test",

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from raylift.core.errors import WeightsError
-from raylift.networks.feature_maps import FeatureMaps, reading_places
+from raylift.networks.feature_maps import FeatureMaps
+from raylift.networks.reading_places import ReadingPlaces
 
 
 def test_places_are_those_that_gradients_reach() -> None:
@@ -19,7 +20,7 @@ def test_places_are_those_that_gradients_reach() -> None:
         nn.MaxPool2d(3, stride=2),
         nn.Conv2d(1, 1, 3, padding=2, dilation=2),
     ]
-    first, spacing = reading_places(layers)
+    places = ReadingPlaces().then(layers)
     averaging = nn.Sequential(*[nn.AvgPool2d(3, 2) if isinstance(layer, nn.MaxPool2d) else layer for layer in layers])
     for layer in averaging:
         if isinstance(layer, nn.Conv2d):
@@ -28,7 +29,7 @@ def test_places_are_those_that_gradients_reach() -> None:
     place = 9
     averaging(image)[0, 0, place, place].backward()
     reached = image.grad[0, 0].sum(dim=0).nonzero()[:, 0]
-    assert float(reached.float().mean()) == first + spacing * place
+    assert float(reached.float().mean()) == places.first + places.spacing * place
 
 
 def test_a_spot_lights_up_the_features_around_it() -> None:

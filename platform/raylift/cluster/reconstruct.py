@@ -107,11 +107,12 @@ class Reconstructor:
 
     def describe_camera(self) -> str:
         """What the recipe needs beside the image, in words."""
-        voxels = self.family.request.voxels
+        request = self.family.request
+        voxels = request.voxels
+        if request.depth or (voxels is not None and voxels.source == "visible"):
+            return "image, camera and depth"
         if voxels is None:
             return "image and camera (canonical where there is none)"
-        if voxels.source == "visible":
-            return "image, camera and depth"
         return f"image, camera and {voxels.source} voxels, which only a prepared data set has"
 
     @torch.no_grad()

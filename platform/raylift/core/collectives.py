@@ -69,6 +69,16 @@ def share_of_mean(values: Tensor) -> Tensor:
     return values.sum() / global_count(values.numel(), values)
 
 
+def share_of_weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """This rank's share of the weighted mean over all ranks: local sum of weighted values / global sum of weights.
+
+    Args:
+        values: any shape; ranks may differ in how many they hold.
+        weights: 0 or more, of the same shape, without gradient. Where they sum to less than 1 the sum is taken as 1.
+    """
+    return (weights * values).sum() / global_count(weights.sum(), values)
+
+
 class _Gather(torch.autograd.Function):
     """All-gather whose backward sums what every rank's loss says about this rank's rows."""
 

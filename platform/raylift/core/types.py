@@ -291,6 +291,7 @@ class SampleRequest:
         num_iou_points: stored uniform points with their occupancy, for evaluation; 0 leaves them out.
         crop: crop to the object; None takes the whole stored image.
         mask_distance: the distance to the silhouette, for every pixel.
+        depth: samples must have a depth map with something in it; without this they have one where it is known.
         object_colors: the image with the object's colours spread over its background.
         keypoints: those of the data set.
         parts: its part maps.
@@ -304,6 +305,7 @@ class SampleRequest:
     num_iou_points: int = 0
     crop: CropRequest | None = None
     mask_distance: bool = False
+    depth: bool = False
     object_colors: bool = False
     keypoints: bool = False
     parts: bool = False

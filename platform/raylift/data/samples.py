@@ -91,8 +91,8 @@ def prepare_view(picture: Picture, request: SampleRequest) -> PreparedView:
     """The part of ``assemble`` that is the same for every sample of this picture.
 
     Raises:
-        DataError: a silhouette without area, no visible point where the request conditions on them, no keypoints, parts
-            or camera where it asks for them.
+        DataError: a silhouette without area, no visible point where the request conditions on them or needs a depth, no
+            keypoints, parts or camera where it asks for them.
     """
     if not (picture.rgba[..., 3] > 127).any():
         raise DataError(
@@ -100,6 +100,8 @@ def prepare_view(picture: Picture, request: SampleRequest) -> PreparedView:
         )
     if request.truth and picture.camera is None:
         raise DataError(f"the camera of {picture.id} is not known", "score this data set without cameras")
+    if request.depth:
+        _require_depth(picture)
     fields: Sample = {"id": picture.id, "key": np.int64(stable_hash(picture.id))}
     voxels = request.voxels
     visible = None if voxels is None or voxels.source != "visible" else _visible_points(picture, voxels)
@@ -109,6 +111,13 @@ def prepare_view(picture: Picture, request: SampleRequest) -> PreparedView:
     if request.crop.is_drawn:
         return PreparedView(fields, picture, visible)
     return PreparedView(fields | _drawn_crop(picture, request, None), None, visible)
+
+
+def _require_depth(picture: Picture) -> None:
+    if picture.depth is None or picture.camera is None:
+        raise DataError(f"{picture.id} has no depth or no camera", "use a recipe conditioned on the image alone")
+    if not ((picture.depth > 0) & (picture.rgba[..., 3] > 0)).any():
+        raise DataError(f"{picture.id} has no visible point", "its depth or its silhouette is empty")
 
 
 def view_part(request: SampleRequest) -> str:
@@ -186,7 +195,7 @@ def assemble_image(
             f"the recipe conditions on {voxels.source!r}, which image {image_id} does not have",
             "use a recipe conditioned on the image or on visible points",
         )
-    if voxels is not None and depth is None:
+    if (voxels is not None or request.depth) and depth is None:
         raise DataError(
             f"the recipe conditions on visible points, and image {image_id} has no depth",
             "put a depth image beside it, or use a recipe conditioned on the image alone",
@@ -197,6 +206,7 @@ def assemble_image(
         voxels=voxels,
         crop=request.crop,
         mask_distance=request.mask_distance,
+        depth=request.depth,
         object_colors=request.object_colors,
     )
     prepared = prepare_view(Picture(image_id, rgba, camera, known), asked.without_draws())
@@ -319,11 +329,10 @@ def _voxels(
 
 
 def _visible_points(picture: Picture, request: VoxelRequest) -> SparseGrid | VisiblePoints:
-    if picture.depth is None or picture.camera is None:
-        raise DataError(f"{picture.id} has no depth or no camera", "use a recipe conditioned on the image alone")
+    _require_depth(picture)
+    assert picture.depth is not None
+    assert picture.camera is not None
     points, colors = visible_cloud(picture.rgba, picture.depth, picture.camera)
-    if len(points) == 0:
-        raise DataError(f"{picture.id} has no visible point", "its depth or its silhouette is empty")
     cells, _ = cell_indices(points, request.resolution)
     if len(points) <= request.num_points:
         return bin_cells(cells, colors, request.resolution, request.encoding)

@@ -1,9 +1,10 @@
-"""Errors of a predicted distance and colour at points (implicit paper, equation 4)."""
+"""Errors of a predicted distance, its sign and a colour at points (implicit paper, equation 4, and one term more)."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 
 def signed_distance_color_l1(
@@ -24,3 +25,16 @@ def signed_distance_color_l1(
         Distance error, world units; colour error summed over R, G and B, in [0, 3].
     """
     return (sdf - true_sdf).abs(), (color - true_color).abs().sum(dim=-1)
+
+
+def sign_cross_entropy(sdf: Float[Tensor, "B N"], true_sdf: Float[Tensor, "B N"], scale: float) -> Float[Tensor, "B N"]:
+    """Cross entropy of "inside" per point, the logit being -S / scale.
+
+    L1 regression gives the median of what is uncertain, which for thin parts is "outside"; this term is minimised where
+    the sign of S is the likelier one.
+
+    Args:
+        sdf, true_sdf: signed distances, world units, negative inside.
+        scale: world units.
+    """
+    return functional.binary_cross_entropy_with_logits(-sdf / scale, (true_sdf < 0).to(sdf.dtype), reduction="none")

@@ -16,14 +16,26 @@ class FieldDecoder(nn.Module):
     layer 3 again. Layers are weight-normed and Kaiming-initialised, the heads are neither ("every layer but the
     decision-heads"). No batch normalisation.
 
+    Two things are added to the paper's, both off by default: a colour that is a learned mix of offered ones and the
+    predicted one, since layers hardly learn to copy a pixel; and a distance that corrects a told one.
+
     Args:
         in_features: width of the point's feature vector.
         hidden: width of the five layers.
         limit: the distance is ``limit`` times tanh: 1 is tanh itself; the truncation spends the whole range on
             distances that occur.
+        num_colors: how many colours are offered.
+        starts_at_zero: the distance head starts at 0, so that a told distance is handed on at first.
     """
 
-    def __init__(self, in_features: int, hidden: int = 512, limit: float = 1.0) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        hidden: int = 512,
+        limit: float = 1.0,
+        num_colors: int = 0,
+        starts_at_zero: bool = False,
+    ) -> None:
         super().__init__()
         self.limit = limit
         self.layer1 = _layer(in_features, hidden)
@@ -32,10 +44,24 @@ class FieldDecoder(nn.Module):
         self.layer4 = _layer(hidden, hidden)
         self.layer5 = _layer(hidden, hidden)
         self.sdf_head = nn.Linear(hidden, 1)
-        self.color_head = nn.Linear(hidden, 3)
+        self.color_head = nn.Linear(hidden, 3 + (num_colors + 1 if num_colors else 0))
+        if starts_at_zero:
+            nn.init.zeros_(self.sdf_head.weight)
+            nn.init.zeros_(self.sdf_head.bias)
 
-    def forward(self, features: Float[Tensor, "B N F"]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
-        """Signed distance through tanh, in (-limit, limit), and RGB through a sigmoid, in (0, 1)."""
+    def forward(
+        self,
+        features: Float[Tensor, "B N F"],
+        colors: Float[Tensor, "B N K 3"] | None = None,
+        told: Float[Tensor, "B N"] | None = None,
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
+        """Signed distance and RGB in [0, 1].
+
+        Args:
+            features: of the points.
+            colors: those offered, ``num_colors`` of them.
+            told: a distance that is corrected by at most ``limit``; it is clamped to [-limit, limit] first.
+        """
         x = functional.relu(self.layer1(features))
         x = functional.relu(self.layer2(x))
         x = functional.relu(self.layer3(torch.cat([x, features], dim=-1)))
@@ -44,7 +70,15 @@ class FieldDecoder(nn.Module):
         # bf16 keeps 8 bits, too few for a distance near zero: the heads leave mixed precision.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.sdf_head.weight.dtype)
-            return self.limit * torch.tanh(self.sdf_head(x)[..., 0]), torch.sigmoid(self.color_head(x))
+            sdf = self.limit * torch.tanh(self.sdf_head(x)[..., 0])
+            if told is not None:
+                sdf = sdf + told.clamp(-self.limit, self.limit)
+            chosen = self.color_head(x)
+            rgb = torch.sigmoid(chosen[..., :3])
+            if colors is not None:
+                shares = torch.softmax(chosen[..., 3:], -1)
+                rgb = (shares[..., None] * torch.cat([colors, rgb[..., None, :]], -2)).sum(-2)
+            return sdf, rgb
 
 
 def _layer(in_features: int, out_features: int) -> nn.Module:

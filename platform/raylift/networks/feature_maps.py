@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from raylift.networks.perceptual import trunk_layers
 from raylift.networks.pretrained import imagenet_convolutions
+from raylift.networks.reading_places import ReadingPlaces
 
 ExtractorName = Literal["vgg16", "alexnet", "random"]
 NUM_CHANNELS: dict[ExtractorName, int] = {"vgg16": 512, "alexnet": 256, "random": 32}
@@ -38,7 +39,7 @@ class FeatureMaps:
     def __init__(self, name: ExtractorName) -> None:
         layers = _random_layers() if name == "random" else _imagenet_layers(name)
         self.num_channels = NUM_CHANNELS[name]
-        self.first, self.spacing = reading_places(layers)
+        self.places = ReadingPlaces().then(layers)
         self._trunk = nn.Sequential(*layers).eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -51,26 +52,11 @@ class FeatureMaps:
         mean, std = (image.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
         features: Tensor = trunk((image - mean) / std)
         side = image.shape[-1]
-        # A filter reads around pixel first + spacing i, so this is where each wanted pixel lies among the filters.
-        wanted = (torch.arange(size, device=image.device, dtype=image.dtype) + 0.5) * side / size - 0.5
-        place = (wanted - self.first) / self.spacing
-        axis = (2 * place + 1) / features.shape[-1] - 1
+        centers = (2 * torch.arange(size, device=image.device, dtype=image.dtype) + 1) / size - 1
+        axis = self.places.coordinates(centers, side, features.shape[-1])
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         grid = torch.stack([columns, rows], dim=-1).expand(len(image), -1, -1, -1)
         return functional.grid_sample(features, grid, padding_mode="border", align_corners=False)
-
-
-def reading_places(layers: list[nn.Module]) -> tuple[float, float]:
-    """Where the outputs of convolutions and poolings look: the first one's centre and the spacing, in input pixels."""
-    first, spacing = 0.0, 1.0
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
-            kernel, stride, padding, dilation = (
-                _first(value) for value in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-            )
-            first += ((kernel - 1) * dilation / 2 - padding) * spacing
-            spacing *= stride
-    return first, spacing
 
 
 def _first(value: object) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raylift.networks.normalization import group_norm
+from raylift.networks.reading_places import ReadingPlaces
 
 Backbone = Literal["resnet18", "resnet34", "resnet50"]
 
@@ -71,6 +72,7 @@ class ResNetPyramid(nn.Module):
 
     Attributes:
         channels: of each of the five maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's side.
+        places: where each map's cells look: convolutions of odd kernels put output i over pixel 2^k i.
     """
 
     def __init__(self, backbone: Backbone, width: int = 64, in_channels: int = 3) -> None:
@@ -91,6 +93,7 @@ class ResNetPyramid(nn.Module):
             channels.append(width * 2**index * block.expansion)
         self.stages = nn.ModuleList(stages)
         self.channels = tuple(channels)
+        self.places = tuple(ReadingPlaces(0.0, 2.0 ** (index + 1)) for index in range(len(channels)))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raylift.networks.normalization import group_norm
+from raylift.networks.reading_places import ReadingPlaces
 
 NUM_SCALES = 4
 
@@ -26,11 +27,13 @@ class VoxelPyramid(nn.Module):
 
     Attributes:
         channels: of each volume handed out: the raw grid, then the four scales.
+        places: where each volume's cells look.
     """
 
     def __init__(self, in_channels: int, width: int = 16, stride: int = 1) -> None:
         super().__init__()
         scales: list[nn.Module] = []
+        places = [ReadingPlaces()]
         before = in_channels
         for index in range(NUM_SCALES):
             wide = width * 2**index
@@ -39,9 +42,11 @@ class VoxelPyramid(nn.Module):
             if index or stride > 1:
                 layers += _convolution(wide, wide, 1)
             scales.append(nn.Sequential(*layers))
+            places.append(places[-1].then(layers))
             before = wide
         self.scales = nn.ModuleList(scales)
         self.channels = (in_channels, *(width * 2**index for index in range(NUM_SCALES)))
+        self.places = tuple(places)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -9,6 +9,8 @@ from raylift.core.errors import ConfigError
 from raylift.core.types import VoxelRequest
 
 Conditioning = Literal["image", "visible", "surface", "gt_occupancy", "gt_sdf"]
+Encoding = Literal["color_density", "occupancy", "gap", "none"]
+Density = Literal["fraction", "of_maximum"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,16 @@ class ConditioningConfig:
     Attributes:
         kind: "image" (2D features only), "visible" (points reprojected from the view's depth), "surface" (points of the
             cloud merged over all views), "gt_occupancy" or "gt_sdf" (grids of the true shape).
-        encoding: of points: "color_density" (4 channels) or "occupancy" (1 channel).
+        encoding: of points: "color_density" (4 channels) or "occupancy" (1 channel); of visible ones also "gap", a grid
+            of the depth's gaps in place of points, or "none" (readers alone know of the depth).
+        density: the fraction of all points that fall in a cell, or that over the grid's largest, as the paper's code.
         resolution: voxels an edge, 32 or 64 in the paper.
         num_points: at most this many visible points (15 000), or the number of surface points (300, 3000).
     """
 
     kind: Conditioning = "visible"
-    encoding: Literal["color_density", "occupancy"] = "color_density"
+    encoding: Encoding = "color_density"
+    density: Density = "fraction"
     resolution: int = 32
     num_points: int = 15_000
 
@@ -33,12 +38,58 @@ class ConditioningConfig:
             raise ConfigError(f"conditioning.resolution is {self.resolution}", "give a multiple of 8, such as 32 or 64")
         if self.num_points < 1:
             raise ConfigError(f"conditioning.num_points is {self.num_points}", "give at least 1")
+        if self.encoding in ("gap", "none") and self.kind != "visible":
+            raise ConfigError(
+                f"conditioning.encoding is {self.encoding!r} where kind is {self.kind!r}",
+                "only visible points have a depth to make gaps of: give color_density or occupancy",
+            )
+
+    @property
+    def has_gap_grid(self) -> bool:
+        return self.kind == "visible" and self.encoding == "gap"
 
     def voxel_request(self) -> VoxelRequest | None:
-        """What to ask of the data pipeline; None when only the image conditions."""
-        if self.kind == "image":
+        """What to ask of the data pipeline; None when no grid is made there."""
+        if self.kind == "image" or self.encoding == "gap" or self.encoding == "none":
             return None
         return VoxelRequest(self.kind, self.encoding, self.resolution, self.num_points)
+
+
+@dataclass(frozen=True)
+class ReadsConfig:
+    """What is read at a point beside maps and volumes. Lengths are clamped at each of their scales.
+
+    Attributes:
+        pixel: the picture at the projection: "rgb" as the paper's published code, "rgba" with coverage.
+        gap: depth at the projection less the point's own, and whether anything is seen there.
+        plane: the distance to the plane of what is seen there.
+        nearest: the nearest visible point: distance, distance to its plane, colour.
+        silhouette: the distance of the projection to the silhouette.
+        mirrored: all of the above at (-x, y, z) too, and the mirror image of a grid of gaps.
+        gap_scales, plane_scales, distance_scales: world units.
+        silhouette_scales: half image sizes.
+    """
+
+    pixel: Literal["none", "rgb", "rgba"] = "none"
+    gap: bool = False
+    plane: bool = False
+    nearest: bool = False
+    silhouette: bool = False
+    mirrored: bool = False
+    gap_scales: tuple[float, ...] = (0.1, 0.4)
+    plane_scales: tuple[float, ...] = (0.01, 0.04)
+    distance_scales: tuple[float, ...] = (0.05, 0.3)
+    silhouette_scales: tuple[float, ...] = (0.06, 0.3)
+
+    def __post_init__(self) -> None:
+        for name in ("gap_scales", "plane_scales", "distance_scales", "silhouette_scales"):
+            scales = getattr(self, name)
+            if not scales or min(scales) <= 0:
+                raise ConfigError(f"reads.{name} is {list(scales)}", "give at least one positive length")
+
+    @property
+    def needs_depth(self) -> bool:
+        return self.gap or self.plane or self.nearest
 
 
 @dataclass(frozen=True)
@@ -62,19 +113,31 @@ class FourierConfig:
 
 @dataclass(frozen=True)
 class ImplicitWeights:
-    """Equation 4.
+    """Equation 4, and what is added to it.
 
     Attributes:
         color: lambda_C.
         sdf: lambda_S.
+        sign: of the cross entropy of inside and outside, -S / sign_scale being the logit; 0 is the paper's.
+        sign_scale: world units.
+        color_near: colour errors count exp(-(S_GT / color_near)^2), world units: what is seen of a mesh is its surface;
+            0 counts all alike, as the paper does.
     """
 
     color: float = 0.5
     sdf: float = 10.0
+    sign: float = 0.0
+    sign_scale: float = 0.01
+    color_near: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.color < 0 or self.sdf < 0:
-            raise ConfigError(f"weights color {self.color}, sdf {self.sdf}", "give weights of 0 or more")
+        if min(self.color, self.sdf, self.sign, self.color_near) < 0:
+            raise ConfigError(
+                f"weights color {self.color}, sdf {self.sdf}, sign {self.sign}, color_near {self.color_near}",
+                "give weights of 0 or more",
+            )
+        if self.sign_scale <= 0:
+            raise ConfigError(f"weights.sign_scale is {self.sign_scale}", "give a positive length, such as 0.01")
 
 
 @dataclass(frozen=True)
@@ -82,22 +145,29 @@ class ImplicitConfig:
     """The implicit SDF+RGB family.
 
     Attributes:
-        image_px: the image's side as the encoder sees it.
-        backbone: image encoder, untrained.
+        image_px: the image's side as readers see it.
+        encoder_px: its side as the image encoder sees it; 0 is image_px.
+        encoder_inputs: of the image encoder: colour on white, coverage too, depth too.
+        backbone: image encoder, untrained, or "none".
         image_width: width of the backbone's first stage, 64 in ResNet; smaller makes a thinner net of the same shape.
         image_features: channels that each scale's features are reduced to.
         voxel_width: channels of the 3D encoder's first stage.
         voxel_stride: of the 3D encoder's first convolution: 1 is IF-Net's, 2 is several times cheaper on a CPU.
         hidden: width of the decoder's layers.
-        points: supervised points a sample a step, drawn from all sigmas alike.
+        points: supervised points per sample per step, drawn from all sigmas alike.
         truncation: the signed distance is clamped to [-truncation, truncation], world units.
         sdf_range: the head's distance is this times tanh: 1 is the paper's; the truncation learns sooner in few steps,
             but can saturate at "outside" where points far from the surface abound.
-        fourier, conditioning, weights: see there.
+        colors: "predicted", or "mixed": a learned choice among the colours that readers offer and the predicted one.
+        residual: of told grids: the head's distance is added to the one that the grid itself tells.
+        mirror: half of the training samples are mirrored: object, camera and pictures.
+        reads, fourier, conditioning, weights: see there.
     """
 
     image_px: int = 224
-    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet50"
+    encoder_px: int = 0
+    encoder_inputs: Literal["rgb", "rgba", "rgbad"] = "rgb"
+    backbone: Literal["none", "resnet18", "resnet34", "resnet50"] = "resnet50"
     image_width: int = 64
     image_features: int = 64
     voxel_width: int = 16
@@ -106,6 +176,10 @@ class ImplicitConfig:
     points: int = 4096
     truncation: float = 0.1
     sdf_range: float = 1.0
+    colors: Literal["predicted", "mixed"] = "predicted"
+    residual: bool = False
+    mirror: bool = False
+    reads: ReadsConfig = field(default_factory=ReadsConfig)
     fourier: FourierConfig = field(default_factory=FourierConfig)
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     weights: ImplicitWeights = field(default_factory=ImplicitWeights)
@@ -114,6 +188,8 @@ class ImplicitConfig:
         for name in ("image_px", "image_width", "image_features", "voxel_width", "hidden", "points"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"family.{name} is {getattr(self, name)}", "give at least 1")
+        if self.encoder_px < 0 or self.encoder_px > self.image_px:
+            raise ConfigError(f"family.encoder_px is {self.encoder_px}", "give 0 (image_px), or at most image_px")
         if self.voxel_stride not in (1, 2):
             raise ConfigError(f"family.voxel_stride is {self.voxel_stride}", "give 1 or 2")
         if not 0 < self.truncation <= 1:
@@ -122,3 +198,22 @@ class ImplicitConfig:
             raise ConfigError(
                 f"family.sdf_range is {self.sdf_range}, below the truncation {self.truncation}", "the paper has 1.0"
             )
+        if self.needs_depth and self.conditioning.kind != "visible":
+            raise ConfigError(
+                f"the recipe reads the depth, but conditioning.kind is {self.conditioning.kind!r}",
+                "set family.conditioning.kind=visible, or turn reads.gap, plane, nearest and the encoder's depth off",
+            )
+        if self.residual and self.conditioning.kind not in ("gt_sdf", "gt_occupancy"):
+            raise ConfigError(
+                f"family.residual corrects a told grid, but conditioning.kind is {self.conditioning.kind!r}",
+                "set family.residual=false, or condition on gt_sdf or gt_occupancy",
+            )
+        if self.colors == "mixed" and self.reads.pixel == "none" and not self.reads.nearest:
+            raise ConfigError(
+                "family.colors is mixed, but no reader offers a colour", "read the pixel or the nearest visible point"
+            )
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether samples must have a depth map."""
+        return self.reads.needs_depth or self.conditioning.has_gap_grid or self.encoder_inputs == "rgbad"

@@ -7,14 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from raylift.core.clock import Clock
-from raylift.core.collectives import share_of_mean
-from raylift.core.errors import DataError
+from raylift.core.collectives import share_of_mean, share_of_weighted_mean
 from raylift.core.family import Family, Phase, Term
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch, Field, Reconstruction, SampleRequest
 from raylift.families.implicit.config import ImplicitConfig
+from raylift.families.implicit.mirroring import drawn_mirrors, mirrored
 from raylift.families.implicit.model import EncodedScene, ImplicitNetwork
-from raylift.losses.signed_distance_color import signed_distance_color_l1
+from raylift.losses.signed_distance_color import sign_cross_entropy, signed_distance_color_l1
 
 
 class ImplicitFamily(Family):
@@ -41,47 +41,38 @@ class ImplicitFamily(Family):
 
     @property
     def request(self) -> SampleRequest:
-        """An image with its camera, supervised points, and the conditioning grid if there is one."""
+        """An image with its camera, supervised points, and what the recipe conditions on and reads."""
         config = self.config
-        return SampleRequest(config.image_px, config.points, config.conditioning.voxel_request())
+        return SampleRequest(
+            config.image_px,
+            config.points,
+            config.conditioning.voxel_request(),
+            mask_distance=config.reads.silhouette,
+            depth=config.needs_depth,
+        )
 
     def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-        """Equation 4, as the mean over the global batch's points."""
-        sdf, color = self.network.decode(self.encode(batch), batch["points"])
-        limit = self.config.truncation
-        sdf_error, color_error = signed_distance_color_l1(sdf, color, batch["sdf"].clamp(-limit, limit), batch["color"])
-        weights = self.config.weights
-        return [
-            Term("sdf", share_of_mean(sdf_error), weights.sdf),
-            Term("color", share_of_mean(color_error), weights.color),
-        ]
-
-    def encode(self, batch: Batch) -> EncodedScene:
-        """Run both encoders on a batch.
-
-        Raises:
-            DataError: the batch lacks a camera or a field, or its grid is not what the recipe conditions on.
-        """
-        if batch.camera is None:
-            raise DataError(
-                "the implicit family projects points into the image, but this batch has no camera",
-                "prepare the data set with cameras, or give each image a camera in its sidecar file",
-            )
-        request = self.request.voxels
-        voxels = None if request is None else batch["voxels"]
-        if request is not None and voxels is not None:
-            expected = (request.num_channels, request.resolution, request.resolution, request.resolution)
-            if tuple(voxels.shape[1:]) != expected:
-                raise DataError(
-                    f"the batch's voxels are {tuple(voxels.shape[1:])}, the recipe conditions on {expected}",
-                    "set family.conditioning to what the data was prepared with",
-                )
-        return self.network.encode(batch["image"], voxels, batch.camera)
+        """Equation 4, as the mean over the global batch's points, and the sign's cross entropy if asked for."""
+        config, weights = self.config, self.config.weights
+        if config.mirror:
+            batch = mirrored(batch, drawn_mirrors(batch, clock))
+        sdf, color = self.network.decode(self.network.encode(batch), batch["points"])
+        true_sdf = batch["sdf"].clamp(-config.truncation, config.truncation)
+        sdf_error, color_error = signed_distance_color_l1(sdf, color, true_sdf, batch["color"])
+        if weights.color_near:
+            color_share = share_of_weighted_mean(color_error, (true_sdf / weights.color_near).square().neg().exp())
+        else:
+            color_share = share_of_mean(color_error)
+        terms = [Term("sdf", share_of_mean(sdf_error), weights.sdf), Term("color", color_share, weights.color)]
+        if weights.sign:
+            sign_error = sign_cross_entropy(sdf, true_sdf, weights.sign_scale)
+            terms.append(Term("sign", share_of_mean(sign_error), weights.sign))
+        return terms
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
         """One field a sample: the encoders run now, once; the decoder runs when the field is queried."""
-        scenes = self.encode(batch)
+        scenes = self.network.encode(batch)
         camera = scenes.camera
         return [
             Reconstruction(name, self._field(scenes.sample(index)), camera[index])
@@ -96,4 +87,4 @@ class ImplicitFamily(Family):
             sdf, color = network.decode(scene, points[None])
             return sdf[0].float(), color[0].float()
 
-        return Field(query, device=scene.maps[0].device)
+        return Field(query, device=scene.camera.focal.device)

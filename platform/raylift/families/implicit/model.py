@@ -1,4 +1,4 @@
-"""The network of the implicit family: encoders, features at points, decoder (implicit paper, sections 3.1 and 3.2)."""
+"""The network of the implicit family: readers, and a decoder of what they read (implicit paper, section 3)."""
 
 from __future__ import annotations
 
@@ -7,94 +7,126 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from raylift.core.types import Camera
+from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
 from raylift.families.implicit.config import ImplicitConfig
-from raylift.geometry.cameras import project
+from raylift.families.implicit.readers.gaps import GapReader, PlaneReader
+from raylift.families.implicit.readers.maps import MapReader
+from raylift.families.implicit.readers.nearest import MeanColorReader, NearestReader
+from raylift.families.implicit.readers.pixels import PixelReader
+from raylift.families.implicit.readers.reader import MirroredToo, Query, Reader, State
+from raylift.families.implicit.readers.silhouette import SilhouetteReader
+from raylift.families.implicit.readers.volumes import GapGridReader, ToldReader
+from raylift.families.implicit.view import View, without_mixed_precision
 from raylift.networks.decoder import FieldDecoder
 from raylift.networks.fourier import FourierEmbedding
-from raylift.networks.point_sampling import sample_map, sample_volume
-from raylift.networks.resnet import ResNetPyramid, normalize_image
-from raylift.networks.voxel_encoder import VoxelPyramid
+
+_RESIDUALS = {"gt_sdf": 0.1, "gt_occupancy": 2 * GRID_HALF_EXTENT / 32}
+"""World units that a step of 1 in a told grid stands for: the truncation that it was divided by, or one cell."""
 
 
 @dataclass(frozen=True)
 class EncodedScene:
-    """What the encoders make of a batch, once; points are then read from it at will.
+    """What the readers make of a batch, once; points are then read from it at will.
 
     Attributes:
-        maps: image features by scale, [B, image_features, H_k, W_k], reduced but not yet rectified.
-        volumes: voxel features by scale, [B, C_k, R_k, R_k, R_k]; empty when only the image conditions.
-        camera: of each image.
+        states: one for each reader.
+        camera: of each sample.
     """
 
-    maps: tuple[Tensor, ...]
-    volumes: tuple[Tensor, ...]
+    states: tuple[State, ...]
     camera: Camera
 
     def sample(self, index: int) -> EncodedScene:
         """One sample of the batch, with a batch axis of 1."""
         picked = slice(index, index + 1)
-        return EncodedScene(
-            tuple(features[picked] for features in self.maps),
-            tuple(features[picked] for features in self.volumes),
-            self.camera[picked],
-        )
+        return EncodedScene(tuple(tuple(part[picked] for part in state) for state in self.states), self.camera[picked])
 
 
 class ImplicitNetwork(nn.Module):
-    """(image, camera, voxels) -> (S, R, G, B) at any point.
+    """(what a view shows, camera) -> (S, R, G, B) at any point.
 
     Args:
-        config: widths and conditioning.
+        config: widths, conditioning and readers.
         seed: of the Fourier matrix B and of the initial weights.
     """
 
     def __init__(self, config: ImplicitConfig, seed: int) -> None:
         super().__init__()
         self.embedding = FourierEmbedding(config.fourier.size, config.fourier.scale, seed)
-        self.image_encoder = ResNetPyramid(config.backbone, config.image_width)
-        self.reductions = nn.ModuleList(
-            nn.Conv2d(channels, config.image_features, 1) for channels in self.image_encoder.channels
+        self.readers = nn.ModuleDict(readers_of(config))
+        readers = self._readers()
+        self.mixes_colors = config.colors == "mixed"
+        self.decoder = FieldDecoder(
+            self.embedding.width + sum(reader.width for reader in readers),
+            config.hidden,
+            limit=config.sdf_range,
+            num_colors=sum(len(reader.colors) for reader in readers) if self.mixes_colors else 0,
+            starts_at_zero=config.residual,
         )
-        request = config.conditioning.voxel_request()
-        self.voxel_encoder = (
-            None if request is None else VoxelPyramid(request.num_channels, config.voxel_width, config.voxel_stride)
-        )
-        voxel_features = 0 if self.voxel_encoder is None else sum(self.voxel_encoder.channels)
-        image_features = config.image_features * len(self.reductions)
-        width = self.embedding.width + image_features + voxel_features
-        self.decoder = FieldDecoder(width, config.hidden, limit=config.sdf_range)
 
-    def encode(
-        self, image: Float[Tensor, "B 3 H W"], voxels: Float[Tensor, "B C R R R"] | None, camera: Camera
-    ) -> EncodedScene:
-        """Everything that does not depend on the query points."""
-        # The paper reads a map at the points and then applies the 1x1 convolution and ReLU. A 1x1 convolution commutes
-        # with interpolation, so it goes first, on the map, where it makes the reading up to 32 times narrower; the ReLU
-        # does not commute and stays behind (``point_features``).
-        maps = self.image_encoder(normalize_image(image))
-        reduced = tuple(reduce(features) for reduce, features in zip(self.reductions, maps, strict=True))
-        volumes: tuple[Tensor, ...] = ()
-        if self.voxel_encoder is not None:
-            assert voxels is not None
-            volumes = tuple(self.voxel_encoder(voxels))
-        return EncodedScene(reduced, volumes, camera)
+    def _readers(self) -> list[Reader]:
+        readers = list(self.readers.values())
+        assert all(isinstance(reader, Reader) for reader in readers)
+        return readers  # type: ignore[return-value]
 
-    def point_features(self, scene: EncodedScene, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N F"]:
-        """[gamma(p), G(p)]: the embedding of equation 1 and the multi-scale features of equation 2."""
-        # Coordinates keep full precision under mixed precision: bf16 would round a point to 1/256 of the object.
-        with torch.autocast(points.device.type, enabled=False):
-            uv, _ = project(scene.camera, points)
-            embedded = self.embedding(points)
-        from_image = [functional.relu(sample_map(features, uv)) for features in scene.maps]
-        from_voxels = [sample_volume(features, points) for features in scene.volumes]
-        return torch.cat([embedded, *from_image, *from_voxels], dim=-1)
+    @property
+    def color_names(self) -> tuple[str, ...]:
+        """The colours that the decoder chooses among, in order, the predicted one last."""
+        offered = [name for reader in self._readers() for name in reader.colors] if self.mixes_colors else []
+        return (*offered, "predicted")
+
+    def encode(self, batch: Batch) -> EncodedScene:
+        """Everything that does not depend on the query points.
+
+        Raises:
+            DataError: the batch lacks a camera or a field, or its grid is not what the recipe conditions on.
+        """
+        view = View(batch)
+        return EncodedScene(tuple(reader.encode(view) for reader in self._readers()), view.camera)
 
     def decode(
         self, scene: EncodedScene, points: Float[Tensor, "B N 3"]
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
-        """Signed distance (world units, negative inside) and RGB in (0, 1) at world points (equation 3)."""
-        sdf, color = self.decoder(self.point_features(scene, points))
-        return sdf, color
+        """Signed distance (world units, negative inside) and RGB in [0, 1] at world points (equation 3)."""
+        with without_mixed_precision(points):
+            query = Query(scene.camera, points)
+            readings = [reader.read(state, query) for reader, state in zip(self._readers(), scene.states, strict=True)]
+            # [gamma(p), G(p)]: the embedding of equation 1 and the features of equation 2.
+            features = torch.cat([self.embedding(points), *(reading.features for reading in readings)], -1)
+        colors = [color for reading in readings for color in reading.colors] if self.mixes_colors else []
+        told = next((reading.told for reading in readings if reading.told is not None), None)
+        return self.decoder(features, torch.stack(colors, -2) if colors else None, told)
+
+
+def readers_of(config: ImplicitConfig) -> dict[str, nn.Module]:
+    """The readers that a recipe asks for, by name, in the order in which their features stand."""
+    readers: dict[str, Reader] = {}
+    if config.backbone != "none":
+        readers["maps"] = MapReader(config, config.backbone)
+    conditioning, reads = config.conditioning, config.reads
+    request = conditioning.voxel_request()
+    if request is not None:
+        residual = _RESIDUALS[conditioning.kind] if config.residual else None
+        readers["volumes"] = ToldReader(
+            request, config.voxel_width, config.voxel_stride, conditioning.density == "of_maximum", residual
+        )
+    if conditioning.has_gap_grid:
+        readers["volumes"] = GapGridReader(
+            conditioning.resolution, reads.gap_scales, reads.mirrored, config.voxel_width, config.voxel_stride
+        )
+    points: dict[str, Reader] = {}
+    if reads.pixel != "none":
+        points["pixel"] = PixelReader(coverage=reads.pixel == "rgba")
+    if reads.gap:
+        points["gap"] = GapReader(reads.gap_scales)
+    if reads.plane:
+        points["plane"] = PlaneReader(reads.plane_scales)
+    if reads.nearest:
+        points["nearest"] = NearestReader(reads.distance_scales, reads.plane_scales if reads.plane else ())
+    if reads.silhouette:
+        points["silhouette"] = SilhouetteReader(reads.silhouette_scales)
+    readers |= {name: MirroredToo(reader) if reads.mirrored else reader for name, reader in points.items()}
+    if reads.nearest and config.colors == "mixed":
+        readers["mean"] = MeanColorReader()
+    return dict(readers)

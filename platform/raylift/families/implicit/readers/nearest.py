@@ -1,0 +1,57 @@
+"""The nearest visible point in space, wherever it projects: how far, on which side of it, and its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
+from raylift.families.implicit.view import ColoredCloud, View
+
+
+class NearestReader(Reader):
+    """Distance to the nearest visible point, the signed distance to its plane, and its colour, which it offers.
+
+    Args:
+        distance_scales, plane_scales: world units; no plane scales leave the planes out.
+    """
+
+    colors = ("nearest",)
+
+    def __init__(self, distance_scales: Sequence[float], plane_scales: Sequence[float]) -> None:
+        super().__init__()
+        self.distance_scales, self.plane_scales = tuple(distance_scales), tuple(plane_scales)
+        self.width = len(self.distance_scales) + len(self.plane_scales) + 3
+
+    def encode(self, view: View) -> State:
+        return (view.clouds,)
+
+    def read(self, state: State, query: Query) -> Reading:
+        clouds: tuple[ColoredCloud, ...] = state[0]
+        rows = []
+        for cloud, points in zip(clouds, query.points, strict=True):
+            found = cloud.index.nearest(points)
+            away = points - cloud.index.points[found]
+            plane = (away * cloud.normals[found]).sum(-1, keepdim=True)
+            rows.append(torch.cat([away.norm(dim=-1, keepdim=True), plane, cloud.colors[found]], -1))
+        distance, plane, color = torch.stack(rows).split([1, 1, 3], -1)
+        features = [scaled(distance[..., 0], self.distance_scales), 2 * color - 1]
+        if self.plane_scales:
+            features.append(scaled(plane[..., 0], self.plane_scales))
+        return Reading(torch.cat(features, -1), (color,))
+
+
+class MeanColorReader(Reader):
+    """The mean colour of the visible points: no feature, one colour that hidden parts may have."""
+
+    width = 0
+    colors = ("mean",)
+
+    def encode(self, view: View) -> State:
+        return (torch.stack([cloud.colors.mean(0) for cloud in view.clouds]),)
+
+    def read(self, state: State, query: Query) -> Reading:
+        count = query.points.shape[1]
+        color = state[0][:, None].expand(-1, count, -1)
+        return Reading(color[..., :0], (color,))

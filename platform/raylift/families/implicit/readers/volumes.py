@@ -1,0 +1,124 @@
+"""Volumes of a 3D encoder, read at a point: equation 2 of the implicit paper, in 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from raylift.core.errors import DataError
+from raylift.core.types import GRID_HALF_EXTENT, VoxelRequest
+from raylift.families.implicit.readers.gaps import gap_features
+from raylift.families.implicit.readers.reader import Query, Reader, Reading, State
+from raylift.families.implicit.view import View, without_mixed_precision
+from raylift.geometry.voxels import grid_points
+from raylift.networks.point_sampling import sample_volume
+from raylift.networks.voxel_encoder import VoxelPyramid
+
+
+class VolumeReader(Reader):
+    """A grid and four volumes made of it by convolutions.
+
+    Args:
+        in_channels: of the grid.
+        width: channels of the finest encoded volume.
+        stride: of the first convolution.
+    """
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.encoder = VoxelPyramid(in_channels, width, stride)
+        self.width = sum(self.encoder.channels)
+
+    def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
+        """What is encoded."""
+        raise NotImplementedError
+
+    def encode(self, view: View) -> State:
+        return tuple(self.encoder(self.grid(view)))
+
+    def read(self, state: State, query: Query) -> Reading:
+        size = state[0].shape[-1]
+        values = []
+        for volume, places in zip(state, self.encoder.places, strict=True):
+            inside = places.coordinates(query.points / GRID_HALF_EXTENT, size, volume.shape[-1])
+            values.append(sample_volume(volume, inside * GRID_HALF_EXTENT))
+        return Reading(torch.cat(values, -1))
+
+
+class ToldReader(VolumeReader):
+    """The conditioning grid of the batch.
+
+    Args:
+        request: which grid.
+        width, stride: of the encoder.
+        density_of_maximum: divide each grid's density by its largest, as the paper's published code does.
+        residual: how a told grid becomes a signed distance to start from: the distance that it stands for, in world
+            units, of a step of 1 in its values; None starts from nothing.
+    """
+
+    def __init__(
+        self, request: VoxelRequest, width: int, stride: int, density_of_maximum: bool, residual: float | None
+    ) -> None:
+        super().__init__(request.num_channels, width, stride)
+        self.request = request
+        self.density_of_maximum = density_of_maximum and request.num_channels == 4
+        self.residual = residual
+
+    def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
+        """
+        Raises:
+            DataError: the batch's grid is not what the recipe conditions on.
+        """
+        request, grid = self.request, view.batch["voxels"]
+        expected = (request.num_channels, request.resolution, request.resolution, request.resolution)
+        if tuple(grid.shape[1:]) != expected:
+            raise DataError(
+                f"the batch's voxels are {tuple(grid.shape[1:])}, the recipe conditions on {expected}",
+                "set family.conditioning to what the data was prepared with",
+            )
+        if self.density_of_maximum:
+            density = grid[:, :1]
+            grid = torch.cat([density / density.amax((2, 3, 4), keepdim=True).clamp(min=1e-12), grid[:, 1:]], 1)
+        return grid
+
+    def read(self, state: State, query: Query) -> Reading:
+        reading = super().read(state, query)
+        if self.residual is None:
+            return reading
+        value = reading.features[..., 0]
+        # A grid of occupancy is cut at one half, and is positive inside.
+        told = value if self.request.source == "gt_sdf" else 0.5 - value
+        return Reading(reading.features, told=self.residual * told)
+
+
+class GapGridReader(VolumeReader):
+    """A grid of the depth's gaps (a truncated projective signed distance), and of its mirror image.
+
+    Unlike voxels of visible points it says of empty space that it is empty, and of hidden space that it is hidden.
+
+    Args:
+        resolution: cells along an edge.
+        scales: of the gaps, world units.
+        mirrored: the mirrored grid's channels too.
+        width, stride: of the encoder.
+    """
+
+    cells: Tensor
+
+    def __init__(self, resolution: int, scales: Sequence[float], mirrored: bool, width: int, stride: int) -> None:
+        self.scales, self.mirrored, self.resolution = tuple(scales), mirrored, resolution
+        channels = len(self.scales) + 1
+        super().__init__(channels * (2 if mirrored else 1), width, stride)
+        self.register_buffer("cells", torch.from_numpy(grid_points(resolution)), persistent=False)
+
+    def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
+        depth = view.depth
+        with without_mixed_precision(depth):
+            cells = self.cells.to(depth.dtype).expand(len(depth), -1, -1)
+            values = gap_features(depth, Query(view.camera, cells), self.scales)
+        grid = values.mT.reshape(len(depth), -1, *(self.resolution,) * 3)
+        # The cells are symmetric about x = 0, so the mirror image of the grid is the grid of the mirror image.
+        return torch.cat([grid, grid.flip(2)], 1) if self.mirrored else grid

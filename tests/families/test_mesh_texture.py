@@ -76,18 +76,25 @@ def train(
 
 @pytest.mark.parametrize("name", TESTS)
 def test_every_weighted_term_is_there_and_finite(name: str) -> None:
-    recipe, family = build(name)
-    batch = rows(ellipsoids(NUM_IMAGES, recipe.family.image_px), [0, 1, 2, 3])
-    found = {}
-    for phase in family.phases:
-        terms = family.losses(phase.name, batch, Clock(0, 10))
-        assert all(bool(torch.isfinite(term.share)) for term in terms)
-        found |= {term.name: term.weight for term in terms}
+    """And counts with its own weight, once its epoch has come and parts, keypoints and moments are known."""
+    recipe, family = build(name, *(PARTS if "stage2" in name else ()))
+    batch = ellipsoids(NUM_IMAGES, recipe.family.image_px)
     weights: MeshTextureWeights = recipe.family.weights
-    wanted = {name for name, value in vars(weights).items() if value > 0}
-    assert wanted <= set(found)
-    assert found.get("deform", 0.0) == (0.0 if recipe.family.terms.deform_from else weights.deform)
-    family.after_step(Clock(0, 10))
+    for clock in (Clock(0, 10), Clock(1, 10, epoch=50)):
+        found = {}
+        for phase in family.phases:
+            terms = family.losses(phase.name, batch, clock)
+            assert all(bool(torch.isfinite(term.share)) for term in terms)
+            found |= {term.name: term.weight for term in terms}
+        assert {name for name, value in vars(weights).items() if value > 0} <= set(found)
+        if clock.step == 0:
+            assert found.get("deform", 0.0) == (0.0 if recipe.family.terms.deform_from else weights.deform)
+            family.after_step(Clock(0, 1, epoch=1))
+    wanted = {name: value for name, value in vars(weights).items() if value > 0}
+    wanted |= dict.fromkeys(wanted.keys() & {"orientation", "upright"}, 0.0)
+    if "adversarial" in wanted:
+        wanted["adversarial"] *= recipe.family.critic.reversal
+    assert {name: found[name] for name in wanted} == wanted
 
 
 def test_terms_follow_the_epochs() -> None:
@@ -370,6 +377,8 @@ def test_what_does_not_fit_is_refused() -> None:
     recipe = catalogue.get("mesh_texture/umr-test.stage1", PARTS)
     with pytest.raises(ConfigError, match="no part maps"):
         catalogue.build_family(recipe, DataFacts(NUM_IMAGES))
+    with pytest.raises(ConfigError, match="no probabilities to train"):
+        catalogue.get("mesh_texture/ucmr-test", ["family.weights.camera_entropy=1"])
     with pytest.raises(ConfigError, match="jitter"):
         catalogue.get("mesh_texture/ucmr-test", ["family.jitter=0.05"])
     with pytest.raises(DataError, match="image 7 of a training set of 3"):

@@ -1,5 +1,5 @@
-"""The mesh-texture recipes with published weights and schedules; where a number is not known, the family's default
-stands.
+"""The mesh-texture recipes at their papers' size: ``umr`` and ``adaptive`` with UMR's weights and schedule, ``cmr`` and
+``ucmr`` with some of theirs; where a number is not known, the family's default stands.
 
 Published figures of CUB's birds (mask IoU / SSIM): CMR .704/.782, UCMR .637/.756, UMR .734/.812, adaptive .769/.829.
 """

@@ -310,6 +310,11 @@ class MeshTextureConfig:
             raise ConfigError("weights of parts without part maps", "set family.parts.use=always, or the weights to 0")
         if self.camera.kind != "keypoints" and max(weights.keypoint, weights.camera, weights.assignment) > 0:
             raise ConfigError("weights of keypoints without them", "set family.camera.kind=keypoints")
+        if self.camera.kind != "hypotheses" and weights.camera_entropy > 0:
+            raise ConfigError(
+                f"a weight of camera_entropy, and no probabilities to train: the cameras are {self.camera.kind!r}",
+                "set family.weights.camera_entropy=0, or family.camera.kind=hypotheses",
+            )
         if self.camera.kind == "multiplex" and self.jitter > 0:
             raise ConfigError(
                 f"a multiplex with crops that are jittered by {self.jitter}",

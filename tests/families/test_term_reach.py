@@ -1,0 +1,174 @@
+"""Law 8 for the implicit family and every kind of mesh texture: each weighted term reaches what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raylift.core.clock import Clock
+from raylift.families.implicit.config import ImplicitWeights
+from raylift.families.implicit.family import ImplicitFamily
+from raylift.families.mesh_texture.family import MeshTextureFamily
+from raylift.networks.feature_extractors import Frozen
+from raylift.recipes import catalogue
+from tests.families.implicit_samples import CLOCK, small_config, spheres
+from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids
+from tests.families.term_reach import Group, reach_of, table, wake
+
+ENCODER, SHAPE, FLOW, VARIANCE = "F_e", "D_shape", "D_flow", "D_var"
+CAMERAS, LOGITS, REGRESSED, KEYPOINTS, CRITIC = "cameras", "their probabilities", "D_cam", "keypoints", "D"
+"""Of mesh texture. Cameras are those that losses are taken by: D_cam's, or the multiplex's rows."""
+
+MESH_TEXTURE: dict[str, set[str]] = {
+    "mask": {SHAPE, CAMERAS, LOGITS},
+    "outside": {SHAPE, CAMERAS, LOGITS},
+    "deform": {SHAPE},
+    "laplacian": {SHAPE},
+    "flat": {SHAPE},
+    "orientation": {SHAPE},
+    "upright": {CAMERAS, LOGITS},
+    "camera_entropy": {LOGITS},
+    "pose": {REGRESSED},
+    "reconstruction": {SHAPE, FLOW},
+    "perceptual": {SHAPE, FLOW},
+    "align": {FLOW},
+    "cycle": {FLOW},
+    "texture_distance": {FLOW},
+    "pseudo_label": {FLOW, VARIANCE},
+    "searched": {SHAPE, FLOW},
+    "part_chamfer": {SHAPE, CAMERAS},
+    "part_probability": {SHAPE, CAMERAS},
+    "keypoint": {SHAPE, CAMERAS, KEYPOINTS},
+    "camera": {CAMERAS},
+    "assignment": {KEYPOINTS},
+    "adversarial": {SHAPE, FLOW},
+    "frechet": {SHAPE, FLOW},
+}
+"""The family README's table. F_e is reached wherever something that is decoded from it is."""
+MASK_CRITIC = {"adversarial": {SHAPE}}
+"""A critic of silhouettes sees no textures."""
+
+SCHEDULE = (
+    "family.terms.deform_from=0",
+    "family.terms.orientation_until=100",
+    "family.terms.upright_until=100",
+    "family.frechet.num_real=4",
+)
+PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.weights.part_probability=1")
+COMMON = (
+    "outside", "deform", "flat", "laplacian", "orientation", "upright", "reconstruction", "perceptual", "align",
+    "cycle", "texture_distance", "adversarial",
+)  # fmt: skip
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "single": ("umr-test.stage1", ()),
+    "hypotheses": ("adaptive-test.stage2", (*PARTS, "family.weights.camera_entropy=1", "family.weights.frechet=1")),
+    "multiplex": ("ucmr-test", PARTS),
+    "keypoints": ("cmr-test", ()),
+}
+"""A recipe of each kind of camera, with what it leaves out."""
+README = Path(__file__).parents[2] / "platform" / "raylift" / "families"
+
+
+class _Look(nn.Module):
+    """A stand-in for LPIPS, whose weights need a download: one value an image."""
+
+    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        return (ours - theirs).square().mean(dim=(1, 2, 3))
+
+
+def mesh_texture(kind: str) -> tuple[MeshTextureFamily, dict[str, Group]]:
+    """A family with that kind of camera and every term that it can have, off its start, parts and keypoints known."""
+    name, overrides = KINDS[kind]
+    weights = [f"family.weights.{term}=1" for term in COMMON]
+    recipe = catalogue.get(f"mesh_texture/{name}", [*SCHEDULE, *weights, *overrides])
+    family = catalogue.build_family(recipe, FACTS).double().train()
+    assert isinstance(family, MeshTextureFamily)
+    family._perceptual = Frozen(_Look())
+    family.losses("generator", as_double(ellipsoids(NUM_IMAGES, 32)), Clock(0, 10))
+    family.after_step(Clock(0, 1, epoch=1))
+    wake(family)
+    network = family.network
+    head = network.camera.head
+    is_logit = torch.zeros(len(head.bias), dtype=torch.bool).view(network.camera.num_hypotheses, -1)
+    is_logit[:, -1] = True
+    in_head = (head.weight, head.bias)
+    regressed = Group(in_head, ~is_logit.flatten())
+    groups = {
+        ENCODER: Group.of(network.encoder),
+        SHAPE: Group.of(network.shape),
+        FLOW: Group.of(network.flow),
+        VARIANCE: Group.of(*_there(network.variance)),
+        CAMERAS: Group.of(network.multiplex) if network.multiplex else regressed,
+        LOGITS: Group(in_head, is_logit.flatten()) if kind == "hypotheses" else Group(()),
+        REGRESSED: regressed if network.multiplex else Group(()),
+        KEYPOINTS: Group.of(*_there(family.keypoints)),
+        CRITIC: Group.of(*_there(family.critic)),
+    }
+    return family, {name: group for name, group in groups.items() if group.parameters}
+
+
+def _there(module: nn.Module | None) -> list[nn.Module]:
+    return [] if module is None else [module]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_term_of_mesh_texture_reaches_what_it_is_for(kind: str) -> None:
+    family, groups = mesh_texture(kind)
+    batch, clock = as_double(ellipsoids(NUM_IMAGES, 32)), Clock(3, 10, epoch=1)
+    terms = family.losses("generator", batch, clock)
+    assert {term.name for term in terms} == {name for name, weight in vars(family.config.weights).items() if weight > 0}
+    trained = {name: group for name, group in groups.items() if name != CRITIC}  # the other player's
+    found = reach_of(terms, trained)
+    declared = MESH_TEXTURE | (MASK_CRITIC if family.config.critic.sees == "mask" else {})
+    expected = {name: declared[name] & set(trained) for name in found}
+    from_image = {SHAPE, FLOW, VARIANCE, REGRESSED} | (set() if kind == "multiplex" else {CAMERAS, LOGITS})
+    for name, reached in expected.items():
+        reached |= {ENCODER} if reached & from_image else set()
+        assert reached, f"{name} trains nothing here"
+    assert found == expected, table(found, trained)
+    assert reach_of(family.losses("critic", batch, clock), groups) == {
+        name: {CRITIC} for name in ("critic_real", "critic_fake", "penalty")
+    }
+
+
+def test_the_readme_of_mesh_texture_has_the_table() -> None:
+    columns = (SHAPE, FLOW, VARIANCE, CAMERAS, LOGITS, REGRESSED, KEYPOINTS)
+    assert table(MESH_TEXTURE, columns) in (README / "mesh_texture" / "README.md").read_text()
+
+
+READERS = {"image encoder": "maps", "voxel encoder": "volumes"}
+"""Of implicit: the readers that have parameters."""
+IMPLICIT = {
+    "sdf": {*READERS, "layers", "distance head"},
+    "color": {*READERS, "layers", "colour head"},
+    "sign": {*READERS, "layers", "distance head"},
+}
+"""The family README's table."""
+
+
+@pytest.mark.parametrize("variant", ["image", "visible", "residual", "reads", "reads-no-maps"])
+def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
+    config = small_config(variant, weights=ImplicitWeights(sign=0.25))
+    family = ImplicitFamily(config, seed=0)
+    wake(family)
+    network = family.network
+    decoder = network.decoder
+    readers = dict(network.readers.items())
+    groups = {
+        **{name: Group.of(*_there(readers.get(reader))) for name, reader in READERS.items()},
+        "layers": Group.of(*(getattr(decoder, f"layer{index}") for index in range(1, 6))),
+        "distance head": Group.of(decoder.sdf_head),
+        "colour head": Group.of(decoder.color_head),
+    }
+    groups = {name: group for name, group in groups.items() if group.parameters}
+    assert sum(len(group.parameters) for group in groups.values()) == len(list(family.parameters()))
+    found = reach_of(family.losses("fit", spheres(config, 2), CLOCK), groups)
+    assert found == {name: reached & set(groups) for name, reached in IMPLICIT.items()}, table(found, groups)
+
+
+def test_the_readme_of_implicit_has_the_table() -> None:
+    columns = (*READERS, "layers", "distance head", "colour head")
+    assert table(IMPLICIT, columns) in (README / "implicit" / "README.md").read_text()

@@ -90,7 +90,7 @@ def main(arguments: Arguments, console: Console) -> None:
     start = time.monotonic()
     out, data, name = arguments.out, arguments.out / "data", arguments.recipe.replace("/", "-")
     settings = ["--num-views", arguments.num_views, "--image-px", arguments.image_px]
-    settings += ["--truth-resolution", 128, "--samples", 50_000]
+    settings += ["--truth-resolution", 128, "--samples", 50_000, "--test-objects", 12, "--val-objects", 3]
     run(console, "prepare", *choose_source(arguments, console), "--out", data, *settings)
     prepared = time.monotonic()
     run(console, "train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)

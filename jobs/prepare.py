@@ -46,8 +46,8 @@ class Common:
     Attributes:
         out: folder or s3:// prefix of the data set.
         source: kind:path or a path whose layout is recognised; several may be given. Meshes: folder, sh3f, shapenet,
-            future3d, and procedural:COUNT. Images: cutouts, masked, coco, cub, stamps, and shapes (a view of each
-            object of a prepared data set).
+            future3d, procedural:COUNT and procedural:vehicles:COUNT. Images: cutouts, masked, coco, cub, stamps, and
+            shapes (one view of each object of a prepared data set; shapes:FOLDER#4 takes four).
         fetch_furniture: get Debian's furniture libraries into this folder (120 MB, once) and use them as a source.
         fetch_stamps: get Debian's Tux Paint stamps into this folder (161 MB, once) and use them as a source.
         categories: keep only these, such as seats.

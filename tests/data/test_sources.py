@@ -20,6 +20,7 @@ from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.future3d import Future3dSource
 from raylift.data.sources.opening import Selection, open_source, select_items
 from raylift.data.sources.procedural import ProceduralSource, procedural_chair
+from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource, procedural_vehicle
 from raylift.data.sources.sh3f import Sh3fSource, category_of
 from raylift.data.sources.shapenet import ShapeNetSource
 from raylift.rendering.scene import Material, Scene
@@ -359,6 +360,25 @@ def test_procedural_chairs_are_pure_varied_closed_and_face_front() -> None:
         if "stool" not in items[index].name:
             top = scene.vertices[scene.vertices[:, 1] > 0.9 * scene.vertices[:, 1].max()]
             assert top[:, 2].mean() < 0  # the back is behind
+
+
+def test_procedural_vehicles_are_pure_elongated_closed_and_drive_ahead() -> None:
+    source = ProceduralVehiclesSource(24, seed=1)
+    items = source.items()
+    assert items == ProceduralVehiclesSource(24, seed=1).items()
+    assert {item.name.split()[-1] for item in items} == {"car", "van", "pickup", "bus", "lorry"}
+    for index in range(24):
+        scene, again = procedural_vehicle(1, index), procedural_vehicle(1, index)
+        np.testing.assert_array_equal(scene.vertices, again.vertices)
+        for part in trimesh.Trimesh(scene.vertices, scene.faces, process=False).split():
+            assert part.is_watertight
+            assert part.volume > 0
+        low, high = scene.vertices.min(axis=0), scene.vertices.max(axis=0)
+        assert low[1] == pytest.approx(0, abs=0.01)
+        assert low[0] == pytest.approx(-high[0], abs=1e-5)  # symmetric
+        assert (high - low)[2] > 1.8 * (high - low)[0]
+        lit = scene.vertices[scene.faces[scene.face_materials == 3]]
+        assert lit[..., 2].min() > 0  # headlights are ahead
 
 
 # --- selection, normalisation, captions -----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.data.bodies import TOLERANCE, body_measures, same_bodies
 from raylift.data.dataset import ShardedDataset
 from raylift.data.groups import divided_groups, linked, parse_grouping
+from raylift.data.images import load_image
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY, ImageIngestConfig, IngestConfig
 from raylift.data.inspection import group_notes
@@ -49,6 +50,9 @@ def test_a_body_is_known_again_whatever_its_colour_scale_and_triangles() -> None
     chairs = [procedural_chair(0, index) for index in range(12)]
     bodies = [measured(chair) for chair in chairs]
     for chair, body in zip(chairs, bodies, strict=True):
+        lopsided = replace(chair, vertices=chair.vertices + np.float32(0.3) * chair.vertices[:, [1, 2, 0]])
+        other = replace(lopsided, vertices=lopsided.vertices * np.float32([-1, 1, 1]))
+        assert np.linalg.norm(measured(lopsided) - measured(other)) < TOLERANCE / 10
         stretched = replace(chair, vertices=chair.vertices * np.float32([20, 35, 18]) + np.float32([5, 0, -3]))
         mirrored = replace(chair, vertices=chair.vertices * np.float32([-1, 1, 1]))
         repainted = replace(chair, materials=tuple(Material((0.1, 0.2, 0.9)) for _ in chair.materials))
@@ -246,6 +250,14 @@ def test_single_views_keep_the_groups_and_splits_of_their_shapes(tmp_path: Path,
     images = ImageIngestConfig(image_px=24, min_object_px=1)
     views = ingest([source], str(tmp_path / "views"), images, parallel="none").manifest
     assert (views.groups, views.splits) == (shapes.groups, shapes.splits)
+    several = ingest([open_source(f"shapes:{tmp_path / 'shapes'}#2")], str(tmp_path / "two"), images, parallel="none")
+    assert several.manifest.counts["objects"] == 2 * shapes.counts["objects"]
+    for place in range(2):
+        assert {name: several.manifest.groups[f"{name}@{place}"] for name in shapes.groups} == shapes.groups
+        assert {name: several.manifest.splits[f"{name}@{place}"] for name in shapes.splits} == shapes.splits
+    two = ShardedDataset.open(tmp_path / "two")
+    shown = [{load_image(two, f"{name}@{place}").truth for place in range(2)} for name in shapes.groups]
+    assert all(len(truths) == 2 for truths in shown)
 
 
 def test_sets_without_groups_are_read_and_said_to_have_none(tmp_path: Path, tiny_folder: Path) -> None:

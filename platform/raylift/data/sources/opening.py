@@ -20,18 +20,42 @@ from raylift.data.sources.image_reading import IMAGE_SUFFIXES
 from raylift.data.sources.masked import MaskedSource
 from raylift.data.sources.mesh_reading import MESH_SUFFIXES
 from raylift.data.sources.procedural import ProceduralSource
+from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource
 from raylift.data.sources.sh3f import Sh3fSource
 from raylift.data.sources.shape_views import ShapeViewsSource
 from raylift.data.sources.shapenet import ShapeNetSource
 from raylift.data.sources.stamps import StampsSource
 from raylift.data.storage import Storage
 
+
+def _procedural(place: str, seed: int) -> AnySource:
+    kind, separator, number = place.rpartition(":")
+    if not separator and place == "vehicles":
+        kind, number = place, ""
+    if kind not in ("", "chairs", "vehicles") or (number and not number.isdigit()):
+        raise ConfigError(
+            f"--source procedural:{place}: {place!r} is not a count",
+            "write procedural:40, or procedural:vehicles:40",
+        )
+    made = ProceduralVehiclesSource if kind == "vehicles" else ProceduralSource
+    return made(int(number or 40), seed)
+
+
+def _shape_views(place: str, seed: int) -> AnySource:
+    uri, separator, number = place.rpartition("#")
+    if not separator:
+        return ShapeViewsSource(Storage.at(place).uri, seed)
+    if not number.isdigit() or not int(number):
+        raise ConfigError(f"--source shapes:{place}: {number!r} is not a count", "write shapes:data/seats#4")
+    return ShapeViewsSource(Storage.at(uri).uri, seed, int(number))
+
+
 _SHAPES: dict[str, Callable[[str, int], AnySource]] = {
     "folder": lambda place, seed: FolderSource(_path(place)),
     "sh3f": lambda place, seed: Sh3fSource(_path(place)),
     "shapenet": lambda place, seed: ShapeNetSource(_path(place)),
     "future3d": lambda place, seed: Future3dSource(_path(place)),
-    "procedural": lambda place, seed: ProceduralSource(_count(place), seed),
+    "procedural": _procedural,
 }
 _IMAGES: dict[str, Callable[[str, int], AnySource]] = {
     "cutouts": lambda place, seed: CutoutsSource(_path(place)),
@@ -39,7 +63,7 @@ _IMAGES: dict[str, Callable[[str, int], AnySource]] = {
     "coco": lambda place, seed: CocoSource.at(place),
     "cub": lambda place, seed: CubSource(_path(place)),
     "stamps": lambda place, seed: StampsSource(_path(place)),
-    "shapes": lambda place, seed: ShapeViewsSource(Storage.at(place).uri, seed),
+    "shapes": _shape_views,
 }
 SOURCE_KINDS = tuple(_SHAPES)
 IMAGE_SOURCE_KINDS = tuple(_IMAGES)
@@ -66,8 +90,8 @@ def open_source(specification: str, seed: int = 0) -> AnySource:
     """The source of ``kind:path``, or of a bare path, whose layout is then recognised.
 
     Args:
-        specification: such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (so many objects),
-            ``cutouts:photos`` or ``meshes``.
+        specification: such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (so many chairs),
+            ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views of each object) or ``meshes``.
         seed: of the procedural set and of single views.
 
     Raises:
@@ -104,12 +128,6 @@ def _split(specification: str) -> tuple[str, str]:
 
 def _path(place: str) -> Path:
     return Path(place).expanduser().resolve()
-
-
-def _count(place: str) -> int:
-    if place and not place.isdigit():
-        raise ConfigError(f"--source procedural:{place}: {place!r} is not a count", "write procedural:40")
-    return int(place or 40)
 
 
 def _recognise(path: Path) -> str:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from raylift.core.generators import numpy_generator
 from raylift.data.sources.base import LoadedScene, SourceItem
+from raylift.data.sources.procedural_parts import COLORS, Parts, patterned_texture, to_bytes
 from raylift.rendering.scene import Material, Scene
 
-_COLORS: dict[str, tuple[float, float, float]] = {
-    "red": (0.72, 0.16, 0.14),
-    "blue": (0.16, 0.29, 0.62),
-    "green": (0.20, 0.46, 0.25),
-    "yellow": (0.87, 0.70, 0.20),
-    "grey": (0.50, 0.51, 0.53),
-    "black": (0.12, 0.12, 0.13),
-    "white": (0.88, 0.87, 0.84),
-    "purple": (0.42, 0.22, 0.50),
-}
 _WOODS: dict[str, tuple[float, float, float]] = {
     "oak": (0.68, 0.50, 0.30),
     "walnut": (0.36, 0.23, 0.14),
@@ -95,69 +86,9 @@ class _Plan:
             leg_radius=rng.uniform(0.014, 0.032),
             splay=rng.uniform(0.03, 0.09),
             wood=str(rng.choice(list(_WOODS))),
-            seat_color=str(rng.choice(list(_COLORS))),
+            seat_color=str(rng.choice(list(COLORS))),
             pattern=str(rng.choice(["plain", "stripes", "checks", "weave"])),
         )
-
-
-@dataclass
-class _Parts:
-    """Triangles gathered part by part."""
-
-    vertices: list[np.ndarray] = field(default_factory=list)
-    faces: list[np.ndarray] = field(default_factory=list)
-    uvs: list[np.ndarray] = field(default_factory=list)
-    materials: list[np.ndarray] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, vertices: np.ndarray, faces: np.ndarray, uvs: np.ndarray, material: int) -> None:
-        self.vertices.append(vertices)
-        self.faces.append(faces + self.count)
-        self.uvs.append(uvs)
-        self.materials.append(np.full(len(faces), material, np.int32))
-        self.count += len(vertices)
-
-    def tube(self, start: np.ndarray, end: np.ndarray, half: np.ndarray, sides: int, material: int) -> None:
-        """A closed prism from start to end; ``half`` are its half widths at either end, [2, 2] (a box has 4 sides)."""
-        axis = (end - start) / np.linalg.norm(end - start)
-        guide = np.array([0.0, 0.0, 1.0]) if abs(axis[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
-        right = np.cross(guide, axis)
-        right /= np.linalg.norm(right)
-        ahead = np.cross(axis, right)
-        angles = 2 * np.pi * (np.arange(sides) + 0.5) / sides
-        round_out = np.sqrt(2.0) if sides == 4 else 1.0  # a square's corners lie further out than its sides
-        ring = np.stack([np.cos(angles), np.sin(angles)], 1) * round_out
-        rings = [
-            center + ring[:, :1] * size[0] * right + ring[:, 1:] * size[1] * ahead
-            for center, size in ((start, half[0]), (end, half[1]))
-        ]
-        vertices = np.concatenate([*rings, start[None], end[None]])
-        faces: list[tuple[int, int, int]] = []
-        uvs: list[tuple[tuple[float, ...], ...]] = []
-        length = float(np.linalg.norm(end - start)) * 4
-        for i in range(sides):
-            j = (i + 1) % sides
-            u0, u1 = i / sides, (i + 1) / sides
-            faces += [
-                (i, j, sides + j),
-                (i, sides + j, sides + i),
-                (2 * sides, j, i),
-                (2 * sides + 1, sides + i, sides + j),
-            ]
-            uvs += [((u0, 0), (u1, 0), (u1, length)), ((u0, 0), (u1, length), (u0, length))]
-            flat = ring * 0.5 + 0.5
-            uvs += [((0.5, 0.5), tuple(flat[j]), tuple(flat[i])), ((0.5, 0.5), tuple(flat[i]), tuple(flat[j]))]
-        self.add(vertices, np.array(faces), np.array(uvs, np.float32), material)
-
-    def box(self, low: tuple[float, float, float], high: tuple[float, float, float], material: int) -> None:
-        """An axis-aligned box."""
-        bottom, top = np.array(low), np.array(high)
-        middle = (bottom + top) / 2
-        half = (top - bottom) / 2
-        start, end = middle.copy(), middle.copy()
-        start[1], end[1] = bottom[1], top[1]
-        # The tube's axes for an upward axis are right = +X and ahead = -Z.
-        self.tube(start, end, np.array([[half[0], half[2]]] * 2), 4, material)
 
 
 _WOOD, _SEAT = 0, 1
@@ -167,7 +98,7 @@ def procedural_chair(seed: int, index: int) -> Scene:
     """One chair, Y up and facing +Z, standing on y = 0, in metres."""
     plan = _Plan.draw(seed, index)
     rng = numpy_generator(seed, "procedural texture", index)
-    parts = _Parts()
+    parts = Parts()
     w, d, h, t, r = plan.width / 2, plan.depth / 2, plan.seat_height, plan.seat_thickness, plan.leg_radius
     parts.box((-w, h - t, -d), (w, h, d), _WOOD if plan.cushion else _SEAT)
     if plan.cushion:
@@ -179,20 +110,15 @@ def procedural_chair(seed: int, index: int) -> Scene:
             x, y = side * (w - r), h + 0.2
             parts.tube(np.array([x, y, -d]), np.array([x, y, 0.8 * d]), np.full((2, 2), 1.3 * r), 4, _WOOD)
             parts.tube(np.array([x, h - 0.01, 0.6 * d]), np.array([x, y, 0.6 * d]), np.full((2, 2), r), 8, _WOOD)
-    vertices = np.concatenate(parts.vertices).astype(np.float32)
-    return Scene(
-        vertices=vertices,
-        faces=np.concatenate(parts.faces).astype(np.int32),
-        face_materials=np.concatenate(parts.materials),
-        materials=(
+    return parts.scene(
+        (
             Material((1.0, 1.0, 1.0), _wood_texture(rng, _WOODS[plan.wood]), f"wood {plan.wood}"),
-            Material((1.0, 1.0, 1.0), _fabric_texture(rng, _COLORS[plan.seat_color], plan.pattern), "fabric"),
-        ),
-        corner_uvs=np.concatenate(parts.uvs).astype(np.float32),
+            Material((1.0, 1.0, 1.0), patterned_texture(rng, COLORS[plan.seat_color], plan.pattern), "fabric"),
+        )
     )
 
 
-def _add_legs(parts: _Parts, plan: _Plan, w: float, d: float, h: float, t: float, r: float) -> None:
+def _add_legs(parts: Parts, plan: _Plan, w: float, d: float, h: float, t: float, r: float) -> None:
     if plan.legs == "pedestal":
         heights = (0.0, 0.02, 0.03, h - t + 0.01)
         floor, post_foot, plate_top, post_top = (np.array([0.0, height, 0.0]) for height in heights)
@@ -211,7 +137,7 @@ def _add_legs(parts: _Parts, plan: _Plan, w: float, d: float, h: float, t: float
             parts.tube(np.array([x_rail, r, -d]), np.array([x_rail, r, d]), np.full((2, 2), r), 8, _WOOD)
 
 
-def _add_back(parts: _Parts, plan: _Plan, w: float, d: float, h: float, r: float) -> None:
+def _add_back(parts: Parts, plan: _Plan, w: float, d: float, h: float, r: float) -> None:
     if plan.back == "none":
         return
     lean = 0.12 * plan.back_height
@@ -243,25 +169,4 @@ def _wood_texture(rng: np.random.Generator, color: tuple[float, float, float]) -
         for _ in range(3)
     )
     shade = 1.0 + 0.07 * waves
-    return _to_bytes(np.asarray(color) * shade[..., None])
-
-
-def _fabric_texture(rng: np.random.Generator, color: tuple[float, float, float], pattern: str) -> np.ndarray:
-    rows, columns = np.mgrid[0:64, 0:64]
-    period = int(rng.choice([8, 16, 32]))
-    if pattern == "stripes":
-        light = (columns // period) % 2
-    elif pattern == "checks":
-        light = (columns // period + rows // period) % 2
-    elif pattern == "weave":
-        light = ((columns // 4) % 2) ^ ((rows // 4) % 2)
-    else:
-        light = np.zeros_like(rows)
-    other = np.clip(np.asarray(color) * 0.4 + 0.55, 0, 1)
-    blend = light[..., None] * (0.35 if pattern == "weave" else 0.9)
-    return _to_bytes(np.asarray(color) * (1 - blend) + other * blend)
-
-
-def _to_bytes(rgb: np.ndarray) -> np.ndarray:
-    pixels: np.ndarray = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return pixels
+    return to_bytes(np.asarray(color) * shade[..., None])

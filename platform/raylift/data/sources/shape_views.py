@@ -1,4 +1,4 @@
-"""One view of each object of a prepared data set of shapes: images whose truth is known, for scoring."""
+"""Single views of the objects of a prepared data set of shapes: images whose truth is known, for scoring."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from functools import lru_cache
 from raylift.core.generators import numpy_generator
 from raylift.data.annotations import Annotations
 from raylift.data.dataset import ShardedDataset
+from raylift.data.manifest import ObjectEntry
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import caption_of
 
 
 @dataclass(frozen=True)
 class ShapeViewsSource:
-    """A random view an object, drawn for (seed, id); splits are those of the shapes.
+    """Random views of each object, drawn by (seed, id); groups and splits are those of the shapes.
 
-    Its camera is kept for scoring only, and of the shape a reference: neither is in a training batch.
+    An image's camera is kept for scoring only, and so is a reference to its shape: neither is in a training batch.
 
     Attributes:
         uri: the data set's folder or s3:// prefix, absolute.
         seed: of the draw.
+        views_per_object: how many images show each object (fewer where it has fewer views). One has the object's id,
+            several are ``id@0``, ``id@1`` and so on.
     """
 
     uri: str
     seed: int = 0
+    views_per_object: int = 1
     kind: str = "shapes"
 
     def annotations(self) -> Annotations:
@@ -34,23 +38,29 @@ class ShapeViewsSource:
         dataset = _opened(self.uri)
         items: list[SourceItem] = []
         for entry in dataset.entries():
-            view = int(numpy_generator(self.seed, entry.id, "single view").integers(entry.num_views))
             record = dataset.load_object(entry.id, ("name", "licence", "creator"))
-            items.append(
-                ImageItem(
-                    id=entry.id,
-                    name=record.text("name"),
-                    category=entry.category,
-                    reference=f"{entry.id}#{view}",
-                    licence=record.text("licence"),
-                    creator=record.text("creator"),
-                    split=entry.split,
-                    stamp=dataset.manifest.fingerprint,
-                    caption=entry.caption,
-                    group=entry.group,
+            for place, view in enumerate(self._views(entry)):
+                items.append(
+                    ImageItem(
+                        id=entry.id if self.views_per_object == 1 else f"{entry.id}@{place}",
+                        name=record.text("name"),
+                        category=entry.category,
+                        reference=f"{entry.id}#{view}",
+                        licence=record.text("licence"),
+                        creator=record.text("creator"),
+                        split=entry.split,
+                        stamp=dataset.manifest.fingerprint,
+                        caption=entry.caption,
+                        group=entry.group or entry.id,
+                    )
                 )
-            )
         return items
+
+    def _views(self, entry: ObjectEntry) -> list[int]:
+        draws = numpy_generator(self.seed, entry.id, "single view")
+        if self.views_per_object == 1:
+            return [int(draws.integers(entry.num_views))]
+        return [int(view) for view in draws.permutation(entry.num_views)[: self.views_per_object]]
 
     def load(self, item: SourceItem, max_bytes: int, max_pixels: int) -> LoadedImage:
         assert isinstance(item, ImageItem)

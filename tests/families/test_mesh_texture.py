@@ -26,9 +26,9 @@ from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternio
 from raylift.geometry.cameras import project
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
-from raylift.rendering import soft_view
+from raylift.rendering import soft_listed
+from raylift.rendering.face_lists import FaceLists, face_lists
 from raylift.rendering.rasterize import rasterize
-from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows
@@ -434,17 +434,17 @@ def test_symmetry_is_a_choice() -> None:
     assert replace(config, shape=replace(config.shape, symmetric=True)) != config
 
 
-def test_what_a_step_draws_of_its_shapes_is_rasterised_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Picture, searched picture, centroids: one view; the critic's random views are another."""
-    _, family = build("mesh_texture/adaptive-test.stage2")
+def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Picture, searched picture, parts, centroids: one view; the critic's random views are another."""
+    _, family = build("mesh_texture/adaptive-test.stage2", *PARTS)
     seen = []
 
-    def counted(screen: torch.Tensor, *settings: object) -> object:
+    def counted(screen: torch.Tensor, *settings: object) -> FaceLists:
         seen.append(len(screen))
-        return rasterize_soft(screen, *settings)
+        return face_lists(screen, *settings)
 
-    monkeypatch.setattr(soft_view, "rasterize_soft", counted)
+    monkeypatch.setattr(soft_listed, "face_lists", counted)
     batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
     terms = {term.name for term in family.losses("generator", batch, Clock(0, 10))}
-    assert {"reconstruction", "cycle", "searched", "frechet"} <= terms
+    assert {"reconstruction", "cycle", "searched", "part_probability", "frechet"} <= terms
     assert seen == [2, 2]

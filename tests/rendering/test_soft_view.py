@@ -1,8 +1,9 @@
-"""Soft pictures against PyTorch3D's blending, the slow reference, torch's own sampling, and finite differences."""
+"""Soft pictures against PyTorch3D, the slow reference, torch's own sampling, and finite differences."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,19 +11,14 @@ from torch import Tensor
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.geometry.cameras import orbit, pixel_centers
-from raylift.rendering import reference
+from raylift.rendering import kernel_threads, reference
 from raylift.rendering.screen import project_to_screen
-from raylift.rendering.soft_aggregate import (
-    aggregate_attributes,
-    aggregate_texture,
-    gathered_attributes,
-    gathered_texture,
-)
 from raylift.rendering.soft_blend import SoftBlend, blend_weights, face_pixel_sums
+from raylift.rendering.soft_fragments import FragmentFaces
 from raylift.rendering.soft_rasterize import rasterize_soft
-from raylift.rendering.soft_silhouette import blur_radius_of, soft_silhouette
+from raylift.rendering.soft_silhouette import blur_radius_of
 from raylift.rendering.soft_view import SoftView
-from tests.rendering.soft_meshes import icosphere, screen_mesh, sphere_views
+from tests.rendering.soft_meshes import MESHES, icosphere, screen_mesh, sphere_views
 
 SOFT = SoftBlend(sigma=1e-3, gamma=3e-3, near=0.5, far=4.0)
 BACKGROUND = (0.2, 0.5, 0.9)
@@ -35,54 +31,114 @@ def textured(seed: int, num_faces: int, texels: int = 7) -> tuple[Tensor, Tensor
     return uvs, torch.rand(1, 3, texels, texels + 2, generator=generator)
 
 
-def slow_picture(screen: Tensor, faces: Tensor, uvs: Tensor, texture: Tensor, size: int, layers: int) -> Tensor:
-    """The same picture by the reference alone."""
-    fragments = reference.rasterize_soft(screen, faces, size, layers, blur_radius_of(SOFT.sigma), True)
+def slow_picture(
+    view: SoftView, uvs: Tensor, texture: Tensor, layers: int, perspective: bool, soft: SoftBlend
+) -> Tensor:
+    """The same picture of 16 pixels by the reference alone."""
+    radius = blur_radius_of(soft.sigma)
+    fragments = reference.rasterize_soft(view.screen, view.faces, 16, layers, radius, perspective)
     colors = reference.texture_colors(fragments, uvs, texture)
-    behind = torch.tensor(BACKGROUND, dtype=screen.dtype)
-    settings = SOFT.sigma, SOFT.gamma, SOFT.near, SOFT.far, SOFT.background_eps
-    return reference.blend(fragments, colors, behind, *settings)
+    behind = torch.tensor(BACKGROUND, dtype=view.screen.dtype)
+    return reference.blend(fragments, colors, behind, soft.sigma, soft.gamma, soft.near, soft.far, soft.background_eps)
+
+
+def by_pytorch3d(
+    screen: Tensor, faces: Tensor, image_px: int, layers: int, soft: SoftBlend, perspective: bool = True
+) -> SoftView:
+    """The view that a GPU has."""
+    view = SoftView(screen, faces, image_px, layers, soft, perspective)
+    view.source = FragmentFaces(screen, faces, image_px, layers, soft, perspective)
+    return view
 
 
 def with_gradients(picture: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     draw = torch.randn(picture.shape, generator=torch.Generator().manual_seed(3)).to(picture)
-    return list(torch.autograd.grad((picture * draw).sum(), leaves))
+    return list(torch.autograd.grad((picture * draw).sum(), leaves, retain_graph=True))
 
 
-@pytest.mark.parametrize("mesh", ["sphere", "soup", "behind", "border"])
+def distance(ours: Tensor, expected: Tensor) -> float:
+    return float((ours - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("mesh", [mesh for mesh in MESHES if mesh != "coincident"])
+@pytest.mark.parametrize("perspective", [True, False])
 @pytest.mark.parametrize("layers", [2, 12])
-def test_same_as_the_reference(mesh: str, layers: int) -> None:
+@pytest.mark.parametrize("gamma", [3e-3, 0.3])
+def test_same_as_the_reference(mesh: str, perspective: bool, layers: int, gamma: float) -> None:
+    """With the larger gamma the background's exponential is not held."""
+    soft = SoftBlend(sigma=1e-3, gamma=gamma, near=0.5, far=4.0)
     screen, faces = screen_mesh(mesh)
     uvs, texture = textured(1, len(faces))
     leaves = [screen.double().requires_grad_(), texture.double().requires_grad_()]
-    ours = SoftView(leaves[0], faces, 16, layers, SOFT).texture(uvs.double(), leaves[1], BACKGROUND)
-    slow = slow_picture(leaves[0], faces, uvs.double(), leaves[1], 16, layers)
-    assert float(slow.detach().std()) > 0.05
+    view = SoftView(leaves[0], faces, 16, layers, soft, perspective)
+    ours = view.texture(uvs.double(), leaves[1], BACKGROUND)
+    slow = slow_picture(view, uvs.double(), leaves[1], layers, perspective, soft)
+    assert float(slow.detach().std()) > 0.02
     torch.testing.assert_close(ours, slow, rtol=0, atol=1e-10)
-    for mine, expected in zip(with_gradients(ours, leaves), with_gradients(slow, leaves), strict=True):
-        assert float(expected.norm()) > 0.1
-        assert float((mine - expected).norm()) <= 1e-7 * float(expected.norm())
+    # An edge that counts as a point is moved by its foot, as PyTorch3D does; autograd moves its second corner.
+    tolerance = 0.05 if mesh == "degenerate" else 1e-7
+    mine, expected = with_gradients(ours, leaves), with_gradients(slow, leaves)
+    assert float(expected[0].norm()) > 0.1
+    assert distance(mine[0], expected[0]) <= tolerance
+    assert distance(mine[1], expected[1]) <= 1e-7
 
 
-@pytest.mark.parametrize("gamma", [1e-4, 1e-2])
-def test_same_as_pytorch3d_blends(gamma: float) -> None:
-    from pytorch3d.renderer.blending import BlendParams, softmax_rgb_blend
+@pytest.mark.parametrize("mesh", ["sphere", "soup", "behind", "border"])
+@pytest.mark.parametrize("perspective", [True, False])
+def test_same_as_by_pytorch3d(mesh: str, perspective: bool) -> None:
+    """Textures, values of vertices and of corners, in float32, and gradients.
 
+    In perspective, its gradient of the screen is noise where a face's blur reaches beyond the horizon of its plane.
+    """
+    screen, faces = screen_mesh(mesh)
+    uvs, texture = textured(5, len(faces))
+    values = torch.rand(1, screen.shape[1], 2, generator=torch.Generator().manual_seed(6))
+    leaves = [screen.requires_grad_(), texture.requires_grad_(), values.requires_grad_()]
+    made = []
+    for build in (SoftView, by_pytorch3d):
+        view = build(screen, faces, 24, 6, SOFT, perspective)
+        corners = view.corners(values[:, faces].square(), (0.1, 0.7))
+        pictures = torch.cat([view.texture(uvs, texture, BACKGROUND), view.vertices(values), corners], dim=1)
+        gradients = with_gradients(pictures, leaves)[1 if perspective else 0 :]
+        made.append([pictures.detach(), *gradients, view.nearest_faces.float(), *view.face_sums()])
+    for ours, theirs in zip(*made, strict=True):
+        assert float(theirs.norm()) > 0.1
+        assert distance(ours, theirs) <= 1e-4
+
+
+def test_small_gammas_are_no_less_exact_than_by_pytorch3d() -> None:
+    """It rounds depths to shares of far - near before it divides by gamma; float64 says who is right."""
     screen, faces = sphere_views()
-    colors = torch.rand(1, screen.shape[1], 3, generator=torch.Generator().manual_seed(0))
-    leaves = [screen.requires_grad_(), colors.requires_grad_()]
-    blend = SoftBlend(sigma=1e-3, gamma=gamma)
-    view = SoftView(screen, faces, 24, 8, blend)
-    ours = view.vertices(colors, BACKGROUND)
-    fragments = rasterize_soft(screen, faces, 24, 8, blur_radius_of(1e-3))
-    points = colors[0, faces[fragments.pix_to_face.clamp(min=0)]]
-    parameters = BlendParams(sigma=1e-3, gamma=gamma, background_color=BACKGROUND)
-    theirs = softmax_rgb_blend((fragments.bary_coords[..., None] * points).sum(-2), fragments, parameters)
-    torch.testing.assert_close(ours, theirs[..., :3].permute(0, 3, 1, 2), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(view.alpha, theirs[..., 3], rtol=1e-5, atol=1e-6)
-    mine, expected = with_gradients(ours, leaves), with_gradients(theirs[..., :3].permute(0, 3, 1, 2), leaves)
-    for one, other in zip(mine, expected, strict=True):
-        assert float((one - other).norm()) <= 1e-4 * float(other.norm())
+    uvs, texture = textured(5, len(faces))
+    soft = SoftBlend(sigma=1e-3, gamma=1e-4)
+    errors = []
+    truth = SoftView(screen.double().requires_grad_(), faces, 24, 8, soft)
+    exact = truth.texture(uvs.double(), texture.double())
+    (expected,) = with_gradients(exact, [truth.screen])
+    exact = exact.detach()
+    for build in (SoftView, by_pytorch3d):
+        view = build(screen.clone().requires_grad_(), faces, 24, 8, soft)
+        picture = view.texture(uvs, texture)
+        (gradient,) = with_gradients(picture, [view.screen])
+        errors.append((distance(picture.detach().double(), exact), distance(gradient.double(), expected)))
+    assert errors[0][0] < 1e-4
+    assert errors[0][1] < 1e-3
+    assert errors[0][0] < errors[1][0]
+    assert errors[0][1] < errors[1][1]
+
+
+def test_beyond_the_horizon() -> None:
+    """There PyTorch3D's gradient in float32 is noise that can outweigh all else; ours is what float64 says."""
+    screen, faces = screen_mesh("beyond")
+    uvs, texture = textured(5, len(faces))
+    exact = screen.double().requires_grad_()
+    (expected,) = with_gradients(SoftView(exact, faces, 24, 30, SOFT).texture(uvs.double(), texture.double()), [exact])
+    made = []
+    for build in (SoftView, by_pytorch3d):
+        leaf = screen.clone().requires_grad_()
+        made += with_gradients(build(leaf, faces, 24, 30, SOFT).texture(uvs, texture), [leaf])
+    assert distance(made[0].double(), expected) < 1e-2
+    assert distance(made[1].double(), expected) > 1
 
 
 def test_gradients_of_textures_are_derivatives() -> None:
@@ -91,9 +147,8 @@ def test_gradients_of_textures_are_derivatives() -> None:
     leaves = (screen[:1].double().requires_grad_(), texture.double().requires_grad_())
     soft = SoftBlend(sigma=0.02, gamma=0.1, near=1.0, far=4.0)
 
-    def picture(screen: Tensor, texture: Tensor) -> tuple[Tensor, Tensor]:
-        view = SoftView(screen, faces, 4, 20, soft)
-        return view.texture(uvs.double(), texture, BACKGROUND), view.alpha
+    def picture(screen: Tensor, texture: Tensor) -> Tensor:
+        return SoftView(screen, faces, 4, 20, soft).texture(uvs.double(), texture, BACKGROUND)
 
     assert torch.autograd.gradcheck(picture, leaves, atol=1e-6)
 
@@ -150,32 +205,27 @@ def test_gradients_reach_the_camera() -> None:
     assert abs(float(gradient[0, 0])) > 3 * abs(float(gradient[0, 1]))
 
 
-def test_weights_are_shares() -> None:
+def test_colours_are_shares() -> None:
     screen, faces = sphere_views()
-    view = SoftView(screen, faces, 24, 8, SOFT)
-    made = view.vertices(torch.ones(1, screen.shape[1], 2), (1.0, 0.0))
-    total = view.weights.faces.sum(-1) + view.weights.background
-    torch.testing.assert_close(total, torch.ones_like(total))
-    assert bool((view.weights.faces[view.fragments.pix_to_face < 0] == 0).all())
-    torch.testing.assert_close(made[:, 0], torch.ones_like(total))
-    torch.testing.assert_close(made[:, 1], view.weights.faces.sum(-1))
+    made = SoftView(screen, faces, 24, 8, SOFT).vertices(torch.ones(1, screen.shape[1], 2), (1.0, 0.0))
+    torch.testing.assert_close(made[:, 0], torch.ones(2, 24, 24))
     assert float(made[:, 1].max()) > 0.999
     assert float(made[0, 1, 0, 0]) == 0
-    all_layers = SoftView(screen, faces, 24, 60, SOFT)
-    torch.testing.assert_close(all_layers.alpha, soft_silhouette(screen, faces, 24, SOFT.sigma), rtol=0, atol=1e-5)
+    weights = blend_weights(rasterize_soft(screen, faces, 24, 8, blur_radius_of(SOFT.sigma)), SOFT)
+    torch.testing.assert_close(made[:, 1], weights.faces.sum(-1))
+    torch.testing.assert_close(made[:, 1], 1 - weights.background, rtol=0, atol=1e-6)
 
 
 def test_one_triangle_in_closed_form() -> None:
     """In front of its plane's points (u, v) -> z, weights follow from distance and depth alone."""
     screen = torch.tensor([[[-0.9, -0.9, 2.0], [0.9, -0.9, 2.0], [0.0, 0.9, 2.0]]], dtype=torch.float64)
     soft = SoftBlend(sigma=0.05, gamma=0.2, near=1.0, far=3.0)
-    view = SoftView(screen, torch.tensor([[0, 1, 2]]), 9, 2, soft)
-    made = view.vertices(torch.ones(1, 3, 1).double())
-    distance = -float(view.fragments.dists[0, 4, 4, 0])
-    covered = 1 / (1 + math.exp(-distance / 0.05))
+    face = torch.tensor([[0, 1, 2]])
+    made = SoftView(screen, face, 9, 2, soft).vertices(torch.ones(1, 3, 1).double())
+    inside = -float(rasterize_soft(screen, face, 9, 2, blur_radius_of(0.05)).dists[0, 4, 4, 0])
+    covered = 1 / (1 + math.exp(-inside / 0.05))
     share = covered * math.exp(0.5 / 0.2) / (covered * math.exp(0.5 / 0.2) + 1)
     assert made[0, 0, 4, 4].item() == pytest.approx(share, rel=1e-8)
-    assert view.alpha[0, 4, 4].item() == pytest.approx(covered, rel=1e-8)
 
 
 def test_the_nearer_face_is_seen() -> None:
@@ -203,28 +253,28 @@ def test_textures_are_the_right_way_up() -> None:
     torch.testing.assert_close(picture[..., off_diagonal], texture[..., off_diagonal], rtol=0, atol=1e-4)
 
 
-def test_every_shading_of_a_view_is_that_of_a_view_of_its_own() -> None:
-    """Values and summed gradients, of textures that serve some of the meshes, and of face sums."""
+@pytest.mark.parametrize("build", [SoftView, by_pytorch3d])
+def test_every_shading_of_a_view_is_that_of_a_view_of_its_own(build: Callable[..., SoftView]) -> None:
+    """Values and summed gradients, of textures that serve two meshes each, and along other screens."""
     screen, faces = sphere_views()
-    screen = screen.double().repeat_interleave(2, dim=0).requires_grad_()
+    screen = screen.repeat_interleave(2, dim=0).requires_grad_()
     uvs, texture = textured(4, len(faces))
-    both = torch.cat([texture, 1 - texture]).double().requires_grad_()
-    values = torch.rand(1, screen.shape[1], 2, dtype=torch.float64).requires_grad_()
+    both = torch.cat([texture, 1 - texture]).requires_grad_()
+    values = torch.rand(1, screen.shape[1], 2).requires_grad_()
 
     def shadings(views: list[SoftView]) -> list[Tensor]:
-        sums = torch.cat([part.flatten() for part in views[2].face_sums()])
-        return [views[0].texture(uvs.double(), both, BACKGROUND), views[1].vertices(values), sums, views[3].alpha]
+        return [views[0].texture(uvs, both, BACKGROUND), views[1].vertices(values), views[2].texture(uvs, both)]
 
-    view = SoftView(screen, faces, 16, 6, SOFT)
-    shared = shadings([view, view, view.along(screen * 1), view])
-    apart = shadings([SoftView(screen, faces, 16, 6, SOFT) for _ in range(4)])
+    view = build(screen, faces, 16, 6, SOFT, False)
+    with torch.no_grad():  # who asks first does not decide about gradients
+        assert int(view.nearest_faces.max()) > 0
+    shared = shadings([view, view, view.along(screen * 1)])
+    apart = shadings([build(screen, faces, 16, 6, SOFT, False) for _ in range(3)])
     singles = [
-        SoftView(screen[i : i + 1], faces, 16, 6, SOFT).texture(uvs.double(), both[i // 2 : i // 2 + 1], BACKGROUND)
+        build(screen[i : i + 1], faces, 16, 6, SOFT, False).texture(uvs, both[i // 2 : i // 2 + 1], BACKGROUND)
         for i in range(4)
     ]
     torch.testing.assert_close(torch.cat(singles), shared[0])
-    for one, other in zip(shared, apart, strict=True):
-        torch.testing.assert_close(one, other)
     leaves = [screen, both, values]
 
     def total(parts: list[Tensor]) -> list[Tensor]:
@@ -232,24 +282,65 @@ def test_every_shading_of_a_view_is_that_of_a_view_of_its_own() -> None:
 
     for one, other in zip(total(shared), total(apart), strict=True):
         assert float(one.norm()) > 0.1
-        torch.testing.assert_close(one, other)
+        assert distance(one, other) <= 1e-3
+    alone, together = with_gradients(torch.cat(singles), leaves[:2]), with_gradients(shared[0], leaves[:2])
+    for one, other in zip(alone, together, strict=True):
+        assert distance(one, other) <= 1e-3
 
 
-def test_sums_over_the_pixels_of_a_face() -> None:
+@pytest.mark.parametrize("sets", [1, 3])
+@pytest.mark.parametrize("views", [3, 21])
+def test_the_same_bits_for_any_number_of_threads(sets: int, views: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, faces = sphere_views(True, 1)
+    screen = (screen[:1] + 0.01 * torch.arange(views)[:, None, None]).requires_grad_()
+    uvs, texture = textured(4, len(faces))
+    textures = torch.cat([texture * share for share in (1.0, 0.7, 0.3)])[:sets].requires_grad_()
+    made = []
+    for threads in (1, 3):
+        monkeypatch.setattr(kernel_threads.torch, "get_num_threads", lambda threads=threads: threads)
+        view = SoftView(screen, faces, 20, 5, SOFT)
+        picture = view.texture(uvs, textures)
+        made.append([picture, *with_gradients(picture, [screen, textures]), *view.face_sums()])
+    for one, other in zip(*made, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30, -1e30])
+def test_extreme_coordinates_neither_crash_nor_write_outside(bad: float) -> None:
+    screen, faces = screen_mesh("soup")
+    screen[0, ::7, 0] = bad
+    screen[0, 1::11, 2] = bad
+    uvs, texture = textured(4, len(faces))
+    SoftView(screen.requires_grad_(), faces, 16, 4, SOFT).texture(uvs, texture).sum().backward()
+
+
+def test_no_faces_show_the_background() -> None:
+    screen, values = torch.zeros(2, 3, 3, requires_grad=True), torch.zeros(1, 3, 2, requires_grad=True)
+    view = SoftView(screen, torch.zeros(0, 3, dtype=torch.int64), 8)
+    made = view.vertices(values, (0.5, 0.2))
+    made.sum().backward()
+    assert torch.equal(made[:, 0], torch.full((2, 8, 8), 0.5))
+    assert screen.grad is not None
+    assert not bool(screen.grad.any())
+    assert bool((view.nearest_faces == -1).all())
+
+
+@pytest.mark.parametrize("layers", [1, 3, None])
+def test_sums_over_the_pixels_of_a_face(layers: int | None) -> None:
     screen, faces = sphere_views()
+    total, moments = SoftView(screen, faces, 16, 5, SOFT).face_sums(layers)
     fragments = rasterize_soft(screen, faces, 16, 5, blur_radius_of(SOFT.sigma))
-    weights = blend_weights(fragments, SOFT).faces.requires_grad_()
-    total, moments = face_pixel_sums(fragments.pix_to_face, weights, len(faces))
-    assert total.shape == (2, len(faces))
+    index, weights = fragments.pix_to_face[..., :layers], blend_weights(fragments, SOFT).faces[..., :layers]
     centers = pixel_centers(16, 16)
-    for image, face in ((0, int(fragments.pix_to_face[0, 8, 8, 0])), (1, int(fragments.pix_to_face[1, 7, 9, 0]))):
-        there = (fragments.pix_to_face[image] == face) * weights[image]
-        torch.testing.assert_close(total[image, face], there.sum())
-        torch.testing.assert_close(moments[image, face], (there.sum(-1)[..., None] * centers).sum((0, 1)))
-        assert total[image, face] > 0.1
-    torch.testing.assert_close(total.sum(), weights.sum())
-    (gradient,) = torch.autograd.grad(total.sum(), weights)
-    assert torch.equal(gradient, (fragments.pix_to_face >= 0).float())
+    for image, face in ((0, int(index[0, 8, 8, 0])), (1, int(index[1, 7, 9, 0]))):
+        there = (index[image] == face) * weights[image]
+        torch.testing.assert_close(total[image, face], there.sum(), rtol=1e-4, atol=1e-5)
+        expected = (there.sum(-1)[..., None] * centers).sum((0, 1))
+        torch.testing.assert_close(moments[image, face], expected, rtol=1e-4, atol=1e-5)
+        assert total[image, face] > 0.05
+    torch.testing.assert_close(total.sum(), weights.sum(), rtol=1e-5, atol=0)
+    listed = face_pixel_sums(index, weights, len(faces))
+    torch.testing.assert_close(moments, listed[1], rtol=1e-4, atol=1e-5)
 
 
 def test_settings_that_cannot_be_meant() -> None:
@@ -262,28 +353,12 @@ def test_settings_that_cannot_be_meant() -> None:
         SoftView(screen, faces, 8).vertices(values, (0.0,))
     with pytest.raises(DataError, match="3 textures"):
         SoftView(screen, faces, 8).vertices(values.expand(3, -1, -1))
+    with pytest.raises(DataError, match="faces_per_pixel"):
+        SoftView(screen, faces, 8, 0)
+    with pytest.raises(DataError, match="-1..10"):
+        SoftView(screen, faces - 1, 8)
     with pytest.raises(DataError, match="texel"):
         SoftView(screen, faces, 8).texture(torch.zeros(len(faces), 3, 2), torch.zeros(1, 3, 0, 4))
-
-
-def test_what_a_gpu_does_gives_the_same_sums() -> None:
-    screen, faces = sphere_views()
-    uvs, texture = textured(5, len(faces))
-    values = torch.rand(2, len(faces), 3, 4)
-    fragments = rasterize_soft(screen, faces, 16, 4, blur_radius_of(SOFT.sigma))
-    weights = blend_weights(fragments, SOFT).faces.requires_grad_()
-    pairs = [
-        (aggregate_attributes(fragments, weights, values), gathered_attributes(fragments, weights, values)),
-        (
-            aggregate_texture(fragments, weights, uvs, texture),
-            gathered_texture(fragments, weights, uvs, texture.expand(2, -1, -1, -1)),
-        ),
-    ]
-    for compiled, gathered in pairs:
-        torch.testing.assert_close(compiled, gathered, rtol=1e-5, atol=1e-5)
-        mine, expected = with_gradients(compiled, [weights])[0], with_gradients(gathered, [weights])[0]
-        seen = fragments.pix_to_face >= 0
-        torch.testing.assert_close(mine[seen], expected[seen], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu

@@ -24,7 +24,3 @@ class Fragments:
     zbuf: Float[Tensor, "N H W K"]
     bary_coords: Float[Tensor, "N H W K 3"]
     dists: Float[Tensor, "N H W K"]
-
-    def detached(self) -> Fragments:
-        """The same, without gradients."""
-        return Fragments(self.pix_to_face, self.zbuf.detach(), self.bary_coords.detach(), self.dists.detach())

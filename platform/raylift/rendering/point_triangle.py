@@ -76,39 +76,6 @@ def screen_weights(
 
 
 @njit(cache=True, fastmath=False, nogil=True)
-def screen_weights_gradient(
-    real: Any,
-    px: float,
-    py: float,
-    x0: float,
-    y0: float,
-    x1: float,
-    y1: float,
-    x2: float,
-    y2: float,
-    g0: float,
-    g1: float,
-    g2: float,
-) -> tuple[float, float, float, float, float, float]:
-    """Gradient by (x0, y0, x1, y1, x2, y2) of weights whose own gradients are g0, g1, g2."""
-    area = real(edge_function(x2, y2, x0, y0, x1, y1) + EPSILON)
-    square, inverse = area * area, real(1) / area
-    # By way of the area, then by way of the weight's own edge function, whose derivatives are
-    # d edge(p, a, b) = (py - by, bx - px) by a, (ay - py, px - ax) by b, (by - ay, ax - bx) by p.
-    a0 = g0 * (-edge_function(px, py, x1, y1, x2, y2) / square)
-    a1 = g1 * (-edge_function(px, py, x2, y2, x0, y0) / square)
-    a2 = g2 * (-edge_function(px, py, x0, y0, x1, y1) / square)
-    e0, e1, e2 = g0 * inverse, g1 * inverse, g2 * inverse
-    gx0 = a0 * (y2 - y1) + (e1 * (y2 - py) + a1 * (y2 - y1)) + (e2 * (py - y1) + a2 * (y2 - y1))
-    gy0 = a0 * (x1 - x2) + (e1 * (px - x2) + a1 * (x1 - x2)) + (e2 * (x1 - px) + a2 * (x1 - x2))
-    gx1 = (e0 * (py - y2) + a0 * (y0 - y2)) + a1 * (y0 - y2) + (e2 * (y0 - py) + a2 * (y0 - y2))
-    gy1 = (e0 * (x2 - px) + a0 * (x2 - x0)) + a1 * (x2 - x0) + (e2 * (px - x0) + a2 * (x2 - x0))
-    gx2 = (e0 * (y1 - py) + a0 * (y1 - y0)) + (e1 * (py - y0) + a1 * (y1 - y0)) + a2 * (y1 - y0)
-    gy2 = (e0 * (px - x1) + a0 * (x0 - x1)) + (e1 * (x0 - px) + a1 * (x0 - x1)) + a2 * (x0 - x1)
-    return gx0, gy0, gx1, gy1, gx2, gy2
-
-
-@njit(cache=True, fastmath=False, nogil=True)
 def perspective_weights(
     real: Any, w0: float, w1: float, w2: float, z0: float, z1: float, z2: float
 ) -> tuple[float, float, float]:
@@ -119,72 +86,8 @@ def perspective_weights(
 
 
 @njit(cache=True, fastmath=False, nogil=True)
-def perspective_gradient(
-    real: Any,
-    clip: bool,
-    w0: float,
-    w1: float,
-    w2: float,
-    z0: float,
-    z1: float,
-    z2: float,
-    g0: float,
-    g1: float,
-    g2: float,
-) -> tuple[float, float, float, float, float, float]:
-    """Gradient by (w0, w1, w2, z0, z1, z2) of ``perspective_weights``; with ``clip``, of ``clipped_weights`` after it.
-
-    Beyond the horizon the divisor is a constant, 1e-8, that clipping cancels. Going back through both one by one, as
-    PyTorch3D does, leaves the difference of two terms 1e8 times too large; so there both are one step.
-    """
-    t0, t1, t2 = w0 * z1 * z2, w1 * z0 * z2, w2 * z0 * z1
-    total = max(t0 + t1 + t2, real(EPSILON))
-    if clip and total <= real(EPSILON):
-        zero = real(0)
-        c0, c1, c2 = max(t0, zero), max(t1, zero), max(t2, zero)
-        total = max(c0 + c1 + c2, real(LEAST_WEIGHT * EPSILON))
-        shared = (c0 * g0 + c1 * g1 + c2 * g2) / total
-        h0 = (g0 - shared) / total if t0 > zero else zero
-        h1 = (g1 - shared) / total if t1 > zero else zero
-        h2 = (g2 - shared) / total if t2 > zero else zero
-    else:
-        if clip:
-            g0, g1, g2 = clipped_gradient(real, t0 / total, t1 / total, t2 / total, g0, g1, g2)
-        shared = (-t0 * g0 - t1 * g1 - t2 * g2) / (total * total)
-        h0, h1, h2 = shared + g0 / total, shared + g1 / total, shared + g2 / total
-    return (
-        h0 * z1 * z2,
-        h1 * z0 * z2,
-        h2 * z0 * z1,
-        h1 * w1 * z2 + h2 * w2 * z1,
-        h0 * w0 * z2 + h2 * w2 * z0,
-        h0 * w0 * z1 + h1 * w1 * z0,
-    )
-
-
-@njit(cache=True, fastmath=False, nogil=True)
 def clipped_weights(real: Any, w0: float, w1: float, w2: float) -> tuple[float, float, float]:
     """Weights moved into the face: negative ones become 0, the others are divided by their sum."""
     w0, w1, w2 = max(w0, real(0)), max(w1, real(0)), max(w2, real(0))
     total = max(w0 + w1 + w2, real(LEAST_WEIGHT))
     return w0 / total, w1 / total, w2 / total
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def clipped_gradient(
-    real: Any, w0: float, w1: float, w2: float, g0: float, g1: float, g2: float
-) -> tuple[float, float, float]:
-    """Gradient by (w0, w1, w2) of ``clipped_weights``."""
-    zero = real(0)
-    c0, c1, c2 = max(w0, zero), max(w1, zero), max(w2, zero)
-    total = c0 + c1 + c2
-    if total < real(LEAST_WEIGHT):
-        inverse, c0, c1, c2 = real(1) / real(LEAST_WEIGHT), zero, zero, zero
-    else:
-        square = total * total
-        inverse, c0, c1, c2 = real(1) / total, -c0 / square, -c1 / square, -c2 / square
-    return (
-        zero if w0 < zero else g0 * (inverse + c0) + g1 * c1 + g2 * c2,
-        zero if w1 < zero else g1 * (inverse + c1) + g0 * c0 + g2 * c2,
-        zero if w2 < zero else g2 * (inverse + c2) + g0 * c0 + g1 * c1,
-    )

@@ -48,12 +48,10 @@ class BlendWeights(NamedTuple):
     Attributes:
         faces: of each fragment; 0 where there is none. The w_ij of equation 12.
         background: of what is behind.
-        alpha: coverage, 1 - prod_k (1 - sigmoid(-dists_k / sigma)).
     """
 
     faces: Float[Tensor, "B H W K"]
     background: Float[Tensor, "B H W"]
-    alpha: Float[Tensor, "B H W"]
 
 
 def blend_weights(fragments: Fragments, blend: SoftBlend) -> BlendWeights:
@@ -70,7 +68,7 @@ def blend_weights(fragments: Fragments, blend: SoftBlend) -> BlendWeights:
     scores = coverage * torch.exp((inverse_depth - nearest) / blend.gamma)
     behind = torch.exp((blend.background_eps - nearest) / blend.gamma).clamp(min=blend.background_eps)
     total = scores.sum(-1, keepdim=True) + behind
-    return BlendWeights(scores / total, (behind / total).squeeze(-1), 1 - torch.prod(1 - coverage, -1))
+    return BlendWeights(scores / total, (behind / total).squeeze(-1))
 
 
 def face_pixel_sums(

@@ -1,64 +1,68 @@
-"""Meshes as cameras see them, rasterised once and shaded any number of times."""
+"""Meshes as cameras see them, rasterised once and shaded any number of times: SoftRas's aggregation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.errors import DataError
-from raylift.rendering.fragments import Fragments
-from raylift.rendering.soft_aggregate import aggregate_attributes, aggregate_texture
-from raylift.rendering.soft_blend import BlendWeights, SoftBlend, blend_weights, face_pixel_sums
-from raylift.rendering.soft_rasterize import rasterize_soft
-from raylift.rendering.soft_silhouette import blur_radius_of
+from raylift.rendering.soft_blend import SoftBlend
+from raylift.rendering.soft_fragments import FragmentFaces
+from raylift.rendering.soft_listed import ListedFaces
+from raylift.rendering.triangles import check_image_px
 
 
-@dataclass(frozen=True)
 class SoftView:
-    """B meshes of one topology on the screen: which faces each pixel sees, and how they are shaded.
+    """B meshes of one topology on the screen, whose faces at each pixel are searched once, when first asked for.
 
-    Faces are searched once. Every shading adds its own gradient to the screen.
+    Gradients of every picture reach ``screen``; which faces are seen has none.
 
-    Attributes:
-        screen: (u, v, z) as ``project_to_screen`` gives them; their device decides who rasterises.
+    On the CPU compiled kernels search and shade, in float32 or float64, to the same bits for any number of threads.
+    They keep 4 bytes for each of the K faces at a pixel, and measure the faces again for the gradient. On a GPU
+    PyTorch3D rasterises, in float32, and torch shades: some 100 bytes a pixel and face.
+
+    The rules are PyTorch3D's: equal depths go to the lower face index; at equal distance from two edges the gradient
+    takes the first of 01, 02, 12; faces with a corner at z < 1e-8 are left out (nothing is cut at a near plane), as are
+    those of a doubled screen area of 1e-8 or less; edges of a squared length of 1e-8 or less count as their second
+    corner. Weights of corners are clipped to the face.
+
+    Args:
+        screen: (u, v, z) as ``project_to_screen`` gives them; their device decides who works.
         faces: of every mesh.
         image_px: of the pictures.
         faces_per_pixel: K: the nearest faces count, out to the blur radius of ``blend.sigma``.
         blend: softness.
-        perspective: whether the camera is; see ``rasterize_soft``.
+        perspective: weights are corrected for perspective; else they are those on the screen.
+
+    Raises:
+        DataError: faces that refer to no vertex, or sizes that cannot be meant.
     """
 
-    screen: Float[Tensor, "B V 3"]
-    faces: Int[Tensor, "F 3"]
-    image_px: int
-    faces_per_pixel: int = 8
-    blend: SoftBlend = field(default_factory=SoftBlend)
-    perspective: bool = True
-
-    @cached_property
-    def fragments(self) -> Fragments:
-        """The faces at each pixel, with gradients to the screen."""
-        radius = blur_radius_of(self.blend.sigma)
-        return rasterize_soft(self.screen, self.faces, self.image_px, self.faces_per_pixel, radius, self.perspective)
-
-    @cached_property
-    def weights(self) -> BlendWeights:
-        """Shares of each pixel's colour, with gradients to the screen."""
-        return blend_weights(self.fragments, self.blend)
-
-    @property
-    def alpha(self) -> Float[Tensor, "B H W"]:
-        """Coverage in [0, 1] by the same K faces. ``soft_silhouette`` counts them all."""
-        return self.weights.alpha
+    def __init__(
+        self,
+        screen: Float[Tensor, "B V 3"],
+        faces: Int[Tensor, "F 3"],
+        image_px: int,
+        faces_per_pixel: int = 8,
+        blend: SoftBlend | None = None,
+        perspective: bool = True,
+    ) -> None:
+        check_image_px(image_px)
+        if faces_per_pixel < 1:
+            raise DataError(f"faces_per_pixel {faces_per_pixel}", "give at least 1")
+        self.screen, self.faces = screen, faces
+        source = ListedFaces if screen.device.type == "cpu" else FragmentFaces
+        self.source: ListedFaces | FragmentFaces = source(
+            screen, faces, image_px, faces_per_pixel, blend or SoftBlend(), perspective
+        )
 
     @property
     def nearest_faces(self) -> Int[Tensor, "B H W"]:
         """The nearest face at each pixel, -1 for none."""
-        return self.fragments.pix_to_face[..., 0]
+        return self.source.nearest()
 
     def along(self, screen: Float[Tensor, "B V 3"]) -> SoftView:
         """The same view with gradients by another way, or none.
@@ -66,7 +70,9 @@ class SoftView:
         Args:
             screen: of the same values, such as ``view.screen.detach()``.
         """
-        return replace(self, screen=screen)
+        other = SoftView.__new__(SoftView)
+        other.screen, other.faces, other.source = screen, self.faces, self.source
+        return other
 
     def texture(
         self,
@@ -74,7 +80,7 @@ class SoftView:
         texture: Float[Tensor, "T C Ht Wt"],
         background: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> Float[Tensor, "B C H W"]:
-        """The picture with this texture (SoftRas, eq. 2); gradients reach texture and screen.
+        """The picture with this texture, bilinear, held at its border (Liu et al. 2019, eq. 2).
 
         Args:
             corner_uvs: (0, 0) is the texture's bottom-left; without gradient.
@@ -82,16 +88,15 @@ class SoftView:
             background: a value for each channel.
 
         Raises:
-            DataError: sizes that do not fit.
+            DataError: sizes that do not fit, or a texture without texels.
         """
-        texture = _for_each(texture, self.screen)
-        own = aggregate_texture(self.fragments, self.weights.faces, corner_uvs, texture)
-        return _composited(own, self.weights, background)
+        if 0 in texture.shape[2:]:
+            raise DataError(f"a texture of shape {tuple(texture.shape)}", "give at least one texel")
+        self._check(len(texture), texture.shape[1], background)
+        return self.source.texture(self.screen, corner_uvs, texture, list(background))
 
     def vertices(
-        self,
-        values: Float[Tensor, "T V C"],
-        background: Sequence[float] | None = None,
+        self, values: Float[Tensor, "T V C"], background: Sequence[float] | None = None
     ) -> Float[Tensor, "B C H W"]:
         """What vertices carry, interpolated on faces: colours, or part probabilities (F_r(V_seg, cam) of equation 14).
 
@@ -102,48 +107,34 @@ class SoftView:
         Raises:
             DataError: sizes that do not fit.
         """
-        return self.corners(values[:, self.faces.to(values.device).long()], background)
+        behind = background if background is not None else [0.0] * values.shape[2]
+        self._check(len(values), values.shape[2], behind)
+        return self.source.corners(self.screen, self.faces, values, list(behind))
 
     def corners(
-        self,
-        values: Float[Tensor, "T F 3 C"],
-        background: Sequence[float] | None = None,
+        self, values: Float[Tensor, "T F 3 C"], background: Sequence[float] | None = None
     ) -> Float[Tensor, "B C H W"]:
         """``vertices`` for values that corners of faces carry, so that neighbours may differ along an edge."""
-        values = _for_each(values, self.screen)
-        behind = background if background is not None else [0.0] * values.shape[-1]
-        own = aggregate_attributes(self.fragments, self.weights.faces, values)
-        return _composited(own, self.weights, behind)
+        behind = background if background is not None else [0.0] * values.shape[3]
+        self._check(len(values), values.shape[3], behind)
+        rows = torch.arange(3 * len(self.faces), device=self.faces.device).reshape(-1, 3)
+        return self.source.corners(self.screen, rows, values.flatten(1, 2), list(behind))
 
     def face_sums(self, num_layers: int | None = None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
-        """Per face, the sum over pixels of its weights, and of its weights times the pixels' (u, v).
+        """Per face, the sum over pixels of its share of them, and of its share times the pixels' (u, v).
 
-        The pseudo-label of the texture flow is their ratio (adaptive-gradient paper, equation 12). Gradients reach the
-        screen.
+        The pseudo-label of the texture flow is their ratio (adaptive-gradient paper, equation 12). Constants.
 
         Args:
             num_layers: how many of a pixel's faces count, nearest first; all by default.
         """
-        index, weights = self.fragments.pix_to_face[..., :num_layers], self.weights.faces[..., :num_layers]
-        return face_pixel_sums(index, weights, len(self.faces))
+        return self.source.face_sums(num_layers)
 
-
-def _for_each(values: Tensor, screen: Tensor) -> Tensor:
-    """One set of values a mesh."""
-    batch, sets = screen.shape[0], values.shape[0]
-    if sets == batch:
-        return values
-    if not sets or batch % sets:
-        raise DataError(f"{sets} textures or sets of values for {batch} meshes", "give one for all or one each")
-    if sets == 1:
-        return values.expand(batch, *values.shape[1:])
-    return values.repeat_interleave(batch // sets, dim=0)
-
-
-def _composited(own: Tensor, weights: BlendWeights, background: Sequence[float]) -> Tensor:
-    if len(background) != own.shape[1]:
-        raise DataError(
-            f"a background of {len(background)} values behind {own.shape[1]} channels", "give one for each channel"
-        )
-    behind = own.new_tensor(list(background))[None, :, None, None]
-    return own + weights.background[:, None] * behind
+    def _check(self, sets: int, channels: int, background: Sequence[float]) -> None:
+        batch = len(self.screen)
+        if not sets or batch % sets:
+            raise DataError(f"{sets} textures or sets of values for {batch} meshes", "give one for all or one each")
+        if len(background) != channels:
+            raise DataError(
+                f"a background of {len(background)} values behind {channels} channels", "give one for each channel"
+            )

@@ -85,7 +85,9 @@ def test_every_part_of_an_object_agrees_with_the_others(tiny: ShardedDataset) ->
         assert ((distances < 0) == record.iou_inside[:600])[clear].all()
         for level in record.samples:
             points, sdf, color = level.take(slice(0, 300))
-            assert np.quantile(np.abs(np.clip(reference(points), -0.1, 0.1) - sdf), 0.95) < 0.012
+            assert (
+                np.quantile(np.abs(np.clip(reference(points), -0.1, 0.1) - sdf), 0.95) < 0.008
+            )  # TINY's thickness is 0.0103: samples know it
             assert np.abs(sdf).max() <= 0.1 + 1e-7
             assert 0 <= color.min() <= color.max() <= 1
         np.testing.assert_array_equal(record.occupancy32, record.sdf32 < 0)

@@ -15,15 +15,16 @@ from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.types import Batch, Mesh
 from raylift.evaluation.validation import quick_picture_scores
 from raylift.families.mesh_texture.cameras import framed_camera, mirrored_cameras, roll_error
-from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.family import MeshTextureFamily
 from raylift.families.mesh_texture.model import in_world_frame
 from raylift.families.mesh_texture.part_terms import part_points
 from raylift.families.mesh_texture.scene import Scene
+from raylift.families.mesh_texture.view_terms import random_views
 from raylift.families.mesh_texture.weights import MeshTextureWeights
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
 from raylift.geometry.cameras import project
+from raylift.losses.unseen_texture import seen_texels
 from raylift.recipes import catalogue
 from raylift.recipes.recipe import Recipe
 from raylift.rendering import soft_listed
@@ -32,6 +33,7 @@ from raylift.rendering.rasterize import rasterize
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows
+from tests.families.term_reach import wake
 
 TESTS = [name for name in catalogue.names() if name.startswith("mesh_texture/") and "-test" in name]
 PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.weights.part_probability=1")
@@ -134,6 +136,48 @@ def test_a_handful_of_images_is_learned() -> None:
         scene = Scene(family.network, batch, Clock(0, 1))
         error = (scene.picture - scene.image).abs().mean(dim=1)
         assert float((error * scene.mask).sum() / scene.mask.sum()) < 0.1
+
+
+def test_equation_2_silhouettes_are_of_template_and_offsets_by_each_camera() -> None:
+    _, family = build("mesh_texture/umr-test.stage2", "family.shape.level=2", "family.render.sigma=1e-5")
+    wake(family)
+    network, batch = family.network, ellipsoids(2, 32)
+    with torch.no_grad():
+        network.template.positions *= torch.tensor([0.6, 1.0, 1.4])
+        feature = network.encoder(batch["image"])
+        shapes = network.template.vertices + network.template.expand(network.shape(feature))
+        silhouettes = Scene(network, batch, Clock(0, 1)).silhouettes
+        for hypothesis in range(3):
+            cameras = from_weak_perspective(network.camera(feature).pick(torch.full((2,), hypothesis)))
+            for index in range(2):
+                seen = rasterize(shapes[index], network.template.faces, cameras[index], 32).pix_to_face[0, ..., 0] >= 0
+                differ = (silhouettes[index, hypothesis] > 0.5) != seen
+                assert float(differ.float().mean()) < 0.01
+        covered = silhouettes.flatten(0, 1).flatten(1)
+        assert torch.pdist(covered, p=1).min() > 5.0, "images and cameras are told apart"
+
+
+def test_a_picture_shows_the_seen_texels_and_a_random_view_others_too() -> None:
+    """Equation 35 is 10, and 36 is what trains T_unseen."""
+    _, family = build("mesh_texture/umr-test.stage1", "family.render.texture_sigma=1e-6")
+    network, batch = family.network, ellipsoids(2, 32)
+    scene = Scene(network, batch, Clock(0, 1, seed=3))
+    texture = scene.texture.detach().requires_grad_()
+    scene.__dict__["texture"] = texture
+    nearest = scene.view.nearest_faces[..., None]
+    seen = seen_texels(nearest, network.texel_face, len(network.template.faces))
+    views = [random_views(replace(scene, clock=Clock(step, 1, seed=3)), True, False) for step in (0, 1)]
+    assert not torch.equal(views[0].rgb, views[1].rgb), "each step has cameras of its own"
+
+    def share_of_seen(picture: torch.Tensor) -> float:
+        """Of the texels' gradients; those on the edge of a seen face belong to an unseen one in part."""
+        (gradient,) = torch.autograd.grad(picture.sum(), texture, retain_graph=True)
+        return float((gradient * seen).sum() / gradient.sum())
+
+    assert share_of_seen(scene.picture) > 0.9
+    other = random_views(scene, True, False).rgb
+    assert other is not None
+    assert share_of_seen(other) < 0.7
 
 
 def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained() -> None:
@@ -425,13 +469,16 @@ def test_a_family_is_built_again_from_its_checkpoint(tmp_path: Path) -> None:
     store.read(entry).load_weights(catalogue.build_family(recipe, DataFacts.from_dict(entry.facts)))
 
 
-def test_symmetry_is_a_choice() -> None:
-    recipe = catalogue.get("mesh_texture/umr-test.stage1", ["family.shape.symmetric=false"])
-    family = catalogue.build_family(recipe, FACTS)
-    assert isinstance(family, MeshTextureFamily)
-    config: MeshTextureConfig = recipe.family
-    assert family.network.template.num_predicted == family.network.template.num_vertices
-    assert replace(config, shape=replace(config.shape, symmetric=True)) != config
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_symmetry_is_a_choice(symmetric: bool) -> None:
+    _, family = build("mesh_texture/umr-test.stage1", f"family.shape.symmetric={str(symmetric).lower()}")
+    template = family.network.template
+    assert (template.num_predicted == template.num_vertices) == (not symmetric)
+    wake(family, std=0.1)
+    vertices = family.network.decode(ellipsoids(2, 32)).vertices.detach()
+    mirrored = vertices * torch.tensor([-1.0, 1.0, 1.0])
+    apart = torch.cdist(mirrored.double(), vertices.double()).amin(dim=2).amax()
+    assert (float(apart) < 1e-6) == symmetric
 
 
 def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:

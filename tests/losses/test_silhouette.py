@@ -1,4 +1,4 @@
-"""Equations 1 and 2 and the distance-transform losses, against loops and SciPy."""
+"""Equation 1 and the distance-transform losses, against loops and SciPy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from raylift.core.types import Camera
-from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.losses.silhouette import (
     boundary_coverage_error,
     inside_mask_error,
     outside_mask_error,
-    predicted_silhouette,
     silhouette_iou_loss,
 )
 
@@ -40,21 +37,6 @@ def test_equation_1_at_its_ends() -> None:
     assert loss.item() == 0
     assert empty.grad is not None
     assert empty.grad.isfinite().all()
-
-
-def test_equation_2_composes_template_offset_and_camera() -> None:
-    template = torch.randn(6, 3)
-    offsets = torch.randn(2, 6, 3)
-    camera = from_weak_perspective(WeakPerspective(torch.ones(2), torch.zeros(2, 2), torch.randn(2, 4)))
-    given: list[tuple[torch.Tensor, Camera]] = []
-
-    def render(vertices: torch.Tensor, seen_by: Camera) -> torch.Tensor:
-        given.append((vertices, seen_by))
-        return vertices[..., :1]
-
-    drawn = predicted_silhouette(offsets, template, camera, render)
-    assert given[0][1] is camera
-    assert torch.equal(drawn[1, :, 0], template[:, 0] + offsets[1, :, 0])
 
 
 def test_distance_losses_pull_on_what_does_not_overlap() -> None:

@@ -1,17 +1,10 @@
-"""How well a predicted silhouette fits the seen one (adaptive-gradient paper, equations 1-2; CMR's and UMR's masks)."""
+"""How well a predicted silhouette fits the seen one (adaptive-gradient paper, equation 1; CMR's and UMR's masks)."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-
-from raylift.core.types import Camera
-
-RenderSilhouette = Callable[[Tensor, Camera], Tensor]
-"""F_r of equation 2: vertices [B, V, 3] and B cameras to coverage [B, H, W] in [0, 1], differentiable in both."""
 
 
 def silhouette_iou_loss(predicted: Float[Tensor, "B *S"], truth: Float[Tensor, "B *S"]) -> Float[Tensor, "B"]:
@@ -30,23 +23,6 @@ def silhouette_iou_loss(predicted: Float[Tensor, "B *S"], truth: Float[Tensor, "
     empty = either <= 0
     ratio = both / torch.where(empty, torch.ones_like(either), either)
     return 1 - torch.where(empty, torch.ones_like(ratio), ratio)
-
-
-def predicted_silhouette(
-    offsets: Float[Tensor, "B V 3"],
-    template: Float[Tensor, "V 3"],
-    camera: Camera,
-    render_silhouette: RenderSilhouette,
-) -> Float[Tensor, "B H W"]:
-    """S_pred = F_r(D_shape(F_e(I_r)) + V_temp, D_cam(F_e(I_r))) (adaptive-gradient paper, equation 2).
-
-    Args:
-        offsets: what D_shape makes of the image's feature, world units.
-        template: V_temp, world frame.
-        camera: what D_cam makes of the same feature.
-        render_silhouette: F_r, the soft rasteriser.
-    """
-    return render_silhouette(template + offsets, camera)
 
 
 def outside_mask_error(

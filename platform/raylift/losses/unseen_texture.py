@@ -1,18 +1,13 @@
-"""The seen and the unseen part of a texture, and views that show both (adaptive-gradient paper, equations 33-36)."""
+"""The seen and the unseen part of a texture (adaptive-gradient paper, equations 33 and 34); for analysis.
+
+Training need not part them: a picture shows the seen part alone (equation 35 is 10), a random view shows both (36).
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-from raylift.core.types import Camera
-from raylift.losses.texture_flow import reconstruction_error
-
-RenderTextured = Callable[[Tensor, Tensor, Camera], Tensor]
-"""F_r: vertices [B, V, 3], textures [B, C, Ht, Wt] and B cameras to pictures [B, C, H, W]."""
 
 
 def seen_texels(
@@ -41,25 +36,3 @@ def split_texture(
     Each is zero where the other is, so they add up to the texture; gradients part the same way.
     """
     return texture * seen, texture * ~seen
-
-
-def seen_reconstruction_error(
-    vertices: Float[Tensor, "B V 3"],
-    seen_texture: Float[Tensor, "B C Ht Wt"],
-    camera: Camera,
-    image: Float[Tensor, "B C H W"],
-    render: RenderTextured,
-) -> Float[Tensor, "B H W"]:
-    """L_rec = ||F_r(V_pred, T_seen, cam) - I_r|| per pixel (adaptive-gradient paper, equation 35)."""
-    return reconstruction_error(render(vertices, seen_texture, camera), image)
-
-
-def random_view(
-    vertices: Float[Tensor, "B V 3"], texture: Float[Tensor, "B C Ht Wt"], camera: Camera, render: RenderTextured
-) -> Float[Tensor, "B C H W"]:
-    """I_rand = F_r(V_pred, Tex, cam') (adaptive-gradient paper, equation 36).
-
-    Args:
-        camera: cam', drawn by ``geometry.camera_prior.CameraPrior``.
-    """
-    return render(vertices, texture, camera)

@@ -24,12 +24,6 @@ def sample_map(features: Float[Tensor, "B C H W"], uv: Float[Tensor, "B N 2"]) -
     return _read(features, inside[:, :, None])[..., 0].transpose(1, 2)
 
 
-def sample_nearest(features: Float[Tensor, "B C H W"], uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
-    """Values of the pixel that each place lies in: for what must not be averaged, such as depths; as ``sample_map``."""
-    inside = uv.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0).clamp(-1.0, 1.0)
-    return _read(features, inside[:, :, None], "nearest")[..., 0].transpose(1, 2)
-
-
 def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N C"]:
     """Trilinear values of a volume over [-0.55, 0.55]^3 at world points; beyond the border, the border's.
 
@@ -45,10 +39,10 @@ def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B
     return _read(features, inside[:, :, None, None])[..., 0, 0].transpose(1, 2)
 
 
-def _read(features: Tensor, grid: Tensor, mode: str = "bilinear") -> Tensor:
+def _read(features: Tensor, grid: Tensor) -> Tensor:
     """``grid_sample`` outside of mixed precision: the 8 bits of bfloat16 move a place by up to 1/256 of the grid."""
     precision = torch.promote_types(torch.promote_types(features.dtype, grid.dtype), torch.float32)
     with torch.autocast(features.device.type, enabled=False):
         return functional.grid_sample(
-            features.to(precision), grid.to(precision), mode=mode, padding_mode="border", align_corners=False
+            features.to(precision), grid.to(precision), padding_mode="border", align_corners=False
         )

@@ -34,10 +34,11 @@ def drawn_mirrors(batch: Batch, clock: Clock) -> Bool[Tensor, "B"]:
 
 def mirrored(batch: Batch, which: Bool[Tensor, "B"]) -> Batch:
     """The batch with some samples mirrored; a field that is not known here is an error, not left as it is."""
-    fields = {}
+    fields = dict(batch.fields)
     for name, value in batch.fields.items():
-        flipped = _flipped(name, value)
-        fields[name] = torch.where(which.reshape(-1, *[1] * (value.ndim - 1)), flipped, value)
+        if name not in _SAME:
+            fields[name] = value.clone()
+            fields[name][which] = _flipped(name, value[which])
     assert batch.camera is not None
     return replace(batch, fields=fields, camera=_mirrored_camera(batch.camera, which))
 
@@ -49,8 +50,7 @@ def _flipped(name: str, value: Tensor) -> Tensor:
         return mirrored_points(value)
     if name in _GRIDS:
         return value.flip(2)
-    assert name in _SAME, f"how is {name!r} mirrored?"
-    return value
+    raise AssertionError(f"how is {name!r} mirrored?")
 
 
 def _mirrored_camera(camera: Camera, which: Tensor) -> Camera:

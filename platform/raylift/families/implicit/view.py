@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Camera
-from raylift.geometry.depth_maps import normals_of, positions_of
+from raylift.geometry.depth_maps import positions_at
 from raylift.geometry.nearest_points import PointIndex
 
 
@@ -22,12 +22,12 @@ class ColoredCloud:
     Attributes:
         index: the points, world frame [M, 3], ready to be searched.
         colors: RGB in [0, 1], [M, 3].
-        normals: unit, or 0 where unknown, [M, 3].
+        pixels: flat indices of those that show the points, [M].
     """
 
     index: PointIndex
     colors: Tensor
-    normals: Tensor
+    pixels: Tensor
 
 
 class View:
@@ -59,24 +59,9 @@ class View:
         return self.batch["mask"]
 
     @cached_property
-    def colors(self) -> Float[Tensor, "B 3 H W"]:
-        """RGB of the object alone, where it covers a pixel at all."""
-        return ((self.image - 1 + self.coverage) / self.coverage.clamp(min=1 / 512)).clamp(0, 1)
-
-    @cached_property
     def depth(self) -> Float[Tensor, "B 1 H W"]:
         """z in world units; 0 where nothing is seen."""
         return self.batch["depth"]
-
-    @cached_property
-    def positions(self) -> Float[Tensor, "B 3 H W"]:
-        """Of the surface, in the world."""
-        return positions_of(self.depth, self.camera)
-
-    @cached_property
-    def normals(self) -> Float[Tensor, "B 3 H W"]:
-        """Of the surface, towards the camera; 0 where unknown."""
-        return normals_of(self.positions, self.depth, self.camera)
 
     @cached_property
     def clouds(self) -> tuple[ColoredCloud, ...]:
@@ -85,17 +70,23 @@ class View:
         Raises:
             DataError: a sample has none.
         """
-        seen = (self.depth > 0) & (self.coverage > 0)
+        seen = ((self.depth > 0) & (self.coverage > 0)).flatten(1)
+        image, coverage = self.image.flatten(2), self.coverage.flatten(2)
         clouds = []
         for index, name in enumerate(self.batch.ids):
-            which = seen[index, 0]
-            if not bool(which.any()):
+            pixels = seen[index].nonzero()[:, 0]
+            if not len(pixels):
                 raise DataError(f"{name} has no visible point", "its depth or its silhouette is empty")
-            points, colors, normals = (
-                maps[index][:, which].mT.contiguous() for maps in (self.positions, self.colors, self.normals)
-            )
-            clouds.append(ColoredCloud(PointIndex(points), colors, normals))
+            points = positions_at(self.depth[index : index + 1], self.camera[index], pixels[None])[0]
+            colors = without_white(image[index, :, pixels].mT, coverage[index, 0, pixels, None])
+            clouds.append(ColoredCloud(PointIndex(points), colors, pixels))
         return tuple(clouds)
+
+
+def without_white(color: Float[Tensor, "*N 3"], coverage: Float[Tensor, "*N 1"]) -> Float[Tensor, "*N 3"]:
+    """The object's own colour of what was composited on white; white where less than 1/256 is covered."""
+    covered = coverage.clamp(min=1 / 512)
+    return torch.where(coverage > 1 / 256, (color - 1 + covered) / covered, color).clamp(0, 1)
 
 
 def mirrored_points(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:

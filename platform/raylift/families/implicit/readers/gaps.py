@@ -10,24 +10,22 @@ from torch import Tensor
 
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
 from raylift.families.implicit.view import View
-from raylift.networks.point_sampling import sample_nearest
+from raylift.geometry.depth_maps import depth_at, surface_at
 
 EMPTY = 1.0
 """The gap where nothing is seen: more than any object's, so it is clamped at every scale."""
 
 
-def gap_features(
-    depth: Float[Tensor, "B 1 H W"], query: Query, scales: Sequence[float]
-) -> Float[Tensor, "B N {len(scales)+1}"]:
-    """The projective signed gap depth(u) - z(p) at scales, and 1 where nothing is seen.
+def gap_channels(depth: Float[Tensor, "B 1 H W"], query: Query, scales: Sequence[float]) -> list[Tensor]:
+    """The projective signed gap depth(u) - z(p) at scales, and 1 where nothing is seen: [B, N] each.
 
     Positive in front of what is seen, which is certainly outside of the object; negative behind it, where the object
     may be.
     """
-    seen = sample_nearest(depth, query.uv)[..., 0]
+    seen = depth_at(depth, query.pixels(depth))
     empty = seen <= 0
-    gap = torch.where(empty, torch.full_like(seen, EMPTY), seen - query.depth)
-    return torch.cat([scaled(gap, scales), empty[..., None].to(gap.dtype)], -1)
+    gap = torch.where(empty, EMPTY, seen - query.depth)
+    return [*scaled(gap, scales), empty.to(gap.dtype)]
 
 
 class GapReader(Reader):
@@ -46,7 +44,7 @@ class GapReader(Reader):
         return (view.depth,)
 
     def read(self, state: State, query: Query) -> Reading:
-        return Reading(gap_features(state[0], query, self.scales))
+        return Reading(torch.stack(gap_channels(state[0], query, self.scales), -1))
 
 
 class PlaneReader(Reader):
@@ -64,10 +62,11 @@ class PlaneReader(Reader):
         self.width = len(self.scales)
 
     def encode(self, view: View) -> State:
-        return (torch.cat([view.positions, view.normals], 1),)
+        return view.depth, view.camera
 
     def read(self, state: State, query: Query) -> Reading:
-        position, normal = sample_nearest(state[0], query.uv).split(3, -1)
+        depth, camera = state
+        position, normal = surface_at(depth, camera, query.pixels(depth))
         distance = ((query.points - position) * normal).sum(-1)
         known = (normal != 0).any(-1)
-        return Reading(scaled(torch.where(known, distance, torch.full_like(distance, EMPTY)), self.scales))
+        return Reading(torch.stack(scaled(torch.where(known, distance, EMPTY), self.scales), -1))

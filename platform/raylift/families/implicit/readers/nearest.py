@@ -8,6 +8,7 @@ import torch
 
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
 from raylift.families.implicit.view import ColoredCloud, View
+from raylift.geometry.depth_maps import surface_at
 
 
 class NearestReader(Reader):
@@ -25,21 +26,18 @@ class NearestReader(Reader):
         self.width = len(self.distance_scales) + len(self.plane_scales) + 3
 
     def encode(self, view: View) -> State:
-        return (view.clouds,)
+        return view.clouds, view.depth, view.camera
 
     def read(self, state: State, query: Query) -> Reading:
         clouds: tuple[ColoredCloud, ...] = state[0]
-        rows = []
-        for cloud, points in zip(clouds, query.points, strict=True):
-            found = cloud.index.nearest(points)
-            away = points - cloud.index.points[found]
-            plane = (away * cloud.normals[found]).sum(-1, keepdim=True)
-            rows.append(torch.cat([away.norm(dim=-1, keepdim=True), plane, cloud.colors[found]], -1))
-        distance, plane, color = torch.stack(rows).split([1, 1, 3], -1)
-        features = [scaled(distance[..., 0], self.distance_scales), 2 * color - 1]
-        if self.plane_scales:
-            features.append(scaled(plane[..., 0], self.plane_scales))
-        return Reading(torch.cat(features, -1), (color,))
+        found = [cloud.index.nearest(points) for cloud, points in zip(clouds, query.points, strict=True)]
+        color = torch.stack([cloud.colors[which] for cloud, which in zip(clouds, found, strict=True)])
+        pixels = torch.stack([cloud.pixels[which] for cloud, which in zip(clouds, found, strict=True)])
+        position, normal = surface_at(state[1], state[2], pixels)
+        away = query.points - position
+        features = [*scaled(away.square().sum(-1).sqrt(), self.distance_scales)]
+        features += scaled((away * normal).sum(-1), self.plane_scales)
+        return Reading(torch.cat([torch.stack(features, -1), 2 * color - 1], -1), (color,))
 
 
 class MeanColorReader(Reader):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State
-from raylift.families.implicit.view import View
+from raylift.families.implicit.view import View, without_white
 from raylift.networks.point_sampling import sample_map
 
 
@@ -33,7 +33,5 @@ class PixelReader(Reader):
         values = sample_map(state[0], query.uv)
         color = values[..., :3]
         if self.width == 4:
-            # Off the white that the picture lies on; where nothing is covered, white.
-            covered = values[..., 3:]
-            color = torch.where(covered > 0.05, (color - 1 + covered) / covered.clamp(min=0.05), color).clamp(0, 1)
+            color = without_white(color, values[..., 3:])
         return Reading(2 * values - 1, (color,))

@@ -14,12 +14,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from raylift.core.types import Camera
 from raylift.families.implicit.view import View, mirrored_points
 from raylift.geometry.cameras import project
+from raylift.geometry.depth_maps import pixel_at
 
 State = tuple[Any, ...]
 """What a reader keeps of a batch: each part is indexed by slices of samples, as tensors, cameras and tuples are."""
@@ -36,6 +37,7 @@ class Query:
     def __init__(self, camera: Camera, points: Float[Tensor, "B N 3"]) -> None:
         self.camera = camera
         self.points = points
+        self._pixels: tuple[tuple[int, int], Tensor] | None = None
 
     @cached_property
     def _projected(self) -> tuple[Tensor, Tensor]:
@@ -51,10 +53,17 @@ class Query:
         """z of the points in camera axes."""
         return self._projected[1]
 
+    def pixels(self, depth: Float[Tensor, "B 1 H W"]) -> Int[Tensor, "B N"]:
+        """The pixels of a map that the points project into, by flat index."""
+        size = (depth.shape[-2], depth.shape[-1])
+        if self._pixels is None or self._pixels[0] != size:
+            self._pixels = (size, pixel_at(self.uv, *size))
+        return self._pixels[1]
+
     @cached_property
-    def mirrored(self) -> Query:
-        """The same at (-x, y, z)."""
-        return Query(self.camera, mirrored_points(self.points))
+    def with_mirrored(self) -> Query:
+        """The points, and after them their images (-x, y, z): one query of 2 N points."""
+        return Query(self.camera, torch.cat([self.points, mirrored_points(self.points)], 1))
 
 
 @dataclass(frozen=True)
@@ -109,10 +118,14 @@ class MirroredToo(Reader):
         return self.reader.encode(view)
 
     def read(self, state: State, query: Query) -> Reading:
-        own, other = self.reader.read(state, query), self.reader.read(state, query.mirrored)
-        return Reading(torch.cat([own.features, other.features], -1), (*own.colors, *other.colors))
+        count = query.points.shape[1]
+        both = self.reader.read(state, query.with_mirrored)
+        own, other = slice(None, count), slice(count, None)
+        features = torch.cat([both.features[:, own], both.features[:, other]], -1)
+        # All colours at the point, then all at its image, as ``colors`` names them.
+        return Reading(features, tuple(color[:, half] for half in (own, other) for color in both.colors))
 
 
-def scaled(distance: Float[Tensor, "B N"], scales: Sequence[float]) -> Float[Tensor, "B N S"]:
+def scaled(distance: Float[Tensor, "B N"], scales: Sequence[float]) -> list[Tensor]:
     """A length at several scales: divided by each and clamped to [-1, 1]."""
-    return torch.stack([(distance / scale).clamp(-1.0, 1.0) for scale in scales], -1)
+    return [(distance / scale).clamp(-1.0, 1.0) for scale in scales]

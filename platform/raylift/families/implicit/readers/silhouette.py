@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
 from raylift.families.implicit.view import View
 from raylift.networks.point_sampling import sample_map
@@ -25,4 +27,4 @@ class SilhouetteReader(Reader):
         return (view.batch["mask_distance"],)
 
     def read(self, state: State, query: Query) -> Reading:
-        return Reading(scaled(sample_map(state[0], query.uv)[..., 0], self.scales))
+        return Reading(torch.stack(scaled(sample_map(state[0], query.uv)[..., 0], self.scales), -1))

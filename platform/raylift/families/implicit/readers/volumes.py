@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raylift.core.errors import DataError
 from raylift.core.types import GRID_HALF_EXTENT, VoxelRequest
-from raylift.families.implicit.readers.gaps import gap_features
+from raylift.families.implicit.readers.gaps import gap_channels
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State
 from raylift.families.implicit.view import View, without_mixed_precision
 from raylift.geometry.voxels import grid_points
@@ -118,7 +118,7 @@ class GapGridReader(VolumeReader):
         depth = view.depth
         with without_mixed_precision(depth):
             cells = self.cells.to(depth.dtype).expand(len(depth), -1, -1)
-            values = gap_features(depth, Query(view.camera, cells), self.scales)
-        grid = values.mT.reshape(len(depth), -1, *(self.resolution,) * 3)
+            channels = gap_channels(depth, Query(view.camera, cells), self.scales)
+        grid = torch.stack(channels, 1).reshape(len(depth), -1, *(self.resolution,) * 3)
         # The cells are symmetric about x = 0, so the mirror image of the grid is the grid of the mirror image.
         return torch.cat([grid, grid.flip(2)], 1) if self.mirrored else grid

@@ -26,12 +26,13 @@ PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.wei
 GLOBAL_BATCH = 6  # over 4 ranks: 1, 2, 1, 2 samples
 MESH_TEXTURE = {
     "umr-test.stage1": PARTS,
-    "umr-test.stage2": PARTS,
+    "umr-test.stage2": (*PARTS, "family.camera.pictures=all", "family.weights.camera_use=0.1"),
+    "umr-test.stage2 by drawn cameras": ("family.camera.pictures=drawn", "family.weights.mask_squares=1"),
     "adaptive-test.stage2": (),
     "ucmr-test": (),
     "cmr-test": (),
 }
-"""Recipes, each with overrides that add what it leaves out."""
+"""Recipes, perhaps with a remark behind them, each with overrides that add what it leaves out."""
 CASES = [
     *(f"implicit/{name}" for name in VARIANTS),
     *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
@@ -59,7 +60,8 @@ def build(case: str) -> tuple[Learner, Batch]:
 def _mesh_texture(variant: str) -> tuple[Learner, Batch]:
     """Off its start, where some gradients are zero, with parts and keypoints found, so that every term counts."""
     recipe = catalogue.get(
-        f"mesh_texture/{variant}", [*MESH_TEXTURE[variant], "family.terms.deform_from=0", "family.weights.outside=1"]
+        f"mesh_texture/{variant.partition(' ')[0]}",
+        [*MESH_TEXTURE[variant], "family.terms.deform_from=0", "family.weights.outside=1"],
     )
     family = catalogue.build_family(recipe, FACTS).double().train()
     batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
@@ -144,7 +146,8 @@ def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
     states = {}
     for name in names:
         overrides = (*MESH_TEXTURE[name], "family.shape.refresh_every=1")
-        family = catalogue.build_family(catalogue.get(f"mesh_texture/{name}", overrides), FACTS).double().train()
+        recipe = catalogue.get(f"mesh_texture/{name.partition(' ')[0]}", overrides)
+        family = catalogue.build_family(recipe, FACTS).double().train()
         batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
         part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
         for epoch in range(3):

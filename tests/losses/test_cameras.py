@@ -13,10 +13,12 @@ from raylift.losses.cameras import (
     assignment_entropy,
     camera_entropy,
     camera_errors,
+    combined_scores,
     expected_over_hypotheses,
     hypothesis_probabilities,
     keypoint_error,
     keypoint_positions,
+    uneven_use,
 )
 
 
@@ -57,3 +59,20 @@ def test_better_cameras_are_more_probable() -> None:
     assert not odds.requires_grad
     assert odds.sum().item() == pytest.approx(1.0)
     assert (odds[0, 0] / odds[0, 2]).item() == pytest.approx(math.e, rel=1e-5)
+
+
+def test_uneven_use_is_zero_where_all_hypotheses_are_used_alike() -> None:
+    """Decided cameras that differ cost nothing; the same one for all images costs log H."""
+    decided = torch.eye(4, dtype=torch.float64)
+    assert uneven_use(decided).item() == pytest.approx(0, abs=1e-9)
+    assert uneven_use(decided[:1].expand(6, 4)).item() == pytest.approx(math.log(4))
+    logits = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: uneven_use(x.softmax(dim=1)), logits)
+
+
+def test_scores_count_every_kind_alike_whatever_its_scale() -> None:
+    mask, picture = torch.tensor([[0.1, 0.3, 0.2]]), torch.tensor([[50.0, 10.0, 10.0]])
+    torch.testing.assert_close(combined_scores(mask), torch.tensor([[0.0, 1.0, 0.5]]))
+    # Half each: (0 + 1) / 2, (1 + 0) / 2, (0.5 + 0) / 2, then from the best to the worst again.
+    torch.testing.assert_close(combined_scores(mask, picture), torch.tensor([[1.0, 1.0, 0.0]]))
+    assert torch.equal(combined_scores(torch.ones(2, 3)), torch.zeros(2, 3))

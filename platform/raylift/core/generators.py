@@ -10,6 +10,7 @@ import hashlib
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _MASK_63 = (1 << 63) - 1
 
@@ -24,6 +25,19 @@ def stable_hash(*parts: str | int) -> int:
 def numpy_generator(seed: int, *key: str | int) -> np.random.Generator:
     """NumPy draws for one key, for example ``numpy_generator(seed, epoch, sample_id, "points")``."""
     return np.random.Generator(np.random.Philox(key=stable_hash(seed, *key)))
+
+
+def keyed_uniforms(keys: Tensor, seed: int, step: int, purpose: str) -> Tensor:
+    """One number in [0, 1) per sample, for (seed, step, sample, purpose): the same whichever rank holds the sample.
+
+    Args:
+        keys: of the samples (``Batch.keys``), [B].
+
+    Returns:
+        [B], float32, on the device of ``keys``.
+    """
+    draws = [numpy_generator(seed, step, int(key), purpose).random() for key in keys.tolist()]
+    return torch.from_numpy(np.array(draws, np.float32)).to(keys.device)
 
 
 def torch_generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:

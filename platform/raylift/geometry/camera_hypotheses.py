@@ -59,6 +59,12 @@ class CameraHypotheses:
         rows = torch.arange(len(index), device=index.device)
         return WeakPerspective(self.scale[rows, index], self.translation[rows, index], self.quaternion[rows, index])
 
+    def take(self, index: Int[Tensor, "B P"]) -> CameraHypotheses:
+        """P hypotheses of each image."""
+        rows = torch.arange(len(index), device=index.device)[:, None]
+        parts = (self.scale, self.translation, self.quaternion, self.logits)
+        return CameraHypotheses(*(part[rows, index] for part in parts))
+
     def best(self) -> WeakPerspective:
         """Each image's most probable hypothesis, the first of equals."""
         return self.pick(self.logits.argmax(dim=-1))

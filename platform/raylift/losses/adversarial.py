@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from raylift.core.generators import numpy_generator
+from raylift.core.generators import keyed_uniforms
 
 
 def critic_real_loss(real: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
@@ -47,8 +46,7 @@ def interpolation_shares(keys: Int[Tensor, "B"], seed: int, step: int) -> Float[
     Args:
         keys: of the samples (``Batch.keys``).
     """
-    draws = [numpy_generator(seed, step, int(key), "gradient penalty").random() for key in keys.tolist()]
-    return torch.from_numpy(np.array(draws, np.float32)).to(keys.device)
+    return keyed_uniforms(keys, seed, step, "gradient penalty")
 
 
 def gradient_penalty(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -67,14 +68,47 @@ def camera_entropy(probabilities: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
     return -(probabilities * probabilities.clamp(min=LEAST_LOGARITHM).log()).sum(dim=-1)
 
 
+def uneven_use(probabilities: Float[Tensor, "N H"]) -> Float[Tensor, ""]:
+    """How unevenly a set of images uses its hypotheses: log H minus the entropy of the mean probabilities, nats.
+
+    UNICORN's prior against collapse to one hypothesis, which a decided camera (low ``camera_entropy``) rewards. It
+    suits hypotheses that mean the same for all images, such as azimuths, seen about equally often.
+
+    Args:
+        probabilities: of the whole global batch: see ``collectives.gather_rows``.
+
+    Returns:
+        In [0, log H]; 0 where all are used alike.
+    """
+    number = probabilities.shape[1]
+    return math.log(number) - camera_entropy(probabilities.mean(dim=0, keepdim=True))[0]
+
+
 def expected_over_hypotheses(errors: Float[Tensor, "B H"], probabilities: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
     """The error to expect when a hypothesis is drawn by its probability: sum over h of p_h L_h (UMR, UCMR)."""
     return (errors * probabilities).sum(dim=-1)
+
+
+def combined_scores(*errors: Float[Tensor, "B H"]) -> Float[Tensor, "B H"]:
+    """How badly each camera does among those of its image, by several kinds of error that count alike (UCMR).
+
+    Each kind runs from 0, an image's best camera, to 1, its worst; so does their mean. Constant.
+    """
+    mean = torch.stack([_between_best_and_worst(error.detach()) for error in errors]).mean(dim=0)
+    return _between_best_and_worst(mean)
+
+
+def _between_best_and_worst(errors: Tensor) -> Tensor:
+    low, high = errors.amin(dim=1, keepdim=True), errors.amax(dim=1, keepdim=True)
+    return (errors - low) / (high - low).clamp(min=1e-6)
 
 
 def hypothesis_probabilities(errors: Float[Tensor, "B H"], temperature: float) -> Float[Tensor, "B H"]:
     """Probabilities of a multiplex's cameras by how well each explains its image: softmax(-L_h / temperature) (UCMR).
 
     Taken as constants: a camera must not get better by changing its own probability.
+
+    Args:
+        errors: of any scale, such as ``combined_scores``, to which UCMR's temperature of 1/20 belongs.
     """
     return (-errors.detach() / temperature).softmax(dim=-1)

@@ -99,15 +99,17 @@ def searched_reconstruction_error(
     step_size: float,
     num_steps: int = 1,
     label: Float[Tensor, "B N 2"] | None = None,
-) -> Float[Tensor, "B H W"]:
+    truth: Float[Tensor, "M C H W"] | None = None,
+) -> Float[Tensor, "M H W"]:
     """||F_r(V_pred, phi(I_uv[theta_c^0 + sum alpha^t I_grad^t]), cam) - I_r|| (adaptive-gradient paper, equation 32).
 
     I_var steers the steps; the colours at their end are the image's own, so the error cannot be painted away.
 
     Args:
         target: C' of the steps.
-        render: F_r of V_pred and cam: the colours [B, N, C] of I_uv to a picture [B, C, H, W].
+        render: F_r of V_pred and cam: the colours [B, N, C] of I_uv to pictures [M, C, H, W].
         label: see ``searched_coordinates``.
+        truth: I_r for each picture of ``render``, where those are more than one per image.
     """
     reached = searched_coordinates(coordinates, image * variance, target, step_size, num_steps, label)
-    return reconstruction_error(render(sample_at(image, reached)), image)
+    return reconstruction_error(render(sample_at(image, reached)), image if truth is None else truth)

@@ -61,6 +61,11 @@ def part_chamfer(
     return torch.stack(columns, dim=1)
 
 
+def by_their_largest(parts: Float[Tensor, "B P H W"]) -> Float[Tensor, "B P H W"]:
+    """Each part's map over its own maximum in the image (UMR): a part that a segmentation is unsure of counts too."""
+    return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+
+
 def part_probability_error(
     rendered: Float[Tensor, "B P H W"], probability: Float[Tensor, "B P H W"]
 ) -> Float[Tensor, "B P H W"]:

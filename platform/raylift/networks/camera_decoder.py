@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from raylift.geometry.camera_hypotheses import (
     orbit_quaternions,
 )
 from raylift.geometry.pose_grid import PoseRange
+from raylift.geometry.rotations import quaternion_multiply
 
 INITIAL_STD = 1e-4
 
@@ -53,6 +56,30 @@ class CameraDecoder(nn.Module):
         azimuths = torch.arange(num_hypotheses) * (360.0 / num_hypotheses)
         base = orbit_quaternions(azimuths, torch.full((num_hypotheses,), elevation_deg))
         self.register_buffer("base", base)
+
+    @torch.no_grad()
+    def spread(
+        self, weight: Float[Tensor, "8 D"], bias: Float[Tensor, "8"], base: Float[Tensor, "1 4"]
+    ) -> dict[str, Tensor]:
+        """This decoder's state as hypotheses around the single camera of another one.
+
+        Hypothesis k is that camera with the object turned by 360 k / H degrees about its up axis: base_k = base_1 R_y.
+        The first, the camera itself, starts with a probability of 1/2.
+
+        Args:
+            weight, bias, base: of a decoder with one hypothesis.
+        """
+        count = self.num_hypotheses
+        level = torch.zeros(count)
+        upright = orbit_quaternions(torch.arange(count) * (360.0 / count), level)
+        turns = quaternion_multiply(upright[:1] * torch.tensor([1.0, -1.0, -1.0, -1.0]), upright)
+        weights, biases = weight.repeat(count, 1), bias.repeat(count)
+        logits = slice(NUM_CAMERA_NUMBERS, None, NUM_CAMERA_NUMBERS + 1)
+        weights[logits] = INITIAL_STD * weight[-1:]
+        biases[logits] = 0
+        biases[NUM_CAMERA_NUMBERS] = math.log(max(count - 1, 1))
+        bases = quaternion_multiply(base.expand(count, 4), turns.to(base))
+        return {"head.weight": weights, "head.bias": biases, "base": bases}
 
     def forward(self, feature: Float[Tensor, "B D"]) -> CameraHypotheses:
         numbers = self.head(feature).reshape(-1, self.num_hypotheses, NUM_CAMERA_NUMBERS + 1)

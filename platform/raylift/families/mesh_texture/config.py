@@ -97,7 +97,12 @@ class CameraConfig:
         keep: of "multiplex": cameras that each image has left after pruning.
         prune_epochs: of "multiplex": after each of these epochs an equal share of the cameras is left out, down to
             ``keep`` after the last.
-        temperature: of "multiplex": a camera's probability is softmax(-error / temperature).
+        temperature: of "multiplex": a camera's probability is softmax(-score / temperature); scores run from 0, an
+            image's best camera, to 1, its worst.
+        pictures: which hypotheses pictures are taken by. "all": the whole error, silhouettes, pictures and parts, is
+            expected over hypotheses and trains their probabilities. "drawn": the same by one hypothesis per sample and
+            step, drawn by its probability; as cheap as "best", noisier than "all". "best": the most probable one, and
+            only silhouettes and parts train probabilities.
         initial_scale: image half-widths a world unit at the start; 1.8 fills a crop with a margin of a tenth.
         initial_elevation_deg: of "single", "hypotheses" and "keypoints" at the start.
     """
@@ -108,7 +113,8 @@ class CameraConfig:
     elevations_deg: tuple[float, ...] = (-30.0, -10.0, 10.0, 30.0, 50.0)
     keep: int = 4
     prune_epochs: tuple[int, ...] = (20, 40)
-    temperature: float = 0.1
+    temperature: float = 0.05
+    pictures: Literal["best", "drawn", "all"] = "best"
     initial_scale: float = 1.8
     initial_elevation_deg: float = 0.0
 

@@ -52,7 +52,7 @@ class _Notes:
 
     images: Tensor
     features: Tensor
-    camera_errors: Tensor
+    camera_scores: Tensor | None = None
     votes: Tensor | None = None
     keypoints: Tensor | None = None
     frechet: FrechetFeatures | None = None
@@ -124,7 +124,7 @@ class MeshTextureFamily(Family):
 
     def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
         """All terms of weight above 0, as their means over the global batch."""
-        scene = Scene(self.network, batch, clock)
+        scene = Scene(self.network, batch, clock, self._open_perceptual())
         if phase == "critic":
             assert self.critic is not None
             return critic_terms(scene, self.critic, self._fake_pictures(scene))
@@ -133,13 +133,15 @@ class MeshTextureFamily(Family):
         with torch.autocast(batch.keys.device.type, enabled=False):
             return self._generator_terms(scene)
 
-    def _generator_terms(self, scene: Scene) -> list[Term]:
-        weights, batch = self.config.weights, scene.batch
-        terms = shape_terms(scene)
-        if weights.perceptual and self._perceptual is None:
+    def _open_perceptual(self) -> Frozen | None:
+        if self.config.weights.perceptual and self._perceptual is None:
             trunk = PerceptualDistance(PERCEPTUAL_TRUNK, perceptual_weights(PERCEPTUAL_TRUNK))
             self._perceptual = Frozen(trunk)
-        terms += texture_terms(scene, self._perceptual)
+        return self._perceptual
+
+    def _generator_terms(self, scene: Scene) -> list[Term]:
+        weights, batch = self.config.weights, scene.batch
+        terms = shape_terms(scene) + texture_terms(scene)
         notes = self._note(scene)
         if self.config.parts.use == "always":
             terms += part_terms(scene)
@@ -160,7 +162,8 @@ class MeshTextureFamily(Family):
                 f"a batch shows image {int(images.max())} of a training set of {known}",
                 "the data set has changed since the family was built: start a new run on it",
             )
-        return _Notes(images, scene.decoded.feature.detach(), scene.mask_errors.detach())
+        scores = scene.hypothesis_scores if self.network.multiplex is not None else None
+        return _Notes(images, scene.decoded.feature.detach(), scores)
 
     def _view_terms(self, scene: Scene, notes: _Notes) -> list[Term]:
         terms = []
@@ -212,7 +215,8 @@ class MeshTextureFamily(Family):
         if notes.frechet is not None:
             self._keep_moments(notes.frechet)
         if multiplex is not None:
-            multiplex.observe(notes.images, notes.camera_errors)
+            assert notes.camera_scores is not None
+            multiplex.observe(notes.images, notes.camera_scores)
             self._prune(clock)
         self._refresh(clock)
 
@@ -259,7 +263,7 @@ class MeshTextureFamily(Family):
         Raises:
             CheckpointError: its template is of another mesh, or has no parts where this recipe keeps them.
         """
-        own = self.state_dict()
+        own, state = self.state_dict(), self._with_cameras_spread(state)
         needed = ["network.template.positions", "network.template.origin", "network.shape.last.weight"]
         keeps_parts = self.config.parts.use == "always" and not self.config.parts.learn
         needed += ["network.template.parts"] if keeps_parts else []
@@ -277,6 +281,15 @@ class MeshTextureFamily(Family):
             if name in own and own[name].shape == value.shape and not name.startswith(STARTS_ANEW)
         }
         self.load_state_dict({**own, **fits})
+
+    def _with_cameras_spread(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A former run's one camera as this run's hypotheses around it."""
+        names = [f"network.camera.{name}" for name in ("head.weight", "head.bias", "base")]
+        single = [state[name] for name in names if name in state]
+        if self.config.camera.kind != "hypotheses" or len(single) != 3 or len(single[2]) != 1:
+            return state
+        spread = self.network.camera.spread(*single)
+        return {**state, **{f"network.camera.{name}": value for name, value in spread.items()}}
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:

@@ -13,26 +13,40 @@ from raylift.core.family import Term
 from raylift.core.generators import numpy_generator
 from raylift.families.mesh_texture.scene import Scene
 from raylift.geometry.cameras import pixel_centers, project
-from raylift.losses.parts import part_chamfer, part_probability_error
+from raylift.losses.cameras import expected_over_hypotheses
+from raylift.losses.parts import by_their_largest, part_chamfer, part_probability_error
 
 
 def part_terms(scene: Scene) -> list[Term]:
-    """Equations 13 and 14 by the template's parts; 0 as long as it has none."""
-    weights, template = scene.config.weights, scene.network.template
-    parts, vertices = scene.batch["parts"], scene.decoded.vertices
+    """Equations 13 and 14 by the template's parts; 0 as long as it has none.
+
+    Both take the template, so that they train cameras and cannot be lowered by smearing the shape over the map. Both
+    are expected over all hypotheses, so that parts choose among those.
+    """
+    weights, template, cameras = scene.config.weights, scene.network.template, scene.decoded.cameras
+    parts, every = scene.batch["parts"], scene.decoded.num_hypotheses
     weighs = 1.0 if template.has_parts else 0.0
+    vertices = template.vertices.detach().expand(len(parts), -1, -1)
     terms = []
+
+    def term(name: str, errors: Float[Tensor, "N ..."]) -> Term:
+        expected = expected_over_hypotheses(
+            errors.flatten(1).mean(dim=1).unflatten(0, (-1, every)), scene.probabilities
+        )
+        return Term(name, share_of_mean(expected), getattr(weights, name) * weighs)
+
     if weights.part_chamfer:
         points, exist = part_points(
             parts, scene.batch.keys, scene.clock.seed, scene.clock.step, scene.config.parts.points
         )
-        projected, _ = project(scene.camera, vertices)
-        error = part_chamfer(projected, template.vertex_parts(), points, exist)
-        terms.append(Term("part_chamfer", share_of_mean(error), weights.part_chamfer * weighs))
+        projected, _ = project(cameras.cameras(), vertices.repeat_interleave(every, dim=0))
+        points, exist = points.repeat_interleave(every, dim=0), exist.repeat_interleave(every, dim=0)
+        terms.append(term("part_chamfer", part_chamfer(projected, template.vertex_parts(), points, exist)))
     if weights.part_probability:
-        rendered = scene.view.vertices(template.vertex_probabilities())
-        error = part_probability_error(rendered, parts[:, 1:])
-        terms.append(Term("part_probability", share_of_mean(error), weights.part_probability * weighs))
+        view = scene.network.renderer.view(vertices, cameras.cameras())
+        wanted = by_their_largest(parts[:, 1:]).repeat_interleave(every, dim=0)
+        rendered = view.vertices(template.vertex_probabilities())
+        terms.append(term("part_probability", part_probability_error(rendered, wanted)))
     return terms
 
 
@@ -74,6 +88,5 @@ def part_votes(scene: Scene) -> Float[Tensor, "P V"]:
     """What this rank's images say of each vertex: their part maps where the vertex is seen, by how well they fit."""
     projected, _ = project(scene.camera, scene.decoded.vertices)
     read = functional.grid_sample(scene.batch["parts"], projected[:, None], align_corners=False)[:, :, 0]
-    rows = torch.arange(len(scene.best), device=scene.best.device)
-    fit = 1 - scene.mask_errors[rows, scene.best]
+    fit = 1 - scene.mask_errors.gather(1, scene.main_hypothesis[:, None])[:, 0]
     return torch.einsum("bpv,bv,b->pv", read, scene.shown_vertices(), fit)

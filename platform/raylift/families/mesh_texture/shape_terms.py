@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from raylift.core.collectives import share_of_mean
+from raylift.core.collectives import gather_rows, share_of_mean, world_size
 from raylift.core.family import Term
 from raylift.families.mesh_texture.cameras import roll_error
 from raylift.families.mesh_texture.model import detached
 from raylift.families.mesh_texture.scene import Scene
-from raylift.losses.cameras import camera_entropy, camera_errors, expected_over_hypotheses
+from raylift.losses.cameras import camera_entropy, camera_errors, expected_over_hypotheses, uneven_use
 from raylift.losses.mesh_regularity import (
     deformation_magnitude,
     flatness_error,
@@ -15,20 +15,16 @@ from raylift.losses.mesh_regularity import (
     laplacian_magnitude,
     laplacian_square,
 )
-from raylift.losses.silhouette import outside_mask_error
 
 
 def shape_terms(scene: Scene) -> list[Term]:
     """What trains shapes and cameras by silhouettes, and what keeps both plausible."""
     weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.clock.epoch
     decoded, template = scene.decoded, scene.network.template
-    expected = expected_over_hypotheses(scene.mask_errors, scene.probabilities)
-    terms = [Term("mask", share_of_mean(expected), weights.mask)]
-    if weights.outside:
-        distance = scene.batch["mask_distance"]
-        outside = outside_mask_error(scene.silhouettes, distance.expand_as(scene.silhouettes)).mean(dim=(2, 3))
-        share = share_of_mean(expected_over_hypotheses(outside, scene.probabilities))
-        terms.append(Term("outside", share, weights.outside))
+    terms = []
+    for name, errors in scene.silhouette_errors.items():
+        share = share_of_mean(expected_over_hypotheses(errors, scene.probabilities))
+        terms.append(Term(name, share, getattr(weights, name)))
     if weights.deform:
         weight = weights.deform if epoch >= schedule.deform_from else 0.0
         terms.append(Term("deform", share_of_mean(deformation_magnitude(decoded.offsets)), weight))
@@ -56,6 +52,9 @@ def _camera_terms(scene: Scene) -> list[Term]:
     if weights.camera_entropy:
         undecided = camera_entropy(scene.probabilities)
         terms.append(Term("camera_entropy", share_of_mean(undecided), weights.camera_entropy))
+    if weights.camera_use:
+        uneven = uneven_use(gather_rows(scene.probabilities)) / world_size()
+        terms.append(Term("camera_use", uneven, weights.camera_use))
     if scene.config.camera.kind == "multiplex":
         # Taken always: it is all that trains D_cam, which every image without a table of cameras needs.
         errors = camera_errors(decoded.regressed.best(), detached(decoded.cameras).pick(scene.best))

@@ -11,16 +11,11 @@ from raylift.families.mesh_texture.scene import Scene
 from raylift.losses.adaptive_gradient import sample_at
 from raylift.losses.coordinate_search import pseudo_label_objective, searched_reconstruction_error
 from raylift.losses.flow_alignment import face_flow, flow_alignment_error, flow_cycle_error
-from raylift.losses.texture_flow import masked_share, reconstruction_error, sample_by_flow
-from raylift.networks.feature_extractors import Frozen
+from raylift.losses.texture_flow import sample_by_flow
 
 
-def texture_terms(scene: Scene, perceptual: Frozen | None) -> list[Term]:
-    """What trains textures by the image that they are read from.
-
-    Args:
-        perceptual: LPIPS; None where its weight is 0.
-    """
+def texture_terms(scene: Scene) -> list[Term]:
+    """What trains textures by the image that they are read from."""
     weights = scene.config.weights
     starts = scene.clock.epoch >= scene.config.terms.texture_from
 
@@ -28,10 +23,7 @@ def texture_terms(scene: Scene, perceptual: Frozen | None) -> list[Term]:
         return Term(name, share, getattr(weights, name) if starts else 0.0)
 
     # The nearest face hides the others, so the picture shows T_seen alone: equations 10 and 35 are the same number.
-    error = masked_share(reconstruction_error(scene.picture, scene.image), scene.mask)
-    terms = [term("reconstruction", share_of_mean(error))]
-    if perceptual is not None:
-        terms.append(term("perceptual", share_of_mean(perceptual(scene.picture, scene.image))))
+    terms = [term(name, share_of_mean(scene.expected(errors))) for name, errors in scene.picture_errors.items()]
     flow, uvs, seen = scene.decoded.flow, scene.network.face_uvs, scene.centroids
     if weights.align:
         terms.append(term("align", scene.share_of_seen(flow_alignment_error(flow, uvs, seen))))
@@ -70,7 +62,7 @@ def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
             return scene.paint(texture)
 
         error = searched_reconstruction_error(
-            texels, image, fixed, target, render, config.step_size, config.num_steps, wanted
+            texels, image, fixed, target, render, config.step_size, config.num_steps, wanted, scene.repeated(image)
         )
-        shares["searched"] = share_of_mean(masked_share(error, scene.mask))
+        shares["searched"] = share_of_mean(scene.expected(scene.over_mask(error)))
     return shares

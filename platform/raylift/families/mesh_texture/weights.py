@@ -13,6 +13,7 @@ class MeshTextureWeights:
 
     Attributes:
         mask: silhouette IoU (1).
+        mask_squares: mean squared difference of silhouettes (CMR, UCMR).
         outside: coverage times its distance from the silhouette.
         deform: (3), mean over vertices; from ``TermSchedule.deform_from`` on.
         laplacian: (4), summed over vertices.
@@ -32,11 +33,13 @@ class MeshTextureWeights:
         part_chamfer: (13).
         part_probability: (14).
         camera_entropy: of hypotheses; low entropy is a decided camera.
+        camera_use: of hypotheses; how unevenly the batch uses them (UNICORN's uniform prior).
         keypoint, camera, assignment: CMR's: keypoint reprojection, camera, and entropy of the keypoints' vertices.
         pose: D_cam against the best camera of a multiplex.
     """
 
     mask: float = 3.0
+    mask_squares: float = 0.0
     outside: float = 0.0
     deform: float = 5.0
     laplacian: float = 0.15
@@ -55,6 +58,7 @@ class MeshTextureWeights:
     part_chamfer: float = 0.0
     part_probability: float = 0.0
     camera_entropy: float = 0.0
+    camera_use: float = 0.0
     keypoint: float = 0.0
     camera: float = 0.0
     assignment: float = 0.0
@@ -74,6 +78,8 @@ class TermSchedule:
         deform_from: the deformation is free before this epoch (UMR: 5).
         orientation_until: shapes are held thin before this epoch (UMR: 3).
         upright_until: cameras are held upright before this epoch.
+        shape_from: before it shapes are the template, and cameras alone learn from silhouettes and pictures (UCMR's
+            camera initialisation).
         texture_from: texture terms begin; before it only silhouettes train.
         adversarial_from: the critic's and the Fréchet term begin.
     """
@@ -81,6 +87,7 @@ class TermSchedule:
     deform_from: int = 5
     orientation_until: int = 3
     upright_until: int = 3
+    shape_from: int = 0
     texture_from: int = 0
     adversarial_from: int = 0
 

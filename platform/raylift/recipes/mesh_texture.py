@@ -102,6 +102,8 @@ def _test(recipe: Recipe) -> Recipe:
                 deform_from=min(family.terms.deform_from, 5),
                 orientation_until=min(family.terms.orientation_until, 3),
                 upright_until=min(family.terms.upright_until, 3),
+                shape_from=min(family.terms.shape_from, 1),
+                texture_from=min(family.terms.texture_from, 1),
             ),
         ),
         data=DataConfig(batch_size=4),
@@ -156,28 +158,30 @@ def adaptive_quick_stage2() -> Recipe:
 
 
 def ucmr_quick() -> Recipe:
-    """12 cameras an image (6 azimuths, 2 elevations), pruned to 2 on the way."""
+    """12 cameras an image (6 azimuths, 2 elevations), which settle by the template first and are pruned to 2.
+
+    UCMR's weights, with plain colour differences for its perceptual term, which needs a download.
+    """
     family: MeshTextureConfig = ucmr_paper().family
     return _quick(
         ucmr_paper(),
         "ucmr-quick",
         replace(
             family,
-            camera=replace(family.camera, azimuths=6, elevations_deg=(0.0, 25.0), keep=2, prune_epochs=(20, 60)),
-            weights=replace(
-                family.weights, mask=3.0, deform=1.0, laplacian=0.15, flat=4e-4, reconstruction=3.0, perceptual=0.0
-            ),
+            camera=replace(family.camera, azimuths=6, elevations_deg=(0.0, 25.0), keep=2, prune_epochs=(60, 100)),
+            weights=replace(family.weights, reconstruction=1.0, perceptual=0.0),
+            terms=replace(family.terms, shape_from=40, texture_from=40),
         ),
     )
 
 
 def cmr_quick() -> Recipe:
-    """Cameras by keypoints; the data set needs them."""
+    """Cameras by keypoints; the data set needs them. CMR's weights, with plain colour differences."""
     family: MeshTextureConfig = cmr_paper().family
     return _quick(
         cmr_paper(),
         "cmr-quick",
-        replace(family, weights=replace(family.weights, laplacian=0.15, flat=4e-4, reconstruction=3.0, perceptual=0.0)),
+        replace(family, weights=replace(family.weights, reconstruction=3.0, perceptual=0.0)),
     )
 
 

@@ -16,6 +16,7 @@ from raylift.families.mesh_texture.config import (
     MeshTextureConfig,
     PartsConfig,
     ShapeConfig,
+    TextureConfig,
     VarianceConfig,
 )
 from raylift.families.mesh_texture.weights import MeshTextureWeights, TermSchedule
@@ -24,6 +25,9 @@ from raylift.training.config import OptimisationConfig, ScheduleConfig
 
 MEAN_OVER_642 = 1 / 642
 """CMR's smoothness is a mean over its 642 vertices, this family's a sum (equation 4)."""
+
+HALF_WIDTHS = 0.5
+"""UCMR's distances are in images' widths, this family's in half widths."""
 
 UMR_RATE = OptimisationConfig(
     optimizer="adam",
@@ -134,14 +138,20 @@ def adaptive_paper_stage2() -> Recipe:
 
 
 def cmr_paper() -> Recipe:
-    """CMR: keypoints tell the camera; the data set needs keypoints. No refresh of the template, no critic."""
+    """CMR: keypoints tell the camera, and the template starts as their hull; the data set needs keypoints.
+
+    Its own weights, its losses by the fitted cameras, its trained mean shape. Its texture is that of UMR here (texels
+    instead of faces), its encoder this family's.
+    """
     return Recipe(
         name="mesh_texture/cmr-paper",
         family=MeshTextureConfig(
-            shape=ShapeConfig(refresh_every=0),
+            shape=ShapeConfig(refresh_every=0, trained=True, from_keypoints=True),
+            texture=TextureConfig(moves_shape=False),
             camera=CameraConfig("keypoints"),
             weights=MeshTextureWeights(
-                mask=2.0,
+                mask=0.0,
+                mask_squares=2.0,
                 keypoint=30.0,
                 camera=2.0,
                 deform=10.0,
@@ -152,7 +162,7 @@ def cmr_paper() -> Recipe:
                 perceptual=0.5,
                 cycle=0.0,
                 texture_distance=0.5,
-                assignment=0.1,
+                assignment=0.16,
             ),
             terms=TermSchedule(deform_from=0),
         ),
@@ -163,28 +173,36 @@ def cmr_paper() -> Recipe:
 
 
 def ucmr_paper() -> Recipe:
-    """UCMR: 40 cameras an image, pruned to 4, and D_cam fitted to the best of them."""
+    """UCMR: 40 cameras an image, pruned to 4, and D_cam fitted to the best of them.
+
+    Its own weights, trained mean shape, predicted colours, camera initialisation and scores. It starts from a template
+    made by hand for the class; here from an ellipsoid, longest from front to back, or by ``start_from=RUN`` from the
+    template of a run of ``umr-*.stage1``. D_cam learns beside the rest, not after it.
+    """
     return Recipe(
         name="mesh_texture/ucmr-paper",
         family=MeshTextureConfig(
             jitter=0.0,
-            shape=ShapeConfig(refresh_every=0),
-            camera=CameraConfig("multiplex", prune_epochs=(20,)),
+            shape=ShapeConfig(refresh_every=0, trained=True, radii=(0.3, 0.35, 0.5)),
+            texture=TextureConfig(predicts="colors", moves_camera=True),
+            camera=CameraConfig("multiplex", prune_epochs=(170,), pictures="all"),
             weights=MeshTextureWeights(
-                mask=2.0,
-                deform=10.0,
-                laplacian=6.0 * MEAN_OVER_642,
+                mask=0.0,
+                mask_squares=10.0,
+                outside=10.0 * HALF_WIDTHS,
+                deform=1.0,
+                laplacian=0.5 * MEAN_OVER_642,
                 flat=0.0,
                 orientation=0.0,
                 reconstruction=0.0,
-                perceptual=0.5,
+                perceptual=1.0,
                 cycle=0.0,
-                texture_distance=0.5,
+                texture_distance=0.0,
                 pose=1.0,
             ),
-            terms=TermSchedule(deform_from=0),
+            terms=TermSchedule(deform_from=0, shape_from=150, texture_from=150),
         ),
         data=DataConfig(batch_size=12),
-        optimisation=CMR_RATE,
-        schedule=ScheduleConfig(num_epochs=500, best_metric=BEST_METRIC),
+        optimisation=replace(CMR_RATE, clip_norm=100.0),
+        schedule=ScheduleConfig(num_epochs=650, best_metric=BEST_METRIC),
     )

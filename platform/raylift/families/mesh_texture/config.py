@@ -43,6 +43,9 @@ class ShapeConfig:
             0 keeps the template as it is.
         smoothness: Laplacian and flatness terms sum "lengths" (equations 4 and 6 as printed) or "squares" (SoftRas and
             UMR). Their weights differ: on smooth shapes squares are 1/10 to 1/200 of lengths.
+        trained: the template is a parameter of its own (CMR, UCMR), instead of being refreshed.
+        radii: half axes of the ellipsoid that the template starts as: across the mirror plane, up, front to back.
+        from_keypoints: the template becomes the hull of the keypoints' structure as soon as that is solved (CMR).
     """
 
     level: int = 3
@@ -50,9 +53,16 @@ class ShapeConfig:
     hidden: int = 0
     refresh_every: int = 5
     smoothness: Literal["lengths", "squares"] = "lengths"
+    trained: bool = False
+    radii: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    from_keypoints: bool = False
 
     def __post_init__(self) -> None:
         _at_least(self, 0, "level", "hidden", "refresh_every")
+        if self.trained and self.refresh_every:
+            raise ConfigError("a template that is trained and refreshed", "set family.shape.refresh_every=0")
+        if min(self.radii) <= 0:
+            raise ConfigError(f"shape.radii is {self.radii}", "give half axes above 0")
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class TextureConfig:
     """D_flow and the mapping phi.
 
     Attributes:
+        predicts: "flow" reads the image; "colors" predicts RGB (UCMR), which no flow's terms apply to.
         height, width: of the texture, texels; the height is 4 times a power of two.
         symmetric: the two sides show the same colours.
         from_object: in reconstructions, a texel that is read outside of the silhouette gets the colour of the nearest
@@ -71,6 +82,7 @@ class TextureConfig:
         samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
     """
 
+    predicts: Literal["flow", "colors"] = "flow"
     height: int = 128
     width: int = 256
     symmetric: bool = True
@@ -314,6 +326,16 @@ class MeshTextureConfig:
             raise ConfigError("weights of equations 31 and 32 without D_var", "set family.variance.enabled=true")
         if self.parts.use == "never" and max(weights.part_chamfer, weights.part_probability) > 0:
             raise ConfigError("weights of parts without part maps", "set family.parts.use=always, or the weights to 0")
+        if self.texture.predicts == "colors" and (
+            self.variance.enabled or max(weights.align, weights.cycle, weights.texture_distance) > 0
+        ):
+            raise ConfigError(
+                "terms of a texture flow, and predicted colours",
+                "set family.texture.predicts=flow, or the weights align, cycle and texture_distance to 0 and"
+                " family.variance.enabled=false",
+            )
+        if self.camera.kind != "keypoints" and self.shape.from_keypoints:
+            raise ConfigError("a template from keypoints without them", "set family.camera.kind=keypoints")
         if self.camera.kind != "keypoints" and max(weights.keypoint, weights.camera, weights.assignment) > 0:
             raise ConfigError("weights of keypoints without them", "set family.camera.kind=keypoints")
         if self.camera.kind != "hypotheses" and weights.camera_entropy > 0:

@@ -29,6 +29,7 @@ from raylift.families.mesh_texture.view_terms import (
     frechet_term,
     random_views,
 )
+from raylift.geometry.hull import on_hull
 from raylift.losses.frechet_moments import RealMoments, RenderedMoments
 from raylift.networks.critic import Critic
 from raylift.networks.feature_extractors import NUM_FEATURES, Frozen, open_features
@@ -116,7 +117,7 @@ class MeshTextureFamily(Family):
             config.image_px,
             crop=CropRequest(config.padding, config.jitter, config.mirror),
             mask_distance=max(config.weights.outside, config.weights.texture_distance) > 0,
-            object_colors=config.texture.from_object,
+            object_colors=config.texture.from_object and config.texture.predicts == "flow",
             keypoints=self.keypoints is not None,
             parts=config.parts.use == "always",
             image_index=True,
@@ -131,6 +132,8 @@ class MeshTextureFamily(Family):
         # Under mixed precision the network runs in bfloat16; what is rendered and compared does not.
         _ = scene.decoded
         with torch.autocast(batch.keys.device.type, enabled=False):
+            if self.keypoints is not None:
+                scene.decoded = self.keypoints.with_fitted_cameras(scene)
             return self._generator_terms(scene)
 
     def _open_perceptual(self) -> Frozen | None:
@@ -211,7 +214,11 @@ class MeshTextureFamily(Family):
             template.vote(notes.votes)
         if self.keypoints is not None and notes.keypoints is not None:
             self.keypoints.keep(notes.images, notes.keypoints)
-            self.keypoints.solve(template.vertices, clock)
+            structure = self.keypoints.solve(clock)
+            if structure is not None and self.config.shape.from_keypoints:
+                template.become(on_hull(template.sphere, structure))
+            if structure is not None:
+                self.keypoints.assign(template.vertices)
         if notes.frechet is not None:
             self._keep_moments(notes.frechet)
         if multiplex is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -12,7 +14,10 @@ from raylift.core.collectives import global_count
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
 from raylift.core.family import Term
+from raylift.families.mesh_texture.model import Decoded
 from raylift.families.mesh_texture.scene import Scene
+from raylift.geometry.camera_conventions import WeakPerspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.cameras import project
 from raylift.geometry.keypoint_structure import LEAST_VISIBLE, fit_weak_perspective, structure_from_keypoints
 from raylift.losses.cameras import assignment_entropy, camera_errors, keypoint_error, keypoint_positions
@@ -66,20 +71,49 @@ class KeypointModel(nn.Module):
         self.seen[everyone[picked, 0].long()] = values.to(self.seen.dtype)
 
     @torch.no_grad()
-    def solve(self, template: Float[Tensor, "V 3"], clock: Clock) -> None:
-        """Solve the structure when the first epoch is over, and start each keypoint at the vertices next to it.
+    def solve(self, clock: Clock) -> Float[Tensor, "K 3"] | None:
+        """Solve the structure when the first epoch is over; returns it in the step in which it is.
 
         Raises:
             DataError: too few images show enough keypoints.
         """
         if bool(self.is_solved) or clock.epoch < 1:
-            return
+            return None
         # On the CPU, whose arithmetic does not depend on how many threads or blocks there are.
         found = structure_from_keypoints(self.seen.cpu(), self.mirror)
         self.structure.copy_(found)
+        self.is_solved.fill_(True)
+        return self.structure
+
+    @torch.no_grad()
+    def assign(self, template: Float[Tensor, "V 3"]) -> None:
+        """Start each keypoint at the template's vertices next to it."""
         squared = (self.structure[:, None] - template[None]).square().sum(dim=-1)
         self.assignment.copy_(-SHARPNESS * (squared - squared.amin(dim=1, keepdim=True)))
-        self.is_solved.fill_(True)
+
+    def with_fitted_cameras(self, scene: Scene) -> Decoded:
+        """What was decoded, seen by the cameras that keypoints tell (CMR's ``use_gtpose``).
+
+        An image of too few keypoints, and every image before the structure is solved, keeps D_cam's. So D_cam is
+        trained by those cameras alone, and shapes and textures never by its errors.
+        """
+        decoded, keypoints = scene.decoded, scene.batch["keypoints"]
+        if not bool(self.is_solved):
+            return decoded
+        fitted, own = self.fitted(keypoints), decoded.regressed
+        known = (keypoints[..., 2] > 0.5).sum(dim=1, keepdim=True) >= LEAST_VISIBLE
+        cameras = CameraHypotheses(
+            torch.where(known, fitted.scale[:, None], own.scale),
+            torch.where(known[..., None], fitted.translation[:, None], own.translation),
+            torch.where(known[..., None], fitted.quaternion[:, None], own.quaternion),
+            own.logits,
+        )
+        return replace(decoded, cameras=cameras)
+
+    def fitted(self, keypoints: Float[Tensor, "B K 3"]) -> WeakPerspective:
+        """The cameras that the images' keypoints tell; undetermined, but finite, where those are too few."""
+        structure = self.structure.expand(len(keypoints), -1, -1)
+        return fit_weak_perspective(structure, keypoints[..., :2], (keypoints[..., 2] > 0.5).to(structure.dtype))
 
     def terms(self, scene: Scene) -> list[Term]:
         """Reprojection of the keypoints, the camera that they tell, and how decided their vertices are."""
@@ -91,9 +125,7 @@ class KeypointModel(nn.Module):
         misses = keypoint_error(projected, keypoints[..., :2], visible)
         share = misses.sum() / global_count(visible.sum(), misses)
         terms = [Term("keypoint", share, weights.keypoint * weighs)]
-        structure = self.structure.expand(len(keypoints), -1, -1)
-        target = fit_weak_perspective(structure, keypoints[..., :2], visible.to(structure.dtype))
-        errors = camera_errors(scene.decoded.regressed.best(), target)
+        errors = camera_errors(scene.decoded.regressed.best(), self.fitted(keypoints))
         known = visible.sum(dim=1) >= LEAST_VISIBLE
         off = (errors.rotation + errors.scale + errors.translation) * known
         terms.append(Term("camera", off.sum() / global_count(known.sum(), off), weights.camera * weighs))

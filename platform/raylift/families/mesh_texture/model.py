@@ -21,6 +21,7 @@ from raylift.geometry.uv_sphere import face_sample_uvs, texel_map
 from raylift.losses.texture_flow import sample_adaptively, sample_by_flow
 from raylift.networks.camera_decoder import CameraDecoder
 from raylift.networks.camera_multiplex import CameraMultiplex
+from raylift.networks.color_decoder import ColorDecoder
 from raylift.networks.flow_decoder import FlowDecoder, front_view_flow
 from raylift.networks.image_encoder import ImageEncoder
 from raylift.networks.shape_decoder import ShapeDecoder
@@ -35,7 +36,8 @@ class Decoded:
         feature: F_e(I_r).
         offsets: delta V, world units.
         vertices: V_pred = V_temp + delta V.
-        flow: I_flow.
+        flow: I_flow, or None where colours are predicted.
+        colors: the predicted texture, or None where it is read.
         variance: I_var, or None without D_var.
         regressed: the cameras of D_cam.
         cameras: those that losses are taken by: D_cam's, or the multiplex's.
@@ -44,7 +46,8 @@ class Decoded:
     feature: Float[Tensor, "B D"]
     offsets: Float[Tensor, "B V 3"]
     vertices: Float[Tensor, "B V 3"]
-    flow: Float[Tensor, "B 2 Ht Wt"]
+    flow: Float[Tensor, "B 2 Ht Wt"] | None
+    colors: Float[Tensor, "B 3 Ht Wt"] | None
     variance: Float[Tensor, "B C H W"] | None
     regressed: CameraHypotheses
     cameras: CameraHypotheses
@@ -77,14 +80,13 @@ class MeshTextureNetwork(nn.Module):
         self.template = Template(config.shape, features, facts)
         self.shape = ShapeDecoder(features, self.template.num_predicted, config.shape.hidden)
         texture, camera = config.texture, config.camera
-        self.flow = FlowDecoder(
-            features,
-            texture.height,
-            texture.width,
-            texture.symmetric,
-            front_view_flow(texture.height, texture.width),
-            texture.channels,
-        )
+        size = (texture.height, texture.width)
+        self.flow = self.colors = None
+        if texture.predicts == "flow":
+            start = front_view_flow(*size)
+            self.flow = FlowDecoder(features, *size, texture.symmetric, start, texture.channels)
+        else:
+            self.colors = ColorDecoder(features, *size, texture.symmetric, texture.channels)
         self.camera = CameraDecoder(
             features,
             camera.num_hypotheses if camera.kind == "hypotheses" else 1,
@@ -107,15 +109,15 @@ class MeshTextureNetwork(nn.Module):
         template = self.template
         self.renderer = Renderer(template.faces, template.uvs, config.image_px, config.render)
         self.register_buffer("face_uvs", face_sample_uvs(template.uvs, texture.samples_a_side), persistent=False)
-        sphere = template.vertices
-        texels = texel_map(sphere, template.faces, texture.height, texture.width)
+        texels = texel_map(template.sphere, template.faces, texture.height, texture.width)
         self.register_buffer("texel_face", texels.face, persistent=False)
         self.register_buffer("texel_weights", texels.barycentrics, persistent=False)
 
     def decode(self, batch: Batch) -> Decoded:
         """Run everything on a batch; in training a multiplex gives the cameras, else D_cam does."""
         feature = precise(self.encoder(batch["image"]))
-        flow = precise(self.flow(feature))
+        flow = None if self.flow is None else precise(self.flow(feature))
+        colors = None if self.colors is None else precise(self.colors(feature))
         variance = None if self.variance is None else precise(self.variance(feature))
         # Coordinates keep full precision under mixed precision.
         with torch.autocast(feature.device.type, enabled=False):
@@ -131,6 +133,7 @@ class MeshTextureNetwork(nn.Module):
             offsets=offsets,
             vertices=self.template.vertices + offsets,
             flow=flow,
+            colors=colors,
             variance=variance,
             regressed=regressed,
             cameras=cameras,
@@ -138,11 +141,14 @@ class MeshTextureNetwork(nn.Module):
 
     @staticmethod
     def texture(image: Float[Tensor, "B 3 H W"], decoded: Decoded) -> Float[Tensor, "B 3 Ht Wt"]:
-        """I_uv: equation 7; where D_var is, with the gradient of 11.
+        """I_uv: equation 7; where D_var is, with the gradient of 11; or the predicted colours.
 
         Args:
             image: I_r, what textures are read from.
         """
+        if decoded.colors is not None:
+            return decoded.colors
+        assert decoded.flow is not None
         if decoded.variance is None:
             return sample_by_flow(image, decoded.flow)
         return sample_adaptively(image, decoded.variance, decoded.flow)
@@ -151,7 +157,8 @@ class MeshTextureNetwork(nn.Module):
     def reconstruct(self, batch: Batch) -> list[tuple[Mesh, Camera]]:
         """Textured meshes in the world convention (centred, longest edge 1), each with its most probable camera."""
         decoded = self.decode(batch)
-        image = batch["object_colors" if self.config.texture.from_object else "image"]
+        reads_object = self.config.texture.from_object and self.flow is not None
+        image = batch["object_colors" if reads_object else "image"]
         textures = self.texture(image, decoded).float().clamp(0, 1).permute(0, 2, 3, 1)
         best = decoded.regressed.best()
         found = []

@@ -119,7 +119,8 @@ class Scene:
         """
         weights = self.config.weights
         kinds = [self.silhouette_errors]
-        if self.config.camera.pictures == "all" and self.picture_errors:
+        shows = self.clock.epoch >= self.config.terms.texture_from
+        if self.config.camera.pictures == "all" and shows and self.picture_errors:
             kinds.append(
                 {name: errors.unflatten(0, (len(self.batch), -1)) for name, errors in self.picture_errors.items()}
             )

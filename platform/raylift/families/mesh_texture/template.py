@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from raylift.core import collectives
 from raylift.core.data_facts import DataFacts
 from raylift.families.mesh_texture.config import ShapeConfig
-from raylift.geometry.icosphere import SymmetricTemplate, symmetric_icosphere
+from raylift.geometry.icosphere import WORLD_RADIUS, SymmetricTemplate, symmetric_icosphere
 from raylift.geometry.laplacian import Adjacency, adjacency
 from raylift.geometry.uv_sphere import corner_uvs
 
 
 class Template(nn.Module):
-    """V_temp, from a sphere.
+    """V_temp, from a sphere or an ellipsoid.
 
     A shape is the template plus D_shape(f) - ``origin``. A refresh adds D_shape(mean f) - ``origin`` to the template
     and makes ``origin`` D_shape(mean f): no shape changes by it, only what counts as deformation does.
 
     Args:
-        config: level and symmetry.
+        config: level, symmetry and start; where ``trained``, positions are a parameter.
         num_features: of an image's feature.
         facts: of the data set.
     """
@@ -44,6 +44,7 @@ class Template(nn.Module):
     mirror_vertex: Tensor
     mirror_face: Tensor
     faces: Tensor
+    sphere: Tensor
     uvs: Tensor
     edges: Tensor
     edge_faces: Tensor
@@ -54,8 +55,12 @@ class Template(nn.Module):
         sphere = symmetric_icosphere(config.level)
         self.part_mirror = facts.part_mirror
         self.num_vertices = len(sphere.vertices)
-        start = sphere.restrict(sphere.vertices) if config.symmetric else sphere.vertices
-        self.register_buffer("positions", start.clone())
+        ellipsoid = sphere.vertices * torch.tensor(config.radii) / WORLD_RADIUS
+        start = sphere.restrict(ellipsoid) if config.symmetric else ellipsoid
+        if config.trained:
+            self.positions = nn.Parameter(start.clone())
+        else:
+            self.register_buffer("positions", start.clone())
         self.register_buffer("origin", torch.zeros_like(start))
         self.register_buffer("features", torch.zeros(facts.num_images, num_features))
         self.register_buffer("has_feature", torch.zeros(facts.num_images, dtype=torch.bool))
@@ -73,6 +78,7 @@ class Template(nn.Module):
             "mirror_vertex": sphere.mirror_vertex if symmetric else torch.arange(self.num_vertices),
             "mirror_face": sphere.mirror_face,
             "faces": sphere.faces,
+            "sphere": sphere.vertices,
             "uvs": corner_uvs(sphere.vertices, sphere.faces),
             "edges": neighbours.edges,
             "edge_faces": neighbours.edge_faces,
@@ -97,6 +103,11 @@ class Template(nn.Module):
     @property
     def vertices(self) -> Float[Tensor, "V 3"]:
         return self.expand(self.positions)
+
+    @torch.no_grad()
+    def become(self, vertices: Float[Tensor, "V 3"]) -> None:
+        """Take up another shape; symmetric ones are given by the side of +X."""
+        self.positions.copy_(vertices[: self.num_predicted])
 
     def offsets(self, decoded: Float[Tensor, "B P 3"]) -> Float[Tensor, "B V 3"]:
         """delta V of what D_shape gave."""

@@ -24,7 +24,10 @@ def texture_terms(scene: Scene) -> list[Term]:
 
     # The nearest face hides the others, so the picture shows T_seen alone: equations 10 and 35 are the same number.
     terms = [term(name, share_of_mean(scene.expected(errors))) for name, errors in scene.picture_errors.items()]
-    flow, uvs, seen = scene.decoded.flow, scene.network.face_uvs, scene.centroids
+    flow = scene.decoded.flow
+    if flow is None:
+        return terms
+    uvs, seen = scene.network.face_uvs, scene.centroids
     if weights.align:
         terms.append(term("align", scene.share_of_seen(flow_alignment_error(flow, uvs, seen))))
     if weights.cycle:
@@ -33,15 +36,15 @@ def texture_terms(scene: Scene) -> list[Term]:
         outside = sample_by_flow(scene.batch["mask_distance"], flow)
         terms.append(term("texture_distance", share_of_mean(outside)))
     if scene.decoded.variance is not None:
-        shares = _searches(scene, scene.decoded.variance)
+        shares = _searches(scene, flow, scene.decoded.variance)
         terms += [term(name, share) for name, share in shares.items()]
     return terms
 
 
-def _searches(scene: Scene, variance: Tensor) -> dict[str, Tensor]:
+def _searches(scene: Scene, flow: Tensor, variance: Tensor) -> dict[str, Tensor]:
     """Equations 31 and 32: where gradient steps on the varied image lead the coordinates."""
     config, image, seen = scene.config.variance, scene.image, scene.centroids
-    flow, network = scene.decoded.flow, scene.network
+    network = scene.network
     label = seen.position.detach()
     coordinates = face_flow(flow, network.face_uvs)
     reached = pseudo_label_objective(

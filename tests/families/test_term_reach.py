@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from raylift.core.clock import Clock
 from raylift.families.implicit.config import ImplicitWeights
 from raylift.families.implicit.family import ImplicitFamily
+from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.family import MeshTextureFamily
 from raylift.networks.feature_extractors import Frozen
 from raylift.recipes import catalogue
@@ -18,38 +19,59 @@ from tests.families.implicit_samples import CLOCK, small_config, spheres
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids
 from tests.families.term_reach import Group, reach_of, table, wake
 
-ENCODER, SHAPE, FLOW, VARIANCE = "F_e", "D_shape", "D_flow", "D_var"
+ENCODER, TEMPLATE, SHAPE, FLOW, COLORS, VARIANCE = "F_e", "V_temp", "D_shape", "D_flow", "colours", "D_var"
 CAMERAS, LOGITS, REGRESSED, KEYPOINTS, CRITIC = "cameras", "their probabilities", "D_cam", "keypoints", "D"
-"""Of mesh texture. Cameras are those that losses are taken by: D_cam's, or the multiplex's rows."""
+"""Of mesh texture. Cameras are those that losses are taken by: D_cam's, or the multiplex's rows. V_temp and colours are
+parameters of CMR and UCMR."""
 
+SEEN = {TEMPLATE, SHAPE, CAMERAS, LOGITS}
+PICTURED = {TEMPLATE, SHAPE, FLOW, COLORS, LOGITS}
 MESH_TEXTURE: dict[str, set[str]] = {
-    "mask": {SHAPE, CAMERAS, LOGITS},
-    "outside": {SHAPE, CAMERAS, LOGITS},
+    "mask": SEEN,
+    "mask_squares": SEEN,
+    "outside": SEEN,
     "deform": {SHAPE},
-    "laplacian": {SHAPE},
-    "flat": {SHAPE},
-    "orientation": {SHAPE},
+    "laplacian": {TEMPLATE, SHAPE},
+    "flat": {TEMPLATE, SHAPE},
+    "orientation": {TEMPLATE, SHAPE},
     "upright": {CAMERAS, LOGITS},
     "camera_entropy": {LOGITS},
+    "camera_use": {LOGITS},
     "pose": {REGRESSED},
-    "reconstruction": {SHAPE, FLOW},
-    "perceptual": {SHAPE, FLOW},
+    "reconstruction": PICTURED,
+    "perceptual": PICTURED,
     "align": {FLOW},
     "cycle": {FLOW},
     "texture_distance": {FLOW},
     "pseudo_label": {FLOW, VARIANCE},
-    "searched": {SHAPE, FLOW},
-    "part_chamfer": {SHAPE, CAMERAS},
-    "part_probability": {SHAPE, CAMERAS},
-    "keypoint": {SHAPE, CAMERAS, KEYPOINTS},
+    "searched": {SHAPE, FLOW, LOGITS},
+    "part_chamfer": {CAMERAS, LOGITS},
+    "part_probability": {CAMERAS, LOGITS},
+    "keypoint": {TEMPLATE, SHAPE, KEYPOINTS},
     "camera": {CAMERAS},
     "assignment": {KEYPOINTS},
-    "adversarial": {SHAPE, FLOW},
-    "frechet": {SHAPE, FLOW},
+    "adversarial": {TEMPLATE, SHAPE, FLOW, COLORS},
+    "frechet": {TEMPLATE, SHAPE, FLOW, COLORS},
 }
-"""The family README's table. F_e is reached wherever something that is decoded from it is."""
-MASK_CRITIC = {"adversarial": {SHAPE}}
-"""A critic of silhouettes sees no textures."""
+"""The family README's table, by defaults but with pictures by all hypotheses. F_e is reached wherever something that is
+decoded from it is."""
+PICTURES = {"reconstruction", "perceptual", "searched"}
+
+
+def declared(config: MeshTextureConfig) -> dict[str, set[str]]:
+    """The table as a recipe has it."""
+    table = {name: set(reached) for name, reached in MESH_TEXTURE.items()}
+    for name in PICTURES:
+        # UMR and CMR hold the shape fixed in pictures; UCMR, which reads no flow, lets them turn cameras.
+        table[name] -= set() if config.texture.moves_shape else {TEMPLATE, SHAPE}
+        table[name] |= {CAMERAS} if config.texture.moves_camera else set()
+    if config.camera.kind == "keypoints":
+        # CMR takes its losses by the cameras that keypoints tell, which are constants.
+        table = {name: reached - (set() if name == "camera" else {CAMERAS}) for name, reached in table.items()}
+    if config.critic.sees == "mask":
+        table["adversarial"] -= {FLOW, COLORS}
+    return table
+
 
 SCHEDULE = (
     "family.terms.deform_from=0",
@@ -59,14 +81,22 @@ SCHEDULE = (
 )
 PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.weights.part_probability=1")
 COMMON = (
-    "outside", "deform", "flat", "laplacian", "orientation", "upright", "reconstruction", "perceptual", "align",
-    "cycle", "texture_distance", "adversarial",
+    "mask", "mask_squares", "outside", "deform", "flat", "laplacian", "orientation", "reconstruction", "perceptual",
+    "adversarial",
 )  # fmt: skip
+OF_A_FLOW = tuple(f"family.weights.{term}=1" for term in ("align", "cycle", "texture_distance"))
+UPRIGHT = "family.weights.upright=1"
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "single": ("umr-test.stage1", ()),
-    "hypotheses": ("adaptive-test.stage2", (*PARTS, "family.weights.camera_entropy=1", "family.weights.frechet=1")),
-    "multiplex": ("ucmr-test", PARTS),
-    "keypoints": ("cmr-test", ()),
+    "single": ("umr-test.stage1", (*OF_A_FLOW, UPRIGHT)),
+    "hypotheses": (
+        "adaptive-test.stage2",
+        (
+            *(*PARTS, *OF_A_FLOW, UPRIGHT, "family.camera.pictures=all"),
+            *("family.weights.camera_entropy=1", "family.weights.camera_use=1", "family.weights.frechet=1"),
+        ),
+    ),
+    "multiplex": ("ucmr-test", (*PARTS, UPRIGHT)),
+    "keypoints": ("cmr-test", OF_A_FLOW),
 }
 """A recipe of each kind of camera, with what it leaves out."""
 README = Path(__file__).parents[2] / "platform" / "raylift" / "families"
@@ -98,8 +128,10 @@ def mesh_texture(kind: str) -> tuple[MeshTextureFamily, dict[str, Group]]:
     regressed = Group(in_head, ~is_logit.flatten())
     groups = {
         ENCODER: Group.of(network.encoder),
+        TEMPLATE: Group.of(network.template),
         SHAPE: Group.of(network.shape),
-        FLOW: Group.of(network.flow),
+        FLOW: Group.of(*_there(network.flow)),
+        COLORS: Group.of(*_there(network.colors)),
         VARIANCE: Group.of(*_there(network.variance)),
         CAMERAS: Group.of(network.multiplex) if network.multiplex else regressed,
         LOGITS: Group(in_head, is_logit.flatten()) if kind == "hypotheses" else Group(()),
@@ -122,9 +154,9 @@ def test_every_term_of_mesh_texture_reaches_what_it_is_for(kind: str) -> None:
     assert {term.name for term in terms} == {name for name, weight in vars(family.config.weights).items() if weight > 0}
     trained = {name: group for name, group in groups.items() if name != CRITIC}  # the other player's
     found = reach_of(terms, trained)
-    declared = MESH_TEXTURE | (MASK_CRITIC if family.config.critic.sees == "mask" else {})
-    expected = {name: declared[name] & set(trained) for name in found}
-    from_image = {SHAPE, FLOW, VARIANCE, REGRESSED} | (set() if kind == "multiplex" else {CAMERAS, LOGITS})
+    wanted = declared(family.config)
+    expected = {name: wanted[name] & set(trained) for name in found}
+    from_image = {SHAPE, FLOW, COLORS, VARIANCE, REGRESSED} | (set() if kind == "multiplex" else {CAMERAS, LOGITS})
     for name, reached in expected.items():
         reached |= {ENCODER} if reached & from_image else set()
         assert reached, f"{name} trains nothing here"
@@ -135,7 +167,7 @@ def test_every_term_of_mesh_texture_reaches_what_it_is_for(kind: str) -> None:
 
 
 def test_the_readme_of_mesh_texture_has_the_table() -> None:
-    columns = (SHAPE, FLOW, VARIANCE, CAMERAS, LOGITS, REGRESSED, KEYPOINTS)
+    columns = (TEMPLATE, SHAPE, FLOW, COLORS, VARIANCE, CAMERAS, LOGITS, REGRESSED, KEYPOINTS)
     assert table(MESH_TEXTURE, columns) in (README / "mesh_texture" / "README.md").read_text()
 
 

@@ -70,7 +70,7 @@ class Scene:
 
         def evened(gradient: Tensor) -> Tensor:
             share = self.probabilities * self.probabilities.shape[1]
-            return gradient / share.clamp(min=1e-8).reshape(share.shape + (1,) * (gradient.dim() - 2))
+            return gradient / share.clamp(min=1e-12).reshape(share.shape + (1,) * (gradient.dim() - 2))
 
         for numbers in (cameras.scale, cameras.translation, cameras.quaternion):
             if numbers.requires_grad:

@@ -68,6 +68,23 @@ def test_stage_two_keeps_the_template_of_stage_one(runs: Path) -> None:
     assert second.entry.facts["num_images"] == 5
 
 
+def test_a_chain_begins_with_a_stage_of_another_family(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Poses, then cameras and shapes that are held to them; doubts are printed, and one path sets both stages."""
+    same = "family.poses.ranges.azimuths=10"
+    assert call(images, tmp_path, "mesh_texture/best-test", "--name", "posed", same, "stage1:schedule.num_steps=5") == 0
+    assert "weakly determined" in " ".join(capsys.readouterr().out.split())
+    poses, first = last(tmp_path / "posed.poses"), last(tmp_path / "posed.stage1")
+    assert torch.equal(first.family["network.poses.views"], poses.family["posterior.views"])
+    assert first.family["network.poses.bias"].shape == (10,)
+    assert "val/mask_iou" in poses.entry.metrics
+    other = ["family.poses.ranges.azimuths=12", f"start_from={tmp_path / 'posed.poses'}"]
+    recipe = catalogue.get("mesh_texture/best-test.stage1", [*HERE, *other])
+    with pytest.raises(CheckpointError, match=r"family\.poses"):
+        train(recipe, images, tmp_path, "refused")
+
+
 def test_the_same_command_finds_both_finished(images: Path, runs: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.pt")}
     assert call(images, runs, "mesh_texture/umr-test", "--name", "both", "stage2:schedule.num_steps=5") == 0

@@ -16,7 +16,7 @@ from raylift.families.mesh_texture.family import MeshTextureFamily
 from raylift.networks.feature_extractors import Frozen
 from raylift.recipes import catalogue
 from tests.families.implicit_samples import CLOCK, small_config, spheres
-from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids
+from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids, with_poses
 from tests.families.term_reach import Group, reach_of, table, wake
 
 ENCODER, TEMPLATE, SHAPE, FLOW, COLORS, VARIANCE = "F_e", "V_temp", "D_shape", "D_flow", "colours", "D_var"
@@ -38,6 +38,7 @@ MESH_TEXTURE: dict[str, set[str]] = {
     "camera_entropy": {LOGITS},
     "camera_use": {LOGITS},
     "pose": {REGRESSED},
+    "anchor": {CAMERAS, LOGITS},
     "reconstruction": PICTURED,
     "perceptual": PICTURED,
     "align": {FLOW},
@@ -95,6 +96,10 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
             *("family.weights.camera_entropy=1", "family.weights.camera_use=1", "family.weights.frechet=1"),
         ),
     ),
+    "bins": (
+        "best-test.stage1",
+        (*OF_A_FLOW, UPRIGHT, "family.camera.distil_steps=0", "family.camera.pictures=all"),
+    ),
     "multiplex": ("ucmr-test", (*PARTS, UPRIGHT)),
     "keypoints": ("cmr-test", OF_A_FLOW),
 }
@@ -116,6 +121,7 @@ def mesh_texture(kind: str) -> tuple[MeshTextureFamily, dict[str, Group]]:
     recipe = catalogue.get(f"mesh_texture/{name}", [*SCHEDULE, *weights, *overrides])
     family = catalogue.build_family(recipe, FACTS).double().train()
     assert isinstance(family, MeshTextureFamily)
+    with_poses(family)
     family._perceptual = Frozen(_Look())
     family.losses("generator", as_double(ellipsoids(NUM_IMAGES, 32)), Clock(0, 10))
     family.after_step(Clock(0, 1, epoch=1))
@@ -134,7 +140,7 @@ def mesh_texture(kind: str) -> tuple[MeshTextureFamily, dict[str, Group]]:
         COLORS: Group.of(*_there(network.colors)),
         VARIANCE: Group.of(*_there(network.variance)),
         CAMERAS: Group.of(network.multiplex) if network.multiplex else regressed,
-        LOGITS: Group(in_head, is_logit.flatten()) if kind == "hypotheses" else Group(()),
+        LOGITS: Group(in_head, is_logit.flatten()) if kind in ("hypotheses", "bins") else Group(()),
         REGRESSED: regressed if network.multiplex else Group(()),
         KEYPOINTS: Group.of(*_there(family.keypoints)),
         CRITIC: Group.of(*_there(family.critic)),

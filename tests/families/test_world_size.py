@@ -31,6 +31,7 @@ MESH_TEXTURE = {
     "adaptive-test.stage2": (),
     "ucmr-test": (),
     "cmr-test": (),
+    "best-test.stage1": ("family.camera.distil_steps=0",),
 }
 """Recipes, perhaps with a remark behind them, each with overrides that add what it leaves out."""
 CASES = [
@@ -63,7 +64,7 @@ def _mesh_texture(variant: str) -> tuple[Learner, Batch]:
         f"mesh_texture/{variant.partition(' ')[0]}",
         [*MESH_TEXTURE[variant], "family.terms.deform_from=0", "family.weights.outside=1"],
     )
-    family = catalogue.build_family(recipe, FACTS).double().train()
+    family = mesh_texture_samples.with_poses(catalogue.build_family(recipe, FACTS).double().train())
     batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
     # Every rank shows the whole set here: features repeat and votes are shares, so all ranks end where one does.
     family.losses("generator", batch, CLOCK)
@@ -79,7 +80,8 @@ def _pose_search() -> tuple[Learner, Batch]:
     """With a painted cue and azimuths that are pulled."""
     family = catalogue.build_family(catalogue.get("poses/test", ["family.cue_from=0.0"]), FACTS).double().train()
     batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
-    family.losses("fit", batch, CLOCK)
+    part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
+    family.losses("fit", batch.select(part), CLOCK)
     family.after_step(CLOCK)
     return family, batch.select(slice(0, GLOBAL_BATCH))
 
@@ -148,6 +150,7 @@ def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
         overrides = (*MESH_TEXTURE[name], "family.shape.refresh_every=1")
         recipe = catalogue.get(f"mesh_texture/{name.partition(' ')[0]}", overrides)
         family = catalogue.build_family(recipe, FACTS).double().train()
+        mesh_texture_samples.with_poses(family)
         batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
         part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
         for epoch in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.family import Learner
-from raylift.recipes.catalogue import build_family
+from raylift.recipes.catalogue import FAMILIES, build_family
 from raylift.recipes.recipe import Recipe
 from raylift.training.checkpoint import Checkpoint, CheckpointStore, find_checkpoints, open_checkpoint
 
@@ -35,7 +35,7 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
             )
         checkpoint = store.read(entry)
     family = str(checkpoint.entry.recipe.get("name", "")).partition("/")[0]
-    if family != recipe.family_name:
+    if family not in (recipe.family_name, *FAMILIES[recipe.family_name].starts_from):
         raise ConfigError(
             f"{where} is of the family {family!r}, this recipe of {recipe.family_name!r}", "start from its own family"
         )

@@ -67,6 +67,11 @@ class Learner(nn.Module):
     def request(self) -> SampleRequest:
         """What each training sample must carry."""
 
+    @property
+    def leaves_parameters_out(self) -> bool:
+        """Whether some steps' losses reach only a part of a player's parameters, the same part on every rank."""
+        return False
+
     def players(self) -> dict[str, Sequence[nn.Parameter]]:
         """Trainable parameters by player: each player has an optimiser of its own. One player, "model", by default."""
         return {"model": [parameter for parameter in self.parameters() if parameter.requires_grad]}

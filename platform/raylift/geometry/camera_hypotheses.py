@@ -65,6 +65,16 @@ class CameraHypotheses:
         parts = (self.scale, self.translation, self.quaternion, self.logits)
         return CameraHypotheses(*(part[rows, index] for part in parts))
 
+    def top(self, count: int) -> CameraHypotheses:
+        """Each image's ``count`` most probable hypotheses, most probable first."""
+        index = self.logits.detach().argsort(dim=-1, descending=True, stable=True)[:, :count]
+        return CameraHypotheses(
+            self.scale.gather(1, index),
+            self.translation.gather(1, index[..., None].expand(-1, -1, 2)),
+            self.quaternion.gather(1, index[..., None].expand(-1, -1, 4)),
+            self.logits.gather(1, index),
+        )
+
     def best(self) -> WeakPerspective:
         """Each image's most probable hypothesis, the first of equals."""
         return self.pick(self.logits.argmax(dim=-1))

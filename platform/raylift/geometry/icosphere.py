@@ -119,6 +119,23 @@ class SymmetricTemplate:
         return replace(self, **moved)
 
 
+def sphere_interpolation(coarse: SymmetricTemplate, directions: Float[Tensor, "N 3"]) -> Float64[Tensor, "N V"]:
+    """Weights that read values at a sphere's vertices in other directions: barycentric, of the face that is met there.
+
+    Args:
+        coarse: vertices of one radius.
+        directions: of any length above 0.
+    """
+    corners = coarse.vertices.double()[coarse.faces]
+    wanted = directions.double() / directions.double().norm(dim=1, keepdim=True)
+    # Where a direction is a sum of a face's corners with weights of at least 0, it meets that face.
+    weights = torch.einsum("fij,nj->nfi", torch.linalg.inv(corners.mT), wanted)
+    face = weights.amin(dim=2).argmax(dim=1)
+    picked = weights[torch.arange(len(wanted)), face].clamp(min=0)
+    found = torch.zeros(len(wanted), len(coarse.vertices), dtype=torch.float64)
+    return found.scatter_(1, coarse.faces[face], picked / picked.sum(dim=1, keepdim=True))
+
+
 def symmetric_icosphere(level: int = 3, radius: float = WORLD_RADIUS) -> SymmetricTemplate:
     """An icosphere in the symmetric order; float32.
 

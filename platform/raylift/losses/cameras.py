@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from raylift.geometry.camera_conventions import WeakPerspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses
 
 LEAST_LOGARITHM = 1e-12
+ANCHOR_CAMERA_WEIGHT = 2.0
+"""Weight of the cameras' errors next to the cross-entropy of their bins."""
 
 
 class CameraErrors(NamedTuple):
@@ -37,6 +40,23 @@ def camera_errors(predicted: WeakPerspective, truth: WeakPerspective) -> CameraE
         (predicted.scale - truth.scale).square(),
         (predicted.translation - truth.translation).square().sum(dim=-1),
     )
+
+
+def pose_anchor_error(predicted: CameraHypotheses, target: CameraHypotheses) -> Float[Tensor, "B"]:
+    """How far D_cam's azimuth bins are from a posterior's: cross-entropy of the bins, and the cameras' errors.
+
+    The errors of rotation, log-scale and shift are those to expect under the target's probabilities, twice: so a bin
+    without probability is left alone. The target is a constant.
+    """
+    share = target.probabilities.detach()
+    undecided = -(share * predicted.logits.log_softmax(dim=-1)).sum(dim=-1)
+    alike = (normalize(predicted.quaternion, dim=-1) * target.quaternion.detach()).sum(dim=-1).abs()
+    off = (
+        (1 - alike)
+        + (predicted.scale.log() - target.scale.detach().log()).square()
+        + (predicted.translation - target.translation.detach()).square().sum(dim=-1)
+    )
+    return undecided + ANCHOR_CAMERA_WEIGHT * expected_over_hypotheses(off, share)
 
 
 def keypoint_error(

@@ -28,7 +28,7 @@ def chain(name: str) -> tuple[str, ...]:
     """The recipes that a name stands for, in order: those of a chain, or the one itself."""
     family, _, variant = name.partition("/")
     stages = FAMILIES[family].chains.get(variant, ()) if family in FAMILIES else ()
-    return tuple(f"{family}/{stage}" for stage in stages) or (name,)
+    return tuple(stage if "/" in stage else f"{family}/{stage}" for stage in stages) or (name,)
 
 
 def chains() -> list[str]:

@@ -20,7 +20,9 @@ class FamilyEntry:
         config: the class of ``Recipe.family``.
         build: (config, seed, facts of the data set) -> the family, on the CPU.
         variants: recipe builders by the part after the slash; each docstring says command, cost, what to expect.
-        chains: names that stand for several variants, each of which starts from the run of the one before.
+        chains: names that stand for several variants, each of which starts from the run of the one before; a variant
+            of another family is given with it, as "family/variant".
+        starts_from: other families whose runs this one can start from.
     """
 
     name: str
@@ -28,3 +30,4 @@ class FamilyEntry:
     build: Callable[[Any, int, DataFacts], Learner]
     variants: Mapping[str, Callable[[], Recipe]]
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    starts_from: tuple[str, ...] = ()

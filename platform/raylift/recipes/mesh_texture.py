@@ -18,7 +18,9 @@ from raylift.families.mesh_texture.config import (
     PartsConfig,
     RenderConfig,
 )
+from raylift.recipes import poses
 from raylift.recipes.family_entry import FamilyEntry
+from raylift.recipes.mesh_texture_best import best_paper_stage1, best_quick_stage1
 from raylift.recipes.mesh_texture_paper import (
     BEST_METRIC,
     adaptive_paper_stage1,
@@ -199,6 +201,14 @@ def _tests(*builders: Callable[[], Recipe]) -> dict[str, Callable[[], Recipe]]:
     return {_test(builder()).name.partition("/")[2]: tester(builder) for builder in builders}
 
 
+def best_test_stage1() -> Recipe:
+    """``best-quick.stage1`` in seconds, from ``poses/test``; for tests."""
+    recipe = _test(best_quick_stage1())
+    family: MeshTextureConfig = recipe.family
+    camera = replace(family.camera, num_hypotheses=4, rendered=2, distil_steps=3)
+    return replace(recipe, family=replace(family, camera=camera, poses=poses.test().family.poses))
+
+
 _QUICK = (
     umr_quick_stage1,
     umr_quick_stage2,
@@ -220,8 +230,14 @@ ENTRY = FamilyEntry(
     "mesh_texture",
     MeshTextureConfig,
     _build,
-    {builder().name.partition("/")[2]: builder for builder in (*_PAPER, *_QUICK)} | _tests(*_QUICK),
-    chains={
+    {
+        builder().name.partition("/")[2]: builder
+        for builder in (*_PAPER, *_QUICK, best_paper_stage1, best_quick_stage1, best_test_stage1)
+    }
+    | _tests(*_QUICK),
+    starts_from=("poses",),
+    chains={f"best-{size}": (f"poses/{size}", f"best-{size}.stage1") for size in ("paper", "quick", "test")}
+    | {
         f"{method}-{size}": (f"{method}-{size}.stage1", f"{method}-{size}.stage2")
         for method in ("umr", "adaptive")
         for size in ("paper", "quick", "test")

@@ -26,7 +26,8 @@ def plan_runs(name: str, overrides: Sequence[str], storage: str, run_name: str =
         recipe = catalogue.get(name, stage_overrides(overrides, "", []))
         return [(run_name or recipe.name.replace("/", "-"), recipe)]
     whole = run_name or name.replace("/", "-")
-    labels = [stage.rpartition(".")[2] for stage in stages]
+    # A stage of another family is called by that family's name.
+    labels = [stage.rpartition(".")[2] if "." in stage else stage.partition("/")[0] for stage in stages]
     runs: list[tuple[str, Recipe]] = []
     for stage, label in zip(stages, labels, strict=True):
         # A stage's own start_from, given by an override, wins over the run of the stage before.

@@ -62,13 +62,14 @@ class TrainingStep:
         self._loss: nn.Module = PhaseLoss(family, bf16)
         if is_distributed():
             check_normalisation(family)
-            # Phases that train some players leave the others' gradients out of the graph, which DDP must then look for.
+            # Phases that train some players, and steps that train a part of one, leave the others' gradients out of the
+            # graph, which DDP must then look for.
             # Buffers are the same on every rank by contract (after_step), so they need no broadcast.
             self._loss = DistributedDataParallel(
                 self._loss,
                 broadcast_buffers=False,
                 gradient_as_bucket_view=True,
-                find_unused_parameters=len(self.phases) > 1,
+                find_unused_parameters=len(self.phases) > 1 or family.leaves_parameters_out,
             )
 
     def run(self, batch: Batch, clock: Clock, ledger: Ledger) -> None:

@@ -8,9 +8,10 @@ from typing import Literal
 from raylift.core.errors import ConfigError
 from raylift.families.mesh_texture.weights import MeshTextureWeights, TermSchedule
 from raylift.networks.feature_extractors import FeatureName
+from raylift.networks.pose_posterior import PoseConfig
 from raylift.networks.resnet import Backbone
 
-CameraKind = Literal["single", "hypotheses", "multiplex", "keypoints"]
+CameraKind = Literal["single", "hypotheses", "bins", "multiplex", "keypoints"]
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,10 @@ class CameraConfig:
 
     Attributes:
         kind: "single" (one regressed camera), "hypotheses" (UMR's second stage: several, each with its probability),
+            "bins" (one camera in each of several azimuth bins, elevation and roll within ``poses.ranges``),
             "multiplex" (UCMR: a table of cameras for every image, pruned, to which D_cam is fitted) or "keypoints"
             (CMR: one regressed camera, fitted to the camera that the image's keypoints tell).
-        num_hypotheses: of "hypotheses", 360 / num_hypotheses degrees apart.
+        num_hypotheses: of "hypotheses" and "bins", 360 / num_hypotheses degrees apart.
         azimuths, elevations_deg: of "multiplex": so many azimuths, each with these elevations.
         keep: of "multiplex": cameras that each image has left after pruning.
         prune_epochs: of "multiplex": after each of these epochs an equal share of the cameras is left out, down to
@@ -117,6 +119,10 @@ class CameraConfig:
             only silhouettes and parts train probabilities.
         initial_scale: image half-widths a world unit at the start; 1.8 fills a crop with a margin of a tenth.
         initial_elevation_deg: of "single", "hypotheses" and "keypoints" at the start.
+        rendered: of "bins": so many of an image's most probable cameras are rendered and trained by silhouettes; 0
+            renders all.
+        distil_steps: of "bins": steps in which D_cam alone is trained, by the poses of the run that this one starts
+            from; all other terms begin after them.
     """
 
     kind: CameraKind = "single"
@@ -129,9 +135,14 @@ class CameraConfig:
     pictures: Literal["best", "drawn", "all"] = "best"
     initial_scale: float = 1.8
     initial_elevation_deg: float = 0.0
+    rendered: int = 0
+    distil_steps: int = 0
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "num_hypotheses", "azimuths", "keep")
+        _at_least(self, 0, "distil_steps", "rendered")
+        if self.rendered > self.num_hypotheses:
+            raise ConfigError(f"camera.rendered is {self.rendered} of {self.num_hypotheses}", "render fewer")
         if self.temperature <= 0 or self.initial_scale <= 0:
             raise ConfigError(
                 f"camera.temperature {self.temperature}, initial_scale {self.initial_scale}", "give values above 0"
@@ -299,6 +310,8 @@ class MeshTextureConfig:
     Attributes:
         image_px: the image's side as the encoder and the rasteriser see it.
         padding, jitter, mirror: of the crop around each object.
+        poses: of camera.kind "bins": possible poses, and how they are told apart; as in the pose search that this run
+            starts from.
         others: see there.
     """
 
@@ -310,6 +323,7 @@ class MeshTextureConfig:
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     texture: TextureConfig = field(default_factory=TextureConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
+    poses: PoseConfig = field(default_factory=PoseConfig)
     variance: VarianceConfig = field(default_factory=VarianceConfig)
     render: RenderConfig = field(default_factory=RenderConfig)
     views: RandomViewConfig = field(default_factory=RandomViewConfig)
@@ -338,11 +352,17 @@ class MeshTextureConfig:
             raise ConfigError("a template from keypoints without them", "set family.camera.kind=keypoints")
         if self.camera.kind != "keypoints" and max(weights.keypoint, weights.camera, weights.assignment) > 0:
             raise ConfigError("weights of keypoints without them", "set family.camera.kind=keypoints")
-        if self.camera.kind != "hypotheses" and weights.camera_entropy > 0:
+        if self.camera.kind not in ("hypotheses", "bins") and weights.camera_entropy > 0:
             raise ConfigError(
                 f"a weight of camera_entropy, and no probabilities to train: the cameras are {self.camera.kind!r}",
-                "set family.weights.camera_entropy=0, or family.camera.kind=hypotheses",
+                "set family.weights.camera_entropy=0, or family.camera.kind=hypotheses or bins",
             )
+        if self.camera.kind != "bins" and max(weights.anchor, self.camera.distil_steps) > 0:
+            raise ConfigError(
+                "an anchor to poses for cameras without azimuth bins", "set family.camera.kind=bins, or the anchor to 0"
+            )
+        if self.camera.distil_steps > 0 and weights.anchor == 0:
+            raise ConfigError("steps of distilling without an anchor", "set family.weights.anchor above 0")
         if self.camera.kind == "multiplex" and self.jitter > 0:
             raise ConfigError(
                 f"a multiplex with crops that are jittered by {self.jitter}",

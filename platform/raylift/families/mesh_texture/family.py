@@ -19,6 +19,7 @@ from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.keypoints import KeypointModel
 from raylift.families.mesh_texture.model import MeshTextureNetwork
 from raylift.families.mesh_texture.part_terms import part_terms, part_votes
+from raylift.families.mesh_texture.pose_terms import anchor_term, is_pose_search, start_from_poses
 from raylift.families.mesh_texture.scene import Scene
 from raylift.families.mesh_texture.shape_terms import shape_terms
 from raylift.families.mesh_texture.texture_terms import texture_terms
@@ -31,6 +32,7 @@ from raylift.families.mesh_texture.view_terms import (
 )
 from raylift.geometry.hull import on_hull
 from raylift.losses.frechet_moments import RealMoments, RenderedMoments
+from raylift.networks.camera_decoder import CameraDecoder
 from raylift.networks.critic import Critic
 from raylift.networks.feature_extractors import NUM_FEATURES, Frozen, open_features
 from raylift.networks.perceptual import PerceptualDistance, Trunk
@@ -142,9 +144,17 @@ class MeshTextureFamily(Family):
             self._perceptual = Frozen(trunk)
         return self._perceptual
 
+    @property
+    def leaves_parameters_out(self) -> bool:
+        """While D_cam is distilled, no other decoder is trained."""
+        return self.config.camera.distil_steps > 0
+
     def _generator_terms(self, scene: Scene) -> list[Term]:
         weights, batch = self.config.weights, scene.batch
-        terms = shape_terms(scene) + texture_terms(scene)
+        anchors = [anchor_term(scene)] if weights.anchor else []
+        if scene.clock.step < self.config.camera.distil_steps:
+            return anchors
+        terms = anchors + shape_terms(scene) + texture_terms(scene)
         notes = self._note(scene)
         if self.config.parts.use == "always":
             terms += part_terms(scene)
@@ -267,9 +277,14 @@ class MeshTextureFamily(Family):
     def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
         """Start from a former run's template, its parts, and all of its networks that have the same sizes here.
 
+        Of a pose search its mesh becomes the template, and its poses what D_cam is held to.
+
         Raises:
             CheckpointError: its template is of another mesh, or has no parts where this recipe keeps them.
         """
+        if is_pose_search(state):
+            start_from_poses(self.network, state, where)
+            return
         own, state = self.state_dict(), self._with_cameras_spread(state)
         needed = ["network.template.positions", "network.template.origin", "network.shape.last.weight"]
         keeps_parts = self.config.parts.use == "always" and not self.config.parts.learn
@@ -293,9 +308,12 @@ class MeshTextureFamily(Family):
         """A former run's one camera as this run's hypotheses around it."""
         names = [f"network.camera.{name}" for name in ("head.weight", "head.bias", "base")]
         single = [state[name] for name in names if name in state]
-        if self.config.camera.kind != "hypotheses" or len(single) != 3 or len(single[2]) != 1:
+        camera = self.network.camera
+        if not isinstance(camera, CameraDecoder) or self.config.camera.kind != "hypotheses":
             return state
-        spread = self.network.camera.spread(*single)
+        if len(single) != 3 or len(single[2]) != 1:
+            return state
+        spread = camera.spread(*single)
         return {**state, **{f"network.camera.{name}": value for name, value in spread.items()}}
 
     @torch.no_grad()

@@ -19,11 +19,12 @@ from raylift.geometry.camera_conventions import WeakPerspective, from_weak_persp
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.uv_sphere import face_sample_uvs, texel_map
 from raylift.losses.texture_flow import sample_adaptively, sample_by_flow
-from raylift.networks.camera_decoder import CameraDecoder
+from raylift.networks.camera_decoder import BoundedCameraDecoder, CameraDecoder
 from raylift.networks.camera_multiplex import CameraMultiplex
 from raylift.networks.color_decoder import ColorDecoder
 from raylift.networks.flow_decoder import FlowDecoder, front_view_flow
 from raylift.networks.image_encoder import ImageEncoder
+from raylift.networks.pose_posterior import PosePosterior
 from raylift.networks.shape_decoder import ShapeDecoder
 from raylift.networks.variance_decoder import VarianceDecoder
 
@@ -87,12 +88,19 @@ class MeshTextureNetwork(nn.Module):
             self.flow = FlowDecoder(features, *size, texture.symmetric, start, texture.channels)
         else:
             self.colors = ColorDecoder(features, *size, texture.symmetric, texture.channels)
-        self.camera = CameraDecoder(
-            features,
-            camera.num_hypotheses if camera.kind == "hypotheses" else 1,
-            camera.initial_scale,
-            camera.initial_elevation_deg,
-        )
+        self.camera: CameraDecoder | BoundedCameraDecoder
+        if camera.kind == "bins":
+            self.camera = BoundedCameraDecoder(
+                features, camera.num_hypotheses, camera.initial_scale, config.poses.ranges
+            )
+        else:
+            self.camera = CameraDecoder(
+                features,
+                camera.num_hypotheses if camera.kind == "hypotheses" else 1,
+                camera.initial_scale,
+                camera.initial_elevation_deg,
+            )
+        self.poses = PosePosterior(config.poses) if config.weights.anchor > 0 else None
         self.multiplex = None
         if camera.kind == "multiplex":
             if not facts.num_images:
@@ -123,7 +131,8 @@ class MeshTextureNetwork(nn.Module):
         with torch.autocast(feature.device.type, enabled=False):
             offsets = self.template.offsets(self.shape(feature))
             regressed = self.camera(feature)
-        cameras = regressed
+        wanted = self.config.camera
+        cameras = regressed.top(wanted.rendered) if wanted.kind == "bins" and wanted.rendered else regressed
         if self.multiplex is not None and self.training:
             cameras = self.multiplex(batch["image_index"])
             if "mirrored" in batch:

@@ -40,7 +40,10 @@ class RandomViews:
 def random_views(scene: Scene, rgb: bool, mask: bool) -> RandomViews:
     """Every shape from a camera of its own, drawn for (seed, step, sample)."""
     wanted, clock = scene.config.views, scene.clock
-    prior = CameraPrior(wanted.azimuth_deg, wanted.elevation_deg)
+    # Where cameras are bounded, views that no camera could take would teach shapes what no image shows.
+    bounded = scene.config.camera.kind == "bins"
+    elevation = scene.config.poses.ranges.elevation_deg if bounded else wanted.elevation_deg
+    prior = CameraPrior(wanted.azimuth_deg, elevation)
     vertices = scene.decoded.vertices
     camera = random_cameras(prior, vertices, scene.batch.keys, clock.seed, clock.step, wanted.fill)
     renderer = scene.network.renderer

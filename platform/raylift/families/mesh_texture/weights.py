@@ -36,6 +36,7 @@ class MeshTextureWeights:
         camera_use: of hypotheses; how unevenly the batch uses them (UNICORN's uniform prior).
         keypoint, camera, assignment: CMR's: keypoint reprojection, camera, and entropy of the keypoints' vertices.
         pose: D_cam against the best camera of a multiplex.
+        anchor: D_cam against the poses that a pose search found.
     """
 
     mask: float = 3.0
@@ -63,6 +64,7 @@ class MeshTextureWeights:
     camera: float = 0.0
     assignment: float = 0.0
     pose: float = 0.0
+    anchor: float = 0.0
 
     def __post_init__(self) -> None:
         negative = [part.name for part in fields(self) if getattr(self, part.name) < 0]

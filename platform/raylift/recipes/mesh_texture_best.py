@@ -1,0 +1,79 @@
+"""The mesh-texture recipes with what works, not what was published: poses first, then shapes and textures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from raylift.core.schedules import LearningRateConfig
+from raylift.data.config import DataConfig
+from raylift.evaluation.config import EvaluationConfig
+from raylift.families.mesh_texture.config import (
+    CameraConfig,
+    EncoderConfig,
+    MeshTextureConfig,
+    RenderConfig,
+    ShapeConfig,
+    TextureConfig,
+)
+from raylift.families.mesh_texture.weights import MeshTextureWeights, TermSchedule
+from raylift.networks.pose_posterior import PoseConfig
+from raylift.recipes.mesh_texture_paper import BEST_METRIC
+from raylift.recipes.recipe import Recipe, ScaleConfig
+from raylift.training.config import OptimisationConfig, ScheduleConfig
+
+RATE = OptimisationConfig(
+    optimizer="adam",
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    clip_norm=5.0,
+    schedule=LearningRateConfig("one_cycle", warmup_fraction=0.1),
+)
+
+
+def best_family() -> MeshTextureConfig:
+    """Cameras in 12 azimuth bins that are held to the pose search; weak smoothing, offsets that cost from the start."""
+    return MeshTextureConfig(
+        shape=ShapeConfig(refresh_every=0),
+        camera=CameraConfig("bins", num_hypotheses=12, rendered=3, distil_steps=300),
+        weights=MeshTextureWeights(anchor=1.0, deform=10.0, laplacian=0.01, orientation=0.0),
+        terms=TermSchedule(deform_from=0, orientation_until=0, upright_until=0),
+    )
+
+
+def best_quick_stage1() -> Recipe:
+    """Cameras, shapes and textures from the poses that ``poses/quick`` found; minutes on two cores.
+
+    ``python jobs/train.py mesh_texture/best-quick --data DIR`` trains the search and this. Values that both
+    need, such as ``family.poses.ranges.elevation_deg=[-10,30]``, are set for both at once.
+    """
+    return Recipe(
+        name="mesh_texture/best-quick.stage1",
+        family=replace(
+            best_family(),
+            image_px=64,
+            encoder=EncoderConfig(width=16, num_features=128),
+            texture=TextureConfig(height=64, width=128, channels=64, samples_a_side=3),
+            render=RenderConfig(sigma=1e-4, texture_sigma=1e-4, faces_per_pixel=4),
+        ),
+        data=DataConfig(batch_size=16),
+        optimisation=RATE,
+        schedule=ScheduleConfig(
+            num_steps=900, log_every=20, eval_every=300, checkpoint_every=100, best_metric=BEST_METRIC
+        ),
+        evaluation=EvaluationConfig(resolution=64),
+        scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
+    )
+
+
+def best_paper_stage1() -> Recipe:
+    """The same at 256 pixels with ResNet-18's own width, for a GPU and thousands of images."""
+    quick = best_quick_stage1()
+    family = best_family()
+    return replace(
+        quick,
+        name="mesh_texture/best-paper.stage1",
+        family=replace(family, poses=PoseConfig(level=3), camera=replace(family.camera, distil_steps=5000)),
+        data=DataConfig(batch_size=64),
+        schedule=ScheduleConfig(num_epochs=500, best_metric=BEST_METRIC),
+        scale=ScaleConfig(),
+    )

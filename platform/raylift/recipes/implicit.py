@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from raylift.core.data_facts import DataFacts
 from raylift.core.family import Family
 from raylift.data.config import DataConfig
@@ -21,13 +23,14 @@ from raylift.training.config import OptimisationConfig, ScheduleConfig
 def paper() -> Recipe:
     """The paper's model and training: ResNet-50, 224 pixels, 80 epochs of 1-cycle at 2e-3, batch 10.
 
+    With the inputs of its authors' published code: the raw pixel, density over its maximum. Gradients are not clipped.
     For a GPU: ``python jobs/train.py implicit/paper --data DIR``. The paper trained 4 hours on about 2000 cars.
     """
     return Recipe(
         name="implicit/paper",
-        family=ImplicitConfig(),
+        family=ImplicitConfig(conditioning=ConditioningConfig(density="of_maximum"), reads=ReadsConfig(pixel="rgb")),
         data=DataConfig(batch_size=10),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0),
         schedule=ScheduleConfig(num_epochs=80),
         evaluation=EvaluationConfig(),
     )
@@ -55,10 +58,44 @@ def paper_quick() -> Recipe:
             reads=ReadsConfig(pixel="rgb"),
         ),
         data=DataConfig(batch_size=16),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0),
         schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
         evaluation=EvaluationConfig(resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
+    )
+
+
+_EVERYTHING = ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, mirrored=True)
+_WEIGHTS = ImplicitWeights(color=0.5, sdf=10.0, sign=0.25, color_near=0.02)
+
+
+def best() -> Recipe:
+    """What works, from an image with its depth: local readers, a grid of gaps, no image encoder.
+
+    For many objects and a GPU: ``python jobs/train.py implicit/best --data DIR``. Set ``family.image_px`` to the side
+    of the stored pictures: readers see single pixels. Fewer than some hundred objects are learned by heart in 170
+    epochs; ``implicit/quick`` is for them.
+    """
+    return Recipe(
+        name="implicit/best",
+        family=ImplicitConfig(
+            image_px=128,
+            backbone="none",
+            voxel_width=16,
+            hidden=256,
+            points=1024,
+            sdf_range=0.1,
+            colors="mixed",
+            mirror=True,
+            reads=_EVERYTHING,
+            fourier=FourierConfig(size=64, scale=0.8),
+            conditioning=ConditioningConfig(encoding="gap"),
+            weights=_WEIGHTS,
+        ),
+        data=DataConfig(batch_size=8),
+        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        schedule=ScheduleConfig(num_epochs=170),
+        evaluation=EvaluationConfig(),
     )
 
 
@@ -79,10 +116,10 @@ def quick() -> Recipe:
             sdf_range=0.1,
             colors="mixed",
             mirror=True,
-            reads=ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, mirrored=True),
+            reads=_EVERYTHING,
             fourier=FourierConfig(size=64, scale=0.8),
             conditioning=ConditioningConfig(encoding="gap"),
-            weights=ImplicitWeights(color=0.5, sdf=10.0, sign=0.25, color_near=0.02),
+            weights=_WEIGHTS,
         ),
         data=DataConfig(batch_size=8),
         optimisation=OptimisationConfig(learning_rate=4e-3, weight_decay=1e-4),
@@ -90,6 +127,44 @@ def quick() -> Recipe:
         evaluation=EvaluationConfig(resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )
+
+
+def told_quick() -> Recipe:
+    """A told grid of the true shape, corrected: the grid itself, interpolated, is where the distance starts from.
+
+    ``python jobs/train.py implicit/told-quick --data DIR``, with ``family.conditioning.kind=gt_occupancy`` for the
+    other grid. For two CPU cores.
+    """
+    return Recipe(
+        name="implicit/told-quick",
+        family=ImplicitConfig(
+            image_px=128,
+            backbone="none",
+            voxel_width=8,
+            hidden=128,
+            points=256,
+            sdf_range=0.1,
+            colors="mixed",
+            residual=True,
+            mirror=True,
+            reads=ReadsConfig(pixel="rgba", mirrored=True),
+            fourier=FourierConfig(size=64, scale=0.8),
+            conditioning=ConditioningConfig("gt_sdf"),
+            weights=_WEIGHTS,
+        ),
+        data=DataConfig(batch_size=8),
+        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
+        evaluation=EvaluationConfig(resolution=128),
+        scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
+    )
+
+
+def told_paper() -> Recipe:
+    """``told-quick`` as wide, and trained as long, as the paper's model. For a GPU."""
+    small = told_quick()
+    family = replace(small.family, voxel_width=16, hidden=512, points=4096, fourier=FourierConfig())
+    return replace(paper(), name="implicit/told-paper", family=family, optimisation=small.optimisation)
 
 
 def test() -> Recipe:
@@ -123,5 +198,16 @@ def _build(config: ImplicitConfig, seed: int, facts: DataFacts) -> Family:
 
 
 ENTRY = FamilyEntry(
-    "implicit", ImplicitConfig, _build, {"paper": paper, "paper-quick": paper_quick, "quick": quick, "test": test}
+    "implicit",
+    ImplicitConfig,
+    _build,
+    {
+        "paper": paper,
+        "paper-quick": paper_quick,
+        "best": best,
+        "quick": quick,
+        "told-quick": told_quick,
+        "told-paper": told_paper,
+        "test": test,
+    },
 )

@@ -122,7 +122,7 @@ def summarise(scores: dict[str, Any], console: Console) -> None:
         (row["method"], row["protocol"], row["metric"]): row for row in scores["summary"] if row["category"] == "all"
     }
     methods = list(dict.fromkeys(row["method"] for row in scores["summary"]))
-    wanted = (("occnet", "iou"), ("occnet", "chamfer_l1"), ("occnet", "normal_consistency"))
+    wanted = (("occnet", "iou"), ("occnet", "chamfer_l1"), ("occnet", "normal_consistency"), ("color", "surface_l1"))
     table = Table(title=f"{scores['num_samples']} held-out images, mean (median)")
     table.add_column("")
     for protocol, metric in wanted:

@@ -20,6 +20,8 @@ from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
 from raylift.recipes.recipe import Recipe
 
+EVALUATION_SEED = 0
+"""Keys every draw of an evaluation, whatever a run's own seed: trainings are compared by the same points."""
 MESHES = "meshes"
 """Folder of an evaluation's meshes, below its other files."""
 
@@ -74,7 +76,9 @@ def evaluate_run(
             assert isinstance(found.shape, Mesh)
             panels.append(panel_of(dataset, model.family.request, found, found.shape))
 
-    report = evaluate(model.family, dataset, split, recipe.evaluation, recipe.data, recipe.seed, progress, keep_panel)
+    report = evaluate(
+        model.family, dataset, split, recipe.evaluation, recipe.data, EVALUATION_SEED, progress, keep_panel
+    )
     return Evaluated(report, tuple(_write_results(report, panels, folder)))
 
 

@@ -90,7 +90,7 @@ def fit_mean_shape(dataset: ShardedDataset, entries: Sequence[ObjectEntry]) -> M
     }
     mean_sdf = sdf / len(entries)
     candidates |= {f"mean signed distance below {level:+.3f}": mean_sdf - level for level in np.arange(-12, 13) / 200}
-    scores = {name: float(_packed_iou(np.packbits(grid < 0), packed).mean()) for name, grid in candidates.items()}
+    scores = {name: float(packed_iou(np.packbits(grid < 0), packed).mean()) for name, grid in candidates.items()}
     best = max(scores, key=lambda name: scores[name])
     red, green, blue = (color / len(entries)).tolist()
     return MeanShape(torch.from_numpy(candidates[best]).float(), (red, green, blue), best, scores[best])
@@ -124,10 +124,10 @@ class Retrieval:
 
     def closest(self, occupancy32: Bool[np.ndarray, "R R R"]) -> str:
         """The training object whose 32^3 grid overlaps a true one most (the oracle)."""
-        return self._ids[int(_packed_iou(np.packbits(occupancy32), self._grids).argmax())]
+        return self._ids[int(packed_iou(np.packbits(occupancy32), self._grids).argmax())]
 
 
-def _packed_iou(grid: UInt8[np.ndarray, "P"], grids: UInt8[np.ndarray, "N P"]) -> Float[np.ndarray, "N"]:
+def packed_iou(grid: UInt8[np.ndarray, "P"], grids: UInt8[np.ndarray, "N P"]) -> Float[np.ndarray, "N"]:
     """IoU of one bit-packed grid with many; two empty ones agree."""
     union = np.bitwise_count(grids | grid).sum(axis=1, dtype=np.int64)
     both = np.bitwise_count(grids & grid).sum(axis=1, dtype=np.int64)

@@ -27,7 +27,9 @@ class EvaluationConfig:
         color_views: rendered views a reconstruction is compared in (PSNR, SSIM, LPIPS); 0 leaves colour out.
         color_px: the side of those views.
         lpips: perceptual distance too, when its weights are at hand.
-        baselines: mean shape and retrieval beside the model.
+        baselines: answers that need no learning beside the model.
+        cache_baselines: keep their scores beside the data set, where seeds and rows of a table that are told the same
+            find them.
         panels: objects that panels are drawn of.
         image_px: of image collections: side of the pictures that reconstructions are compared with; 0 takes the pixels
             that the crop has in the stored image, the truth's own resolution.
@@ -42,6 +44,7 @@ class EvaluationConfig:
     color_px: int = 128
     lpips: bool = True
     baselines: bool = True
+    cache_baselines: bool = True
     panels: int = 4
     image_px: int = 0
     keypoint_sources: int = 10

@@ -50,7 +50,7 @@ def evaluate(
     Raises:
         DataError: no objects of that split, or a damaged shard.
     """
-    scorer = evaluation_of(dataset).scorer(dataset, family.request, config, data, seed)
+    scorer = evaluation_of(dataset).scorer(dataset, family.request, config, data, seed, split)
     rank, world = collectives.rank(), collectives.world_size()
     entries = chosen_entries(dataset, split, data)
     categories = {entry.id: entry.category for entry in entries}
@@ -70,7 +70,7 @@ def evaluate(
                     category = categories[sample.rpartition("#")[0]]
                     start = time.perf_counter()
                     mesh = mesh_of(found, config.resolution)
-                    found = replace(found, id=sample, shape=mesh, camera=found.camera.to("cpu"))
+                    found = replace(found, id=sample, camera=found.camera.to("cpu"))
                     tally.num_empty += mesh.is_empty
                     values = scorer.score(sample, found, mesh)
                     tally.seconds += time.perf_counter() - start
@@ -78,7 +78,7 @@ def evaluate(
                     for method, row in scorer.score_baselines(sample, batch.select(slice(index, index + 1))).items():
                         tally.table(method).add(Score(sample, category, row))
                     if on_sample is not None:
-                        on_sample(found)
+                        on_sample(replace(found, shape=mesh))
                     done += 1
                     if progress is not None:
                         progress(done, total, sample)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from raylift.core.types import Mesh
 from raylift.data.dataset import ShardedDataset, ViewRecord
+from raylift.evaluation.surface_color import NUM_POINTS, colors_of
 from raylift.metrics.comparison import Shape, Truth
 from raylift.metrics.nearest import Cloud
 
@@ -32,6 +36,8 @@ class HeldOut:
         mesh: the same with colours, for pictures.
         occupancy32: bool [32, 32, 32].
         views: the pictures that colour is compared in.
+        color_points: on the true surface, uniform by area, at most ``surface_color.NUM_POINTS``.
+        colors: the true colours there: those of the nearest vertex of the true mesh.
     """
 
     id: str
@@ -40,6 +46,8 @@ class HeldOut:
     mesh: Mesh
     occupancy32: np.ndarray
     views: tuple[ViewRecord, ...]
+    color_points: Float[Tensor, "N 3"]
+    colors: Float[Tensor, "N 3"]
 
 
 def shape_of(mesh: Mesh) -> Shape:
@@ -59,6 +67,8 @@ def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed:
     # Stored in eight bits an axis: make them unit again before cosines are taken.
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
     surface = Cloud(record.surface_points.astype(np.float64), normals)
+    color_points = torch.from_numpy(record.surface_points[:NUM_POINTS].copy())
+    ask = colors_of(mesh)
     truth = Truth(object_id, shape_of(mesh), surface, record.iou_points, record.iou_inside, seed)
     return HeldOut(
         object_id,
@@ -67,6 +77,8 @@ def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed:
         mesh,
         record.occupancy32 > 0.5,
         tuple(dataset.load_view(object_id, view) for view in spread(num_views, record.entry.num_views)),
+        color_points,
+        torch.ones_like(color_points) if ask is None else ask(color_points),
     )
 
 

@@ -31,9 +31,15 @@ class EvaluationKind(ABC):
 
     @abstractmethod
     def scorer(
-        self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
+        self,
+        dataset: ShardedDataset,
+        wanted: SampleRequest,
+        config: EvaluationConfig,
+        data: DataConfig,
+        seed: int,
+        split: str,
     ) -> Scorer:
-        """Of the full evaluation, for a family that wants such samples."""
+        """Of the full evaluation of a split, for a family that wants such samples."""
 
     @abstractmethod
     def validation(
@@ -71,9 +77,15 @@ class ShapesEvaluation(EvaluationKind):
     validated = ("iou", "iou_median", "thickness", "thickness_median")
 
     def scorer(
-        self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
+        self,
+        dataset: ShardedDataset,
+        wanted: SampleRequest,
+        config: EvaluationConfig,
+        data: DataConfig,
+        seed: int,
+        split: str,
     ) -> Scorer:
-        return ShapeScorer(dataset, config, data, seed)
+        return ShapeScorer(dataset, wanted, config, data, seed, split)
 
     def validation(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
@@ -108,7 +120,13 @@ class ImagesEvaluation(EvaluationKind):
     )
 
     def scorer(
-        self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
+        self,
+        dataset: ShardedDataset,
+        wanted: SampleRequest,
+        config: EvaluationConfig,
+        data: DataConfig,
+        seed: int,
+        split: str,
     ) -> Scorer:
         return ImageScorer(dataset, wanted, config, data, seed)
 

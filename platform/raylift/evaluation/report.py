@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from raylift.evaluation.color import COLOR_METRICS
+from raylift.evaluation.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.pose import circular_std_deg
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, Metric, disn_f_scores
 from raylift.metrics.scores import ScoreTable, Summary
@@ -22,7 +23,7 @@ AZIMUTH, AZIMUTH_SPREAD = "azimuth_deg", "azimuth_spread_deg"
 SILHOUETTE_METRICS = {"mask_soft": Metric(True), "mask_hard": Metric(True)}
 METRICS: Mapping[str, Mapping[str, Metric]] = {
     **{name: protocol.metrics for name, protocol in SHAPE_PROTOCOLS.items()},
-    "color": COLOR_METRICS,
+    "color": {**COLOR_METRICS, **SURFACE_COLOR_METRICS},
     "input": {**SILHOUETTE_METRICS, **COLOR_METRICS},
     "unseen": {**SILHOUETTE_METRICS, **COLOR_METRICS},
     "canonical": {"chamfer_l1": Metric(False, 10), **SILHOUETTE_METRICS, **COLOR_METRICS},

@@ -1,34 +1,46 @@
-"""Reconstructions against true shapes: the named protocols and colour, beside mean shape and retrieval."""
+"""Reconstructions against true shapes: the named protocols and colour, beside answers that need no learning."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
+from raylift.core import collectives
 from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries
-from raylift.evaluation.baselines import MeanShape, Retrieval, fit_mean_shape
+from raylift.evaluation.baseline_cache import BaselineCache, BaselineScores
 from raylift.evaluation.color import ColorScorer, open_lpips
 from raylift.evaluation.config import EvaluationConfig, Protocol
 from raylift.evaluation.held_out import HeldOut, load_held_out, shape_of
+from raylift.evaluation.report import MODEL, Tally
 from raylift.evaluation.scorer import Scorer, Values
+from raylift.evaluation.shape_baselines import ShapeBaselines
+from raylift.evaluation.surface_color import ColorsOf, colors_of, surface_color_scores, visible_points
+from raylift.evaluation.visible_evidence import Told
 from raylift.metrics.comparison import Comparison
 from raylift.metrics.protocols import SHAPE_PROTOCOLS
 
 
-@dataclass(frozen=True)
-class _Baselines:
-    mean_mesh: Mesh
-    mean_shape: MeanShape
-    retrieval: Retrieval
-
-
 class ShapeScorer(Scorer):
-    """Every protocol of the configuration on every sample of a data set of shapes."""
+    """Every protocol of the configuration on every sample of a data set of shapes.
 
-    def __init__(self, dataset: ShardedDataset, config: EvaluationConfig, data: DataConfig, seed: int) -> None:
+    Baselines are scored once for a data set, split and what the model is told, and kept (``baseline_cache``).
+
+    Args:
+        wanted: what the family's training samples carry; baselines see no more.
+    """
+
+    def __init__(
+        self,
+        dataset: ShardedDataset,
+        wanted: SampleRequest,
+        config: EvaluationConfig,
+        data: DataConfig,
+        seed: int,
+        split: str = "",
+    ) -> None:
         super().__init__()
         self.dataset, self.config, self.seed = dataset, config, seed
         self._color: ColorScorer | None = None
@@ -36,36 +48,81 @@ class ShapeScorer(Scorer):
             lpips, problem = open_lpips() if config.lpips else (None, "")
             self._color = ColorScorer(config.color_px, lpips)
             self.notes += [problem] if problem else []
-        self._baselines = _fit_baselines(dataset, config, data) if config.baselines else None
-        if self._baselines is not None:
-            shape = self._baselines.mean_shape
-            self.notes.append(f"mean shape: {shape.source}, IoU {shape.training_iou:.3f} with the training grids")
+        self._baselines: ShapeBaselines | None = None
+        self._cache: BaselineCache | None = None
+        self._kept: BaselineScores | None = None
+        if config.baselines:
+            entries = chosen_entries(dataset, "train", data)
+            told = Told.of(wanted)
+            self._baselines = ShapeBaselines(dataset, entries, told, config.resolution)
+            if config.cache_baselines and split:
+                self._cache = BaselineCache(dataset, self._deciding(split, told, data))
+                self._kept = self._cache.read()
+            self.notes += self._baselines.notes() if self._kept is None else self._kept.notes
         self._held_out: HeldOut | None = None
         # Scores that do not depend on the view, by training object: an object's views follow one another.
-        self._known: dict[str, Values] = {}
+        self._known: dict[str | None, Values] = {}
 
     def request(self, wanted: SampleRequest) -> SampleRequest:
         return replace(wanted, num_points=0)
 
     def score(self, sample: str, reconstruction: Reconstruction, mesh: Mesh) -> Values:
-        return score_mesh(mesh, self._of(sample), self.config.protocols, self._color)
+        held_out = self._of(sample)
+        values = score_mesh(mesh, held_out, self.config.protocols, self._color)
+        return values | self._surface_color(sample, held_out, colors_of(reconstruction.shape))
 
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
         """A mesh that this object was already compared with is not measured again."""
         if self._baselines is None:
             return {}
-        held_out, retrieval = self._of(sample), self._baselines.retrieval
-        chosen = {
-            "mean_shape": "",
-            "retrieval": retrieval.nearest(picture["image"][0], picture["mask"][0]),
-            "oracle_retrieval": retrieval.closest(held_out.occupancy32),
-        }
-        for training_id in chosen.values():
+        if self._kept is not None:
+            return {method: rows[sample] for method, rows in self._kept.rows.items() if sample in rows}
+        held_out, protocols = self._of(sample), self.config.protocols
+        rows: dict[str, Values] = {}
+        for method, training_id in self._baselines.of_object(held_out, picture).items():
+            mesh = self._baselines.mesh(training_id)
             if training_id not in self._known:
-                columns = ("mesh_vertices", "mesh_faces", "mesh_colors")
-                mesh = self.dataset.load_object(training_id, columns).mesh if training_id else self._baselines.mean_mesh
-                self._known[training_id] = score_mesh(mesh, held_out, self.config.protocols, self._color)
-        return {method: self._known[training_id] for method, training_id in chosen.items()}
+                self._known[training_id] = score_mesh(mesh, held_out, protocols, self._color)
+            rows[method] = self._known[training_id] | self._surface_color(sample, held_out, colors_of(mesh))
+        for method, field in self._baselines.fields(picture).items():
+            scores = score_mesh(self._baselines.extracted(field), held_out, protocols, self._color)
+            rows[method] = scores | self._surface_color(sample, held_out, colors_of(field))
+        for method, ask in self._baselines.colors(picture).items():
+            rows[method] = self._surface_color(sample, held_out, ask)
+        return {method: values for method, values in rows.items() if values}
+
+    def finish(self, whole: Tally) -> None:
+        """Keep what the baselines scored, all ranks' samples together."""
+        if self._cache is None or self._kept is not None or self._baselines is None or not collectives.is_main():
+            return
+        rows = {
+            method: {row.id: dict(row.values) for row in table.rows}
+            for method, table in whole.tables.items()
+            if method != MODEL
+        }
+        self._cache.write(BaselineScores(rows, tuple(self._baselines.notes())))
+
+    def _deciding(self, split: str, told: Told, data: DataConfig) -> dict[str, object]:
+        config = self.config
+        return {
+            "split": split,
+            "told": asdict(told),
+            "categories": data.categories,
+            "max_objects": data.max_objects,
+            "views": data.eval_views,
+            "protocols": config.protocols,
+            "resolution": config.resolution,
+            "color": [config.color_views, config.color_px, self._color is not None and self._color.lpips is not None],
+            "seed": self.seed,
+        }
+
+    def _surface_color(self, sample: str, held_out: HeldOut, ask: ColorsOf | None) -> Values:
+        if self._color is None or ask is None:
+            return {}
+        object_id, _, view = sample.rpartition("#")
+        visible = visible_points(held_out.color_points, self.dataset.load_view(object_id, int(view)))
+        scores = surface_color_scores(ask, held_out.color_points, held_out.colors, visible)
+        return {f"color/{name}": value for name, value in scores.items()}
 
     def _of(self, sample: str) -> HeldOut:
         object_id = sample.rpartition("#")[0]
@@ -76,7 +133,7 @@ class ShapeScorer(Scorer):
 
 
 def score_mesh(
-    mesh: Mesh, held_out: HeldOut, protocols: tuple[Protocol, ...], color: ColorScorer | None
+    mesh: Mesh, held_out: HeldOut, protocols: Sequence[Protocol], color: ColorScorer | None
 ) -> dict[str, float]:
     """One mesh by every protocol: ``occnet/iou``, ..., ``color/psnr``, ..."""
     pair = Comparison(shape_of(mesh), held_out.truth)
@@ -86,10 +143,3 @@ def score_mesh(
     if color is not None:
         values |= {f"color/{metric}": value for metric, value in color.score(mesh, held_out.views).items()}
     return values
-
-
-def _fit_baselines(dataset: ShardedDataset, config: EvaluationConfig, data: DataConfig) -> _Baselines:
-    """From the very objects that the model was trained on."""
-    entries = chosen_entries(dataset, "train", data)
-    shape = fit_mean_shape(dataset, entries)
-    return _Baselines(shape.mesh(config.resolution), shape, Retrieval(dataset, entries))

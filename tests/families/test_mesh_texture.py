@@ -160,7 +160,8 @@ def test_equation_2_silhouettes_are_of_template_and_offsets_by_each_camera() -> 
 
 def test_a_picture_shows_the_seen_texels_and_a_random_view_others_too() -> None:
     """Equation 35 is 10, and 36 is what trains T_unseen."""
-    _, family = build("mesh_texture/umr-test.stage1", "family.render.texture_sigma=1e-6")
+    views = ("family.views.source=range", "family.views.azimuth_deg=[0,360]")
+    _, family = build("mesh_texture/umr-test.stage1", "family.render.texture_sigma=1e-6", *views)
     network, batch = family.network, ellipsoids(2, 32)
     scene = Scene(network, batch, Clock(0, 1, seed=3))
     texture = scene.texture.detach().requires_grad_()
@@ -483,7 +484,7 @@ def test_symmetry_is_a_choice(symmetric: bool) -> None:
 
 
 def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Picture, searched picture, parts, centroids: one view; the critic's random views are another."""
+    """Picture, searched picture, centroids: one view. The template's parts and the random views are two others."""
     _, family = build("mesh_texture/adaptive-test.stage2", *PARTS)
     seen = []
 
@@ -495,4 +496,4 @@ def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.Mo
     batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
     terms = {term.name for term in family.losses("generator", batch, Clock(0, 10))}
     assert {"reconstruction", "cycle", "searched", "part_probability", "frechet"} <= terms
-    assert seen == [2, 2]
+    assert seen == [2, 2 * family.network.camera.num_hypotheses, 2]

@@ -123,7 +123,7 @@ def umr_quick_stage1() -> Recipe:
     seats need larger deformations than a set of birds: they cost a fifth of UMR's.
     """
     family = umr_stage1()
-    weights = replace(family.weights, perceptual=0.0, deform=1.0)
+    weights = replace(family.weights, reconstruction=3.0, perceptual=0.0, deform=1.0)
     return _quick(umr_paper_stage1(), "umr-quick.stage1", replace(family, weights=weights), num_steps=2500)
 
 
@@ -134,7 +134,7 @@ def umr_quick_stage2() -> Recipe:
     family.weights.part_chamfer and part_probability to 10 and 5 here.
     """
     family = umr_stage2()
-    weights = replace(family.weights, perceptual=0.0, part_chamfer=0.0, part_probability=0.0)
+    weights = replace(family.weights, reconstruction=3.0, perceptual=0.0, part_chamfer=0.0, part_probability=0.0)
     return _quick(umr_paper_stage2(), "umr-quick.stage2", replace(family, weights=weights, parts=PartsConfig("never")))
 
 

@@ -13,8 +13,10 @@ from raylift.data.config import DataConfig
 from raylift.families.mesh_texture.config import (
     CameraConfig,
     CriticConfig,
+    EncoderConfig,
     MeshTextureConfig,
     PartsConfig,
+    RandomViewConfig,
     ShapeConfig,
     TextureConfig,
     VarianceConfig,
@@ -46,7 +48,10 @@ def umr_stage1() -> MeshTextureConfig:
     """UMR's first stage, without parts."""
     return MeshTextureConfig(
         shape=ShapeConfig(smoothness="squares"),
-        critic=CriticConfig(sees="mask"),
+        encoder=EncoderConfig(pretrained="torchvision:resnet18"),
+        texture=TextureConfig(moves_shape=False),
+        views=RandomViewConfig(source="turned", azimuth_deg=(0.0, 180.0)),
+        critic=CriticConfig(sees="mask", real="renders"),
         weights=MeshTextureWeights(
             mask=3.0,
             adversarial=1.0,
@@ -54,7 +59,7 @@ def umr_stage1() -> MeshTextureConfig:
             flat=4e-4,
             deform=5.0,
             orientation=0.4,
-            reconstruction=3.0,
+            reconstruction=0.0,
             texture_distance=3.0,
             cycle=0.5,
             perceptual=3.0,
@@ -132,7 +137,9 @@ def adaptive_paper_stage2() -> Recipe:
         family=replace(
             family,
             variance=VarianceConfig(enabled=True),
-            weights=replace(family.weights, pseudo_label=1.0, searched=1.0, align=1.0, frechet=1e-2, perceptual=3.0),
+            weights=replace(
+                family.weights, pseudo_label=1.0, searched=1.0, align=1.0, reconstruction=3.0, frechet=1e-3
+            ),
         ),
     )
 
@@ -146,6 +153,7 @@ def cmr_paper() -> Recipe:
     return Recipe(
         name="mesh_texture/cmr-paper",
         family=MeshTextureConfig(
+            encoder=EncoderConfig(pretrained="torchvision:resnet18"),
             shape=ShapeConfig(refresh_every=0, trained=True, from_keypoints=True),
             texture=TextureConfig(moves_shape=False),
             camera=CameraConfig("keypoints"),
@@ -182,6 +190,7 @@ def ucmr_paper() -> Recipe:
     return Recipe(
         name="mesh_texture/ucmr-paper",
         family=MeshTextureConfig(
+            encoder=EncoderConfig(pretrained="torchvision:resnet18"),
             jitter=0.0,
             shape=ShapeConfig(refresh_every=0, trained=True, radii=(0.3, 0.35, 0.5)),
             texture=TextureConfig(predicts="colors", moves_camera=True),

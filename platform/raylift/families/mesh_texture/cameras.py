@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from raylift.core.types import Camera
-from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
-from raylift.geometry.camera_prior import CameraPrior
-from raylift.geometry.rotations import quaternion_to_matrix
+from raylift.geometry.rotations import quaternion_multiply, quaternion_to_matrix
 
 
 def mirrored_cameras(cameras: CameraHypotheses, mirrored: Bool[Tensor, "B"]) -> CameraHypotheses:
@@ -42,12 +40,18 @@ def framed_camera(vertices: Float[Tensor, "B V 3"], quaternion: Float[Tensor, "B
     return WeakPerspective(scale, -scale[:, None] * (low + high) / 2, quaternion)
 
 
-def random_cameras(
-    prior: CameraPrior, vertices: Float[Tensor, "B V 3"], keys: Int[Tensor, "B"], seed: int, step: int, fill: float
-) -> Camera:
-    """cam' of equation 36, drawn for (seed, step, sample), framed as the crops are."""
-    quaternion = prior.draw(keys, seed, step).quaternion.to(vertices.dtype)
-    return from_weak_perspective(framed_camera(vertices, quaternion, fill))
+def turned_quaternions(
+    quaternion: Float[Tensor, "B 4"], turns_deg: tuple[float, float], shares: Float[Tensor, "B"]
+) -> Float[Tensor, "B 4"]:
+    """The same cameras with the object turned about its up axis.
+
+    Args:
+        turns_deg: lowest and highest angle.
+        shares: where between them each sample's lies, in [0, 1).
+    """
+    half = torch.deg2rad(turns_deg[0] + (turns_deg[1] - turns_deg[0]) * shares.to(quaternion.dtype)) / 2
+    none = torch.zeros_like(half)
+    return quaternion_multiply(quaternion, torch.stack([half.cos(), none, half.sin(), none], dim=-1))
 
 
 def roll_error(quaternion: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B"]:

@@ -19,12 +19,18 @@ class EncoderConfig:
     """F_e.
 
     Attributes:
-        backbone: residual layout, untrained.
-        width: channels of its first stage; 64 is ResNet's own.
+        backbone: residual layout of an untrained encoder.
+        pretrained: an ImageNet encoder instead: "torchvision:resnet18" (CMR, UCMR and UMR), or another name of
+            ``networks.trunks``; "" for none. Its batch normalisation keeps its statistics.
+        frozen: a pretrained encoder is not trained.
+        width: channels of an untrained encoder's first stage, and a quarter of what the last map is reduced to; 64 is
+            ResNet's own.
         num_features: numbers of the image's feature.
     """
 
     backbone: Backbone = "resnet18"
+    pretrained: str = ""
+    frozen: bool = False
     width: int = 64
     num_features: int = 200
 
@@ -214,13 +220,17 @@ class RenderConfig:
 
 @dataclass(frozen=True)
 class RandomViewConfig:
-    """cam' of equation 36: upright, uniform in azimuth and elevation, framed as crops are.
+    """cam' of equation 36, framed as crops are.
 
     Attributes:
+        source: "range" draws upright cameras uniformly from the ranges below. "turned" turns each image's own camera
+            about the object's up axis by an angle of ``azimuth_deg`` (UMR), so elevations are those of the images.
+            "learned" takes the predicted rotation of another training image; until one is known, the ranges.
         azimuth_deg, elevation_deg: ranges.
         fill: the object's longest side in the picture's, as in the crops that real images are.
     """
 
+    source: Literal["range", "turned", "learned"] = "range"
     azimuth_deg: tuple[float, float] = (0.0, 360.0)
     elevation_deg: tuple[float, float] = (-10.0, 30.0)
     fill: float = 0.9
@@ -236,6 +246,9 @@ class CriticConfig:
 
     Attributes:
         sees: "rgb" pictures, or silhouettes ("mask").
+        real: what is shown to it as real: "images" of the training set, or "renders", the shapes as their own images
+            show them, held constant (UMR's first stage). Renders cannot be told apart by soft edges or thin parts that
+            no render has.
         kind: one logit an image, or one a patch.
         width: channels after its first halving.
         every: it is trained on every so many steps.
@@ -244,6 +257,7 @@ class CriticConfig:
     """
 
     sees: Literal["rgb", "mask"] = "rgb"
+    real: Literal["images", "renders"] = "images"
     kind: Literal["patch", "global"] = "patch"
     width: int = 64
     every: int = 1

@@ -15,6 +15,7 @@ from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.family import Family, Phase, Term
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch, CropRequest, Reconstruction, SampleRequest
+from raylift.families.mesh_texture.bank import PoseBank
 from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.keypoints import KeypointModel
 from raylift.families.mesh_texture.model import MeshTextureNetwork
@@ -29,6 +30,7 @@ from raylift.families.mesh_texture.view_terms import (
     critic_terms,
     frechet_term,
     random_views,
+    real_pictures,
 )
 from raylift.geometry.hull import on_hull
 from raylift.losses.frechet_moments import RealMoments, RenderedMoments
@@ -42,6 +44,7 @@ PERCEPTUAL_TRUNK: Trunk = "alexnet"
 STARTS_ANEW = (
     "critic.",
     "running_",
+    "pose_bank.",
     "network.multiplex.",
     "keypoints.",
     *(f"network.template.{name}" for name in ("refreshed", "votes", "features", "has_feature")),
@@ -55,10 +58,20 @@ class _Notes:
 
     images: Tensor
     features: Tensor
+    quaternions: Tensor
     camera_scores: Tensor | None = None
     votes: Tensor | None = None
     keypoints: Tensor | None = None
     frechet: FrechetFeatures | None = None
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the critic is shown in one step: random views, and what it takes for real."""
+
+    step: int
+    fake: Tensor
+    real: Tensor
 
 
 class MeshTextureFamily(Family):
@@ -96,7 +109,8 @@ class MeshTextureFamily(Family):
         self._perceptual: Frozen | None = None
         self._extract: Frozen | None = None
         self._notes: _Notes | None = None
-        self._fake: tuple[int, Tensor] | None = None
+        self.pose_bank = PoseBank(facts.num_images) if config.views.source == "learned" else None
+        self._shown: _Shown | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -130,7 +144,8 @@ class MeshTextureFamily(Family):
         scene = Scene(self.network, batch, clock, self._open_perceptual())
         if phase == "critic":
             assert self.critic is not None
-            return critic_terms(scene, self.critic, self._fake_pictures(scene))
+            shown = self._pictures(scene)
+            return critic_terms(scene, self.critic, shown.fake, shown.real)
         # Under mixed precision the network runs in bfloat16; what is rendered and compared does not.
         _ = scene.decoded
         with torch.autocast(batch.keys.device.type, enabled=False):
@@ -176,18 +191,19 @@ class MeshTextureFamily(Family):
                 "the data set has changed since the family was built: start a new run on it",
             )
         scores = scene.hypothesis_scores if self.network.multiplex is not None else None
-        return _Notes(images, scene.decoded.feature.detach(), scores)
+        quaternions = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
+        return _Notes(images, scene.decoded.feature.detach(), quaternions, scores)
 
     def _view_terms(self, scene: Scene, notes: _Notes) -> list[Term]:
         terms = []
         sees_mask = self.critic is not None and self.config.critic.sees == "mask"
         sees_rgb = (self.critic is not None and not sees_mask) or self.config.weights.frechet > 0
-        views = random_views(scene, sees_rgb, sees_mask)
+        views = random_views(scene, sees_rgb, sees_mask, self.pose_bank)
         if self.critic is not None:
             fake = views.mask if sees_mask else views.rgb
             assert fake is not None
             terms.append(adversarial_term(scene, self.critic, fake))
-            self._fake = (scene.clock.step, fake.detach())
+            self._shown = _Shown(scene.clock.step, fake.detach(), real_pictures(scene))
         if self.config.weights.frechet:
             assert views.rgb is not None
             if self._extract is None:
@@ -201,25 +217,32 @@ class MeshTextureFamily(Family):
             None if self.running_real is None or self.running_fake is None else (self.running_real, self.running_fake)
         )
 
-    def _fake_pictures(self, scene: Scene) -> Tensor:
-        """The random views of this step, which the generator's phase has rendered already."""
-        if self._fake is not None and self._fake[0] == scene.clock.step and len(self._fake[1]) == len(scene.batch):
-            return self._fake[1]
+    def _pictures(self, scene: Scene) -> _Shown:
+        """What the critic compares in this step, which the generator's phase has rendered already."""
+        if (
+            self._shown is not None
+            and self._shown.step == scene.clock.step
+            and len(self._shown.fake) == len(scene.batch)
+        ):
+            return self._shown
         sees_mask = self.config.critic.sees == "mask"
         with torch.no_grad():
-            views = random_views(scene, not sees_mask, sees_mask)
+            views = random_views(scene, not sees_mask, sees_mask, self.pose_bank)
+            real = real_pictures(scene)
         fake = views.mask if sees_mask else views.rgb
         assert fake is not None
-        return fake
+        return _Shown(scene.clock.step, fake, real)
 
     @torch.no_grad()
     def after_step(self, clock: Clock) -> None:
         """Take in what the step noted; renew the template, its parts and the multiplex where that is due."""
-        notes, self._notes, self._fake = self._notes, None, None
+        notes, self._notes, self._shown = self._notes, None, None
         if notes is None:
             return
         template, multiplex = self.network.template, self.network.multiplex
         template.keep_features(notes.images, notes.features)
+        if self.pose_bank is not None:
+            self.pose_bank.keep(notes.images, notes.quaternions)
         if notes.votes is not None:
             template.vote(notes.votes)
         if self.keypoints is not None and notes.keypoints is not None:

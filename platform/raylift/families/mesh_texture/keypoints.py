@@ -14,6 +14,7 @@ from raylift.core.collectives import global_count
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
 from raylift.core.family import Term
+from raylift.families.mesh_texture.bank import latest_rows
 from raylift.families.mesh_texture.model import Decoded
 from raylift.families.mesh_texture.scene import Scene
 from raylift.geometry.camera_conventions import WeakPerspective
@@ -64,11 +65,8 @@ class KeypointModel(nn.Module):
     @torch.no_grad()
     def keep(self, images: Int[Tensor, "N"], keypoints: Float[Tensor, "N K 3"]) -> None:
         """Note this step's annotations; every rank calls it with its own."""
-        everyone = collectives.gather_rows(torch.cat([images[:, None].double(), keypoints.double().flatten(1)], dim=1))
-        last = {int(image): row for row, image in enumerate(everyone[:, 0].tolist())}
-        picked = torch.tensor(list(last.values()), device=everyone.device)
-        values = everyone[picked, 1:].unflatten(1, (-1, 3))
-        self.seen[everyone[picked, 0].long()] = values.to(self.seen.dtype)
+        index, rows = latest_rows(images, keypoints.flatten(1))
+        self.seen[index] = rows.unflatten(1, (-1, 3)).to(self.seen.dtype)
 
     @torch.no_grad()
     def solve(self, clock: Clock) -> Float[Tensor, "K 3"] | None:

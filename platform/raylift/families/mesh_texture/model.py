@@ -77,7 +77,8 @@ class MeshTextureNetwork(nn.Module):
         super().__init__()
         self.config = config
         features = config.encoder.num_features
-        self.encoder = ImageEncoder(config.encoder.backbone, features, config.encoder.width)
+        wanted = config.encoder
+        self.encoder = ImageEncoder(wanted.backbone, features, wanted.width, wanted.pretrained, wanted.frozen)
         self.template = Template(config.shape, features, facts)
         self.shape = ShapeDecoder(features, self.template.num_predicted, config.shape.hidden)
         texture, camera = config.texture, config.camera
@@ -110,9 +111,9 @@ class MeshTextureNetwork(nn.Module):
             )
         self.variance = None
         if config.variance.enabled:
-            wanted = config.variance
+            varied = config.variance
             self.variance = VarianceDecoder(
-                features, config.image_px, wanted.channels, wanted.limit, wanted.resolution, wanted.width
+                features, config.image_px, varied.channels, varied.limit, varied.resolution, varied.width
             )
         template = self.template
         self.renderer = Renderer(template.faces, template.uvs, config.image_px, config.render)

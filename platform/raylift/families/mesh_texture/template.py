@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from raylift.core import collectives
 from raylift.core.data_facts import DataFacts
+from raylift.families.mesh_texture.bank import latest_rows
 from raylift.families.mesh_texture.config import ShapeConfig
 from raylift.geometry.icosphere import WORLD_RADIUS, SymmetricTemplate, symmetric_icosphere
 from raylift.geometry.laplacian import Adjacency, adjacency
@@ -120,13 +121,8 @@ class Template(nn.Module):
         Args:
             images: ``image_index`` of this rank's samples.
         """
-        # One gather: the index travels with its feature, exact in float64 up to 2^53 images.
-        everyone = collectives.gather_rows(torch.cat([images[:, None].double(), features.double()], dim=1))
-        # A batch that runs over the end of an epoch may hold an image twice; the later one counts, on every rank.
-        last = {int(image): row for row, image in enumerate(everyone[:, 0].tolist())}
-        rows = torch.tensor(list(last.values()), device=everyone.device)
-        index = everyone[rows, 0].long()
-        self.features[index] = everyone[rows, 1:].to(self.features.dtype)
+        index, rows = latest_rows(images, features)
+        self.features[index] = rows.to(self.features.dtype)
         self.has_feature[index] = True
 
     @torch.no_grad()

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from raylift.core.collectives import share_of_mean
 from raylift.core.family import Term
-from raylift.families.mesh_texture.cameras import random_cameras
+from raylift.core.generators import keyed_uniforms
+from raylift.families.mesh_texture.bank import PoseBank
+from raylift.families.mesh_texture.cameras import framed_camera, turned_quaternions
 from raylift.families.mesh_texture.scene import Scene
+from raylift.geometry.camera_conventions import from_weak_perspective
 from raylift.geometry.camera_prior import CameraPrior
 from raylift.losses.adversarial import (
     critic_fake_loss,
@@ -37,15 +40,31 @@ class RandomViews:
     mask: Float[Tensor, "B 1 H W"] | None
 
 
-def random_views(scene: Scene, rgb: bool, mask: bool) -> RandomViews:
-    """Every shape from a camera of its own, drawn for (seed, step, sample)."""
-    wanted, clock = scene.config.views, scene.clock
+def random_rotations(scene: Scene, bank: PoseBank | None) -> Float[Tensor, "B 4"]:
+    """Rotations of cam' (equation 36), drawn for (seed, step, sample); constant.
+
+    Args:
+        bank: of predicted poses; where they are the source of views.
+    """
+    wanted, clock, keys = scene.config.views, scene.clock, scene.batch.keys
+    if wanted.source == "turned":
+        own = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
+        shares = keyed_uniforms(keys, clock.seed, clock.step, "random view")
+        return turned_quaternions(own, wanted.azimuth_deg, shares)
+    learned = None if bank is None else bank.draw(keys, clock.seed, clock.step)
+    if learned is not None:
+        return learned
     # Where cameras are bounded, views that no camera could take would teach shapes what no image shows.
     bounded = scene.config.camera.kind == "bins"
     elevation = scene.config.poses.ranges.elevation_deg if bounded else wanted.elevation_deg
-    prior = CameraPrior(wanted.azimuth_deg, elevation)
+    return CameraPrior(wanted.azimuth_deg, elevation).draw(keys, clock.seed, clock.step).quaternion
+
+
+def random_views(scene: Scene, rgb: bool, mask: bool, bank: PoseBank | None = None) -> RandomViews:
+    """Every shape from a camera of its own, drawn for (seed, step, sample), framed as the crops are."""
     vertices = scene.decoded.vertices
-    camera = random_cameras(prior, vertices, scene.batch.keys, clock.seed, clock.step, wanted.fill)
+    quaternion = random_rotations(scene, bank).to(vertices.dtype)
+    camera = from_weak_perspective(framed_camera(vertices, quaternion, scene.config.views.fill))
     renderer = scene.network.renderer
     return RandomViews(
         renderer.textured(renderer.view(vertices, camera), scene.texture) if rgb else None,
@@ -61,13 +80,24 @@ def adversarial_term(scene: Scene, critic: nn.Module, fake: Tensor) -> Term:
     return Term("adversarial", share, weights.adversarial * config.reversal if starts else 0.0)
 
 
-def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor) -> list[Term]:
+def real_pictures(scene: Scene) -> Tensor:
+    """What the critic takes for real; constant."""
+    sees_mask, images = scene.config.critic.sees == "mask", scene.config.critic.real == "images"
+    if sees_mask:
+        own = scene.silhouettes.gather(
+            1, scene.main_hypothesis[:, None, None, None].expand_as(scene.silhouettes[:, :1])
+        )
+        return scene.batch["mask"] if images else own.detach()
+    return scene.image if images else scene.of_main(scene.picture).detach()
+
+
+def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor, real: Tensor) -> list[Term]:
     """Equations 37 and 39.
 
     Args:
         fake: random views; taken as constants.
+        real: see ``real_pictures``.
     """
-    real = scene.batch["mask"] if scene.config.critic.sees == "mask" else scene.image
     shares = interpolation_shares(scene.batch.keys, scene.clock.seed, scene.clock.step)
     penalty = gradient_penalty(critic, real, fake, shares)
     return [

@@ -1,0 +1,61 @@
+"""What is known of each training image, kept in buffers that all ranks fill alike."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from raylift.core import collectives
+from raylift.core.generators import keyed_uniforms
+
+
+def latest_rows(
+    images: Int[Tensor, "N"], values: Float[Tensor, "N D"]
+) -> tuple[Int[Tensor, "M"], Float[Tensor, "M D"]]:
+    """All ranks' rows of a step, one per image; every rank calls it with its own.
+
+    A batch that runs over the end of an epoch may hold an image twice; the later one counts, on every rank.
+
+    Args:
+        images: ``image_index`` of this rank's samples.
+
+    Returns:
+        indices of images, and their values in float64.
+    """
+    # One gather: the index travels with its values, exact in float64 up to 2^53 images.
+    everyone = collectives.gather_rows(torch.cat([images[:, None].double(), values.double()], dim=1))
+    last = {int(image): row for row, image in enumerate(everyone[:, 0].tolist())}
+    rows = torch.tensor(list(last.values()), device=everyone.device)
+    return everyone[rows, 0].long(), everyone[rows, 1:]
+
+
+class PoseBank(nn.Module):
+    """The latest predicted rotation of every training image: the learned distribution of poses.
+
+    Args:
+        num_images: of the training set.
+    """
+
+    quaternions: Tensor
+    known: Tensor
+
+    def __init__(self, num_images: int) -> None:
+        super().__init__()
+        self.register_buffer("quaternions", torch.zeros(num_images, 4))
+        self.register_buffer("known", torch.zeros(num_images, dtype=torch.bool))
+
+    @torch.no_grad()
+    def keep(self, images: Int[Tensor, "N"], quaternions: Float[Tensor, "N 4"]) -> None:
+        """Note this step's cameras; every rank calls it with its own."""
+        index, rows = latest_rows(images, quaternions)
+        self.quaternions[index] = rows.to(self.quaternions.dtype)
+        self.known[index] = True
+
+    def draw(self, keys: Int[Tensor, "B"], seed: int, step: int) -> Float[Tensor, "B 4"] | None:
+        """The rotation of another image for each sample, drawn for (seed, step, sample); None before any is known."""
+        there = self.known.nonzero()[:, 0]
+        if not len(there):
+            return None
+        shares = keyed_uniforms(keys, seed, step, "learned view").double()
+        return self.quaternions[there[(shares * len(there)).long().clamp(max=len(there) - 1)]]

@@ -13,9 +13,12 @@ from raylift.families.implicit.config import (
     FourierConfig,
     ImplicitConfig,
     ImplicitWeights,
+    PriorConfig,
     ReadsConfig,
 )
+from raylift.families.implicit.family import ImplicitFamily
 from raylift.geometry.cameras import orbit, pixel_rays, to_camera_axes
+from tests.networks import boxes
 
 CLOCK = Clock(step=0, num_steps=1)
 
@@ -47,6 +50,12 @@ VARIANTS: dict[str, dict[str, object]] = {
         "colors": "mixed",
         "reads": READS,
     },
+    "prior": {
+        "conditioning": ConditioningConfig("image"),
+        "mirror": True,
+        "prior": PriorConfig(num_neighbors=3),
+        "weights": ImplicitWeights(sign=0.25),
+    },
 }
 """The six conditionings of section 3.3 and table 1, the authors' inputs, and everything that is not the paper's."""
 
@@ -64,6 +73,14 @@ def small_config(variant: str = "visible", **values: object) -> ImplicitConfig:
         "fourier": FourierConfig(16),
     }
     return ImplicitConfig(**(settings | VARIANTS[variant] | values))  # type: ignore[arg-type]
+
+
+def small_family(config: ImplicitConfig, seed: int = 0) -> ImplicitFamily:
+    """The family, with boxes to look up where its recipe looks shapes up."""
+    family = ImplicitFamily(config, seed)
+    if family.example_request is not None:
+        family.keep_examples(boxes.examples(num_views=2, num_points=60, resolution=32))
+    return family
 
 
 def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_points: int = 0) -> Batch:
@@ -95,13 +112,13 @@ def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_po
         "color": paint[:, None].expand(count, config.points, 3).contiguous(),
     }
     reads = config.reads
-    if reads.pixel == "rgba" or reads.nearest or config.encoder_inputs != "rgb":
+    if reads.pixel == "rgba" or reads.nearest or config.encoder_inputs != "rgb" or config.prior.num_neighbors:
         fields["mask"] = seen[:, None].float()
     if config.needs_depth:
         hit = origins + (along - into.clamp(min=0).sqrt())[..., None] * directions
         depth = to_camera_axes(camera, hit.flatten(1, 2))[..., 2].reshape(seen.shape)
         fields["depth"] = torch.where(seen, depth, 0.0)[:, None]
-    if reads.silhouette:
+    if config.needs_mask_distance:
         distances = [mask_distance((255 * own).byte().numpy()) for own in seen]
         fields["mask_distance"] = torch.from_numpy(np.stack(distances))
     request = config.conditioning.voxel_request()

@@ -18,13 +18,13 @@ from raylift.families.implicit.readers.reader import Query
 from raylift.families.implicit.view import View
 from raylift.networks.point_sampling import sample_map
 from raylift.networks.resnet import normalize_image
-from tests.families.implicit_samples import CLOCK, VARIANTS, as_double, small_config, spheres
+from tests.families.implicit_samples import CLOCK, VARIANTS, as_double, small_config, small_family, spheres
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_request_names_what_the_losses_use(variant: str) -> None:
     config = small_config(variant)
-    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    family, batch = small_family(config, 0), spheres(config, 2)
     request = family.request
     assert (request.image_px, request.num_points, request.num_iou_points) == (32, 40, 0)
     assert (request.voxels is None) == ("voxels" not in batch.fields)
@@ -37,7 +37,7 @@ def test_request_names_what_the_losses_use(variant: str) -> None:
 
 def test_losses_are_equation_4_over_truncated_distances() -> None:
     config = small_config(truncation=0.05, weights=ImplicitWeights(color=0.25, sdf=4.0))
-    family, batch = ImplicitFamily(config, seed=0), spheres(config, 3)
+    family, batch = small_family(config, 0), spheres(config, 3)
     sdf, color = family.network.decode(family.network.encode(batch), batch["points"])
     terms = {term.name: term for term in family.losses("fit", batch, CLOCK)}
     expected = functional.l1_loss(sdf, batch["sdf"].clamp(-0.05, 0.05))
@@ -49,7 +49,7 @@ def test_losses_are_equation_4_over_truncated_distances() -> None:
 def test_reduction_before_reading_equals_the_papers_order() -> None:
     """The paper reads the maps at the points, then reduces by 1x1 convolution and ReLU; we reduce the maps first."""
     config = small_config("image")
-    network = ImplicitFamily(config, seed=0).network.double()
+    network = small_family(config, 0).network.double()
     batch = spheres(config, 2)
     batch = as_double(replace(batch, fields={**batch.fields, "points": 1.4 * batch["points"]}))  # some project outside
     query, maps = Query(batch.camera, batch["points"]), network.readers["maps"]
@@ -70,10 +70,10 @@ def test_paper_size() -> None:
 
 def test_seed_decides_and_the_process_generator_is_left_alone() -> None:
     state = torch.get_rng_state()
-    first = ImplicitFamily(small_config(), seed=1)
+    first = small_family(small_config(), 1)
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(3)
-    second, other = ImplicitFamily(small_config(), seed=1), ImplicitFamily(small_config(), seed=2)
+    second, other = small_family(small_config(), 1), small_family(small_config(), 2)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     assert any(not torch.equal(v, other.state_dict()[n]) for n, v in first.state_dict().items())
@@ -81,7 +81,7 @@ def test_seed_decides_and_the_process_generator_is_left_alone() -> None:
 
 def test_state_dict_is_the_whole_state() -> None:
     config = small_config()
-    trained, fresh = ImplicitFamily(config, seed=1).eval(), ImplicitFamily(config, seed=2).eval()
+    trained, fresh = small_family(config, 1).eval(), small_family(config, 2).eval()
     fresh.load_state_dict(trained.state_dict())
     batch = spheres(config, 2)
     for a, b in zip(trained.losses("fit", batch, CLOCK), fresh.losses("fit", batch, CLOCK), strict=True):
@@ -91,7 +91,7 @@ def test_state_dict_is_the_whole_state() -> None:
 @pytest.mark.parametrize("conditioning", ["image", "visible", "gt_sdf", "reads"])
 def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> None:
     config = small_config(conditioning)
-    family, batch = ImplicitFamily(config, seed=0).eval(), spheres(config, 3)
+    family, batch = small_family(config, 0).eval(), spheres(config, 3)
     encoded = []
     family.network.readers["maps"].encoder.register_forward_hook(lambda *_: encoded.append(1))
     reconstructions = family.reconstruct(batch)
@@ -117,7 +117,7 @@ def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> N
 def test_places_and_losses_leave_mixed_precision() -> None:
     """Ramps that bfloat16 holds exactly tell where the network reads; the embedding's phases tell of p itself."""
     config = small_config("authors")
-    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    family, batch = small_family(config, 0), spheres(config, 2)
     ramp = torch.arange(64, dtype=torch.bfloat16)
     channels = family.network.readers["volumes"].encoder.channels
     states = {
@@ -141,7 +141,7 @@ def test_places_and_losses_leave_mixed_precision() -> None:
 
 def test_gradient_reaches_the_image_and_the_grid() -> None:
     config = small_config()
-    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    family, batch = small_family(config, 0), spheres(config, 2)
     image, voxels = batch["image"].clone().requires_grad_(), batch["voxels"].clone().requires_grad_()
     fed = replace(batch, fields={**batch.fields, "image": image, "voxels": voxels})
     sum(term.share for term in family.losses("fit", fed, CLOCK)).backward()
@@ -151,7 +151,7 @@ def test_gradient_reaches_the_image_and_the_grid() -> None:
 
 def test_batches_that_do_not_fit_are_refused() -> None:
     config = small_config()
-    family, batch = ImplicitFamily(config, seed=0), spheres(config, 2)
+    family, batch = small_family(config, 0), spheres(config, 2)
     with pytest.raises(DataError, match="no camera"):
         family.losses("fit", replace(batch, camera=None), CLOCK)
     coarse = replace(batch, fields={**batch.fields, "voxels": batch["voxels"][..., :8]})
@@ -180,7 +180,7 @@ def test_impossible_values_are_refused(make: object) -> None:
 def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> None:
     """Each sample is told apart by its image alone, or by its grid: IoU and colour error on points never trained on."""
     config = small_config(conditioning, points=256, hidden=64, weights=ImplicitWeights(color=3.0))
-    family = ImplicitFamily(config, seed=0)
+    family = small_family(config, 0)
     steps = 300
     optimizer = torch.optim.AdamW(family.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)

@@ -14,11 +14,10 @@ from raylift.core.clock import Clock
 from raylift.core.collectives import rank, world_size
 from raylift.core.family import Learner
 from raylift.core.types import Batch
-from raylift.families.implicit.family import ImplicitFamily
 from raylift.families.part_segmentation.family import PartSegmentationFamily
 from raylift.recipes import catalogue
 from tests.families import mesh_texture_samples, part_samples
-from tests.families.implicit_samples import CLOCK, VARIANTS, as_double, small_config, spheres
+from tests.families.implicit_samples import CLOCK, VARIANTS, as_double, small_config, small_family, spheres
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES
 from tests.ranks import run_ranks
 
@@ -55,7 +54,7 @@ def build(case: str) -> tuple[Learner, Batch]:
     if name == "poses":
         return _pose_search()
     config = small_config(variant)
-    return ImplicitFamily(config, seed=0).double().train(), as_double(spheres(config, GLOBAL_BATCH))
+    return small_family(config).double().train(), as_double(spheres(config, GLOBAL_BATCH))
 
 
 def _mesh_texture(variant: str) -> tuple[Learner, Batch]:

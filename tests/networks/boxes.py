@@ -47,9 +47,9 @@ def cameras(count: int, seed: int) -> Camera:
     return orbit_poses(360 * torch.rand(count, generator=draws), 5 + 50 * torch.rand(count, generator=draws))
 
 
-def examples(num_views: int = 6, num_points: int = 300, px: int = 32) -> Examples:
+def examples(num_views: int = 6, num_points: int = 300, px: int = 32, resolution: int = 16) -> Examples:
     """Every box, seen by cameras of its own."""
-    cells = torch.from_numpy(grid_points(16))
+    cells = torch.from_numpy(grid_points(resolution))
     silhouettes, owners = [], []
     for index, size in enumerate(SIZES):
         seen = cameras(num_views, index)
@@ -57,7 +57,7 @@ def examples(num_views: int = 6, num_points: int = 300, px: int = 32) -> Example
             silhouettes.append(coverage(size, seen[view], px)[0])
             owners.append(index)
     return Examples(
-        torch.stack([box_distance(cells, size).reshape(16, 16, 16) for size in SIZES]),
+        torch.stack([box_distance(cells, size).reshape(*[resolution] * 3) for size in SIZES]),
         torch.stack([surface_points(size, num_points, index) for index, size in enumerate(SIZES)]),
         torch.stack(silhouettes),
         torch.tensor(owners),

@@ -94,12 +94,12 @@ def test_cells_look_where_places_say(folder: Path, name: str, side: int) -> None
                 nn.init.zeros_(module.bias)
     replace_pools(pyramid)
     image = torch.full((1, 3, side, side), 0.6).requires_grad_()
-    for cell, (first, spacing) in zip(pyramid._maps(image), pyramid.places, strict=True):
+    for cell, places in zip(pyramid._maps(image), pyramid.places, strict=True):
         row = cell.shape[-1] // 2
         (gradient,) = torch.autograd.grad(cell[0, :, row, row].sum(), image, retain_graph=True)
         weight = gradient[0].sum(0).double().sum(0)
         centre = float((weight * torch.arange(side)).sum() / weight.sum())
-        assert centre == pytest.approx(first + spacing * row, abs=0.02 * spacing)
+        assert centre == pytest.approx(places.first + places.spacing * row, abs=0.02 * places.spacing)
 
 
 def replace_pools(module: nn.Module) -> None:

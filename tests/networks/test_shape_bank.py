@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from raylift.core.errors import DataError
-from raylift.networks.shape_bank import REACH, ShapeBank
-from tests.networks.boxes import SIZES, cameras, coverage, examples
+from raylift.geometry.voxels import grid_points
+from raylift.networks.shape_bank import REACH, Search, ShapeBank
+from tests.networks.boxes import SIZES, box_distance, cameras, coverage, examples
+
+RIGID = Search(num_stretched=0)
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +30,19 @@ def views(px: int = 64) -> tuple[torch.Tensor, object]:
 
 def test_a_shape_is_found_from_a_new_camera(bank: ShapeBank) -> None:
     masks, seen = views()
-    found, distances = bank.nearest(masks, seen, [f"unknown{index}#0" for index in range(len(SIZES))], 3)
-    hits = found[:, 0] == torch.arange(len(SIZES))
+    near = bank.nearest(masks, seen, [f"unknown{index}#0" for index in range(len(SIZES))], 3, RIGID)
+    hits = near.indices[:, 0] == torch.arange(len(SIZES))
     assert float(hits.float().mean()) > 0.7, "by chance: 0.05"
-    assert bool((distances.diff(dim=1) >= 0).all())
+    assert bool((near.distances.diff(dim=1) >= 0).all())
 
 
 def test_the_input_s_own_camera_decides_among_shapes(bank: ShapeBank) -> None:
     """Turned cameras see other boxes in the same silhouettes: half of the finds must be lost."""
     masks, seen = views()
     names = [f"unknown{index}#0" for index in range(len(SIZES))]
-    right = bank.nearest(masks, seen, names, 1)[0][:, 0] == torch.arange(len(SIZES))
+    right = bank.nearest(masks, seen, names, 1, RIGID).indices[:, 0] == torch.arange(len(SIZES))
     other = cameras(len(SIZES), 7)
-    wrong = bank.nearest(masks, other, names, 1)[0][:, 0] == torch.arange(len(SIZES))
+    wrong = bank.nearest(masks, other, names, 1, RIGID).indices[:, 0] == torch.arange(len(SIZES))
     assert int(wrong.sum()) <= int(right.sum()) // 2
 
 
@@ -49,35 +52,51 @@ def test_a_training_sample_never_finds_its_own_body() -> None:
     bank = ShapeBank()
     bank.keep(replace(made, bodies=bodies, samples={f"box{index}": int(body) for index, body in enumerate(bodies)}))
     masks, seen = views()
-    found, _ = bank.nearest(masks, seen, [f"box{index}#3" for index in range(len(SIZES))], 4)
-    assert bool((bodies[found] != bodies[:, None]).all())
+    near = bank.nearest(masks, seen, [f"box{index}#3" for index in range(len(SIZES))], 4, Search())
+    assert bool((bodies[near.indices] != bodies[:, None]).all())
 
 
 def test_a_sample_finds_the_same_alone_and_in_a_batch(bank: ShapeBank) -> None:
     masks, seen = views()
     names = [f"box{index}#0" for index in range(len(SIZES))]
-    together, distances = bank.nearest(masks, seen, names, 4)
+    together = bank.nearest(masks, seen, names, 4, Search())
     for index in (0, 5, 11):
-        one, distance = bank.nearest(masks[index : index + 1], seen[index], names[index : index + 1], 4)
-        assert torch.equal(one[0], together[index])
-        assert torch.equal(distance[0], distances[index])
+        one = bank.nearest(masks[index : index + 1], seen[index], names[index : index + 1], 4, Search())
+        for part in ("indices", "stretches", "distances"):
+            assert torch.equal(getattr(one, part)[0], getattr(together, part)[index])
+
+
+def test_a_stretched_shape_fits_what_no_shape_of_the_bank_does(bank: ShapeBank) -> None:
+    """Boxes of proportions between those kept: stretching must find them, volume and all."""
+    sizes = [torch.tensor(size) for size in ((0.2, 0.5, 0.2), (0.5, 0.2, 0.4), (0.4, 0.2, 0.5), (0.2, 0.4, 0.5))]
+    seen = cameras(len(sizes), 5)
+    masks = torch.stack([coverage(size, seen[index], 64) for index, size in enumerate(sizes)])
+    cells = torch.from_numpy(grid_points(16))
+    truth = torch.stack([(box_distance(cells, size) < 0).reshape(16, 16, 16) for size in sizes])
+
+    def overlap(search: Search) -> float:
+        near = bank.nearest(masks, seen, ["x#0"] * len(sizes), 1, search)
+        inside = bank.volumes(near)[:, 0] < 0
+        return float(((inside & truth).sum((1, 2, 3)) / (inside | truth).sum((1, 2, 3))).mean())
+
+    assert overlap(Search()) > overlap(RIGID) + 0.1
 
 
 def test_a_checkpoint_brings_the_bank(bank: ShapeBank) -> None:
     empty = ShapeBank()
     masks, seen = views()
     with pytest.raises(DataError, match="empty"):
-        empty.nearest(masks[:1], seen[0], ["x#0"], 1)
+        empty.nearest(masks[:1], seen[0], ["x#0"], 1, RIGID)
     empty.load_state_dict(bank.state_dict())
     assert all(torch.equal(value, empty.state_dict()[name]) for name, value in bank.state_dict().items())
-    found, _ = empty.nearest(masks[:1], seen[0], ["x#0"], 2)
-    expected = examples().sdf[found].clamp(-REACH, REACH)
-    torch.testing.assert_close(empty.volumes(found), expected, rtol=0, atol=0.51 * REACH / 127)
+    near = empty.nearest(masks[:1], seen[0], ["x#0"], 2, RIGID)
+    expected = examples().sdf[near.indices].clamp(-REACH, REACH)
+    torch.testing.assert_close(empty.volumes(near), expected, rtol=0, atol=0.51 * REACH / 127)
 
 
 def test_more_than_there_are_repeats_the_last(bank: ShapeBank) -> None:
     masks, seen = views()
-    found, _ = bank.nearest(masks[:1], seen[0], ["box0#0"], len(SIZES) + 5)
+    found = bank.nearest(masks[:1], seen[0], ["box0#0"], len(SIZES) + 5, RIGID).indices
     assert len(set(found[0].tolist())) == len(SIZES) - 1
     assert bool((found[0, len(SIZES) - 2 :] == found[0, -1]).all())
 

@@ -17,6 +17,7 @@ from raylift.core.errors import RayliftError
 from raylift.core.family import Family, Learner
 from raylift.core.generators import stable_hash
 from raylift.data.dataset import ShardedDataset
+from raylift.data.examples import load_examples
 from raylift.data.pipeline import ray_batches
 from raylift.data.stream import SampleStream, data_facts, evaluation_batches
 from raylift.evaluation.alarms import AlarmBell
@@ -135,6 +136,8 @@ def train_worker(
     dataset = ShardedDataset.open(place.data)
     facts = data_facts(dataset, recipe.data)
     family = build_family(recipe, facts)
+    if family.example_request is not None:
+        family.keep_examples(load_examples(dataset, recipe.data, family.example_request))
     stream = SampleStream(dataset, family.request, recipe.data, recipe.seed)
     num_steps = recipe.schedule.num_steps or stream.num_steps(recipe.schedule.num_epochs)
     # Refused here, on every rank, and not by the feed's first batch.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from raylift.core.clock import Clock
 from raylift.core.errors import CheckpointError, ConfigError
+from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 
@@ -75,6 +76,19 @@ class Learner(nn.Module):
     def players(self) -> dict[str, Sequence[nn.Parameter]]:
         """Trainable parameters by player: each player has an optimiser of its own. One player, "model", by default."""
         return {"model": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+
+    def rate_factor(self, player: str) -> float:
+        """What a player's learning rate is, in those of the recipe: less than 1 for what was trained before."""
+        return 1.0
+
+    @property
+    def example_request(self) -> ExampleRequest | None:
+        """Which training objects the learner keeps as part of its state; None keeps none."""
+        return None
+
+    def keep_examples(self, examples: Examples) -> None:
+        """Take the training objects that ``example_request`` asked for; called once, before a new run's first step."""
+        raise NotImplementedError
 
     @abstractmethod
     def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:

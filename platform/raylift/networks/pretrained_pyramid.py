@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raylift.core.errors import WeightsError
 from raylift.networks.feature_extractors import IMAGENET_MEAN, IMAGENET_STD
+from raylift.networks.reading_places import ReadingPlaces
 from raylift.networks.trunk_weights import fill_in_order, load_trunk, read_state
 from raylift.networks.trunks import build_timm, build_trunk, strided_layers
 
@@ -28,7 +29,7 @@ class PretrainedPyramid(nn.Module):
 
     Attributes:
         channels: of each map, finest first.
-        places: of each map, where its first cell looks and how far apart cells are, in input pixels.
+        places: of each map, where its cells look.
 
     Raises:
         ConfigError: an unknown name. Missing weights raise where the trunk is first used without a checkpoint's.
@@ -108,19 +109,20 @@ class PretrainedPyramid(nn.Module):
         return tuple(one.shape[1] for one in maps)
 
 
-def _places(stages: nn.Module) -> tuple[tuple[float, float], ...]:
-    """Of each map, the input pixel that its first cell is centred on, and the spacing of cells."""
+def _places(stages: nn.Module) -> tuple[ReadingPlaces, ...]:
     found, first, spacing = [], 0.0, 1.0
     for stage in stages if isinstance(stages, nn.ModuleList) else [stages]:
         for kernel, stride, padding in strided_layers(stage):
             first += ((kernel - 1) / 2 - padding) * spacing
             spacing *= stride
             if not isinstance(stages, nn.ModuleList):
-                found.append((first, spacing))
+                found.append(ReadingPlaces(first, spacing))
         if isinstance(stages, nn.ModuleList):
-            found.append((first, spacing))
+            found.append(ReadingPlaces(first, spacing))
     if isinstance(stages, nn.ModuleList):
         return tuple(found)
     # A network of timm names its maps' spacings; of the places with one of them the last is where its stage ends.
     wanted = [float(value) for value in stages.feature_info.reduction()]  # type: ignore[operator,union-attr]
-    return tuple(next((one for one in reversed(found) if one[1] == spacing), (0.0, spacing)) for spacing in wanted)
+    return tuple(
+        next((one for one in reversed(found) if one.spacing == value), ReadingPlaces(0.0, value)) for value in wanted
+    )

@@ -1,13 +1,15 @@
 """Training shapes as part of a network's state, looked up by what their silhouette would be in the input's own camera.
 
 Two stages, so that the cost of a look-up does not grow with the bank much: stored silhouettes make a shortlist by one
-matrix product, and only those shapes are projected by the input's camera and compared with its silhouette. On one core
-a look-up among 800 objects of 12 silhouettes takes about 4 ms; a bank is bounded by ``ExampleRequest``.
+matrix product; only those shapes are projected by the input's camera and compared with its silhouette, and the best of
+them are stretched along their axes until they fit it better. On one core a look-up among 800 objects of 12 silhouettes
+takes about 20 ms, most of it for stretching; ``ExampleRequest`` bounds a bank, so more data cost no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,12 +25,44 @@ from raylift.geometry.cameras import project
 
 REACH = 0.1
 """Signed distances are kept within [-REACH, REACH], world units, in 254 steps."""
-COMPARED_PX = 48
+COMPARED_PX = 32
 COVERED = 0.2
 """A compared pixel belongs to the input's silhouette from this coverage on: thin parts count."""
 _LEVELS = (1, 2, 4, 8)
+STRETCH_COST = 0.02
+"""Added to a distance per unit of mean absolute log stretch: what fits as well unstretched is left so."""
 _FAR = 1e6
 _STATE = ("sdf", "points", "silhouettes", "owners", "bodies", "sample_keys", "sample_bodies")
+
+
+@dataclass(frozen=True)
+class Search:
+    """How far a look-up goes.
+
+    Attributes:
+        shortlist: shapes that are projected.
+        num_stretched: of those, the best so many are stretched along their axes to fit; 0 stretches none.
+        stretch: the largest change of one axis against another, as the logarithm of a factor.
+    """
+
+    shortlist: int = 64
+    num_stretched: int = 16
+    stretch: float = 0.4
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Shapes of a bank, nearest first.
+
+    Attributes:
+        indices: in the bank.
+        stretches: factor along each axis.
+        distances: of silhouettes.
+    """
+
+    indices: Int[Tensor, "B K"]
+    stretches: Float[Tensor, "B K 3"]
+    distances: Float[Tensor, "B K"]
 
 
 class ShapeBank(nn.Module):
@@ -74,9 +108,9 @@ class ShapeBank(nn.Module):
 
     @torch.no_grad()
     def nearest(
-        self, coverage: Float[Tensor, "B 1 H W"], camera: Camera, ids: Sequence[str], count: int, shortlist: int = 64
-    ) -> tuple[Int[Tensor, "B K"], Float[Tensor, "B K"]]:
-        """The shapes whose silhouettes are nearest to each sample's, nearest first, with their distances.
+        self, coverage: Float[Tensor, "B 1 H W"], camera: Camera, ids: Sequence[str], count: int, search: Search
+    ) -> Neighbors:
+        """The shapes whose silhouettes are nearest to each sample's, nearest first.
 
         A sample of a training object does not find its own body: otherwise training would look its answers up. Where
         fewer than ``count`` shapes are left, the last one is repeated.
@@ -86,27 +120,50 @@ class ShapeBank(nn.Module):
             camera: of each sample.
             ids: ``object_id#view``.
             count: K.
-            shortlist: shapes that are projected.
+            search: how far it goes.
 
         Raises:
             DataError: the bank is empty.
         """
         if not len(self):
             raise DataError("the bank of training shapes is empty", "train it, or load a checkpoint of a trained run")
-        found, distances = [], []
-        for index, name in enumerate(ids):
-            own = self._is_own(name)
-            candidates = self._shortlist(coverage[index], own, shortlist)
-            ranked = self._distances(coverage[index], camera[index], candidates).sort(stable=True)
-            order = candidates[ranked.indices][:count]
-            kept = torch.arange(count, device=order.device).clamp(max=len(order) - 1)
-            found.append(order[kept])
-            distances.append(ranked.values[kept])
-        return torch.stack(found), torch.stack(distances)
+        found = [self._found(coverage[index], camera[index], name, count, search) for index, name in enumerate(ids)]
+        return Neighbors(*(torch.stack(parts) for parts in zip(*found, strict=True)))
 
-    def volumes(self, indices: Int[Tensor, "B K"]) -> Float[Tensor, "B K R R R"]:
-        """Signed distances of shapes, world units, within [-REACH, REACH]."""
-        return self.sdf[indices].to(torch.get_default_dtype()) * (REACH / 127)
+    def volumes(self, near: Neighbors) -> Float[Tensor, "B K R R R"]:
+        """Signed distances of shapes as they were stretched, world units, within [-REACH, REACH].
+
+        A stretched distance is not exact off the surface; its sign is.
+        """
+        resolution, dtype = self.sdf.shape[-1], near.stretches.dtype
+        stored = self.sdf[near.indices].to(dtype) * (REACH / 127)
+        if bool((near.stretches == 1).all()):
+            return stored
+        centers = (2 * torch.arange(resolution, device=stored.device, dtype=dtype) + 1) / resolution - 1
+        axes = torch.stack(torch.meshgrid(centers, centers, centers, indexing="ij"), -1)
+        # grid_sample names the last axis first.
+        places = (axes / near.stretches[..., None, None, None, :]).flip(-1).flatten(0, 1)
+        moved = functional.grid_sample(
+            stored.flatten(0, 1)[:, None], places, padding_mode="border", align_corners=False
+        )
+        return moved.reshape(stored.shape)
+
+    def _found(
+        self, coverage: Tensor, camera: Camera, name: str, count: int, search: Search
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        wanted = _Silhouette(coverage, camera)
+        candidates = self._shortlist(coverage, self._is_own(name), search.shortlist)
+        points = self.points[candidates].to(coverage.dtype)
+        ranked = wanted.distances(points).sort(stable=True)
+        stretches = points.new_ones(len(candidates), 3)
+        if search.num_stretched:
+            order = ranked.indices[: search.num_stretched]
+            candidates, points = candidates[order], points[order]
+            stretches, distances = _stretched(points, wanted, search.stretch)
+            ranked = distances.sort(stable=True)
+        order = ranked.indices[:count]
+        kept = torch.arange(count, device=order.device).clamp(max=len(order) - 1)
+        return candidates[order][kept], stretches[order][kept], ranked.values[kept]
 
     def _is_own(self, name: str) -> Tensor:
         key = stable_hash(name.rpartition("#")[0])
@@ -125,21 +182,6 @@ class ShapeBank(nn.Module):
         num_left = int((~own).sum())
         return each.sort(stable=True).indices[: min(count, num_left)]
 
-    def _distances(self, coverage: Tensor, camera: Camera, candidates: Tensor) -> Tensor:
-        """Mean squares between silhouettes, blurred more and more, over the input's area."""
-        points = self.points[candidates].to(coverage.dtype)
-        uv, _ = project(camera, points.reshape(1, -1, 3))
-        cells = ((uv[0] + 1) * (COMPARED_PX / 2)).floor().long().clamp(0, COMPARED_PX - 1)
-        flat = (cells[:, 1] * COMPARED_PX + cells[:, 0]).reshape(len(candidates), -1)
-        drawn = coverage.new_zeros(len(candidates), COMPARED_PX**2).scatter_(1, flat, 1.0)
-        drawn = drawn.reshape(-1, 1, COMPARED_PX, COMPARED_PX)
-        wanted = (functional.adaptive_avg_pool2d(coverage[None], COMPARED_PX) > COVERED).to(coverage.dtype)
-        total = coverage.new_zeros(len(candidates))
-        for level in _LEVELS:
-            ours, theirs = (functional.avg_pool2d(picture, level) for picture in (wanted, drawn))
-            total = total + (ours - theirs).square().mean((1, 2, 3))
-        return total / wanted.mean().clamp(min=1e-3)
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         # A checkpoint decides how large the bank is.
         for name in _STATE:
@@ -147,3 +189,59 @@ class ShapeBank(nn.Module):
                 old = getattr(self, name)
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=old.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class _Silhouette:
+    """An input's silhouette, blurred more and more, to compare others with in its own camera.
+
+    Args:
+        coverage: [1, H, W].
+        camera: B = 1.
+    """
+
+    def __init__(self, coverage: Tensor, camera: Camera) -> None:
+        self.camera = camera
+        mask = (functional.adaptive_avg_pool2d(coverage[None], COMPARED_PX) > COVERED).to(coverage.dtype)
+        self.levels = _levels(mask)
+        self.area = mask.mean().clamp(min=1e-3)
+
+    def distances(self, points: Float[Tensor, "K P 3"]) -> Float[Tensor, "K"]:
+        """Mean squares between the silhouettes of point sets and this one, over this one's area."""
+        uv, _ = project(self.camera, points.reshape(1, -1, 3))
+        cells = ((uv[0] + 1) * (COMPARED_PX / 2)).floor().long().clamp(0, COMPARED_PX - 1)
+        flat = (cells[:, 1] * COMPARED_PX + cells[:, 0]).reshape(len(points), -1)
+        drawn = points.new_zeros(len(points), COMPARED_PX**2).scatter_(1, flat, 1.0)
+        levels = _levels(drawn.reshape(-1, 1, COMPARED_PX, COMPARED_PX))
+        return sum((own - other).square().mean((1, 2, 3)) for own, other in zip(self.levels, levels, strict=True)) / (
+            self.area
+        )
+
+
+def _levels(picture: Tensor) -> list[Tensor]:
+    return [functional.avg_pool2d(picture, level) for level in _LEVELS]
+
+
+def _stretched(points: Tensor, wanted: _Silhouette, largest: float) -> tuple[Tensor, Tensor]:
+    """Stretches [K, 3] that fit best, and the distances that they leave, by two grids over width and depth.
+
+    An object's longest edge is 1 however it is stretched, so two of three axes are free.
+    """
+    count = len(points)
+    extents = points.abs().amax(1)
+    best = points.new_zeros(count, 3)
+    distances = points.new_zeros(count)
+    for step in (largest / 2, largest / 4):
+        offsets = [step * place for place in ((-2, -1, 0, 1, 2) if step == largest / 2 else (-1, 0, 1))]
+        moves = points.new_tensor([(x, 0.0, z) for x in offsets for z in offsets])
+        logs = best[:, None] + moves
+        stretches = _of_longest_one(logs, extents[:, None])
+        tried = (points[:, None] * stretches[:, :, None]).flatten(0, 1)
+        costs = wanted.distances(tried).reshape(count, -1) + STRETCH_COST * logs.abs().mean(-1)
+        distances, chosen = costs.min(1)
+        best = logs[torch.arange(count, device=logs.device), chosen]
+    return _of_longest_one(best, extents), distances
+
+
+def _of_longest_one(logs: Tensor, extents: Tensor) -> Tensor:
+    factors = logs.exp()
+    return factors * (extents.amax(-1, keepdim=True) / (extents * factors).amax(-1, keepdim=True))

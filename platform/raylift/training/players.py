@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -143,7 +144,8 @@ def build_players(family: Learner, configs: OptimisationConfig | Mapping[str, Op
         config = configs if isinstance(configs, OptimisationConfig) else configs.get(player)
         if config is None:
             raise ConfigError(f"there is no optimisation config for player {player!r}", "add one")
-        players[player] = Player(player, named, config)
+        rate = config.learning_rate * family.rate_factor(player)
+        players[player] = Player(player, named, replace(config, learning_rate=rate))
     _check_phases(family, players)
     return players
 

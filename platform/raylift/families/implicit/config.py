@@ -93,6 +93,62 @@ class ReadsConfig:
 
 
 @dataclass(frozen=True)
+class PriorConfig:
+    """Training shapes that the input's silhouette is like, which a network may read and correct.
+
+    They are part of the run's state, so a checkpoint reconstructs without the data set.
+
+    Attributes:
+        num_neighbors: shapes that are looked up for each input; 0 looks none up.
+        temperature: they are averaged by softmax(-d / temperature) of their silhouettes' distances d, and evenly.
+        each: the network sees each neighbour's distance too, not only the averages.
+        stretch: the best candidates are stretched along their axes to fit the silhouette, by at most exp(stretch); 0
+            leaves them as they are.
+        carve: the silhouette is carved out of the averages.
+        residual: the decoder's distance is added to that of the averages, carved.
+        num_objects: training objects that are kept, at most; each takes about 46 kB of a checkpoint.
+    """
+
+    num_neighbors: int = 0
+    temperature: float = 0.03
+    each: bool = True
+    stretch: float = 0.4
+    carve: bool = True
+    residual: bool = True
+    num_objects: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.num_neighbors < 0 or self.num_objects < 2:
+            raise ConfigError(
+                f"prior.num_neighbors {self.num_neighbors}, num_objects {self.num_objects}",
+                "give 0 or more neighbours and at least 2 objects",
+            )
+        if self.temperature <= 0 or self.stretch < 0:
+            raise ConfigError(
+                f"prior.temperature {self.temperature}, stretch {self.stretch}",
+                "give a positive temperature, such as 0.03, and a stretch of 0 or more",
+            )
+
+
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """An image encoder that was trained elsewhere, read beside the family's own.
+
+    Attributes:
+        name: "alexnet", "vgg16", "mobilenet_v2", "efficientnet_lite0", "torchvision:NAME" or "timm:NAME"; empty for
+            none. ``networks.trunk_weights`` says where weights are looked for.
+        rate: its learning rate, in those of the recipe; 0 freezes it.
+    """
+
+    name: str = ""
+    rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise ConfigError(f"pretrained.rate is {self.rate}", "give a share of the learning rate, such as 0.1, or 0")
+
+
+@dataclass(frozen=True)
 class FourierConfig:
     """Equation 1.
 
@@ -161,7 +217,7 @@ class ImplicitConfig:
         colors: "predicted", or "mixed": a learned choice among the colours that readers offer and the predicted one.
         residual: of told grids: the head's distance is added to the one that the grid itself tells.
         mirror: half of the training samples are mirrored: object, camera and pictures.
-        reads, fourier, conditioning, weights: see there.
+        prior, pretrained, reads, fourier, conditioning, weights: see there.
     """
 
     image_px: int = 224
@@ -179,6 +235,8 @@ class ImplicitConfig:
     colors: Literal["predicted", "mixed"] = "predicted"
     residual: bool = False
     mirror: bool = False
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     reads: ReadsConfig = field(default_factory=ReadsConfig)
     fourier: FourierConfig = field(default_factory=FourierConfig)
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
@@ -208,6 +266,11 @@ class ImplicitConfig:
                 f"family.residual corrects a told grid, but conditioning.kind is {self.conditioning.kind!r}",
                 "set family.residual=false, or condition on gt_sdf or gt_occupancy",
             )
+        if self.residual and self.starts_from_prior:
+            raise ConfigError(
+                "both a told grid and the prior are to be corrected",
+                "set family.residual or family.prior.residual=false",
+            )
         if self.colors == "mixed" and self.reads.pixel == "none" and not self.reads.nearest:
             raise ConfigError(
                 "family.colors is mixed, but no reader offers a colour", "read the pixel or the nearest visible point"
@@ -217,3 +280,16 @@ class ImplicitConfig:
     def needs_depth(self) -> bool:
         """Whether samples must have a depth map."""
         return self.reads.needs_depth or self.conditioning.has_gap_grid or self.encoder_inputs == "rgbad"
+
+    @property
+    def starts_from_prior(self) -> bool:
+        return self.prior.num_neighbors > 0 and self.prior.residual
+
+    @property
+    def starts_from_told(self) -> bool:
+        """Whether the decoder corrects a distance that a reader tells."""
+        return self.residual or self.starts_from_prior
+
+    @property
+    def needs_mask_distance(self) -> bool:
+        return self.reads.silhouette or (self.prior.num_neighbors > 0 and self.prior.carve)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from raylift.core.clock import Clock
 from raylift.core.collectives import share_of_mean, share_of_weighted_mean
+from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.family import Family, Phase, Term
 from raylift.core.generators import stable_hash
 from raylift.core.types import Batch, Field, Reconstruction, SampleRequest
 from raylift.families.implicit.config import ImplicitConfig
 from raylift.families.implicit.mirroring import drawn_mirrors, mirrored
 from raylift.families.implicit.model import EncodedScene, ImplicitNetwork
+from raylift.families.implicit.readers.pretrained import PretrainedMapReader
+from raylift.families.implicit.readers.prior import PriorReader
 from raylift.losses.signed_distance_color import sign_cross_entropy, signed_distance_color_l1
 
 
@@ -36,8 +41,35 @@ class ImplicitFamily(Family):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """One player, one phase."""
-        return (Phase("fit", ("model",)),)
+        """One phase, which trains a pretrained encoder too unless that is frozen."""
+        return (Phase("fit", tuple(self.players())),)
+
+    def players(self) -> dict[str, Sequence[nn.Parameter]]:
+        """The model, and a pretrained encoder that learns at a rate of its own."""
+        encoder = [] if self._pretrained is None else list(self._pretrained.encoder.parameters())
+        others = {id(parameter) for parameter in encoder}
+        players: dict[str, Sequence[nn.Parameter]] = {
+            "model": [value for value in self.parameters() if value.requires_grad and id(value) not in others]
+        }
+        return players | ({"encoder": encoder} if self.config.pretrained.rate else {})
+
+    def rate_factor(self, player: str) -> float:
+        return self.config.pretrained.rate if player == "encoder" else 1.0
+
+    @property
+    def _pretrained(self) -> PretrainedMapReader | None:
+        return next((one for one in self.network.readers.values() if isinstance(one, PretrainedMapReader)), None)
+
+    @property
+    def example_request(self) -> ExampleRequest | None:
+        """The shapes that the prior is looked up in."""
+        prior = self.config.prior
+        return ExampleRequest(num_objects=prior.num_objects) if prior.num_neighbors else None
+
+    def keep_examples(self, examples: Examples) -> None:
+        prior = self.network.readers["prior"]
+        assert isinstance(prior, PriorReader)
+        prior.bank.keep(examples)
 
     @property
     def request(self) -> SampleRequest:
@@ -47,7 +79,7 @@ class ImplicitFamily(Family):
             config.image_px,
             config.points,
             config.conditioning.voxel_request(),
-            mask_distance=config.reads.silhouette,
+            mask_distance=config.needs_mask_distance,
             depth=config.needs_depth,
         )
 

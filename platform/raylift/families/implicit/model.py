@@ -14,6 +14,8 @@ from raylift.families.implicit.readers.gaps import GapReader, PlaneReader
 from raylift.families.implicit.readers.maps import MapReader
 from raylift.families.implicit.readers.nearest import MeanColorReader, NearestReader
 from raylift.families.implicit.readers.pixels import PixelReader
+from raylift.families.implicit.readers.pretrained import PretrainedMapReader
+from raylift.families.implicit.readers.prior import GRID_RESOLUTION, PriorReader
 from raylift.families.implicit.readers.reader import MirroredToo, Query, Reader, State
 from raylift.families.implicit.readers.silhouette import SilhouetteReader
 from raylift.families.implicit.readers.volumes import GapGridReader, ToldReader
@@ -62,7 +64,7 @@ class ImplicitNetwork(nn.Module):
             config.hidden,
             limit=config.sdf_range,
             num_colors=sum(len(reader.colors) for reader in readers) if self.mixes_colors else 0,
-            starts_at_zero=config.residual,
+            starts_at_zero=config.starts_from_told,
         )
 
     def _readers(self) -> list[Reader]:
@@ -104,7 +106,11 @@ def readers_of(config: ImplicitConfig) -> dict[str, nn.Module]:
     readers: dict[str, Reader] = {}
     if config.backbone != "none":
         readers["maps"] = MapReader(config, config.backbone)
+    if config.pretrained.name:
+        readers["pretrained"] = PretrainedMapReader(config)
     conditioning, reads = config.conditioning, config.reads
+    if config.prior.num_neighbors:
+        readers["prior"] = PriorReader(config.prior, GRID_RESOLUTION, config.voxel_width, config.voxel_stride)
     request = conditioning.voxel_request()
     if request is not None:
         residual = _RESIDUALS[conditioning.kind] if config.residual else None

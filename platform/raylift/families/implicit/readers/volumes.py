@@ -18,6 +18,16 @@ from raylift.networks.point_sampling import sample_volume
 from raylift.networks.voxel_encoder import VoxelPyramid
 
 
+def read_volumes(encoder: VoxelPyramid, volumes: Sequence[Tensor], query: Query) -> Float[Tensor, "B N F"]:
+    """All of an encoder's volumes at points, each where its cells look."""
+    size = volumes[0].shape[-1]
+    values = []
+    for volume, places in zip(volumes, encoder.places, strict=True):
+        inside = places.coordinates(query.points / GRID_HALF_EXTENT, size, volume.shape[-1])
+        values.append(sample_volume(volume, inside * GRID_HALF_EXTENT))
+    return torch.cat(values, -1)
+
+
 class VolumeReader(Reader):
     """A grid and four volumes made of it by convolutions.
 
@@ -40,12 +50,7 @@ class VolumeReader(Reader):
         return tuple(self.encoder(self.grid(view)))
 
     def read(self, state: State, query: Query) -> Reading:
-        size = state[0].shape[-1]
-        values = []
-        for volume, places in zip(state, self.encoder.places, strict=True):
-            inside = places.coordinates(query.points / GRID_HALF_EXTENT, size, volume.shape[-1])
-            values.append(sample_volume(volume, inside * GRID_HALF_EXTENT))
-        return Reading(torch.cat(values, -1))
+        return Reading(read_volumes(self.encoder, state, query))
 
 
 class ToldReader(VolumeReader):

@@ -1,0 +1,92 @@
+"""Training shapes that the input's silhouette is like, read at a point: a start to correct, without any depth."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from raylift.families.implicit.config import PriorConfig
+from raylift.families.implicit.readers.reader import Query, Reader, Reading, State
+from raylift.families.implicit.readers.volumes import read_volumes
+from raylift.families.implicit.view import View, without_mixed_precision
+from raylift.geometry.voxels import grid_points
+from raylift.networks.point_sampling import sample_map, sample_volume
+from raylift.networks.shape_bank import REACH, Search, ShapeBank
+from raylift.networks.voxel_encoder import VoxelPyramid
+
+GRID_RESOLUTION = 32
+"""Of the true grids that data sets keep."""
+_NUM_AVERAGES = 4
+_CARVE_SCALE = 0.15
+"""Half image sizes at which the carved grid saturates."""
+
+
+class PriorReader(Reader):
+    """Neighbours among the training shapes: each one's distance, their averages, and volumes made of those.
+
+    The grid that is encoded holds the neighbours' occupancy and distance, averaged by their silhouettes' likeness and
+    evenly, and the distance outside of the input's silhouette, from its own side and from the mirrored one.
+
+    Args:
+        config: how many neighbours, and what is made of them.
+        resolution: of the grid.
+        width, stride: of the volumes' encoder.
+    """
+
+    cells: Tensor
+
+    def __init__(self, config: PriorConfig, resolution: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.config, self.resolution = config, resolution
+        self.search = Search(num_stretched=16 if config.stretch else 0, stretch=config.stretch)
+        self.bank = ShapeBank()
+        self.encoder = VoxelPyramid(_NUM_AVERAGES + (2 if config.carve else 0), width, stride)
+        self.width = sum(self.encoder.channels) + (config.num_neighbors if config.each else 0)
+        self.register_buffer("cells", torch.from_numpy(grid_points(resolution)), persistent=False)
+
+    def encode(self, view: View) -> State:
+        coverage, config = view.coverage, self.config
+        with without_mixed_precision(coverage):
+            near = self.bank.nearest(coverage, view.camera, view.batch.ids, config.num_neighbors, self.search)
+            shapes = self.bank.volumes(near)
+            grid = _averages(shapes, torch.softmax(-near.distances / config.temperature, 1))
+            if config.carve:
+                outside = self._outside(view)
+                grid = torch.cat([grid, outside, outside.flip(2)], 1)
+        return (shapes / REACH, *self.encoder(grid))
+
+    def read(self, state: State, query: Query) -> Reading:
+        shapes, *volumes = state
+        features = read_volumes(self.encoder, volumes, query)
+        if self.config.each:
+            features = torch.cat([features, sample_volume(shapes, query.points)], -1)
+        return Reading(features, told=self._told(volumes[0], query) if self.config.residual else None)
+
+    def _outside(self, view: View) -> Float[Tensor, "B 1 R R R"]:
+        """The silhouette's distance at the projections of the cells."""
+        distance = view.batch["mask_distance"]
+        cells = self.cells.to(distance.dtype).expand(len(distance), -1, -1)
+        values = sample_map(distance, Query(view.camera, cells).uv) / _CARVE_SCALE
+        return values.clamp(max=1.0).mT.reshape(len(distance), 1, *(self.resolution,) * 3)
+
+    def _told(self, grid: Tensor, query: Query) -> Float[Tensor, "B N"]:
+        """max(the neighbours' mean distance, the silhouette's): inside only where both are."""
+        values = sample_volume(grid, query.points)
+        told = values[..., 3]
+        if self.config.carve:
+            outside = values[..., _NUM_AVERAGES]
+            told = torch.where(outside > 0, torch.maximum(told, outside), told)
+        return REACH * told
+
+
+def _averages(shapes: Float[Tensor, "B K R R R"], shares: Float[Tensor, "B K"]) -> Float[Tensor, "B 4 R R R"]:
+    """Occupancy and distance of neighbours, weighed by ``shares`` and evenly, all within [-1, 1]."""
+    inside = (shapes < 0).to(shapes.dtype)
+    parts = [
+        2 * torch.einsum("bk,bkxyz->bxyz", shares, inside) - 1,
+        torch.einsum("bk,bkxyz->bxyz", shares, shapes) / REACH,
+        2 * inside.mean(1) - 1,
+        shapes.mean(1) / REACH,
+    ]
+    return torch.stack(parts, 1)

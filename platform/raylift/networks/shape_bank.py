@@ -127,7 +127,11 @@ class ShapeBank(nn.Module):
         """
         if not len(self):
             raise DataError("the bank of training shapes is empty", "train it, or load a checkpoint of a trained run")
-        found = [self._found(coverage[index], camera[index], name, count, search) for index, name in enumerate(ids)]
+        pictures = self.silhouettes.flatten(1).to(coverage.dtype) / 255
+        stored = (pictures, pictures.square().sum(1))
+        found = [
+            self._found(stored, coverage[index], camera[index], name, count, search) for index, name in enumerate(ids)
+        ]
         return Neighbors(*(torch.stack(parts) for parts in zip(*found, strict=True)))
 
     def volumes(self, near: Neighbors) -> Float[Tensor, "B K R R R"]:
@@ -149,10 +153,16 @@ class ShapeBank(nn.Module):
         return moved.reshape(stored.shape)
 
     def _found(
-        self, coverage: Tensor, camera: Camera, name: str, count: int, search: Search
+        self,
+        stored: tuple[Tensor, Tensor],
+        coverage: Tensor,
+        camera: Camera,
+        name: str,
+        count: int,
+        search: Search,
     ) -> tuple[Tensor, Tensor, Tensor]:
         wanted = _Silhouette(coverage, camera)
-        candidates = self._shortlist(coverage, self._is_own(name), search.shortlist)
+        candidates = self._shortlist(stored, coverage, self._is_own(name), search.shortlist)
         points = self.points[candidates].to(coverage.dtype)
         ranked = wanted.distances(points).sort(stable=True)
         stretches = points.new_ones(len(candidates), 3)
@@ -172,11 +182,12 @@ class ShapeBank(nn.Module):
             return torch.zeros_like(self.bodies, dtype=torch.bool)
         return self.bodies == self.sample_bodies[place]
 
-    def _shortlist(self, coverage: Tensor, own: Tensor, count: int) -> Tensor:
+    def _shortlist(self, stored: tuple[Tensor, Tensor], coverage: Tensor, own: Tensor, count: int) -> Tensor:
         side = self.silhouettes.shape[-1]
-        wanted = functional.adaptive_avg_pool2d(coverage, side).flatten().float()
-        stored = self.silhouettes.flatten(1).float() / 255
-        squares = stored.square().sum(1) - 2 * stored @ wanted
+        wanted = functional.adaptive_avg_pool2d(coverage, side).flatten()
+        # One sample at a time: a product for the whole batch rounds by how many share it.
+        pictures, lengths = stored
+        squares = lengths - 2 * pictures @ wanted
         each = squares.new_full((len(self),), _FAR).scatter_reduce(0, self.owners, squares, "amin")
         each = each.masked_fill(own, _FAR)
         num_left = int((~own).sum())

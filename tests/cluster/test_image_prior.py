@@ -1,0 +1,64 @@
+"""A run that keeps training shapes: trained, resumed and asked for a photograph, with no data set at hand."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from raylift.cluster.reconstruct import Reconstructor
+from raylift.cluster.worker import RunPlace, train_worker
+from raylift.data.image_folder import make_input
+from raylift.data.ingest import ingest
+from raylift.data.ingest_config import TINY
+from raylift.data.sources.procedural import ProceduralSource
+from raylift.recipes import catalogue
+
+SMALL = (
+    "family.conditioning.kind=image",
+    "family.prior.num_neighbors=2",
+    "family.backbone=none",
+    "scale.workers=0",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared") / "chairs"
+    ingest([ProceduralSource(6, seed=3)], str(folder), replace(TINY, iou_points=5000), parallel="none")
+    return folder
+
+
+def test_a_photograph_is_reconstructed_from_the_run_alone(data: Path, tmp_path: Path) -> None:
+    recipe = catalogue.get("implicit/test", [*SMALL, "schedule.num_steps=4"])
+    place = RunPlace(str(data), str(tmp_path), "prior")
+    train_worker(recipe, place, torch.device("cpu"), through_ray=False)
+    data.rename(data.with_name("moved"))
+    try:
+        reconstructor = Reconstructor.of_run(place.folder, "cpu")
+    finally:
+        data.with_name("moved").rename(data)
+    assert len(reconstructor.family.network.readers["prior"].bank) > 1
+    rgba = np.zeros((48, 48, 4), np.uint8)
+    rgba[12:40, 14:34] = (120, 80, 40, 255)
+    stored = io.BytesIO()
+    Image.fromarray(rgba).save(stored, "png")
+    outcome = reconstructor(make_input("box", stored.getvalue(), '{"azimuth_deg": 30, "elevation_deg": 20}'), 32)
+    assert not outcome.mesh.is_empty, "the prior alone has a surface"
+
+
+def test_a_restart_keeps_the_same_shapes(data: Path, tmp_path: Path) -> None:
+    whole = catalogue.get("implicit/test", [*SMALL, "schedule.num_steps=6", "schedule.checkpoint_every=3"])
+    once = RunPlace(str(data), str(tmp_path), "once")
+    train_worker(whole, once, torch.device("cpu"), through_ray=False)
+    expected = Reconstructor.of_run(once.folder, "cpu").family.state_dict()
+    last = sorted((Path(once.folder) / "checkpoints").glob("step-*.pt"))[-1]
+    last.unlink()
+    train_worker(whole, once, torch.device("cpu"), through_ray=False)
+    resumed = Reconstructor.of_run(once.folder, "cpu").family.state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in expected.items())

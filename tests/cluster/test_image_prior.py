@@ -52,13 +52,21 @@ def test_a_photograph_is_reconstructed_from_the_run_alone(data: Path, tmp_path: 
     assert not outcome.mesh.is_empty, "the prior alone has a surface"
 
 
+class _Killed(Exception):
+    pass
+
+
+def _killed(report: object) -> None:
+    raise _Killed
+
+
 def test_a_restart_keeps_the_same_shapes(data: Path, tmp_path: Path) -> None:
-    whole = catalogue.get("implicit/test", [*SMALL, "schedule.num_steps=6", "schedule.checkpoint_every=3"])
-    once = RunPlace(str(data), str(tmp_path), "once")
-    train_worker(whole, once, torch.device("cpu"), through_ray=False)
+    recipe = catalogue.get("implicit/test", [*SMALL, "schedule.num_steps=6", "schedule.checkpoint_every=3"])
+    once, twice = (RunPlace(str(data), str(tmp_path), name) for name in ("once", "twice"))
+    train_worker(recipe, once, torch.device("cpu"), through_ray=False)
+    with pytest.raises(_Killed):
+        train_worker(recipe, twice, torch.device("cpu"), _killed, through_ray=False)
+    train_worker(recipe, twice, torch.device("cpu"), through_ray=False)
     expected = Reconstructor.of_run(once.folder, "cpu").family.state_dict()
-    last = sorted((Path(once.folder) / "checkpoints").glob("step-*.pt"))[-1]
-    last.unlink()
-    train_worker(whole, once, torch.device("cpu"), through_ray=False)
-    resumed = Reconstructor.of_run(once.folder, "cpu").family.state_dict()
+    resumed = Reconstructor.of_run(twice.folder, "cpu").family.state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in expected.items())

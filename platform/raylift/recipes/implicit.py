@@ -15,6 +15,7 @@ from raylift.families.implicit.config import (
     ImplicitWeights,
     ReadsConfig,
 )
+from raylift.recipes import implicit_image
 from raylift.recipes.family_entry import FamilyEntry
 from raylift.recipes.recipe import Recipe, ScaleConfig
 from raylift.training.config import OptimisationConfig, ScheduleConfig
@@ -206,6 +207,9 @@ ENTRY = FamilyEntry(
         "paper-quick": paper_quick,
         "best": best,
         "quick": quick,
+        "best-image": implicit_image.best_image,
+        "best-image-quick": implicit_image.best_image_quick,
+        "best-image-paper": implicit_image.best_image_paper,
         "told-quick": told_quick,
         "told-paper": told_paper,
         "test": test,

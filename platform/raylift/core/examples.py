@@ -23,7 +23,7 @@ class ExampleRequest:
 
     num_objects: int = 1000
     num_views: int = 12
-    silhouette_px: int = 32
+    silhouette_px: int = 16
     num_points: int = 500
 
     def __post_init__(self) -> None:

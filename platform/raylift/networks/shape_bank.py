@@ -29,6 +29,8 @@ COMPARED_PX = 32
 COVERED = 0.2
 """A compared pixel belongs to the input's silhouette from this coverage on: thin parts count."""
 _LEVELS = (1, 2, 4, 8)
+_STEPS = (0.6, 0.3, 0.1)
+"""Of the search for a stretch, as shares of the largest: they add up to 1."""
 STRETCH_COST = 0.02
 """Added to a distance per unit of mean absolute log stretch: what fits as well unstretched is left so."""
 _FAR = 1e6
@@ -46,7 +48,7 @@ class Search:
     """
 
     shortlist: int = 64
-    num_stretched: int = 16
+    num_stretched: int = 12
     stretch: float = 0.4
 
 
@@ -78,6 +80,7 @@ class ShapeBank(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self._rows: tuple[object, tuple[Tensor, Tensor]] | None = None
         self.register_buffer("sdf", torch.zeros(0, 1, 1, 1, dtype=torch.int8))
         self.register_buffer("points", torch.zeros(0, 1, 3, dtype=torch.float16))
         self.register_buffer("silhouettes", torch.zeros(0, 1, 1, dtype=torch.uint8))
@@ -127,8 +130,7 @@ class ShapeBank(nn.Module):
         """
         if not len(self):
             raise DataError("the bank of training shapes is empty", "train it, or load a checkpoint of a trained run")
-        pictures = self.silhouettes.flatten(1).to(coverage.dtype) / 255
-        stored = (pictures, pictures.square().sum(1))
+        stored = self._unpacked(coverage)
         found = [
             self._found(stored, coverage[index], camera[index], name, count, search) for index, name in enumerate(ids)
         ]
@@ -182,12 +184,20 @@ class ShapeBank(nn.Module):
             return torch.zeros_like(self.bodies, dtype=torch.bool)
         return self.bodies == self.sample_bodies[place]
 
+    def _unpacked(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Silhouettes as rows and their squared lengths, unpacked once for as long as the bank stays what it is."""
+        key = (self.silhouettes.data_ptr(), self.silhouettes._version, like.dtype, like.device)
+        if self._rows is None or self._rows[0] != key:
+            pictures = self.silhouettes.flatten(1).to(like) / 255
+            self._rows = (key, (pictures, pictures.square().sum(1)))
+        return self._rows[1]
+
     def _shortlist(self, stored: tuple[Tensor, Tensor], coverage: Tensor, own: Tensor, count: int) -> Tensor:
         side = self.silhouettes.shape[-1]
         wanted = functional.adaptive_avg_pool2d(coverage, side).flatten()
         # One sample at a time: a product for the whole batch rounds by how many share it.
         pictures, lengths = stored
-        squares = lengths - 2 * pictures @ wanted
+        squares = lengths - pictures @ (2 * wanted)
         each = squares.new_full((len(self),), _FAR).scatter_reduce(0, self.owners, squares, "amin")
         each = each.masked_fill(own, _FAR)
         num_left = int((~own).sum())
@@ -233,7 +243,7 @@ def _levels(picture: Tensor) -> list[Tensor]:
 
 
 def _stretched(points: Tensor, wanted: _Silhouette, largest: float) -> tuple[Tensor, Tensor]:
-    """Stretches [K, 3] that fit best, and the distances that they leave, by two grids over width and depth.
+    """Stretches [K, 3] that fit best, and the distances that they leave, by ever finer grids over width and depth.
 
     An object's longest edge is 1 however it is stretched, so two of three axes are free.
     """
@@ -241,8 +251,8 @@ def _stretched(points: Tensor, wanted: _Silhouette, largest: float) -> tuple[Ten
     extents = points.abs().amax(1)
     best = points.new_zeros(count, 3)
     distances = points.new_zeros(count)
-    for step in (largest / 2, largest / 4):
-        offsets = [step * place for place in ((-2, -1, 0, 1, 2) if step == largest / 2 else (-1, 0, 1))]
+    for share in _STEPS:
+        offsets = (-share * largest, 0.0, share * largest)
         moves = points.new_tensor([(x, 0.0, z) for x in offsets for z in offsets])
         logs = best[:, None] + moves
         stretches = _of_longest_one(logs, extents[:, None])

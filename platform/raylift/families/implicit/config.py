@@ -106,7 +106,7 @@ class PriorConfig:
             leaves them as they are.
         carve: the silhouette is carved out of the averages.
         residual: the decoder's distance is added to that of the averages, carved.
-        num_objects: training objects that are kept, at most; each takes about 46 kB of a checkpoint.
+        num_objects: training objects that are kept, at most; each takes about 39 kB of a checkpoint.
     """
 
     num_neighbors: int = 0

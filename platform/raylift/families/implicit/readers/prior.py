@@ -39,7 +39,7 @@ class PriorReader(Reader):
     def __init__(self, config: PriorConfig, resolution: int, width: int, stride: int) -> None:
         super().__init__()
         self.config, self.resolution = config, resolution
-        self.search = Search(num_stretched=16 if config.stretch else 0, stretch=config.stretch)
+        self.search = Search(stretch=config.stretch) if config.stretch else Search(num_stretched=0)
         self.bank = ShapeBank()
         self.encoder = VoxelPyramid(_NUM_AVERAGES + (2 if config.carve else 0), width, stride)
         self.width = sum(self.encoder.channels) + (config.num_neighbors if config.each else 0)

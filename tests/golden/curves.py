@@ -17,13 +17,29 @@ from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
 from raylift.recipes import catalogue
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.loop import Feed, Hooks, fit
-from tests.families.mesh_texture_samples import FACTS, as_double, feed
+from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, feed
 
 FILE = Path(__file__).with_name("curves.json")
-OF_IMAGES = ("mesh_texture/umr-test.stage1", "mesh_texture/adaptive-test.stage2")
+OF_IMAGES: dict[str, tuple[str, ...]] = {
+    "mesh_texture/umr-test.stage1": (),
+    "mesh_texture/adaptive-test.stage2": (),
+    "mesh_texture/umr-test.stage2": (
+        "family.parts.use=always",
+        "family.weights.part_chamfer=10",
+        "family.weights.part_probability=5",
+        "family.parts.learn=true",
+        "family.shape.refresh_every=1",
+    ),
+    "mesh_texture/ucmr-test": (),
+    "mesh_texture/cmr-test": (),
+}
+"""Recipes, with what a default leaves out. Every step sees all images, so keypoints, parts and moments
+are known at the second."""
 NAMES = (*(name for name in catalogue.names() if name.endswith("/test")), *OF_IMAGES)
 NUM_STEPS = 8
 NUM_STEPS_OF_IMAGES = 2
+EPOCHS_A_STEP = 6
+"""The second step is past the epochs in which terms begin and end (``TermSchedule``)."""
 """After three, another CPU's rounding of the drawn weights has changed which face is the nearest at some pixel."""
 KEPT = ("loss/", "gradient_norm/", "learning_rate/")
 
@@ -79,7 +95,8 @@ def balls(request: SampleRequest, batch_size: int, start: int, stop: int) -> Ite
 def curve(name: str) -> list[dict[str, float]]:
     """What a recipe logs at each of its first steps, on balls or, of image collections, on ellipsoids."""
     num_steps = NUM_STEPS_OF_IMAGES if name in OF_IMAGES else NUM_STEPS
-    recipe = catalogue.get(name, [f"schedule.num_steps={NUM_STEPS}", "schedule.log_every=1"])
+    overrides = (*OF_IMAGES[name], f"data.batch_size={NUM_IMAGES}") if name in OF_IMAGES else ()
+    recipe = catalogue.get(name, [f"schedule.num_steps={NUM_STEPS}", "schedule.log_every=1", *overrides])
     tracker = MemoryTracker()
     if name in OF_IMAGES:
         family = catalogue.build_family(recipe, FACTS).double()
@@ -94,6 +111,7 @@ def curve(name: str) -> list[dict[str, float]]:
         recipe.schedule,
         batches,
         num_steps,
+        epoch_of=lambda step: 1 + EPOCHS_A_STEP * step if name in OF_IMAGES else 0,
         seed=recipe.seed,
         hooks=Hooks(tracker=tracker),
     )

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from raylift.core.clock import Clock
 from raylift.families.implicit.config import ImplicitWeights
-from raylift.families.implicit.family import ImplicitFamily
 from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.family import MeshTextureFamily
 from raylift.networks.feature_extractors import Frozen
 from raylift.recipes import catalogue
-from tests.families.implicit_samples import CLOCK, small_config, spheres
+from tests.families.implicit_samples import CLOCK, small_config, small_family, spheres
 from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids, with_poses
 from tests.families.term_reach import Group, reach_of, table, wake
 
@@ -177,7 +176,7 @@ def test_the_readme_of_mesh_texture_has_the_table() -> None:
     assert table(MESH_TEXTURE, columns) in (README / "mesh_texture" / "README.md").read_text()
 
 
-READERS = {"image encoder": "maps", "voxel encoder": "volumes"}
+READERS = {"image encoder": "maps", "voxel encoder": "volumes", "prior's encoder": "prior"}
 """Of implicit: the readers that have parameters."""
 IMPLICIT = {
     "sdf": {*READERS, "layers", "distance head"},
@@ -187,10 +186,10 @@ IMPLICIT = {
 """The family README's table."""
 
 
-@pytest.mark.parametrize("variant", ["image", "visible", "residual", "reads", "reads-no-maps"])
+@pytest.mark.parametrize("variant", ["image", "visible", "residual", "reads", "reads-no-maps", "prior"])
 def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
     config = small_config(variant, weights=ImplicitWeights(sign=0.25))
-    family = ImplicitFamily(config, seed=0)
+    family = small_family(config)
     wake(family)
     network = family.network
     decoder = network.decoder

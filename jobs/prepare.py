@@ -150,7 +150,9 @@ def _summarise(report: IngestReport, out: str, seconds: float, console: Console)
     for title, rows in (("set aside", report.set_aside), ("warnings", report.warnings)):
         if rows:
             problems = Table("object", "reason", title=f"{len(rows)} {title} (all in {REPORT_NAME})")
-            for name, reason in rows[:12]:
+            # What concerns the whole set is last in the list, and first here.
+            whole = [row for row in rows if row[0] in ("splits", "training split")]
+            for name, reason in [*whole, *(row for row in rows if row not in whole)][:12]:
                 problems.add_row(name, reason)
             console.print(problems)
     console.print(f"look at it: python jobs/inspect_data.py {out} --out contact.png")

@@ -69,10 +69,12 @@ def test_sidecars_are_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.depth, 2.1, rtol=1e-6)
     expected = orbit(30.0, 20.0, distance=2.5, fov_deg=35.0)
     torch.testing.assert_close(image.camera.translation, expected.translation.float())
-    np.save(tmp_path / "x.depth.npy", np.full((40, 40), np.inf))
+    # A background that is infinitely far has no depth.
+    np.save(tmp_path / "x.depth.npy", np.where(disc()[..., 3] > 0, 2.1, np.inf))
     image = read_image(tmp_path / "x.png")
     assert image.depth is not None
-    assert image.depth.max() == 0
+    np.testing.assert_allclose(image.depth, np.where(disc()[..., 3] > 0, 2.1, 0), rtol=1e-6)
+    assert image.notes == ()
 
 
 def test_the_three_forms_say_the_same() -> None:

@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
+from raylift.data.depth_checks import check_depth
 from raylift.data.schemas import DEPTH_STEP
 from raylift.geometry.camera_conventions import PixelCamera, from_pixels
 from raylift.geometry.cameras import canonical_camera, orbit
@@ -85,7 +86,7 @@ def read_image(path: Path) -> InputImage:
     """An image with its sidecars.
 
     Raises:
-        DataError: a file that cannot be read, a camera that is none, a depth of another size.
+        DataError: a file that cannot be read, a camera that is none, a depth of another size or unit.
     """
     camera_file = path.with_suffix(".json")
     depth_files = [path.with_name(f"{path.stem}.depth{ending}") for ending in (".npy", ".png")]
@@ -132,6 +133,9 @@ def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes 
         )
     height, width = rgba.shape[:2]
     given = parse_camera(camera, (height, width), name)
+    if values is not None:
+        notes += check_depth(name, values, rgba[..., 3] > 127, given)
+        values = np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
     side = max(height, width)
     if height != width:
         notes.append(f"padded from {width} x {height} to a square")
@@ -207,13 +211,19 @@ def _decode_depth(name: str, stored: bytes, size: tuple[int, ...]) -> np.ndarray
         if stored.startswith(b"\x93NUMPY"):
             depth = np.load(io.BytesIO(stored), allow_pickle=False).astype(np.float32)
         else:
-            depth = np.asarray(Image.open(io.BytesIO(stored)), np.float32) * np.float32(DEPTH_STEP)
+            picture = Image.open(io.BytesIO(stored))
+            if not picture.mode.startswith("I"):
+                raise DataError(
+                    f"the depth of {name} is an 8-bit picture ({picture.mode}), of 256 values at most",
+                    f"give a 16-bit .png in steps of {DEPTH_STEP} world units, or a .npy in world units",
+                )
+            depth = np.asarray(picture, np.float32) * np.float32(DEPTH_STEP)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
         reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"the depth of {name} cannot be read: {reason}", "give a .npy or a 16-bit .png") from None
     if depth.shape != tuple(size):
         raise DataError(f"the depth of {name} is {depth.shape}, its image {tuple(size)}", "give both at the same size")
-    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
+    return depth
 
 
 def _pad(pixels: np.ndarray, side: int) -> np.ndarray:

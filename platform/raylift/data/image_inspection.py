@@ -8,9 +8,10 @@ import numpy as np
 from scipy.ndimage import label
 
 from raylift.data.dataset import ShardedDataset
-from raylift.data.images import load_image
+from raylift.data.images import ImageRecord, load_image
 from raylift.data.manifest import ObjectEntry
-from raylift.data.pictures import silhouette_box
+from raylift.data.pictures import Crop, cropped_pixels, silhouette_box
+from raylift.geometry.cameras import camera_centers
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,66 @@ def image_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ImageStatis
         num_pieces=float(sum(size >= 0.01 * covered.sum() for size in sizes)),
         cut_off=cut_off,
     )
+
+
+ALIKE = 0.9
+"""Mean IoU of pairs of silhouettes from which they no longer tell poses: random views of seats have 0.33."""
+
+ONE_SIDE = 0.9
+"""Length of the mean of the azimuths' unit vectors from which a set counts as seen from one side: a spread of about
+26 degrees."""
+_OUTLINE_PX = 32
+_MOST_READ = 200
+
+
+def collection_problems(dataset: ShardedDataset, split: str = "train") -> list[str]:
+    """What makes a collection unfit to learn shapes from, in words: too few images, all alike, all from one side.
+
+    Looks at 200 images at most, spread over the split.
+
+    Raises:
+        DataError: a shard is damaged.
+    """
+    entries = dataset.entries(split)
+    if len(entries) < 2:
+        return [f"{len(entries)} images train: a shape cannot be learned from so few; give more, or other splits"]
+    read = [load_image(dataset, entries[place].id) for place in spread_places(len(entries), _MOST_READ)]
+    found = []
+    outlines = np.stack([_outline(record) for record in read]).reshape(len(read), -1).astype(np.float64)
+    shared = outlines @ outlines.T
+    sizes = outlines.sum(axis=1)
+    ious = shared / (sizes[:, None] + sizes[None] - shared)
+    alike = float(ious[~np.eye(len(read), dtype=bool)].mean())
+    if alike > ALIKE:
+        found.append(
+            f"the silhouettes are nearly equal (mean IoU of pairs {alike:.2f}): poses and shapes cannot be told where "
+            "an object looks the same from all sides, or where all images are from one side; add views from elsewhere"
+        )
+    cameras = [record.camera for record in read if record.camera is not None]
+    if len(cameras) == len(read):
+        centers = np.stack([camera_centers(camera)[0].double().numpy() for camera in cameras])[:, [0, 2]]
+        toward = centers / np.linalg.norm(centers, axis=1, keepdims=True).clip(1e-9)
+        length = float(np.linalg.norm(toward.mean(axis=0)))
+        if length > ONE_SIDE:
+            found.append(
+                f"all images are from one side: their azimuths spread by {azimuth_spread_deg(length):.0f} degrees; the "
+                "other sides cannot be learned, so add views from there"
+            )
+    return found
+
+
+def spread_places(total: int, most: int) -> list[int]:
+    """At most so many places of ``total``, evenly spread."""
+    return sorted({int(place) for place in np.linspace(0, total - 1, min(total, most))})
+
+
+def azimuth_spread_deg(length: float) -> float:
+    """Circular standard deviation of angles whose unit vectors' mean has this length."""
+    return float(np.degrees(np.sqrt(-2 * np.log(min(1.0, length)))))
+
+
+def _outline(record: ImageRecord) -> np.ndarray:
+    """The silhouette in the square around its box, bool [32, 32]."""
+    left, top, right, bottom = silhouette_box(record.rgba)
+    crop = Crop(((left + right) / 2, (top + bottom) / 2), max(right - left, bottom - top) / 2)
+    return cropped_pixels(record.rgba[..., 3], crop, _OUTLINE_PX) > 127

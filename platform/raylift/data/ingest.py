@@ -19,6 +19,7 @@ from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
 from raylift.data.annotations import Annotations
 from raylift.data.assignment import assigned_entries
+from raylift.data.dataset import ShardedDataset
 from raylift.data.groups import members_of
 from raylift.data.ingest_config import IngestConfig, PrepareConfig
 from raylift.data.kinds import annotations_of, kind_to_make
@@ -205,24 +206,10 @@ def _finish(
     annotations: Annotations,
 ) -> IngestReport:
     set_aside = tuple(sorted(pair for record in records for pair in record.set_aside))
-    warnings = tuple(sorted(pair for record in records for pair in record.warnings))
-    warnings = (*warnings, *(("splits", note) for note in split_notes))
-    report = {
-        "num_used": len(entries),
-        "set_aside": [{"id": name, "reason": reason} for name, reason in set_aside],
-        "warnings": [{"id": name, "note": note} for name, note in warnings],
-        "shared_groups": {
-            group: list(members)
-            for group, members in members_of({entry.id: entry.group for entry in entries}).items()
-            if len(members) > 1
-        },
-    }
-    storage.write(REPORT_NAME, (json.dumps(report, indent=1) + "\n").encode())
-    if not report["num_used"]:
-        raise DataError(
-            f"none of the {len(set_aside)} objects could be used; the first: {set_aside[0][0]}: {set_aside[0][1]}",
-            f"all reasons are in {storage.uri}/{REPORT_NAME}",
-        )
+    warnings = [
+        *sorted(pair for record in records for pair in record.warnings),
+        *(("splits", note) for note in split_notes),
+    ]
     kind = kind_to_make(config)
     manifest = Manifest(
         entries=tuple(sorted(entries, key=lambda entry: entry.id)),
@@ -237,9 +224,25 @@ def _finish(
         kind=kind.name,
         annotations=annotations,
     )
+    if entries:
+        warnings += [("training split", note) for note in kind.problems(ShardedDataset(storage, manifest))]
+    report = {
+        "num_used": len(entries),
+        "set_aside": [{"id": name, "reason": reason} for name, reason in set_aside],
+        "warnings": [{"id": name, "note": note} for name, note in warnings],
+        "shared_groups": {
+            group: list(members) for group, members in members_of(manifest.groups).items() if len(members) > 1
+        },
+    }
+    storage.write(REPORT_NAME, (json.dumps(report, indent=1) + "\n").encode())
+    if not entries:
+        raise DataError(
+            f"none of the {len(set_aside)} objects could be used; the first: {set_aside[0][0]}: {set_aside[0][1]}",
+            f"all reasons are in {storage.uri}/{REPORT_NAME}",
+        )
     storage.write(MANIFEST_NAME, manifest.to_json().encode())
     _remove_leftovers(storage, records)
-    return IngestReport(manifest, set_aside, warnings, num_kept, len(records) - num_kept)
+    return IngestReport(manifest, set_aside, tuple(warnings), num_kept, len(records) - num_kept)
 
 
 def _remove_leftovers(storage: Storage, records: list[ShardRecord]) -> None:

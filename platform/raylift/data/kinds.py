@@ -13,6 +13,7 @@ from raylift.core.types import SampleRequest
 from raylift.data import samples
 from raylift.data.annotations import Annotations, joined_annotations
 from raylift.data.dataset import OBJECTS_NAME, VIEWS_NAME, ShardedDataset
+from raylift.data.image_inspection import collection_problems
 from raylift.data.image_schemas import IMAGE_PAYLOAD_VERSION, IMAGE_SCHEMA_VERSION, images_schema
 from raylift.data.images import IMAGES_NAME, load_image
 from raylift.data.ingest_config import ImageIngestConfig, IngestConfig, PrepareConfig
@@ -75,6 +76,14 @@ class Kind(ABC):
         """
 
     @abstractmethod
+    def problems(self, dataset: ShardedDataset) -> list[str]:
+        """What makes the training split unfit to learn from, in words.
+
+        Raises:
+            DataError: a damaged shard.
+        """
+
+    @abstractmethod
     def needed_columns(self, dataset: ShardedDataset, request: SampleRequest) -> list[str]:
         """The columns of the objects table that the request reads.
 
@@ -112,6 +121,10 @@ class Shapes(Kind):
     def picture(self, dataset: ShardedDataset, object_id: str, view: int, with_truth: bool) -> Picture:
         return dataset.load_view(object_id, view, keep=False).picture()
 
+    def problems(self, dataset: ShardedDataset) -> list[str]:
+        count = len(dataset.entries("train"))
+        return [] if count > 1 else [f"{count} objects train: give more, or other splits"]
+
     def needed_columns(self, dataset: ShardedDataset, request: SampleRequest) -> list[str]:
         if request.crop is not None and request.crop.mirror and samples.asks_for_shape(request):
             raise ConfigError("mirrored images with points or grids of the shape", "set the crop's mirror to false")
@@ -146,6 +159,9 @@ class Images(Kind):
         if view != 0:
             raise DataError(f"{object_id} has no view {view}", "an image collection has one view an object")
         return load_image(dataset, object_id).picture(dataset.manifest.annotations, with_truth)
+
+    def problems(self, dataset: ShardedDataset) -> list[str]:
+        return collection_problems(dataset)
 
     def needed_columns(self, dataset: ShardedDataset, request: SampleRequest) -> list[str]:
         if samples.asks_for_shape(request):

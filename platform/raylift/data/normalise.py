@@ -48,6 +48,9 @@ def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...
     used = corners[kept]
     low, high = used.min(axis=(0, 1)), used.max(axis=(0, 1))
     faces = scene.faces[kept]
+    shrunk = _shrunk_by_strays(used, areas[kept])
+    if shrunk is not None:
+        notes.append(shrunk)
     indices, renamed = np.unique(faces, return_inverse=True)
     vertices = (scene.vertices.astype(np.float64)[indices] - (low + high) / 2) / float((high - low).max())
     return (
@@ -61,3 +64,44 @@ def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...
         ),
         tuple(notes),
     )
+
+
+MOST_AREA = 0.999
+"""All but a thousandth of the surface ..."""
+LEAST_SHARE = 0.5
+"""... should fill at least half of the longest edge of the bounding box."""
+
+
+def _shrunk_by_strays(corners: np.ndarray, areas: np.ndarray) -> str | None:
+    """A note where a few triangles far away make the object small in its own box.
+
+    Args:
+        corners: [F, 3, 3].
+        areas: [F], in proportion to those of the triangles.
+    """
+    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    longest = float((high - low).max())
+    middles = corners.mean(axis=1)
+    weights = areas / areas.sum()
+    middle = np.array([_weighted_median(middles[:, axis], weights) for axis in range(3)])
+    # The farthest from the middle of the area first, until a thousandth of the area is gone.
+    order = np.argsort(-np.abs(corners - middle).max(axis=(1, 2)), kind="stable")
+    dropped = np.cumsum(weights[order]) <= 1 - MOST_AREA
+    if not dropped.any() or dropped.all():
+        return None
+    rest = corners[order[~dropped]]
+    low_rest, high_rest = rest.min(axis=(0, 1)), rest.max(axis=(0, 1))
+    share = float((high_rest - low_rest).max()) / longest
+    if share >= LEAST_SHARE:
+        return None
+    strays = ((corners < low_rest) | (corners > high_rest)).any(axis=(1, 2))
+    return (
+        f"{int(strays.sum())} triangles with {float(weights[strays].sum()):.2%} of the area lie far away: without "
+        f"them its longest edge would be {share:.0%} of what it is, so it is prepared that small; delete them from the "
+        "mesh"
+    )
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    return float(values[order][np.searchsorted(np.cumsum(weights[order]), 0.5)])

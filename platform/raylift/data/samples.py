@@ -16,6 +16,7 @@ from raylift.core.types import Camera, SampleRequest, VoxelRequest
 from raylift.data.batches import Sample, on_white
 from raylift.data.clouds import visible_cloud
 from raylift.data.dataset import ObjectRecord
+from raylift.data.depth_checks import check_depth
 from raylift.data.pictures import (
     Crop,
     Picture,
@@ -118,6 +119,7 @@ def _require_depth(picture: Picture) -> None:
         raise DataError(f"{picture.id} has no depth or no camera", "use a recipe conditioned on the image alone")
     if not ((picture.depth > 0) & (picture.rgba[..., 3] > 0)).any():
         raise DataError(f"{picture.id} has no visible point", "its depth or its silhouette is empty")
+    check_depth(picture.id, picture.depth, picture.rgba[..., 3] > 127, picture.camera)
 
 
 def view_part(request: SampleRequest) -> str:

@@ -24,6 +24,7 @@ from raylift.data.dataset import ShardedDataset
 from raylift.data.kinds import kind_of
 from raylift.data.manifest import ObjectEntry
 from raylift.data.samples import PreparedView, assemble, prepare_view, view_part
+from raylift.data.told_grids import check_told_grids
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class SampleStream:
         if request.truth:
             raise ConfigError("training samples with the true camera", "ask for it in evaluation only")
         self._columns = kind_of(dataset).needed_columns(dataset, request)
+        if request.voxels is not None:
+            check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
         self._first_images = first_images(self.entries)
         self._order = lru_cache(maxsize=4)(self._make_order)
 

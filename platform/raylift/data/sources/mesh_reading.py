@@ -76,7 +76,8 @@ def read_mesh_in_folder(root: Path, relative: str, max_bytes: int) -> LoadedScen
 
     def read(path: str) -> bytes:
         target = (base / path).resolve()  # links may not lead out either
-        if not target.is_relative_to(base):
+        # Textures and materials obey the same limit as the mesh.
+        if not target.is_relative_to(base) or target.stat().st_size > max_bytes:
             raise FileNotFoundError(path)
         return target.read_bytes()
 
@@ -144,7 +145,47 @@ def _to_scene(data: bytes, name: str, read: Callable[[str], bytes]) -> LoadedSce
         raise DataError(f"{name}: {error.problem}", error.remedy) from error
     except Exception as error:
         raise DataError(f"{name} cannot be read: {type(error).__name__}: {error}", "export the mesh again") from error
-    return LoadedScene(scene, tuple(files.notes))
+    return LoadedScene(scene, (*files.notes, *_opacity_notes(loaded)))
+
+
+OPAQUE = 250 / 255
+"""Less than this is transparent: exporters round 1."""
+
+
+def _opacity_notes(loaded: trimesh.Scene) -> list[str]:
+    """Says that transparency is not kept: everything is drawn, and measured, opaque and solid."""
+    materials = [getattr(geometry.visual, "material", None) for geometry in loaded.geometry.values()]
+    clear = sum(_is_clear(material) for material in materials if material is not None)
+    if not clear:
+        return []
+    return [
+        f"{clear} of {len(materials)} materials are transparent or have cut-out textures (glass, nets, leaves): they "
+        "are drawn opaque and measured solid"
+    ]
+
+
+def _is_clear(material: Any) -> bool:
+    """Whether a material lets light through: by its own opacity, or by its texture's alpha channel."""
+    properties = getattr(material, "kwargs", {})
+    for name, opaque_is in (("d", 1.0), ("tr", 0.0)):
+        value = np.asarray(properties.get(name, opaque_is), object).reshape(-1)
+        try:
+            if len(value) and abs(float(value[0]) - opaque_is) > 1 - OPAQUE:
+                return True
+        except ValueError:
+            continue
+    if getattr(material, "alphaMode", None) == "OPAQUE":
+        return False
+    factor = getattr(material, "baseColorFactor", None)
+    if factor is not None and len(factor) == 4:
+        top = 255 if np.asarray(factor).dtype.kind in "ui" else 1
+        if float(factor[3]) / top < OPAQUE:
+            return True
+    image = getattr(material, "image", None)
+    image = getattr(material, "baseColorTexture", None) if image is None else image
+    if image is None or not ("A" in image.getbands() or "transparency" in image.info):
+        return False
+    return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255 * OPAQUE)
 
 
 def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:

@@ -11,8 +11,15 @@ from numba import njit
 from raylift.rendering.point_triangle import EPSILON, edge_function
 from raylift.rendering.zbuffer import SLIVER_AREA, pixel_range
 
-BAND_ROWS = 8
-"""Rows that are one task."""
+LEAST_ROWS = 8
+"""Of a band, but for the last one."""
+LEAST_TASKS = 64
+"""Bands that a batch is parted into, if it is tall enough, so that all threads have work until the end."""
+
+
+def num_bands(batch: int, image_px: int) -> int:
+    """Bands of rows of each image that are one task; each band sets up its faces anew."""
+    return min(-(-image_px // LEAST_ROWS), -(-LEAST_TASKS // max(batch, 1)))
 
 
 @njit(cache=True, fastmath=False, nogil=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from raylift.core.errors import DataError
-from raylift.rendering.face_boxes import BAND_ROWS, image_boxes
+from raylift.rendering.face_boxes import image_boxes, num_bands
 from raylift.rendering.face_list_kernels import depth_orders, search_bands
 from raylift.rendering.kernel_threads import run_tasks
 from raylift.rendering.triangles import check_image_px
@@ -58,6 +58,6 @@ def face_lists(
     run_tasks(depth_orders, batch, points, faces, orders)
     lists = np.empty((batch, image_px, image_px, faces_per_pixel), np.int32)
     counts = np.empty((batch, image_px, image_px), np.int32)
-    bands = -(-image_px // BAND_ROWS)
+    bands = num_bands(batch, image_px)
     run_tasks(search_bands, batch * bands, bands, points, faces, boxes, orders, blur_radius, perspective, lists, counts)
     return FaceLists(lists, counts)

@@ -15,11 +15,18 @@ from numba import njit
 
 from raylift.rendering.face_boxes import pixel_centers_1d
 from raylift.rendering.point_triangle import EPSILON, edge_function, segment_gradient, triangle_distance
+from raylift.rendering.vector_exp import vector_exp
 
 RUN_FACES = 64
 """Faces that are one task on the way back."""
 BLOCK = 8
 """Pixels that are measured at once."""
+CHUNK = 16
+"""Pixels of a row that a gradient is computed of at once, a multiple of BLOCK."""
+SUMMED_ROWS = 8
+"""Pixels of a column whose gradients are added as they are, before float64 takes them."""
+LEAST_LIGHT = 1e-30
+"""Least transmittance of a pixel: products with numbers near the smallest are slow."""
 CAREFUL_RATIO = 0.02
 """Faces of at most this height over length are measured as PyTorch3D does, operation by operation: of two edges that
 all but coincide, rounding decides which is nearer, and the gradient follows."""
@@ -33,12 +40,13 @@ def _edge_frame(real: Any, ax: float, ay: float, bx: float, by: float) -> tuple[
     if square <= EPSILON:
         return real(0), real(0), real(0)
     length = real(math.sqrt(square))
-    return dx / length, dy / length, length
+    inverse = real(1) / length
+    return dx * inverse, dy * inverse, length
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _face_frame(real: Any, screen: np.ndarray, face: np.ndarray, frame: np.ndarray) -> bool:
-    """Corners, edges (01, 02, 12) and orientation of a face, for ``_row_distances``; True if it is to be careful."""
+    """Corners, edges (01, 02, 12) and orientation of a face, for rows of pixels; True if it is to be careful."""
     for c in range(3):
         frame[2 * c], frame[2 * c + 1] = screen[face[c], 0], screen[face[c], 1]
     x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
@@ -51,46 +59,111 @@ def _face_frame(real: Any, screen: np.ndarray, face: np.ndarray, frame: np.ndarr
     return not abs(area) > CAREFUL_RATIO * longest * longest or shortest == real(0)
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy", inline="always")
-def _row_distances(
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _multiply_row(
     real: Any,
     frame: np.ndarray,
     centers: np.ndarray,
     py: float,
-    first: int,
-    end: int,
-    distances: np.ndarray,
-    nearest: np.ndarray,
+    num_blocks: int,
+    inverse_sigma: float,
+    blur: float,
+    line: np.ndarray,
 ) -> None:
-    """PyTorch3D's ``dists`` and the nearest edge (0: 01, 1: 02, 2: 12), to a face at columns [first, end) of a row.
+    """``line`` *= 1 - sigmoid(-d / sigma) of a face, over whole blocks of pixels, which the compiler computes at once.
 
-    Free of branches, over whole blocks, which the compiler computes at once; the last block may run past the end, for
-    which the arrays have room.
+    Args:
+        centers, line: from the face's first column on, with room for the last block.
     """
     x0, y0, x1, y1 = frame[0], frame[1], frame[2], frame[3]
     dx01, dy01, length01 = frame[6], frame[7], frame[8]
     dx02, dy02, length02 = frame[9], frame[10], frame[11]
     dx12, dy12, length12 = frame[12], frame[13], frame[14]
-    sign, zero = frame[15], real(0)
-    columns = centers[first:]  # an index that might be negative could not be computed for a whole block
-    for lane in range((end - first + BLOCK - 1) // BLOCK * BLOCK):
-        px = columns[lane]
-        qx0, qy0, qx1, qy1 = px - x0, py - y0, px - x1, py - y1
+    sign, zero, one, least_light = frame[15], real(0), real(1), real(LEAST_LIGHT)
+    qy0, qy1 = py - y0, py - y1
+    for lane in range(num_blocks * BLOCK):
+        px = centers[lane]
+        qx0, qx1 = px - x0, px - x1
         # Off each edge's line, positive towards the inside; along the line, beyond either end.
         off01 = sign * (qx0 * dy01 - qy0 * dx01)
         off02 = sign * (qy0 * dx02 - qx0 * dy02)
         off12 = sign * (qx1 * dy12 - qy1 * dx12)
         along01, along02, along12 = qx0 * dx01 + qy0 * dy01, qx0 * dx02 + qy0 * dy02, qx1 * dx12 + qy1 * dy12
-        beyond01 = min(along01, zero) + max(along01 - length01, zero)
-        beyond02 = min(along02, zero) + max(along02 - length02, zero)
-        beyond12 = min(along12, zero) + max(along12 - length12, zero)
+        beyond01 = along01 - min(max(along01, zero), length01)
+        beyond02 = along02 - min(max(along02, zero), length02)
+        beyond12 = along12 - min(max(along12, zero), length12)
+        least = min(
+            off01 * off01 + beyond01 * beyond01,
+            off02 * off02 + beyond02 * beyond02,
+            off12 * off12 + beyond12 * beyond12,
+        )
+        distance = -least if min(off01, off02, off12) > zero else least
+        passed = one / (one + vector_exp(-distance * inverse_sigma))
+        line[lane] = max(line[lane] * passed, least_light) if distance < blur else line[lane]
+
+
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _pull_row(
+    real: Any,
+    frame: np.ndarray,
+    centers: np.ndarray,
+    py: float,
+    num_blocks: int,
+    inverse_sigma: float,
+    blur: float,
+    pull: np.ndarray,
+    parts: np.ndarray,
+) -> None:
+    """``parts`` [6 * CHUNK] += by column, the gradient by (u, v) of a face's three corners.
+
+    Over whole blocks of pixels, which the compiler computes at once, at most CHUNK of them. One array with a fixed
+    place for each part is one that it knows not to overlap.
+
+    Args:
+        centers, pull: from the first column on; ``pull`` has room for the last block.
+    """
+    x0, y0, x1, y1 = frame[0], frame[1], frame[2], frame[3]
+    dx01, dy01, length01 = frame[6], frame[7], frame[8]
+    dx02, dy02, length02 = frame[9], frame[10], frame[11]
+    dx12, dy12, length12 = frame[12], frame[13], frame[14]
+    sign, zero, one = frame[15], real(0), real(1)
+    inverse01, inverse02, inverse12 = one / length01, one / length02, one / length12
+    qy0, qy1 = py - y0, py - y1
+    scale = (one + one) * inverse_sigma
+    for lane in range(num_blocks * BLOCK):
+        px, pulled = centers[lane], pull[lane]
+        qx0, qx1 = px - x0, px - x1
+        off01 = sign * (qx0 * dy01 - qy0 * dx01)
+        off02 = sign * (qy0 * dx02 - qx0 * dy02)
+        off12 = sign * (qx1 * dy12 - qy1 * dx12)
+        along01, along02, along12 = qx0 * dx01 + qy0 * dy01, qx0 * dx02 + qy0 * dy02, qx1 * dx12 + qy1 * dy12
+        held01 = min(max(along01, zero), length01)
+        held02 = min(max(along02, zero), length02)
+        held12 = min(max(along12, zero), length12)
+        beyond01, beyond02, beyond12 = along01 - held01, along02 - held02, along12 - held12
         d01 = off01 * off01 + beyond01 * beyond01
         d02 = off02 * off02 + beyond02 * beyond02
         d12 = off12 * off12 + beyond12 * beyond12
         least = min(d01, d02, d12)
         inside = min(off01, off02, off12) > zero
-        distances[lane] = -least if inside else least
-        nearest[lane] = 0 if d01 == least else (1 if d02 == least else 2)
+        distance = -least if inside else least
+        pulled = pulled if distance < blur else zero
+        # d coverage / d dists = -T p / sigma; the derivative of a squared distance is twice the way to its foot.
+        slope = scale * pulled / (one + vector_exp(distance * inverse_sigma))
+        slope = slope if inside else -slope
+        of01 = slope if d01 == least else zero
+        of02 = slope - of01 if d02 == least else zero
+        of12 = slope - of01 - of02
+        share01, share02, share12 = held01 * inverse01, held02 * inverse02, held12 * inverse12
+        x01, y01 = (held01 * dx01 - qx0) * of01, (held01 * dy01 - qy0) * of01
+        x02, y02 = (held02 * dx02 - qx0) * of02, (held02 * dy02 - qy0) * of02
+        x12, y12 = (held12 * dx12 - qx1) * of12, (held12 * dy12 - qy1) * of12
+        parts[lane] += (one - share01) * x01 + (one - share02) * x02
+        parts[1 * CHUNK + lane] += (one - share01) * y01 + (one - share02) * y02
+        parts[2 * CHUNK + lane] += share01 * x01 + (one - share12) * x12
+        parts[3 * CHUNK + lane] += share01 * y01 + (one - share12) * y12
+        parts[4 * CHUNK + lane] += share02 * x02 + share12 * x12
+        parts[5 * CHUNK + lane] += share02 * y02 + share12 * y12
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
@@ -104,7 +177,7 @@ def _careful_row_distances(
     distances: np.ndarray,
     nearest: np.ndarray,
 ) -> None:
-    """``_row_distances`` in PyTorch3D's arithmetic."""
+    """PyTorch3D's ``dists`` and the nearest edge (0: 01, 1: 02, 2: 12), to a face at columns [first, end) of a row."""
     x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
     sign, zero = frame[15], real(0)
     for column in range(first, end):
@@ -136,23 +209,27 @@ def _multiply_band(
     one, inverse_sigma, blur = real(1), real(1 / sigma), real(blur_radius)
     centers = pixel_centers_1d(real, size, BLOCK)
     frame = np.empty(16, real)
-    distances, nearest = np.empty(size + BLOCK, real), np.empty(size + BLOCK, np.int32)
-    transmittance[first_row:end_row] = one
+    distances, nearest = np.empty(size, real), np.empty(size, np.int32)
+    light = np.ones((end_row - first_row, size + BLOCK), real)
     for f in range(faces.shape[0]):
         first, end = max(boxes[f, 0], first_row), min(boxes[f, 1], end_row)
         if first >= end:
             continue
         left, right = boxes[f, 2], boxes[f, 3]
+        num_blocks = (right - left + BLOCK - 1) // BLOCK
         careful = _face_frame(real, screen, faces[f], frame)
+        columns = centers[left:]
         for row in range(first, end):
-            if careful:
-                _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
-            else:
-                _row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
-            for column in range(left, right):
-                distance = distances[column - left]
-                if distance < blur:
-                    transmittance[row, column] /= one + real(math.exp(-distance * inverse_sigma))
+            line = light[row - first_row, left:]
+            if not careful:
+                _multiply_row(real, frame, columns, centers[row], num_blocks, inverse_sigma, blur, line)
+                continue
+            _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            for column in range(right - left):
+                if distances[column] < blur:
+                    passed = one / (one + real(math.exp(-distances[column] * inverse_sigma)))
+                    line[column] = max(line[column] * passed, real(LEAST_LIGHT))
+    transmittance[first_row:end_row] = light[:, :size]
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
@@ -169,25 +246,42 @@ def _gradient_of_run(
 ) -> None:
     """Gradient by (u, v) of the corners of faces [first_face, end_face).
 
-    ``pull`` is the gradient by a pixel's coverage times its transmittance T; d coverage / d dists = -T p / sigma.
+    ``pull`` [H, W + BLOCK] is the gradient by a pixel's coverage times its transmittance T, and 0 beyond the image.
     """
     real = screen.dtype.type
-    size = pull.shape[1]
+    size = pull.shape[0]
     one, zero, inverse_sigma, blur = real(1), real(0), real(1 / sigma), real(blur_radius)
     centers = pixel_centers_1d(real, size, BLOCK)
     frame = np.empty(16, real)
-    distances, nearest = np.empty(size + BLOCK, real), np.empty(size + BLOCK, np.int32)
+    distances, nearest = np.empty(size, real), np.empty(size, np.int32)
+    parts = np.empty(6 * CHUNK, real)
     for f in range(first_face, end_face):
         corners[f] = 0.0
         left, right = boxes[f, 2], boxes[f, 3]
         if boxes[f, 0] >= boxes[f, 1]:
             continue
-        careful = _face_frame(real, screen, faces[f], frame)
+        if not _face_frame(real, screen, faces[f], frame):
+            g0, g1, g2, g3, g4, g5 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            for start in range(left, right, CHUNK):
+                width = min(right - start, CHUNK)
+                num_blocks, columns = (width + BLOCK - 1) // BLOCK, centers[start:]
+                for first in range(boxes[f, 0], boxes[f, 1], SUMMED_ROWS):
+                    parts[:] = zero
+                    for row in range(first, min(first + SUMMED_ROWS, boxes[f, 1])):
+                        pulls = pull[row, start:]
+                        _pull_row(real, frame, columns, centers[row], num_blocks, inverse_sigma, blur, pulls, parts)
+                    for lane in range(width):
+                        g0 += parts[lane]
+                        g1 += parts[CHUNK + lane]
+                        g2 += parts[2 * CHUNK + lane]
+                        g3 += parts[3 * CHUNK + lane]
+                        g4 += parts[4 * CHUNK + lane]
+                        g5 += parts[5 * CHUNK + lane]
+            corners[f, 0], corners[f, 1], corners[f, 2] = g0, g1, g2
+            corners[f, 3], corners[f, 4], corners[f, 5] = g3, g4, g5
+            continue
         for row in range(boxes[f, 0], boxes[f, 1]):
-            if careful:
-                _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
-            else:
-                _row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
             for column in range(left, right):
                 distance, pulled = distances[column - left], pull[row, column]
                 if not distance < blur or pulled == zero:

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.errors import DataError
-from raylift.rendering.face_boxes import BAND_ROWS, image_boxes
+from raylift.rendering.face_boxes import image_boxes, num_bands
 from raylift.rendering.kernel_threads import run_tasks
-from raylift.rendering.silhouette_kernels import RUN_FACES, band_transmittances, gather_corners, run_gradients
+from raylift.rendering.silhouette_kernels import BLOCK, RUN_FACES, band_transmittances, gather_corners, run_gradients
 from raylift.rendering.triangles import check_image_px
 
 LEAST_COVERAGE = 1e-4
@@ -96,7 +96,7 @@ class _Silhouette(torch.autograd.Function):
         transmittance = points.new_empty(batch, image_px, image_px)
         boxes = np.empty((batch, len(faces), 4), np.int32)
         run_tasks(image_boxes, batch, points.numpy(), faces, image_px, blur_radius, boxes)
-        bands = -(-image_px // BAND_ROWS)
+        bands = num_bands(batch, image_px)
         out = transmittance.numpy()
         run_tasks(band_transmittances, batch * bands, bands, points.numpy(), faces, boxes, sigma, blur_radius, out)
         ctx.save_for_backward(points, transmittance)
@@ -109,7 +109,8 @@ class _Silhouette(torch.autograd.Function):
         points, transmittance = ctx.saved_tensors
         faces, sigma, blur_radius, boxes = ctx.settings
         batch, runs = points.shape[0], max(1, -(-len(faces) // RUN_FACES))
-        pull = (gradient * transmittance).numpy()
+        # With room for the last block of pixels.
+        pull = torch.nn.functional.pad(gradient * transmittance, (0, BLOCK)).numpy()
         corners = np.empty((batch, len(faces), 6))
         vertices = np.zeros(points.shape)
         run_tasks(run_gradients, batch * runs, runs, points.numpy(), faces, boxes, sigma, blur_radius, pull, corners)

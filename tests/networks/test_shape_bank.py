@@ -66,6 +66,29 @@ def test_a_sample_finds_the_same_alone_and_in_a_batch(bank: ShapeBank) -> None:
             assert torch.equal(getattr(one, part)[0], getattr(together, part)[index])
 
 
+def test_training_samples_are_searched_for_once_and_users_pictures_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = ShapeBank()
+    bank.keep(examples())
+    searches: list[int] = []
+    search = bank._searched
+    monkeypatch.setattr(bank, "_searched", lambda *given: searches.append(1) or search(*given))
+    masks, seen = views()
+
+    def found(name: str, index: int) -> torch.Tensor:
+        return bank.nearest(masks[index : index + 1], seen[index], [name], 3, RIGID).indices
+
+    first = found("box4#0", 4)
+    assert torch.equal(found("box4#0", 4), first)
+    assert len(searches) == 1
+    found("box4#0", 5)  # another camera: the mirrored sample, say
+    found("photo#0", 4)
+    assert not torch.equal(found("photo#0", 6), found("photo#0", 4))
+    assert len(searches) == 5
+    bank.eval()
+    assert torch.equal(found("box4#0", 4), first)
+    assert len(searches) == 6
+
+
 def test_a_stretched_shape_fits_what_no_shape_of_the_bank_does(bank: ShapeBank) -> None:
     """Boxes of proportions between those kept: stretching must find them, volume and all."""
     sizes = [torch.tensor(size) for size in ((0.2, 0.5, 0.2), (0.5, 0.2, 0.4), (0.4, 0.2, 0.5), (0.2, 0.4, 0.5))]

@@ -85,13 +85,17 @@ def choose_source(arguments: Arguments, console: Console) -> list[str]:
     return ["--source", f"sh3f:{folder}", "--categories", "seats"]
 
 
+def prepare_settings(arguments: Arguments) -> list[object]:
+    """Words for jobs/prepare.py: small views and grids, cameras from all azimuths, 12 test objects of each category."""
+    sizes = ["--num-views", arguments.num_views, "--image-px", arguments.image_px]
+    return [*sizes, "--truth-resolution", 128, "--samples", 50_000, "--test-objects", 12, "--val-objects", 3]
+
+
 def main(arguments: Arguments, console: Console) -> None:
     """Every step, then what came of it."""
     start = time.monotonic()
     out, data, name = arguments.out, arguments.out / "data", arguments.recipe.replace("/", "-")
-    settings = ["--num-views", arguments.num_views, "--image-px", arguments.image_px]
-    settings += ["--truth-resolution", 128, "--samples", 50_000, "--test-objects", 12, "--val-objects", 3]
-    run(console, "prepare", *choose_source(arguments, console), "--out", data, *settings)
+    run(console, "prepare", *choose_source(arguments, console), "--out", data, *prepare_settings(arguments))
     prepared = time.monotonic()
     run(console, "train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)
     trained = time.monotonic()

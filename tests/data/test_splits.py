@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+import tyro
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.data.bodies import TOLERANCE, body_measures, same_bodies
@@ -27,6 +28,7 @@ from raylift.data.sources.opening import open_source
 from raylift.data.sources.procedural import procedural_chair
 from raylift.data.splits import Member, SplitRule, assign_splits
 from raylift.rendering.scene import Material, Scene
+from tests.scripts import load_job
 
 SMALL = replace(TINY, num_views=2, image_px=24, samples=50, iou_points=60, surface_points=60, truth_resolution=32)
 
@@ -269,3 +271,11 @@ def test_sets_without_groups_are_read_and_said_to_have_none(tmp_path: Path, tiny
     old = ShardedDataset.open(folder).manifest
     assert old.groups == {entry.id: entry.id for entry in old.entries}
     assert "not recorded" in group_notes(old)[0]
+
+
+def test_the_demo_holds_out_twelve_objects_seen_from_all_sides() -> None:
+    demo, prepare = load_job("demo"), load_job("prepare")
+    words = [*map(str, demo.prepare_settings(demo.Arguments())), "--out", "x"]
+    config = tyro.cli(prepare.Arguments, args=words).config
+    assert (config.views, config.group_by) == ("random", "shape")
+    assert (config.test_objects, config.val_objects, config.num_views, config.image_px) == (12, 3, 12, 128)

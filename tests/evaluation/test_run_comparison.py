@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from raylift.cluster.comparison_page import comparison_page
 from raylift.core.errors import ConfigError
+from raylift.evaluation.paired import ONE_SEED
 from raylift.evaluation.run_comparison import compare_runs
 from raylift.tracking.reading import TrackedRun
 
@@ -118,3 +120,11 @@ def test_what_is_missing_is_said() -> None:
     three = compare_runs([run_of("a"), unmeasured, run_of("c")])
     assert "Not evaluated on test: b." in three.notes
     assert three.scores[0].means[1] is None
+
+
+def test_the_page_gives_gains_and_no_verdict_since_each_run_is_one_training() -> None:
+    page = comparison_page(compare_runs([run_of("a"), run_of("b", 0.05)]))
+    (scores,) = (grid for grid in page.grids if grid.title == "Scores on test")
+    gains = [row[3] for row in scores.rows]
+    assert [gain.text for gain in gains] == ["+0.05 [+0.05, +0.05]", "+0.005 [+0.005, +0.005]"]
+    assert {(gain.tone, gain.hint) for gain in gains} == {("unsure", f"undecided ({ONE_SEED}), over 8 objects")}

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from raylift.cluster.reconstruct import Reconstructor, open_run_tracker
+from raylift.cluster.reconstruct import Reconstructor, keep_level, open_run_tracker
 from raylift.core.errors import ConfigError
 from raylift.core.types import Mesh, Reconstruction
 from raylift.data.dataset import ShardedDataset
@@ -79,6 +79,8 @@ def evaluate_run(
     report = evaluate(
         model.family, dataset, split, recipe.evaluation, recipe.data, EVALUATION_SEED, progress, keep_panel
     )
+    if recipe.evaluation.level == "auto" and report.level is not None:
+        keep_level(model.where, report.level)
     return Evaluated(report, tuple(_write_results(report, panels, folder)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import time
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     from raylift.tracking.model import Predict
 
 
+logger = logging.getLogger(__name__)
+
+LEVEL_NAME = "level.json"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one image.
@@ -66,12 +72,14 @@ class Reconstructor:
         recipe: of the checkpoint.
         where: the checkpoint's path.
         device: "cuda" where there is one.
+        level: that fields are cut at: the recipe's, or with "auto" what the checkpoint's last evaluation chose, else 0.
     """
 
     family: Family
     recipe: Recipe
     where: str
     device: torch.device
+    level: float = 0.0
 
     @staticmethod
     def of_checkpoint(checkpoint: Checkpoint, where: str, device: str | None = None) -> Reconstructor:
@@ -87,7 +95,9 @@ class Reconstructor:
         )
         checkpoint.load_weights(family)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return Reconstructor(family.to(target).eval(), recipe, where, target)
+        asked = recipe.evaluation.level
+        level = kept_level(where) if asked == "auto" else asked
+        return Reconstructor(family.to(target).eval(), recipe, where, target, level)
 
     @staticmethod
     def open(path: str | Path, device: str | None = None) -> Reconstructor:
@@ -134,9 +144,40 @@ class Reconstructor:
         found = self.family.reconstruct(collate([sample]).to(self.device))[0]
         shape, camera = found.shape, found.camera.to("cpu")
         if isinstance(shape, Field):
-            mesh, stats = extract(shape, resolution or self.recipe.evaluation.resolution, progress=progress)
+            cells = resolution or self.recipe.evaluation.resolution
+            mesh, stats = extract(shape, cells, level=self.level, progress=progress)
             return Outcome(mesh, camera, stats.num_evaluations, time.perf_counter() - start)
         return Outcome(shape.to("cpu"), camera, 0, time.perf_counter() - start)
+
+
+def keep_level(where: str, level: float) -> None:
+    """Write down, in a run's folder, the level that an evaluation of its checkpoint chose.
+
+    A run that cannot be written is measured all the same: its reconstructions are then cut at 0, and a warning says so.
+    """
+    run, name = _run_of(where)
+    if run is None:
+        return
+    try:
+        run.write(LEVEL_NAME, json.dumps({"checkpoint": name, "level": level}).encode())
+    except RayliftError as error:
+        logger.warning("the level %+g is not kept with the run, set evaluation.level to it: %s", level, error)
+
+
+def kept_level(where: str) -> float:
+    """What ``keep_level`` wrote of a checkpoint; 0 where it did not."""
+    run, name = _run_of(where)
+    if run is None or LEVEL_NAME not in run.names():
+        return 0.0
+    content = json.loads(run.read(LEVEL_NAME))
+    return float(content["level"]) if content["checkpoint"] == name else 0.0
+
+
+def _run_of(where: str) -> tuple[Folder | None, str]:
+    """The run's folder and the checkpoint's name; None of a checkpoint that is in no run."""
+    folder, _, name = where.rpartition("/")
+    run, _, kind = folder.rpartition("/")
+    return (Folder(run), name) if run and kind == "checkpoints" else (None, name)
 
 
 def best_entry(store: CheckpointStore) -> CheckpointEntry:

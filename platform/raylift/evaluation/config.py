@@ -24,6 +24,8 @@ class EvaluationConfig:
     Attributes:
         protocols: which named protocols (shape).
         resolution: fields are extracted at this many cells an edge.
+        level: fields are cut at this value, world units; "auto" chooses it on validation and training objects (see
+            ``evaluation.iso_level``) and prints it with the score.
         color_views: rendered views a reconstruction is compared in (PSNR, SSIM, LPIPS); 0 leaves colour out.
         color_px: the side of those views.
         lpips: perceptual distance too, when its weights are at hand.
@@ -40,6 +42,7 @@ class EvaluationConfig:
 
     protocols: tuple[Protocol, ...] = ALL_PROTOCOLS
     resolution: int = 256
+    level: float | Literal["auto"] = "auto"
     color_views: int = 4
     color_px: int = 128
     lpips: bool = True

@@ -15,6 +15,7 @@ from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries, evaluation_batches
 from raylift.evaluation.config import EvaluationConfig
+from raylift.evaluation.iso_level import LevelChoice, choose_level
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import mesh_of
 from raylift.evaluation.report import MODEL, EvaluationReport, Tally
@@ -63,13 +64,14 @@ def evaluate(
     try:
         request = scorer.request(family.request)
         with torch.no_grad():
+            choice = _level(family, dataset, split, config, data, seed)
             scorer.prepare(family, split)
             for batch in evaluation_batches(dataset, request, split, data, seed, rank, world):
                 for index, found in enumerate(family.reconstruct(batch.to(device))):
                     sample = batch.ids[index]
                     category = categories[sample.rpartition("#")[0]]
                     start = time.perf_counter()
-                    mesh = mesh_of(found, config.resolution)
+                    mesh = mesh_of(found, config.resolution, choice.level if choice else 0.0)
                     found = replace(found, id=sample, camera=found.camera.to("cpu"))
                     tally.num_empty += mesh.is_empty
                     values = scorer.score(sample, found, mesh)
@@ -86,7 +88,7 @@ def evaluate(
         family.train(was_training)
     whole = sum(collectives.gather_objects(tally), Tally())
     scorer.finish(whole)
-    notes = list(scorer.notes)
+    notes = ([choice.note] if choice else []) + scorer.notes
     if any(metric.startswith("disn/") for metric in whole.table(MODEL).metrics) and num_views != DISN_VIEWS:
         notes.append(f"disn: published figures average {DISN_VIEWS} views of an object, here {num_views}")
     return EvaluationReport(
@@ -97,4 +99,14 @@ def evaluate(
         whole.num_empty,
         whole.seconds / max(1, len(whole.table(MODEL))),
         tuple(notes),
+        choice.level if choice else None,
     )
+
+
+def _level(
+    family: Family, dataset: ShardedDataset, split: str, config: EvaluationConfig, data: DataConfig, seed: int
+) -> LevelChoice | None:
+    """Where fields are cut; None where there are none."""
+    if config.level != "auto":
+        return LevelChoice(config.level)
+    return choose_level(family, dataset, data, split, seed) if dataset.manifest.kind == "shapes" else None

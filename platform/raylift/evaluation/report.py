@@ -67,6 +67,7 @@ class EvaluationReport:
         num_empty: reconstructions without any surface (scored as the worst).
         seconds: wall time a reconstruction, extraction and scoring of the model.
         notes: what a reader must know, such as why a metric is missing.
+        level: that fields were cut at; None of meshes.
     """
 
     split: str
@@ -76,6 +77,7 @@ class EvaluationReport:
     num_empty: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    level: float | None = None
 
     @property
     def model(self) -> ScoreTable:
@@ -152,6 +154,7 @@ class EvaluationReport:
             "num_samples": len(self.model),
             "num_views": self.num_views,
             "resolution": self.resolution,
+            "level": self.level,
             "num_empty": self.num_empty,
             "notes": list(self.notes),
             "summary": self.summary_rows(),

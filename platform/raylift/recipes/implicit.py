@@ -30,7 +30,7 @@ def paper() -> Recipe:
     return Recipe(
         name="implicit/paper",
         family=ImplicitConfig(conditioning=ConditioningConfig(density="of_maximum"), reads=ReadsConfig(pixel="rgb")),
-        data=DataConfig(batch_size=10),
+        data=DataConfig(batch_size=10, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0),
         schedule=ScheduleConfig(num_epochs=80),
         evaluation=EvaluationConfig(),
@@ -58,10 +58,10 @@ def paper_quick() -> Recipe:
             conditioning=ConditioningConfig(density="of_maximum"),
             reads=ReadsConfig(pixel="rgb"),
         ),
-        data=DataConfig(batch_size=16),
+        data=DataConfig(batch_size=16, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0),
         schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
-        evaluation=EvaluationConfig(resolution=128),
+        evaluation=EvaluationConfig(("occnet", "ifnet"), resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )
 
@@ -93,7 +93,7 @@ def best() -> Recipe:
             conditioning=ConditioningConfig(encoding="gap"),
             weights=_WEIGHTS,
         ),
-        data=DataConfig(batch_size=8),
+        data=DataConfig(batch_size=8, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
         schedule=ScheduleConfig(num_epochs=170),
         evaluation=EvaluationConfig(),
@@ -122,10 +122,10 @@ def quick() -> Recipe:
             conditioning=ConditioningConfig(encoding="gap"),
             weights=_WEIGHTS,
         ),
-        data=DataConfig(batch_size=8),
+        data=DataConfig(batch_size=8, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=4e-3, weight_decay=1e-4),
         schedule=ScheduleConfig(num_steps=1000, log_every=20, eval_every=250, checkpoint_every=500),
-        evaluation=EvaluationConfig(resolution=128),
+        evaluation=EvaluationConfig(("occnet", "ifnet"), resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )
 
@@ -153,10 +153,10 @@ def told_quick() -> Recipe:
             conditioning=ConditioningConfig("gt_sdf"),
             weights=_WEIGHTS,
         ),
-        data=DataConfig(batch_size=8),
+        data=DataConfig(batch_size=8, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
         schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
-        evaluation=EvaluationConfig(resolution=128),
+        evaluation=EvaluationConfig(("occnet", "ifnet"), resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )
 

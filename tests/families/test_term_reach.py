@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raylift.core.clock import Clock
+from raylift.core.data_facts import DataFacts
 from raylift.families.implicit.config import ImplicitWeights
 from raylift.families.mesh_texture.config import MeshTextureConfig
 from raylift.families.mesh_texture.family import MeshTextureFamily
@@ -209,3 +210,17 @@ def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
 def test_the_readme_of_implicit_has_the_table() -> None:
     columns = (*READERS, "layers", "distance head", "colour head")
     assert table(IMPLICIT, columns) in (README / "implicit" / "README.md").read_text()
+
+
+def test_every_term_of_poses_trains_the_mesh_of_its_own_start() -> None:
+    """Starts compete by their objectives, so none may lean on another."""
+    recipe = catalogue.get("poses/test")
+    family = catalogue.build_family(recipe, DataFacts(NUM_IMAGES))
+    (u,) = family.parameters()
+    wake(family)
+    found = reach_of(
+        family.losses("fit", ellipsoids(NUM_IMAGES, recipe.family.image_px), Clock(3, 10)),
+        {f"mesh {start}": Group((u,), torch.arange(len(u)) == start) for start in range(len(u))},
+    )
+    assert found == {f"start_{start}": {f"mesh {start}"} for start in range(len(u))}
+    assert len(found) > 1

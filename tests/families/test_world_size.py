@@ -28,7 +28,7 @@ MESH_TEXTURE = {
     "umr-test.stage2": (*PARTS, "family.camera.pictures=all", "family.weights.camera_use=0.1"),
     "umr-test.stage2 by drawn cameras": ("family.camera.pictures=drawn", "family.weights.mask_squares=1"),
     "adaptive-test.stage2": (),
-    "ucmr-test": (),
+    "ucmr-test": ("family.terms.shape_from=0", "family.terms.texture_from=0"),
     "cmr-test": (),
     "best-test.stage1": ("family.camera.distil_steps=0",),
 }
@@ -146,7 +146,8 @@ def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
     """What is not trained by gradient, after three steps of this rank's parts: templates, banks, tables, moments."""
     states = {}
     for name in names:
-        overrides = (*MESH_TEXTURE[name], "family.shape.refresh_every=1")
+        refreshed = () if "cmr" in name else ("family.shape.refresh_every=1",)  # CMR and UCMR train their templates
+        overrides = (*MESH_TEXTURE[name], *refreshed)
         recipe = catalogue.get(f"mesh_texture/{name.partition(' ')[0]}", overrides)
         family = catalogue.build_family(recipe, FACTS).double().train()
         mesh_texture_samples.with_poses(family)

@@ -1,5 +1,6 @@
-"""The mesh-texture recipes at their papers' size: ``umr`` and ``adaptive`` with UMR's weights and schedule, ``cmr`` and
-``ucmr`` with some of theirs; where a number is not known, the family's default stands.
+"""The mesh-texture recipes at their papers' size: ``umr``, ``cmr`` and ``ucmr`` with the weights and schedules of their
+authors' code, ``adaptive`` with UMR's, since its own are not published. Where a number is not known, the family's default
+stands; the family's README lists what departs.
 
 Published figures of CUB's birds (mask IoU / SSIM): CMR .704/.782, UCMR .637/.756, UMR .734/.812, adaptive .769/.829.
 """
@@ -74,7 +75,7 @@ def umr_stage2() -> MeshTextureConfig:
     return replace(
         first,
         shape=replace(first.shape, refresh_every=0),
-        camera=CameraConfig("hypotheses", num_hypotheses=8),
+        camera=CameraConfig("hypotheses", num_hypotheses=8, pictures="all"),
         critic=CriticConfig(sees="rgb"),
         parts=PartsConfig("always", learn=False),
         weights=replace(

@@ -169,6 +169,10 @@ def test_steps_by_distance_are_shares_of_the_way_however_flat_the_image() -> Non
     torch.testing.assert_close(way, 0.5 * left, rtol=1e-3, atol=0)
     small = (searched_coordinates(start, image, target, 0.5, label=label) - start).norm(dim=-1)
     assert bool((small > 0.3 * left).all()), "as a plain factor of the gradient it was hundredths of a pixel"
+    start.requires_grad_()
+    reached = searched_coordinates(start, 10 * image, 10 * target, 0.5, label=label)
+    assert torch.equal(torch.autograd.grad(reached.sum(), start)[0], torch.ones_like(start)), "the step is a constant"
+    start.requires_grad_(False)
     flat = torch.full_like(image, 0.5)
     assert torch.equal(searched_coordinates(start, flat, target, 0.5, label=label), start)
     variance = (0.9 + 0.2 * torch.rand(1, 1, 8, 8, dtype=torch.float64)).requires_grad_()

@@ -118,13 +118,24 @@ def test_stages_that_rows_share_are_trained_once() -> None:
     table = load_table(path)
     planned = [one for one in plan_table(table, "ablation", "/runs") if one.seed == 0]
     assert {one.runs[0][0] for one in planned} == {"ablation.both.seed0.stage1"}
-    assert len({one.runs[1][0] for one in planned}) == 4
+    assert len({one.runs[1][0] for one in planned}) == 5
     assert {one.runs[1][1].start_from for one in planned} == {"/runs/ablation.both.seed0.stage1"}
     families = {one.row.name: one.runs[1][1].family for one in planned}
-    switches = {name: (family.variance.enabled, family.weights.frechet > 0) for name, family in families.items()}
+    # A row without D_var keeps 31's and 32's terms, and I_var within a thousandth of 1: all else is equal.
+    assert all(family.variance.enabled for name, family in families.items() if name != "no steps")
+    switches = {name: (family.variance.limit > 1.01, family.weights.frechet > 0) for name, family in families.items()}
     assert switches == {
-        "both": (True, True), "D_var alone": (True, False), "Frechet alone": (False, True), "neither": (False, False)
-    }  # fmt: skip
+        "both": (True, True),
+        "D_var alone": (True, False),
+        "Frechet alone": (False, True),
+        "neither": (False, False),
+        "no steps": (True, False),
+    }
+    free = families["no steps"]
+    assert not free.variance.enabled
+    kept = families["neither"].weights
+    assert free.weights.align == kept.align + kept.pseudo_label
+    assert free.weights.reconstruction == kept.reconstruction + kept.searched
 
 
 def result(row: Row, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any) -> RowResult:

@@ -41,7 +41,8 @@ def searched_coordinates(
     """theta_c^0 + sum over t of alpha^t I_grad^t, as in the adaptive-gradient paper's equations 31 and 32.
 
     Each step is theta <- theta - alpha g with g = 2 (C - C') dC/dtheta (equations 27-30, summed over channels). With a
-    label it is theta <- theta - alpha |theta - Y| g / sqrt(|g|^2 + LEAST_GRADIENT^2).
+    label it is theta <- theta - alpha |theta - Y| g / sqrt(|g|^2 + LEAST_GRADIENT^2). That step depends on I_var and is
+    constant in theta: where the colour's slope changes from pixel to pixel, its derivative by theta is hundreds.
 
     Args:
         coordinates: theta_c^0, normalised (u, v).
@@ -52,8 +53,9 @@ def searched_coordinates(
         label: Y_pse, normalised (u, v); taken as constant, like the distance to it.
     """
     for _ in range(num_steps):
-        error = sample_at(sampling_image, coordinates) - target
-        slope = sampling_gradient(sampling_image, coordinates)
+        place = coordinates if label is None else coordinates.detach()
+        error = sample_at(sampling_image, place) - target
+        slope = sampling_gradient(sampling_image, place)
         step = 2 * torch.einsum("bnc,bncd->bnd", error, slope)
         if label is not None:
             left = torch.linalg.vector_norm((coordinates - label).detach(), dim=-1, keepdim=True)

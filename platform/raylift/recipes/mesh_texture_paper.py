@@ -1,6 +1,7 @@
 """The mesh-texture recipes at their papers' size: ``umr``, ``cmr`` and ``ucmr`` with the weights and schedules of their
-authors' code, ``adaptive`` with UMR's, since its own are not published. Where a number is not known, the family's default
-stands; the family's README lists what departs.
+authors' code, ``adaptive`` with UMR's, since its own are not published.
+
+Where a number is not known, the family's default stands; the family's README lists what departs.
 
 Published figures of CUB's birds (mask IoU / SSIM): CMR .704/.782, UCMR .637/.756, UMR .734/.812, adaptive .769/.829.
 """

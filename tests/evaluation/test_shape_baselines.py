@@ -15,6 +15,7 @@ from raylift.data.stream import evaluation_batches
 from raylift.evaluation.carving import CarvingRule, choose_rule, told_grid_field
 from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
+from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.shape_baselines import ShapeBaselines
 from raylift.evaluation.surface_color import colors_of, surface_color_scores, visible_points
 from raylift.evaluation.training_shapes import TrainingShapes
@@ -214,3 +215,17 @@ def test_surface_colours_are_asked_where_the_truth_lies(chairs: ShardedDataset) 
     assert exact == {"surface_l1": 0.0, "visible_l1": 0.0, "hidden_l1": 0.0}
     off = surface_color_scores(lambda asked: true(asked) + 0.1 * visible[:, None], points, true(points) * 0.8, visible)
     assert off["visible_l1"] > off["hidden_l1"] > 0
+
+
+def test_validation_shows_what_needs_no_learning(chairs: ShardedDataset) -> None:
+    family = TellingFamily(WITH_DEPTH)
+    watched = evaluation_of(chairs).validation(chairs, WITH_DEPTH, QUICK, DATA, 0)
+    watched.request = replace(watched.request, num_iou_points=2000)
+    runs = [watched.scores(family, evaluation_batches(chairs, watched.request, "test", DATA)) for _ in range(2)]
+    assert runs[0] == runs[1], "the second time they are remembered"
+    methods = ("carved_mean", "carved_neighbours", "depth_carved_mean", "depth_carved_neighbours")
+    assert all(0 < runs[0][f"val/{method}/iou"] < 1 for method in methods)
+    bare = evaluation_of(chairs).validation(chairs, WITH_DEPTH, replace(QUICK, baselines=False), DATA, 0)
+    bare.request = watched.request
+    found = bare.scores(family, evaluation_batches(chairs, bare.request, "test", DATA))
+    assert found == {name: value for name, value in runs[0].items() if "carved" not in name}

@@ -100,7 +100,8 @@ def choose_rule(shapes: TrainingShapes, average: Average, image_px: int, with_de
         truth = np.packbits(shapes.inside(index))
         for view in evaluation_views(shapes.entries[index], VIEWS_OF_EACH):
             seen = shapes.evidence(index, view, image_px, with_depth)
-            above = np.stack([np.packbits(average(seen, index) > level) for level in LEVELS])
+            occupancy = average(seen, index)
+            above = np.stack([np.packbits(occupancy > level) for level in LEVELS])
             kept, behind = _carved_and_layers(points, seen, carvings, layers)
             # In the order of the rules: levels, then carvings, then layers.
             inside = (above[:, None, None] & kept[None, :, None]) | behind[None, None]

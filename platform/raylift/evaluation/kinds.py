@@ -90,7 +90,7 @@ class ShapesEvaluation(EvaluationKind):
     def validation(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
     ) -> Validation:
-        return ShapeValidation(wanted)
+        return ShapeValidation(dataset, wanted, config, data)
 
     def strip(
         self, dataset: ShardedDataset, wanted: SampleRequest, found: Reconstruction, mesh: Mesh, image_px: int

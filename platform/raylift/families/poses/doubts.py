@@ -13,6 +13,8 @@ from raylift.families.poses.statistics import SearchStatistics
 FEW_IMAGES = 12
 FLAT_ENTROPY = 0.6
 """Share of log A above which the azimuths of single images count as undecided."""
+MANY_TWINS = 0.4
+"""Share of images with a twin half a turn away above which front and back count as undecided."""
 ONE_SIDE = 0.8
 """Share of all images within a quarter turn above which the set counts as taken from one side."""
 EDGE_FACTOR = 1.65
@@ -39,6 +41,13 @@ def doubts(statistics: SearchStatistics, config: PoseSearchConfig, facts: DataFa
         found.append(
             f"azimuths cannot be told: the mean posterior has {entropy:.0%} of the largest entropy. Round objects look"
             " the same from all sides; use a cue (family.poses.cue), or a recipe without a pose search"
+        )
+    twins = float(statistics.final_twins[best]) / count
+    if twins > MANY_TWINS:
+        found.append(
+            f"front and back can hardly be told: half a turn around the object explains {twins:.0%} of the images as"
+            " well. Use a cue that differs between them (family.poses.cue), more pixels (family.poses.match_px),"
+            " or more starts (family.starts.draws)"
         )
     if len(order) > 1:
         margin = float(statistics.ranking[order[1]] - statistics.ranking[best])

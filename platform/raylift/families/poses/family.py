@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from raylift.core import collectives
@@ -132,8 +132,18 @@ class PoseSearch(Family):
             "free_azimuths": own.sum(dim=0),
             "elevations": elevations.sum(dim=0),
             "entropy": entropy.sum(dim=0),
+            "twins": self._has_twin(energy).to(energy).sum(dim=0),
         }
         self._notes = StepNotes(len(energy), sums)
+
+    def _has_twin(self, energy: Float[Tensor, "B S K"]) -> Bool[Tensor, "B S"]:
+        """Whether an image is explained as well, up to the last temperature, from half a turn around the object."""
+        count = self.config.poses.ranges.azimuths
+        around = energy.unflatten(2, (-1, count)).amin(dim=2)
+        least, best = around.min(dim=2, keepdim=True)
+        beyond = best + count // 2 + torch.tensor([-1, 0, 1], device=best.device)
+        margin = around.gather(2, beyond % count).amin(dim=2) - least[..., 0]
+        return margin < self.config.annealing.temperature[1]
 
     def _note_cues(self, screen: Tensor, probabilities: Tensor, framed: FramedImages) -> None:
         assert framed.cues is not None

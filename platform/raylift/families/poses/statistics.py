@@ -61,6 +61,7 @@ class SearchStatistics(nn.Module):
     final_azimuths: Tensor
     final_elevations: Tensor
     final_entropy: Tensor
+    final_twins: Tensor
 
     def __init__(self, starts: int, azimuths: int, elevations: int, vertices: int, channels: int) -> None:
         super().__init__()
@@ -73,6 +74,7 @@ class SearchStatistics(nn.Module):
             "final_azimuths": (starts, azimuths),
             "final_elevations": (starts, elevations),
             "final_entropy": (starts,),
+            "final_twins": (starts,),
         }
         self.register_buffer("marginal", torch.full((starts, azimuths), 1 / azimuths, dtype=torch.float64))
         for name, shape in shapes.items():
@@ -100,6 +102,7 @@ class SearchStatistics(nn.Module):
             self.final_azimuths += sums["free_azimuths"]
             self.final_elevations += sums["elevations"]
             self.final_entropy += sums["entropy"]
+            self.final_twins += sums["twins"]
 
     def cues(self, mirror: Tensor) -> Float[Tensor, "S V C"]:
         """Each vertex's shared cue; both sides of the mirror plane have the same."""

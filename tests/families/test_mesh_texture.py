@@ -446,16 +446,23 @@ def test_a_multiplex_is_pruned_by_epochs() -> None:
     assert recipe.family.camera.keep == 2
 
 
-@pytest.mark.parametrize("name", ["umr-test.stage1", "adaptive-test.stage2", "ucmr-test"])
-def test_a_restart_is_invisible(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("umr-test.stage1", ("family.views.source=learned",)),
+        ("adaptive-test.stage2", ("family.camera.pictures=drawn",)),
+        ("ucmr-test", ()),
+    ],
+)
+def test_a_restart_is_invisible(name: str, overrides: tuple[str, ...], tmp_path: Path) -> None:
     """Killed after five steps, between two checkpoints: weights, template, tables and moments are the same bits."""
-    recipe, whole = build(f"mesh_texture/{name}")
+    recipe, whole = build(f"mesh_texture/{name}", *overrides)
     train(recipe, whole, 7)
     store = CheckpointStore(tmp_path)
-    _, killed = build(f"mesh_texture/{name}")
+    _, killed = build(f"mesh_texture/{name}", *overrides)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, killed, 7, store, killed_after=5)
-    _, resumed = build(f"mesh_texture/{name}")
+    _, resumed = build(f"mesh_texture/{name}", *overrides)
     train(recipe, resumed, 7, store)
     for key, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key

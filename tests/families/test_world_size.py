@@ -25,6 +25,7 @@ PARTS = ("family.parts.use=always", "family.weights.part_chamfer=1", "family.wei
 GLOBAL_BATCH = 6  # over 4 ranks: 1, 2, 1, 2 samples
 MESH_TEXTURE = {
     "umr-test.stage1": PARTS,
+    "umr-test.stage1 by learned views": ("family.views.source=learned",),
     "umr-test.stage2": (*PARTS, "family.camera.pictures=all", "family.weights.camera_use=0.1"),
     "umr-test.stage2 by drawn cameras": ("family.camera.pictures=drawn", "family.weights.mask_squares=1"),
     "adaptive-test.stage2": (),

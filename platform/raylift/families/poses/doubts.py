@@ -13,6 +13,8 @@ from raylift.families.poses.statistics import SearchStatistics
 FEW_IMAGES = 12
 FLAT_ENTROPY = 0.6
 """Share of log A above which the azimuths of single images count as undecided."""
+POOR_FIT = 0.3
+"""Expected 1 - IoU of the silhouettes above which one mesh does not stand for all objects."""
 MANY_TWINS = 0.4
 """Share of images with a twin half a turn away above which front and back count as undecided."""
 ONE_SIDE = 0.8
@@ -41,6 +43,12 @@ def doubts(statistics: SearchStatistics, config: PoseSearchConfig, facts: DataFa
         found.append(
             f"azimuths cannot be told: the mean posterior has {entropy:.0%} of the largest entropy. Round objects look"
             " the same from all sides; use a cue (family.poses.cue), or a recipe without a pose search"
+        )
+    misfit = float(statistics.final_misfit[best]) / count
+    if misfit > POOR_FIT:
+        found.append(
+            f"one mesh explains the silhouettes with a mean IoU of {1 - misfit:.2f}: shapes differ too much"
+            " for poses to be trusted. Train on one class of similar objects (data.categories), and look at the mesh"
         )
     twins = float(statistics.final_twins[best]) / count
     if twins > MANY_TWINS:

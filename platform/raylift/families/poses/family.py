@@ -101,7 +101,8 @@ class PoseSearch(Family):
             bias = self.statistics.bias.to(errors)[:, self.posterior.azimuth]
             probabilities = posterior(energy, temperature, bias)
             free = posterior(energy, temperature, torch.zeros_like(bias))
-        self._note(energy, probabilities, free)
+            misfit = (probabilities * errors).sum(dim=(0, 2))
+        self._note(energy, probabilities, free, misfit)
         paints = uses_cue and (clock.step % config.cue_every == 0 or not bool(self.is_painted))
         if paints:
             self._note_cues(screen, probabilities, framed)
@@ -120,7 +121,7 @@ class PoseSearch(Family):
         return cue_errors(self.painted.flatten(0, 1), framed.cues, framed.masks).unflatten(1, (len(self.starts), -1))
 
     @torch.no_grad()
-    def _note(self, energy: Tensor, probabilities: Tensor, free: Tensor) -> None:
+    def _note(self, energy: Tensor, probabilities: Tensor, free: Tensor, misfit: Tensor) -> None:
         ranges = self.config.poses.ranges
         azimuth = self.posterior.azimuth
         own = by_azimuth(free, azimuth, ranges.azimuths)
@@ -132,6 +133,7 @@ class PoseSearch(Family):
             "free_azimuths": own.sum(dim=0),
             "elevations": elevations.sum(dim=0),
             "entropy": entropy.sum(dim=0),
+            "misfit": misfit,
             "twins": self._has_twin(energy).to(energy).sum(dim=0),
         }
         self._notes = StepNotes(len(energy), sums)

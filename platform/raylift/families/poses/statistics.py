@@ -62,6 +62,7 @@ class SearchStatistics(nn.Module):
     final_elevations: Tensor
     final_entropy: Tensor
     final_twins: Tensor
+    final_misfit: Tensor
 
     def __init__(self, starts: int, azimuths: int, elevations: int, vertices: int, channels: int) -> None:
         super().__init__()
@@ -75,6 +76,7 @@ class SearchStatistics(nn.Module):
             "final_elevations": (starts, elevations),
             "final_entropy": (starts,),
             "final_twins": (starts,),
+            "final_misfit": (starts,),
         }
         self.register_buffer("marginal", torch.full((starts, azimuths), 1 / azimuths, dtype=torch.float64))
         for name, shape in shapes.items():
@@ -103,6 +105,7 @@ class SearchStatistics(nn.Module):
             self.final_elevations += sums["elevations"]
             self.final_entropy += sums["entropy"]
             self.final_twins += sums["twins"]
+            self.final_misfit += sums["misfit"]
 
     def cues(self, mirror: Tensor) -> Float[Tensor, "S V C"]:
         """Each vertex's shared cue; both sides of the mirror plane have the same."""

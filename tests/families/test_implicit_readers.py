@@ -119,6 +119,14 @@ def test_mirroring_the_scene_swaps_what_is_read_at_a_point_and_at_its_image(vari
     """Law of the mirrored samples: each reader says of (-x, y, z) in the mirrored scene what it said of p."""
     config = small_config(variant)
     batch = as_double(spheres(config, 3))
+    assert batch.camera is not None
+    # A camera that looks past the object, so that every part of it must be mirrored.
+    beside = replace(
+        batch.camera,
+        principal=batch.camera.principal + batch.camera.principal.new_tensor([0.07, -0.04]),
+        translation=batch.camera.translation + batch.camera.translation.new_tensor([0.05, 0.03, 0.0]),
+    )
+    batch = replace(batch, camera=beside)
     flipped = mirrored(batch, torch.ones(3, dtype=torch.bool))
     network = ImplicitFamily(config, seed=0).network.double()
     for name, reader in network.readers.items():

@@ -491,7 +491,7 @@ def test_symmetry_is_a_choice(symmetric: bool) -> None:
 
 
 def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Picture, searched picture, centroids: one view. The template's parts and the random views are two others."""
+    """Pictures, searched pictures, centroids of all cameras: one search. Template parts and random views: two others."""
     _, family = build("mesh_texture/adaptive-test.stage2", *PARTS)
     seen = []
 
@@ -503,4 +503,5 @@ def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.Mo
     batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
     terms = {term.name for term in family.losses("generator", batch, Clock(0, 10))}
     assert {"reconstruction", "cycle", "searched", "part_probability", "frechet"} <= terms
-    assert seen == [2, 2 * family.network.camera.num_hypotheses, 2]
+    num_cameras = 2 * family.network.camera.num_hypotheses
+    assert seen == [num_cameras, num_cameras, 2]

@@ -491,7 +491,7 @@ def test_symmetry_is_a_choice(symmetric: bool) -> None:
 
 
 def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures, searched pictures, centroids of all cameras: one search. Template parts and random views: two others."""
+    """Pictures, searched pictures, centroids of all cameras: one search. Parts and random views: two others."""
     _, family = build("mesh_texture/adaptive-test.stage2", *PARTS)
     seen = []
 

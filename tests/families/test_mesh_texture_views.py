@@ -57,7 +57,7 @@ def test_learned_views_are_those_of_other_images() -> None:
 def test_a_critic_of_renders_never_sees_the_images(name: str) -> None:
     _, family = build(f"mesh_texture/{name}", "family.critic.real=renders")
     scene = Scene(family.network, BATCH, Clock(0, 9))
-    own = scene.silhouettes[:, :1] if family.config.critic.sees == "mask" else scene.picture
+    own = scene.silhouettes[:, :1] if family.config.critic.sees == "mask" else scene.of_main(scene.picture)
     assert torch.equal(real_pictures(scene), own.detach())
     assert not real_pictures(scene).requires_grad
     _, other = build(f"mesh_texture/{name}", "family.critic.real=images")

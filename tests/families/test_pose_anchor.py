@@ -171,8 +171,10 @@ def test_poses_survive_training(search: PoseSearch, training: Batch) -> None:
     truth = training.camera.rotation.double()
     turn = best_turn(rotations(search, training), truth)
     scores = {}
-    for name, steps in (("distilled", 130), ("trained", 180)):
-        recipe, family = build(f"schedule.num_steps={steps}", "family.camera.distil_steps=130")
+    for name, steps in (("distilled", 260), ("trained", 310)):
+        recipe, family = build(
+            f"schedule.num_steps={steps}", "family.camera.distil_steps=260", "optimisation.learning_rate=0.001"
+        )
         run(recipe, family, training, search=search)
         scores[name] = within_30(rotations(family, training) @ turn, truth)
     constant = constant_within_30(truth, truth)

@@ -112,7 +112,7 @@ def test_players_are_named_as_in_the_state_dict() -> None:
 def test_each_player_can_have_a_config_of_its_own() -> None:
     slow, fast = OptimisationConfig(learning_rate=1e-4), OptimisationConfig(learning_rate=1e-2)
     players = build_players(ToyFamily(), {"generator": slow, "critic": fast})
-    assert players["critic"].config is fast
+    assert players["critic"].config == fast
     with pytest.raises(ConfigError, match="no optimisation config for player 'critic'"):
         build_players(ToyFamily(), {"generator": slow})
 

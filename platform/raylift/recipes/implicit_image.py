@@ -75,6 +75,6 @@ def best_image_quick() -> Recipe:
         data=DataConfig(batch_size=8, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
         schedule=ScheduleConfig(num_steps=1000, log_every=20, eval_every=250, checkpoint_every=500),
-        evaluation=EvaluationConfig(resolution=128),
+        evaluation=EvaluationConfig(("occnet",), resolution=128, color_views=2, lpips=False),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )

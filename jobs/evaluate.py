@@ -24,7 +24,7 @@ from raylift.cluster.reconstruct import Reconstructor
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.dataset import ShardedDataset
-from raylift.evaluation.tables import category_table, score_table, worst_table
+from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.recipes import tree
 from raylift.recipes.recipe import Recipe
 
@@ -94,7 +94,7 @@ def main(arguments: Arguments, console: Console) -> None:
             model, recipe, dataset, arguments.split, arguments.out_folder, arguments.panels_of, bar.show
         )
     report = evaluated.report
-    console.print(score_table(report), category_table(report), worst_table(report))
+    console.print(*score_tables(report), category_table(report), worst_table(report))
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True)
     if report.num_empty:

@@ -20,7 +20,7 @@ from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.held_out import load_held_out, spread
 from raylift.evaluation.report import EvaluationReport
-from raylift.evaluation.tables import category_table, score_table, worst_table
+from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.networks.perceptual import PerceptualDistance
 from tests.evaluation.families import BallFamily, NothingFamily, TruthFamily
 from tests.metrics.test_image import _random_weights
@@ -73,7 +73,7 @@ def test_report_reads_back_and_prints(of_truth: EvaluationReport) -> None:
     assert content["worst_by"] == "occnet/iou"
     assert content["worst"][0]["occnet/iou"] <= content["worst"][1]["occnet/iou"]
     assert {row["category"] for row in content["summary"]} == {"all", "seats"}
-    for table in (score_table(of_truth), category_table(of_truth), worst_table(of_truth)):
+    for table in (*score_tables(of_truth), category_table(of_truth), worst_table(of_truth)):
         assert table.row_count > 0
 
 

@@ -24,7 +24,7 @@ from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels
 from raylift.evaluation.report import EvaluationReport
-from raylift.evaluation.tables import category_table, score_table, worst_table
+from raylift.evaluation.tables import category_table, score_tables, worst_table
 from tests.evaluation.photographs import CollapsedFamily, EggFamily, TrueShapeFamily, prepare_eggs
 from tests.ranks import run_ranks
 
@@ -100,7 +100,7 @@ def test_reports_read_back_and_print(of_truth: EvaluationReport) -> None:
     methods = {"model", "mean_image", "retrieval", "constant_camera", "random_camera"}
     assert {row["method"] for row in content["objects"]} == methods
     assert any("on the training split and frozen" in note for note in content["notes"])
-    for table in (score_table(of_truth), category_table(of_truth), worst_table(of_truth)):
+    for table in (*score_tables(of_truth), category_table(of_truth), worst_table(of_truth)):
         assert table.row_count > 0
 
 

@@ -3,57 +3,61 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from rich.table import Table
 
 from raylift.evaluation.report import EvaluationReport, reading
+from raylift.metrics.scores import Summary
 
 
-def score_table(report: EvaluationReport) -> Table:
-    """Mean / median of every metric, the model beside its baselines, with papers' factors (named)."""
-    table = Table(title=f"{report.split}: mean / median of {len(report.model)} samples", title_justify="left")
-    table.add_column("protocol")
-    table.add_column("metric")
-    for method in report.tables:
-        table.add_column(method.replace("_", " "), justify="right")
+def score_tables(report: EvaluationReport) -> list[Table]:
+    """Mean / median by protocol: a row per method, the model first, so that any number of baselines fits a terminal.
+
+    Figures are printed times the papers' factors, which the heads of columns name.
+    """
     summaries = {method: report.summaries(method) for method in report.tables}
-    previous = ""
-    for metric in summaries[next(iter(summaries))]:
-        protocol, _, name = metric.partition("/")
-        if name.startswith(("precision", "recall")):
-            continue  # they are there for the F-score; the JSON has them
-        if previous and protocol != previous:
-            table.add_section()
+    metrics = list(dict.fromkeys(metric for found in summaries.values() for metric in found))
+    protocols = list(dict.fromkeys(metric.partition("/")[0] for metric in metrics))
+    return [_protocol_table(report, protocol, metrics, summaries) for protocol in protocols]
+
+
+def _protocol_table(
+    report: EvaluationReport, protocol: str, metrics: list[str], summaries: Mapping[str, Mapping[str, Summary]]
+) -> Table:
+    title = f"{protocol} on {report.split}: mean / median of {len(report.model)} samples"
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    # Precision and recall are there for the F-score; the JSON has them.
+    shown = [
+        metric
+        for metric in metrics
+        if metric.startswith(f"{protocol}/") and not metric.partition("/")[2].startswith(("precision", "recall"))
+    ]
+    for metric in shown:
         how = reading(metric)
         factor = f" x{how.printed_factor:g}" if how.printed_factor != 1 else ""
-        cells = []
-        for found in summaries.values():
-            summary = found.get(metric)
-            if summary is None:
-                cells.append("-")
-                continue
-            mean = _number(summary.mean * how.printed_factor)
-            cells.append(
-                mean if math.isnan(summary.median) else f"{mean} / {_number(summary.median * how.printed_factor)}"
-            )
         arrow = "\N{UPWARDS ARROW}" if how.higher_is_better else "\N{DOWNWARDS ARROW}"
-        table.add_row("" if protocol == previous else protocol, f"{name}{factor} {arrow}", *cells)
-        previous = protocol
+        table.add_column(f"{metric.partition('/')[2].replace('_', ' ')}{factor} {arrow}", justify="right")
+    for method, found in summaries.items():
+        if any(metric in found for metric in shown):
+            cells = [_cell(found.get(metric), reading(metric).printed_factor) for metric in shown]
+            table.add_row(method.replace("_", " "), *cells)
     return table
 
 
 def category_table(report: EvaluationReport) -> Table:
-    """The main metric by category, the model beside its baselines."""
+    """The main metric by category: a row per method, the model first."""
     metric = report.main_metric
     table = Table(title=f"{metric} by category: mean / median", title_justify="left")
-    table.add_column("category")
-    table.add_column("samples", justify="right")
-    for method in report.tables:
-        table.add_column(method.replace("_", " "), justify="right")
+    table.add_column("method")
     for category in report.model.categories:
-        found = [scores.summary(metric, category) for scores in report.tables.values()]
-        cells = [f"{_number(summary.mean)} / {_number(summary.median)}" for summary in found]
-        table.add_row(category, str(found[0].count), *cells)
+        count = report.model.summary(metric, category).count
+        table.add_column(f"{category} ({count})", justify="right")
+    for method, scores in report.tables.items():
+        if metric in scores.metrics:
+            found = [scores.summary(metric, category) for category in report.model.categories]
+            table.add_row(method.replace("_", " "), *(_cell(summary, 1.0) for summary in found))
     return table
 
 
@@ -66,6 +70,13 @@ def worst_table(report: EvaluationReport, count: int = 5) -> Table:
     for row in report.worst_rows(count):
         table.add_row(row["id"], row["category"], _number(row[report.main_metric]))
     return table
+
+
+def _cell(summary: Summary | None, factor: float) -> str:
+    if summary is None:
+        return "-"
+    mean = _number(summary.mean * factor)
+    return mean if math.isnan(summary.median) else f"{mean} / {_number(summary.median * factor)}"
 
 
 def _number(value: float) -> str:

@@ -26,7 +26,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	  uv pip install --quiet --python $(PY) -r requirements.lock && uv pip install --quiet --python $(PY) --no-deps -e .
 	@touch $@
 
-demo: env ## Fetch furniture, train the quick implicit recipe, evaluate, reconstruct (under 12 minutes on 2 cores)
+demo: env ## Fetch furniture, train the quick implicit recipe, evaluate, reconstruct (about 15 minutes on 2 cores)
 	$(PY) jobs/demo.py --out $(DEMO)
 
 test: lint types contracts unit ## Lint, types, architecture contracts, tests (under 15 minutes on 2 cores)

@@ -88,7 +88,7 @@ class Learner(nn.Module):
 
     def keep_examples(self, examples: Examples) -> None:
         """Take the training objects that ``example_request`` asked for; called once, before a new run's first step."""
-        raise NotImplementedError
+        assert self.example_request is None, f"{type(self).__name__} asks for training objects and keeps none"
 
     @abstractmethod
     def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:

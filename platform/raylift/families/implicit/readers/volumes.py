@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -42,9 +43,9 @@ class VolumeReader(Reader):
         self.encoder = VoxelPyramid(in_channels, width, stride)
         self.width = sum(self.encoder.channels)
 
+    @abstractmethod
     def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
         """What is encoded."""
-        raise NotImplementedError
 
     def encode(self, view: View) -> State:
         return tuple(self.encoder(self.grid(view)))

@@ -187,6 +187,20 @@ def test_match_is_brute_force() -> None:
     np.testing.assert_allclose(np.sort(near.accuracy_cosine), np.sort(cosine), atol=1e-12)
 
 
+def test_a_truth_is_indexed_once() -> None:
+    """However many predictions it is compared with, by however many protocols."""
+    truth = Truth("ball", Shape(*sphere(0.4)))
+    pairs = [Comparison(Shape(*sphere(radius)), truth) for radius in (0.3, 0.35)]
+    first = pairs[0].near(10_000)
+    index = truth.cloud(10_000).index
+    second = pairs[1].near(10_000)
+    assert truth.cloud(10_000).index is index
+    for pair, near in zip(pairs, (first, second), strict=True):
+        fresh = Comparison(pair.predicted, Truth("ball", truth.shape)).near(10_000)
+        assert np.array_equal(near.accuracy, fresh.accuracy)
+        assert np.array_equal(near.completeness_cosine, fresh.completeness_cosine)
+
+
 def test_stored_surface_is_used_where_it_suffices() -> None:
     points = np.random.default_rng(0).normal(size=(100_000, 3))
     stored = Cloud(points, points)

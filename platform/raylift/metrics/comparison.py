@@ -88,12 +88,19 @@ class Truth:
         self.id, self.shape, self.seed = id, shape, seed
         self.iou_points, self.iou_inside = iou_points, iou_inside
         self._surface = surface
+        self._surfaces: dict[int, Cloud] = {}
 
     def surface(self, count: int) -> Cloud:
         """``count`` points on the true surface."""
         if self._surface is None or len(self._surface) < count:
             self._surface = self.shape.sample(count, numpy_generator(self.seed, self.id, "truth surface"))
         return self._surface.first(count)
+
+    def cloud(self, count: int) -> Cloud:
+        """The first ``count`` of 100 000 points on the true surface, the same cloud each time: it is indexed once."""
+        if count not in self._surfaces:
+            self._surfaces[count] = self.surface(100_000).first(count)
+        return self._surfaces[count]
 
     @cached_property
     def unit_sphere(self) -> Normalization:
@@ -143,5 +150,5 @@ class Comparison:
     def near(self, count: int) -> Nearest:
         """Nearest neighbours between samples of ``count`` points each, at most 100 000."""
         if count not in self._near:
-            self._near[count] = match(self.surface.first(count), self.truth.surface(100_000).first(count))
+            self._near[count] = match(self.surface.first(count), self.truth.cloud(count))
         return self._near[count]

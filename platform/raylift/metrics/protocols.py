@@ -157,11 +157,11 @@ def unicorn(pair: Comparison) -> dict[str, float]:
     """
     if pair.predicted.is_empty:
         return {"chamfer_l1": EMPTY_DISTANCE, "chamfer_l1_unaligned": EMPTY_DISTANCE}
-    truth = pair.truth.surface(100_000)
+    truth = pair.truth.cloud(100_000)
     alignment = gradient_icp(pair.surface.first(ICP_POINTS).points, truth.first(ICP_POINTS).points)
     aligned = Cloud(alignment.apply(pair.surface.points), pair.surface.normals)
     return {
-        "chamfer_l1": chamfer_l1(match(aligned, truth.first(100_000))),
+        "chamfer_l1": chamfer_l1(match(aligned, truth)),
         "chamfer_l1_unaligned": chamfer_l1(pair.near(100_000)),
     }
 

@@ -7,7 +7,7 @@ import torch
 
 from raylift.core.types import Camera
 from raylift.geometry.cameras import orbit, pixel_centers, pixel_rays
-from raylift.geometry.depth_maps import pixel_at, positions_at, surface_at
+from raylift.geometry.depth_maps import DepthSurface, pixel_at, positions_at, surface_at
 
 SIDE = 24
 
@@ -72,3 +72,17 @@ def test_normals_face_orthographic_cameras() -> None:
     normal = torch.nn.functional.normalize(torch.tensor([0.5, 0.6, 0.4], dtype=torch.float64), dim=0)
     _, found = surface_at(plane_depth(camera, normal, 0.0), camera, torch.arange(SIDE * SIDE)[None])
     torch.testing.assert_close(found, normal.expand_as(found), rtol=0, atol=1e-7)
+
+
+def test_a_surface_that_is_asked_often_answers_the_same(camera: Camera) -> None:
+    both = Camera.stack([camera, orbit(-80.0, 5.0).to("cpu", torch.float64)])
+    depth = 2 + 0.3 * torch.rand(2, 1, SIDE, SIDE, dtype=torch.float64)
+    depth[:, :, :4] = 0
+    surface = DepthSurface(depth, both)
+    for count in (300, 900, 5):  # more than the pixels of a map by the second time
+        pixels = torch.randint(0, SIDE * SIDE, (2, count))
+        for found, expected in zip(surface.at(pixels), surface_at(depth, both, pixels), strict=True):
+            # Matrix products of a few rows are rounded in another order.
+            torch.testing.assert_close(found, expected, rtol=0, atol=0 if count > 16 else 1e-13)
+        for found, expected in zip(surface[1:].at(pixels[1:]), surface.at(pixels), strict=True):
+            torch.testing.assert_close(found, expected[1:])

@@ -54,6 +54,39 @@ def surface_at(
     return position, normal * torch.where(known, facing / length.clamp(min=1e-20), 0.0)
 
 
+class DepthSurface:
+    """``surface_at`` of one depth map that is asked many times: every pixel is computed once, at most.
+
+    Training asks at a few hundred points per view, an extraction at hundreds of thousands. The map of all pixels is
+    made when as many points were asked for as it has pixels.
+
+    Args:
+        depth: z in world units, 0 where nothing is seen.
+        camera: of each depth map.
+    """
+
+    def __init__(self, depth: Float[Tensor, "B 1 H W"], camera: Camera) -> None:
+        self._depth, self._camera = depth, camera
+        self._num_asked = 0
+        self._of_pixels: tuple[Tensor, Tensor] | None = None
+
+    def __getitem__(self, picked: slice) -> DepthSurface:
+        """Of some of the depth maps."""
+        return DepthSurface(self._depth[picked], self._camera[picked])
+
+    def at(self, pixels: Int[Tensor, "B N"]) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
+        """World positions and unit normals; see ``surface_at``."""
+        num_pixels = self._depth[0].numel()
+        self._num_asked += pixels.shape[1]
+        if self._of_pixels is None and self._num_asked < num_pixels:
+            return surface_at(self._depth, self._camera, pixels)
+        if self._of_pixels is None:
+            every = torch.arange(num_pixels, device=pixels.device).expand(len(pixels), -1)
+            self._of_pixels = surface_at(self._depth, self._camera, every)
+        position, normal = (values.gather(1, pixels[..., None].expand(-1, -1, 3)) for values in self._of_pixels)
+        return position, normal
+
+
 def _difference(depth: Tensor, camera: Camera, pixels: Tensor, position: Tensor, vertical: bool) -> Tensor:
     """To the next pixel along an axis, or from the one before, whichever is nearer in depth; 0 where neither is."""
     height, width = depth.shape[-2:]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Camera
-from raylift.geometry.depth_maps import positions_at
+from raylift.geometry.depth_maps import DepthSurface, positions_at
 from raylift.geometry.nearest_points import PointIndex
 
 
@@ -62,6 +62,11 @@ class View:
     def depth(self) -> Float[Tensor, "B 1 H W"]:
         """z in world units; 0 where nothing is seen."""
         return self.batch["depth"]
+
+    @cached_property
+    def surface(self) -> DepthSurface:
+        """Positions and normals of what is seen."""
+        return DepthSurface(self.depth, self.camera)
 
     @cached_property
     def clouds(self) -> tuple[ColoredCloud, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
 from raylift.families.implicit.view import View
-from raylift.geometry.depth_maps import depth_at, surface_at
+from raylift.geometry.depth_maps import DepthSurface, depth_at
 
 EMPTY = 1.0
 """The gap where nothing is seen: more than any object's, so it is clamped at every scale."""
@@ -62,11 +62,12 @@ class PlaneReader(Reader):
         self.width = len(self.scales)
 
     def encode(self, view: View) -> State:
-        return view.depth, view.camera
+        return view.depth, view.surface
 
     def read(self, state: State, query: Query) -> Reading:
-        depth, camera = state
-        position, normal = surface_at(depth, camera, query.pixels(depth))
+        depth: Tensor = state[0]
+        surface: DepthSurface = state[1]
+        position, normal = surface.at(query.pixels(depth))
         distance = ((query.points - position) * normal).sum(-1)
         known = (normal != 0).any(-1)
         return Reading(torch.stack(scaled(torch.where(known, distance, EMPTY), self.scales), -1))

@@ -8,7 +8,7 @@ import torch
 
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
 from raylift.families.implicit.view import ColoredCloud, View
-from raylift.geometry.depth_maps import surface_at
+from raylift.geometry.depth_maps import DepthSurface
 
 
 class NearestReader(Reader):
@@ -26,14 +26,15 @@ class NearestReader(Reader):
         self.width = len(self.distance_scales) + len(self.plane_scales) + 3
 
     def encode(self, view: View) -> State:
-        return view.clouds, view.depth, view.camera
+        return view.clouds, view.surface
 
     def read(self, state: State, query: Query) -> Reading:
         clouds: tuple[ColoredCloud, ...] = state[0]
+        surface: DepthSurface = state[1]
         found = [cloud.index.nearest(points) for cloud, points in zip(clouds, query.points, strict=True)]
         color = torch.stack([cloud.colors[which] for cloud, which in zip(clouds, found, strict=True)])
         pixels = torch.stack([cloud.pixels[which] for cloud, which in zip(clouds, found, strict=True)])
-        position, normal = surface_at(state[1], state[2], pixels)
+        position, normal = surface.at(pixels)
         away = query.points - position
         features = [*scaled(away.square().sum(-1).sqrt(), self.distance_scales)]
         features += scaled((away * normal).sum(-1), self.plane_scales)

@@ -108,6 +108,7 @@ def test_reconstruct_gives_fields_that_equal_the_network(conditioning: str) -> N
         assert not rgb.requires_grad
         torch.testing.assert_close(values, sdf[index], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(rgb, color[index], rtol=1e-5, atol=1e-6)
+        assert torch.equal(item.shape.values_at(batch["points"][index]), values)
         pieces = [item.shape.query(chunk)[0] for chunk in batch["points"][index].split(7)]
         torch.testing.assert_close(torch.cat(pieces), values, rtol=1e-5, atol=1e-6)
         assert item.shape.query(torch.zeros(0, 3))[1].shape == (0, 3)

@@ -124,6 +124,23 @@ def test_queries_are_chunked_and_counted() -> None:
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+def test_only_vertices_are_asked_for_colors() -> None:
+    sizes: list[int] = []
+
+    def query(points: Tensor) -> tuple[Tensor, Tensor]:
+        sizes.append(len(points))
+        return _sphere(points), points + 0.5
+
+    mesh, stats = extract(Field(query, values=_sphere), 64, coarse=16)
+    same, same_stats = extract(Field(query), 64, coarse=16)
+    assert sum(sizes) == len(mesh.vertices) + same_stats.num_evaluations
+    assert stats.num_evaluations == same_stats.num_evaluations
+    assert mesh.vertex_colors is not None
+    assert same.vertex_colors is not None
+    assert torch.equal(mesh.vertices, same.vertices)
+    assert torch.equal(mesh.vertex_colors, same.vertex_colors)
+
+
 def _wire(points: Tensor) -> Tensor:
     """A field that lies about distance: far from a thin wire it looks empty; a ball is where the wire starts."""
     ball = (points - torch.tensor([-0.3, 0.0, 0.0])).norm(dim=-1) - 0.1

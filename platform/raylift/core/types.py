@@ -135,11 +135,17 @@ class Field:
             must not build a graph.
         half_extent: the surface lies within [-half_extent, half_extent]^3.
         device: where points must live.
+        values: the scalar alone, where that is cheaper than with its colours: most of an extraction asks for no more.
     """
 
     query: FieldQuery
     half_extent: float = GRID_HALF_EXTENT
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    values: Callable[[Float[Tensor, "N 3"]], Float[Tensor, "N"]] | None = None
+
+    def values_at(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
+        """The scalar of ``query``."""
+        return self.query(points)[0] if self.values is None else self.values(points)
 
 
 @dataclass(frozen=True)

@@ -78,10 +78,10 @@ class CarvingRule:
         volume = torch.from_numpy(average).float().view(1, 1, GRID, GRID, GRID)
         colors = seen.pixel_colors if seen.depth is None else seen.nearest_colors
 
-        def query(points: Tensor) -> tuple[Tensor, Tensor]:
-            return self.values(_read(volume, points), points, seen), colors(points)
+        def values(points: Tensor) -> Tensor:
+            return self.values(_read(volume, points), points, seen)
 
-        return Field(query)
+        return Field(lambda points: (values(points), colors(points)), values=values)
 
 
 def choose_rule(shapes: TrainingShapes, average: Average, image_px: int, with_depth: bool) -> CarvingRule:
@@ -139,12 +139,14 @@ def told_grid_field(grid: Float[Tensor, "1 R R R"], source: str, scale: float, s
     """
     volume = grid[None].float()
 
-    def query(points: Tensor) -> tuple[Tensor, Tensor]:
+    def values(points: Tensor) -> Tensor:
         read = _read(volume, points)
-        values = scale * read if source == "gt_sdf" else OCCUPANCY_SLOPE * (0.5 - read)
-        return values, torch.full_like(points, 0.5) if seen is None else seen.pixel_colors(points)
+        return scale * read if source == "gt_sdf" else OCCUPANCY_SLOPE * (0.5 - read)
 
-    return Field(query)
+    def query(points: Tensor) -> tuple[Tensor, Tensor]:
+        return values(points), torch.full_like(points, 0.5) if seen is None else seen.pixel_colors(points)
+
+    return Field(query, values=values)
 
 
 def _read(volume: Float[Tensor, "1 1 R R R"], points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:

@@ -85,7 +85,7 @@ def choose_level(
             for one, points, truth in zip(answers, batch["iou_points"], batch["iou_inside"] > 0.5, strict=True):
                 if not isinstance(one.shape, Field):
                     continue
-                values = one.shape.query(points.to(one.shape.device))[0].float().cpu()
+                values = one.shape.values_at(points.to(one.shape.device)).float().cpu()
                 inside = torch.stack([values < level for level in LEVELS])
                 found[one.id] = tuple(batch_iou(inside, truth.expand_as(inside)).tolist())
     everyone = {name: ious for share in collectives.gather_objects(found) for name, ious in share.items()}

@@ -48,7 +48,7 @@ class Validation(ABC):
 def inside_of(shape: Mesh | Field, points: Float[Tensor, "N 3"]) -> Bool[Tensor, "N"]:
     """Which points lie inside a reconstructed shape; a field is negative inside."""
     if isinstance(shape, Field):
-        chunks = [shape.query(chunk)[0] < 0 for chunk in torch.split(points.to(shape.device), CHUNK)]
+        chunks = [shape.values_at(chunk) < 0 for chunk in torch.split(points.to(shape.device), CHUNK)]
         return torch.cat(chunks).to(points.device)
     if shape.is_empty:
         return torch.zeros(len(points), dtype=torch.bool, device=points.device)

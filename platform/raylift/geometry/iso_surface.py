@@ -48,6 +48,7 @@ _UNKNOWN, _FILLED, _QUEUED, _KNOWN = 0, 1, 2, 3
 _MEAN_CORNER_DISTANCE = 1.1212  # (3 + 3 sqrt(2) + sqrt(3)) / 8: convex in the point, so largest at a corner
 _LIPSCHITZ_RANGE = (1.0, 2.0)
 _NUM_PROBES = 4096
+_CPU_CHUNK, _GPU_CHUNK = 8192, 65_536
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class ExtractionStats:
 def extract(
     field: Field,
     resolution: int = 256,
-    chunk: int = 65_536,
+    chunk: int | None = None,
     level: float = 0.0,
     coarse: int = 32,
     lipschitz: float | None = None,
@@ -91,7 +92,8 @@ def extract(
     Args:
         field: negative (below ``level``) inside.
         resolution: samples along an edge of the grid.
-        chunk: points a query, which bounds the field's memory; the grid itself takes 6 bytes a sample.
+        chunk: points per query, which bounds the field's memory (the grid itself takes 6 bytes a sample); None takes
+            what is fastest: few enough for the caches of a CPU, many on a GPU.
         level: the iso-value.
         coarse: samples along an edge of the coarsest lattice, at least; 0 evaluates the whole grid.
         lipschitz: the most the field changes per unit length; None measures it, within [1, 2].
@@ -105,6 +107,8 @@ def extract(
         ConfigError: an impossible resolution or chunk.
         DataError: the field gives values that are not finite.
     """
+    if chunk is None:
+        chunk = _CPU_CHUNK if field.device.type == "cpu" else _GPU_CHUNK
     if resolution < 2 or chunk < 1 or coarse < 0:
         raise ConfigError(
             f"iso-surface resolution {resolution}, chunk {chunk}, coarse {coarse}",
@@ -128,9 +132,7 @@ def extract(
     vertex_colors = None
     num_grid = grid.num_evaluations
     if colors:
-        vertex_colors = torch.cat(
-            [grid.query(part)[1].float().cpu() for part in torch.split(positions, chunk)] or [positions]
-        )
+        vertex_colors = torch.cat([grid.colors(part) for part in torch.split(positions, chunk)] or [positions])
         vertex_colors = vertex_colors.clamp(0, 1)
     num_vertices = grid.num_evaluations - num_grid
     stats = ExtractionStats(
@@ -166,14 +168,21 @@ class _Grid:
         """Positions of (fractional) padded indices."""
         return ((indices - 0.5) * self.spacing - self.field.half_extent).astype(np.float32)
 
-    def query(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def samples(self, points: torch.Tensor) -> torch.Tensor:
+        """The field's values."""
+        return self._ask(self.field.values_at, points)
+
+    def colors(self, points: torch.Tensor) -> torch.Tensor:
+        """The field's colours."""
+        return self._ask(lambda where: self.field.query(where)[1], points)
+
+    def _ask(self, question: Callable[[torch.Tensor], torch.Tensor], points: torch.Tensor) -> torch.Tensor:
         start = time.perf_counter()
         with torch.no_grad():
-            values, colors = self.field.query(points.to(self.field.device))
-        values = values.float().cpu()
+            answer = question(points.to(self.field.device)).float().cpu()
         self.query_seconds += time.perf_counter() - start
         self.num_evaluations += len(points)
-        return values, colors
+        return answer
 
     def evaluate(self, flat: np.ndarray) -> None:
         """Ask the field at flat padded indices."""
@@ -182,7 +191,7 @@ class _Grid:
         for first in range(0, len(flat), self.chunk):
             part = flat[first : first + self.chunk]
             where = np.stack(np.unravel_index(part, self.values.shape), axis=1)
-            answer = self.query(torch.from_numpy(self.to_world(where)))[0].numpy() - np.float32(self.level)
+            answer = self.samples(torch.from_numpy(self.to_world(where))).numpy() - np.float32(self.level)
             if answer.shape != part.shape:
                 raise DataError(f"a field gave values of shape {answer.shape} at {len(part)} points", "return [N]")
             if not np.isfinite(answer).all():

@@ -62,23 +62,30 @@ class FieldDecoder(nn.Module):
             colors: those offered, ``num_colors`` of them.
             told: a distance that is corrected by at most ``limit``; it is clamped to [-limit, limit] first.
         """
-        x = functional.relu(self.layer1(features))
-        x = functional.relu(self.layer2(x))
-        x = functional.relu(self.layer3(torch.cat([x, features], dim=-1)))
-        x = functional.relu(self.layer4(x))
-        x = functional.relu(self.layer5(x))
-        # bf16 keeps 8 bits, too few for a distance near zero: the heads leave mixed precision.
+        x = self.hidden(features)
+        sdf = self.distance(x, told)
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(self.sdf_head.weight.dtype)
-            sdf = self.limit * torch.tanh(self.sdf_head(x)[..., 0])
-            if told is not None:
-                sdf = sdf + told.clamp(-self.limit, self.limit)
-            chosen = self.color_head(x)
+            chosen = self.color_head(x.to(self.color_head.weight.dtype))
             rgb = torch.sigmoid(chosen[..., :3])
             if colors is not None:
                 shares = torch.softmax(chosen[..., 3:], -1)
                 rgb = (shares[..., None] * torch.cat([colors, rgb[..., None, :]], -2)).sum(-2)
-            return sdf, rgb
+        return sdf, rgb
+
+    def hidden(self, features: Float[Tensor, "B N F"]) -> Float[Tensor, "B N H"]:
+        """What both heads read: the fifth layer's output."""
+        x = functional.relu(self.layer1(features))
+        x = functional.relu(self.layer2(x))
+        x = functional.relu(self.layer3(torch.cat([x, features], dim=-1)))
+        x = functional.relu(self.layer4(x))
+        return functional.relu(self.layer5(x))
+
+    def distance(self, hidden: Float[Tensor, "B N H"], told: Float[Tensor, "B N"] | None) -> Float[Tensor, "B N"]:
+        """The signed distance."""
+        # bf16 keeps 8 bits, too few for a distance near zero: the heads leave mixed precision.
+        with torch.autocast(hidden.device.type, enabled=False):
+            sdf = self.limit * torch.tanh(self.sdf_head(hidden.to(self.sdf_head.weight.dtype))[..., 0])
+            return sdf if told is None else sdf + told.clamp(-self.limit, self.limit)
 
 
 def _layer(in_features: int, out_features: int) -> nn.Module:

@@ -119,4 +119,8 @@ class ImplicitFamily(Family):
             sdf, color = network.decode(scene, points[None])
             return sdf[0].float(), color[0].float()
 
-        return Field(query, device=scene.camera.focal.device)
+        @torch.no_grad()
+        def values(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
+            return network.decode_distance(scene, points[None])[0].float()
+
+        return Field(query, device=scene.camera.focal.device, values=values)

@@ -16,7 +16,7 @@ from raylift.families.implicit.readers.nearest import MeanColorReader, NearestRe
 from raylift.families.implicit.readers.pixels import PixelReader
 from raylift.families.implicit.readers.pretrained import PretrainedMapReader
 from raylift.families.implicit.readers.prior import GRID_RESOLUTION, PriorReader
-from raylift.families.implicit.readers.reader import MirroredToo, Query, Reader, State
+from raylift.families.implicit.readers.reader import MirroredToo, Query, Reader, Reading, State
 from raylift.families.implicit.readers.silhouette import SilhouetteReader
 from raylift.families.implicit.readers.volumes import GapGridReader, ToldReader
 from raylift.families.implicit.view import View, without_mixed_precision
@@ -42,7 +42,12 @@ class EncodedScene:
     def sample(self, index: int) -> EncodedScene:
         """One sample of the batch, with a batch axis of 1."""
         picked = slice(index, index + 1)
-        return EncodedScene(tuple(tuple(part[picked] for part in state) for state in self.states), self.camera[picked])
+        # What readers share stays shared.
+        distinct = {id(part): part for state in self.states for part in state}
+        parts = {key: part[picked] for key, part in distinct.items()}
+        return EncodedScene(
+            tuple(tuple(parts[id(part)] for part in state) for state in self.states), self.camera[picked]
+        )
 
 
 class ImplicitNetwork(nn.Module):
@@ -91,14 +96,24 @@ class ImplicitNetwork(nn.Module):
         self, scene: EncodedScene, points: Float[Tensor, "B N 3"]
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
         """Signed distance (world units, negative inside) and RGB in [0, 1] at world points (equation 3)."""
+        features, told, readings = self._read(scene, points)
+        colors = [color for reading in readings for color in reading.colors] if self.mixes_colors else []
+        return self.decoder(features, torch.stack(colors, -2) if colors else None, told)
+
+    def decode_distance(self, scene: EncodedScene, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
+        """The signed distance alone, as ``decode`` returns it."""
+        features, told, _ = self._read(scene, points)
+        return self.decoder.distance(self.decoder.hidden(features), told)
+
+    def _read(
+        self, scene: EncodedScene, points: Float[Tensor, "B N 3"]
+    ) -> tuple[Float[Tensor, "B N F"], Float[Tensor, "B N"] | None, list[Reading]]:
+        """[gamma(p), G(p)], the embedding of equation 1 and the features of equation 2; the told distance; readings."""
         with without_mixed_precision(points):
             query = Query(scene.camera, points)
             readings = [reader.read(state, query) for reader, state in zip(self._readers(), scene.states, strict=True)]
-            # [gamma(p), G(p)]: the embedding of equation 1 and the features of equation 2.
             features = torch.cat([self.embedding(points), *(reading.features for reading in readings)], -1)
-        colors = [color for reading in readings for color in reading.colors] if self.mixes_colors else []
-        told = next((reading.told for reading in readings if reading.told is not None), None)
-        return self.decoder(features, torch.stack(colors, -2) if colors else None, told)
+        return features, next((reading.told for reading in readings if reading.told is not None), None), readings
 
 
 def readers_of(config: ImplicitConfig) -> dict[str, nn.Module]:

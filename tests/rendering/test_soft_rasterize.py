@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from raylift.core import kernel_threads
 from raylift.core.errors import DataError
-from raylift.rendering import kernel_threads, reference
+from raylift.rendering import reference
 from raylift.rendering.rasterize import rasterize
 from raylift.rendering.soft_pytorch3d import rasterize_soft_pytorch3d
 from raylift.rendering.soft_rasterize import rasterize_soft

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from raylift.core import kernel_threads
 from raylift.core.errors import DataError
-from raylift.rendering import kernel_threads, reference
+from raylift.rendering import reference
 from raylift.rendering.screen import project_to_screen
 from raylift.rendering.soft_pytorch3d import silhouette_pytorch3d
 from raylift.rendering.soft_silhouette import blur_radius_of, soft_silhouette

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from raylift.core import kernel_threads
 from raylift.core.errors import ConfigError, DataError
 from raylift.geometry.cameras import orbit, pixel_centers
-from raylift.rendering import kernel_threads, reference
+from raylift.rendering import reference
 from raylift.rendering.screen import project_to_screen
 from raylift.rendering.soft_blend import SoftBlend, blend_weights, face_pixel_sums
 from raylift.rendering.soft_fragments import FragmentFaces

@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from raylift.core.types import Field, Mesh
 from raylift.data.dataset import ViewRecord
 from raylift.geometry.cameras import project
+from raylift.geometry.point_tree import PointTree
 from raylift.metrics.protocols import Metric
 
 SURFACE_COLOR_METRICS = {"surface_l1": Metric(False), "visible_l1": Metric(False), "hidden_l1": Metric(False)}
@@ -34,8 +34,8 @@ def colors_of(shape: Mesh | Field) -> ColorsOf | None:
         return lambda points: field.query(points.to(field.device))[1].float().cpu()
     if shape.vertex_colors is None or shape.is_empty:
         return None
-    colors, tree = shape.vertex_colors.detach().cpu().float(), cKDTree(shape.vertices.detach().cpu().numpy())
-    return lambda points: colors[torch.from_numpy(tree.query(points.numpy())[1])]
+    colors, tree = shape.vertex_colors.detach().cpu().float(), PointTree(shape.vertices.detach().cpu().numpy())
+    return lambda points: colors[torch.from_numpy(tree.nearest(points.numpy())[1])]
 
 
 def visible_points(points: Float[Tensor, "N 3"], view: ViewRecord) -> Bool[Tensor, "N"]:

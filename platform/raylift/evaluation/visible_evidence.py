@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional
 
 from raylift.core.types import Batch, Camera, SampleRequest
 from raylift.geometry.cameras import pixel_centers, project, unproject
+from raylift.geometry.point_tree import PointTree
 
 EMPTY_GAP = 0.1
 """World units that a point is taken to be in front of the surface where the depth map has no surface at all."""
@@ -107,14 +107,14 @@ class VisibleEvidence:
         return points.numpy(), self.image[:, seen].T.numpy()
 
     @cached_property
-    def _tree(self) -> cKDTree:
-        return cKDTree(self.visible_points[0])
+    def _tree(self) -> PointTree:
+        return PointTree(self.visible_points[0])
 
     def nearest_colors(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         """The colour of the nearest visible point; white where nothing is visible."""
         if not len(self.visible_points[0]):
             return torch.ones(len(points), 3)
-        return torch.from_numpy(self.visible_points[1][self._tree.query(points.numpy())[1]])
+        return torch.from_numpy(self.visible_points[1][self._tree.nearest(points.numpy())[1]])
 
     @cached_property
     def mean_color(self) -> Float[Tensor, "3"]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+
+from raylift.geometry.point_tree import PointTree, curve_order
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Cloud:
 
     def along_curve(self) -> Cloud:
         """The same points ordered along a space-filling curve: neighbours in memory make searches much faster."""
-        order = np.argsort(_morton_code(self.points), kind="stable")
+        order = curve_order(self.points)
         return Cloud(np.ascontiguousarray(self.points[order]), np.ascontiguousarray(self.normals[order]))
 
     @cached_property
@@ -50,13 +50,11 @@ class CloudIndex:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud.along_curve()
-        # Sliding-midpoint splits: a quarter of the building time of balanced ones, no slower to search on surfaces.
-        self._tree = cKDTree(self.cloud.points, balanced_tree=False, compact_nodes=False)
+        self._tree = PointTree(self.cloud.points)
 
     def nearest(self, points: Float[np.ndarray, "M 3"]) -> tuple[Float[np.ndarray, "M"], Int[np.ndarray, "M"]]:
-        """The distance to the nearest point and its index, by as many threads as torch may use."""
-        distances, found = self._tree.query(points, workers=torch.get_num_threads())
-        return distances, found
+        """The distance to the nearest point and its index."""
+        return self._tree.nearest(points)
 
 
 @dataclass(frozen=True)
@@ -91,18 +89,3 @@ def match(predicted: Cloud, truth: Cloud) -> Nearest:
 def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     cosine: np.ndarray = np.abs(np.einsum("nk,nk->n", first, second)).clip(0.0, 1.0)
     return cosine
-
-
-def _morton_code(points: np.ndarray) -> np.ndarray:
-    """Interleaved bits of the coordinates at 1024 steps an axis."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    cells = ((points - low) / np.maximum(high - low, 1e-12) * 1023).astype(np.int64)
-    code = np.zeros(len(points), np.int64)
-    for axis in range(3):
-        bits = cells[:, axis]
-        bits = (bits | (bits << 16)) & 0x030000FF
-        bits = (bits | (bits << 8)) & 0x0300F00F
-        bits = (bits | (bits << 4)) & 0x030C30C3
-        bits = (bits | (bits << 2)) & 0x09249249
-        code |= bits << axis
-    return code

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from raylift.core.errors import DataError
+from raylift.core.kernel_threads import run_tasks
 from raylift.rendering.face_boxes import image_boxes, num_bands
 from raylift.rendering.face_list_kernels import depth_orders, search_bands
-from raylift.rendering.kernel_threads import run_tasks
 from raylift.rendering.triangles import check_image_px
 
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.kernel_threads import run_tasks
 from raylift.rendering.face_lists import FaceLists, face_lists
-from raylift.rendering.kernel_threads import run_tasks
 from raylift.rendering.shade_gradient_kernels import shade_gradient
 from raylift.rendering.shade_kernels import shade
 from raylift.rendering.share_kernels import sum_shares

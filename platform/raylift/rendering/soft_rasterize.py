@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.kernel_threads import run_tasks
 from raylift.rendering.face_lists import face_lists
 from raylift.rendering.fragment_kernels import measure_lists
 from raylift.rendering.fragments import Fragments
-from raylift.rendering.kernel_threads import run_tasks
 from raylift.rendering.soft_silhouette import face_array
 
 

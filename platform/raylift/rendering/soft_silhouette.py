@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.errors import DataError
+from raylift.core.kernel_threads import run_tasks
 from raylift.rendering.face_boxes import image_boxes, num_bands
-from raylift.rendering.kernel_threads import run_tasks
 from raylift.rendering.silhouette_kernels import BLOCK, RUN_FACES, band_transmittances, gather_corners, run_gradients
 from raylift.rendering.triangles import check_image_px
 

@@ -96,6 +96,44 @@ def test_every_conditioning(tiny: ShardedDataset, source: str, encoding: str) ->
         assert np.abs(record.sdf32[held]).max() < 0.05
 
 
+def _stored(points: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """The integers that the rows of a coloured cloud are stored as."""
+    return np.concatenate([np.rint(32767 * points), np.rint(255 * colors)], 1).astype(int)
+
+
+def test_told_points_are_of_the_cloud_and_are_what_voxels_are_made_of(tiny: ShardedDataset) -> None:
+    voxels = VoxelRequest("surface", "color_density", 32, 200)
+    request = SampleRequest(24, 30, voxels, num_told_points=200)
+    stream = SampleStream(tiny, request, DataConfig(batch_size=2), seed=0)
+    (batch,) = stream.batches(0, 1, 0, 1)
+    for index, name in enumerate(batch.ids):
+        points, colors = batch["told_points"][index].numpy(), batch["told_colors"][index].numpy()
+        cloud = tiny.load_object(name.split("#")[0]).cloud
+        whole, told = ({(*row.tolist(),) for row in _stored(*both)} for both in (cloud, (points, colors)))
+        assert len(told) == 200
+        assert told <= whole
+        np.testing.assert_allclose(
+            batch["voxels"][index], voxelize(points, colors, 32, "color_density"), rtol=0, atol=1e-6
+        )
+    # Voxels are the same draw without the points beside them, and another key draws others.
+    stream = SampleStream(tiny, replace(request, num_told_points=0), DataConfig(batch_size=2), seed=0)
+    (alone,) = stream.batches(0, 1, 0, 1)
+    assert torch.equal(alone["voxels"], batch["voxels"])
+    entry = tiny.entries()[0]
+    view, record = tiny.load_view(entry.id, 0).picture(), tiny.load_object(entry.id)
+    first, second = (assemble(record, view, request, numpy_generator(0, key))["told_points"] for key in "ab")
+    assert not np.array_equal(first, second)
+
+
+def test_small_clouds_are_repeated(tiny: ShardedDataset) -> None:
+    entry = tiny.entries()[0]
+    view, record = tiny.load_view(entry.id, 0).picture(), tiny.load_object(entry.id, ["cloud_points", "cloud_colors"])
+    total = len(record.stored("cloud_points"))
+    sample = assemble(record, view, SampleRequest(24, num_told_points=total + 10), numpy_generator(0))
+    assert sample["told_points"].shape == sample["told_colors"].shape == (total + 10, 3)
+    assert len(np.unique(sample["told_points"], axis=0)) == len(np.unique(record.array("cloud_points"), axis=0))
+
+
 def test_visible_points_are_those_of_the_view(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
     view, record = tiny.load_view(entry.id, 1).picture(), tiny.load_object(entry.id)
@@ -156,6 +194,8 @@ def test_users_images(tiny: ShardedDataset) -> None:
         assemble_image(view.rgba, None, view.camera, visible, "photo")
     with pytest.raises(DataError, match="gt_sdf"):
         assemble_image(view.rgba, None, view.camera, SampleRequest(24, 0, VoxelRequest("gt_sdf")), "photo")
+    with pytest.raises(DataError, match="'surface', which image photo does not have"):
+        assemble_image(view.rgba, view.depth, view.camera, SampleRequest(24, num_told_points=300), "photo")
     with pytest.raises(DataError, match="silhouette of photo has no area"):
         assemble_image(np.zeros_like(view.rgba), None, view.camera, SampleRequest(24), "photo")
     with pytest.raises(DataError, match="alpha channel"):

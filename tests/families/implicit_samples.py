@@ -23,6 +23,9 @@ from tests.networks import boxes
 CLOCK = Clock(step=0, num_steps=1)
 
 READS = ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, silhouette=True, mirrored=True)
+TOLD = ReadsConfig(
+    pixel="rgba", nearest=True, direction=True, plane=True, neighbors=6, silhouette=True, sides=True, mirrored=True
+)
 VARIANTS: dict[str, dict[str, object]] = {
     "image": {"conditioning": ConditioningConfig("image")},
     "visible": {"conditioning": ConditioningConfig("visible", resolution=16)},
@@ -49,6 +52,20 @@ VARIANTS: dict[str, dict[str, object]] = {
         "backbone": "none",
         "colors": "mixed",
         "reads": READS,
+    },
+    "told": {
+        "conditioning": ConditioningConfig("surface", "distance", resolution=16, num_points=120),
+        "colors": "mixed",
+        "mirror": True,
+        "reads": TOLD,
+        "voxel_offset": 0.03,
+        "weights": ImplicitWeights(sign=0.25, color_near=0.05),
+    },
+    "told-no-maps": {
+        "conditioning": ConditioningConfig("surface", "none", num_points=120),
+        "backbone": "none",
+        "colors": "mixed",
+        "reads": ReadsConfig(pixel="rgb", nearest=True),
     },
     "prior": {
         "conditioning": ConditioningConfig("image"),
@@ -112,7 +129,16 @@ def spheres(config: ImplicitConfig, count: int, points_seed: int = 0, num_iou_po
         "color": paint[:, None].expand(count, config.points, 3).contiguous(),
     }
     reads = config.reads
-    if reads.pixel == "rgba" or reads.nearest or config.encoder_inputs != "rgb" or config.prior.num_neighbors:
+    if config.num_told_points:
+        ball = torch.randn(count, config.num_told_points, 3, generator=draw)
+        fields["told_points"] = center[:, None] + radius[:, None, None] * torch.nn.functional.normalize(ball, dim=-1)
+        fields["told_colors"] = paint[:, None].expand_as(ball).contiguous()
+    if (
+        reads.pixel == "rgba"
+        or (reads.nearest and config.needs_depth)
+        or config.encoder_inputs != "rgb"
+        or config.prior.num_neighbors
+    ):
         fields["mask"] = seen[:, None].float()
     if config.needs_depth:
         hit = origins + (along - into.clamp(min=0).sqrt())[..., None] * directions

@@ -98,6 +98,8 @@ class Tables:
         if request is not None:
             told = self.grid(request.resolution)
             fields["voxels"] = (told < 0).float() if request.source == "gt_occupancy" else told.clamp(-0.1, 0.1) / 0.1
+        if config.num_told_points:
+            fields["told_points"], fields["told_colors"] = self.surface(config.num_told_points, points_seed + 1)
         ids = tuple(f"table{index}#0" for index in range(len(self)))
         return Batch(ids, torch.arange(len(self)), fields, self.camera)
 

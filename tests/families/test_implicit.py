@@ -11,7 +11,13 @@ from torch.nn import functional
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Field
-from raylift.families.implicit.config import ConditioningConfig, FourierConfig, ImplicitConfig, ImplicitWeights
+from raylift.families.implicit.config import (
+    ConditioningConfig,
+    FourierConfig,
+    ImplicitConfig,
+    ImplicitWeights,
+    ReadsConfig,
+)
 from raylift.families.implicit.family import ImplicitFamily
 from raylift.families.implicit.model import EncodedScene
 from raylift.families.implicit.readers.reader import Query
@@ -168,6 +174,14 @@ def test_batches_that_do_not_fit_are_refused() -> None:
         lambda: ImplicitConfig(voxel_stride=3),  # type: ignore[arg-type]
         lambda: ConditioningConfig(resolution=30),
         lambda: ConditioningConfig(num_points=0),
+        lambda: ConditioningConfig("visible", "distance"),
+        lambda: ConditioningConfig("surface", "gap"),
+        lambda: ImplicitConfig(reads=ReadsConfig(neighbors=8)),
+        lambda: ImplicitConfig(reads=ReadsConfig(gap=True), conditioning=ConditioningConfig("surface")),
+        lambda: ImplicitConfig(reads=ReadsConfig(direction=True), conditioning=ConditioningConfig("surface")),
+        lambda: ImplicitConfig(reads=ReadsConfig(nearest=True, plane=True), conditioning=ConditioningConfig("surface")),
+        lambda: ImplicitConfig(reads=ReadsConfig(sides=True), conditioning=ConditioningConfig("surface")),
+        lambda: ImplicitConfig(voxel_offset=-0.1),
         lambda: FourierConfig(scale=0.0),
         lambda: ImplicitWeights(sdf=-1.0),
     ],

@@ -90,6 +90,23 @@ def test_a_view_with_depth_beats_the_mean_shape_and_the_nearest_visible_color() 
     assert ours < min(1.05 * copied, 0.6 * averaged), (ours, copied, averaged)
 
 
+@torch.no_grad()
+def test_told_points_beat_the_mean_shape_and_a_shell_around_the_points() -> None:
+    """A hundred points of a surface, without a sign: which side is inside must be learned."""
+    reads = ReadsConfig(nearest=True, direction=True, plane=True, neighbors=6, sides=True, mirrored=True)
+    conditioning = ConditioningConfig("surface", "distance", resolution=16, num_points=150)
+    config = ImplicitConfig(**SHARED, conditioning=conditioning, reads=reads)
+    with torch.enable_grad():
+        family = trained(config, steps=100)
+    batch, points = HELD_OUT.batch(config, points_seed=0), uniform_points(6000)
+    inside = HELD_OUT.sdf_and_color(points)[0] < 0
+    ours = iou(family.network.decode(family.network.encode(batch), points)[0] < 0, inside)
+    constant = iou(mean_shape(points), inside)
+    distance = torch.cdist(points, batch["told_points"]).amin(-1)
+    shell = max(iou(distance < radius, inside) for radius in (0.02, 0.03, 0.04, 0.06, 0.08))
+    assert ours > max(constant, shell) + 0.15, (ours, constant, shell)
+
+
 @pytest.mark.parametrize(("kind", "margin"), [("gt_sdf", 0.005), ("gt_occupancy", 0.02)])
 @torch.no_grad()
 def test_a_told_grid_is_improved_on(kind: str, margin: float) -> None:

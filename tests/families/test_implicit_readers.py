@@ -13,10 +13,12 @@ from raylift.core.errors import DataError
 from raylift.core.types import Batch, Camera
 from raylift.families.implicit.family import ImplicitFamily
 from raylift.families.implicit.mirroring import drawn_mirrors, mirrored
+from raylift.families.implicit.readers.distance_grid import DistanceGridReader
 from raylift.families.implicit.readers.gaps import GapReader, PlaneReader
 from raylift.families.implicit.readers.nearest import NearestReader
 from raylift.families.implicit.readers.pixels import PixelReader
 from raylift.families.implicit.readers.reader import MirroredToo, Query, Reader, Reading
+from raylift.families.implicit.readers.told_points import ToldPointsReader
 from raylift.families.implicit.readers.volumes import GapGridReader
 from raylift.families.implicit.view import View
 from raylift.geometry.cameras import orbit, pixel_centers, pixel_rays, unproject
@@ -114,7 +116,7 @@ def test_views_without_a_visible_point_are_refused(view: View) -> None:
         _ = View(empty).clouds
 
 
-@pytest.mark.parametrize("variant", ["reads", "reads-no-maps"])
+@pytest.mark.parametrize("variant", ["reads", "reads-no-maps", "told", "told-no-maps"])
 def test_mirroring_the_scene_swaps_what_is_read_at_a_point_and_at_its_image(variant: str) -> None:
     """Law of the mirrored samples: each reader says of (-x, y, z) in the mirrored scene what it said of p."""
     config = small_config(variant)
@@ -140,6 +142,80 @@ def test_mirroring_the_scene_swaps_what_is_read_at_a_point_and_at_its_image(vari
             image = read(reader, View(batch), flipped["points"]).features
             swapped = torch.cat([image[..., width:], image[..., :width]], -1)
             torch.testing.assert_close(swapped, own.features, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def told_sheet(count: int = 900, offset: float = 0.05) -> View:
+    """Points of the plane NORMAL . x = offset, red where x < 0 and blue elsewhere; no picture is needed."""
+    draw = torch.Generator().manual_seed(0)
+    points = 0.8 * torch.rand(1, count, 3, generator=draw, dtype=torch.float64) - 0.4
+    points = points - ((points @ NORMAL) - offset)[..., None] * NORMAL
+    red, blue = torch.tensor([1.0, 0, 0]).double(), torch.tensor([0, 0, 1.0]).double()
+    colors = torch.where(points[..., :1] < 0, red, blue)
+    fields = {"told_points": points, "told_colors": colors}
+    return View(Batch(("sheet0#0",), torch.arange(1), fields, orbit(0.0, 20.0).to("cpu", torch.float64)))
+
+
+@pytest.mark.parametrize("height", [0.03, -0.03])
+def test_told_points_tell_their_plane_exactly(height: float) -> None:
+    view = told_sheet()
+    points = view.batch["told_points"][:, :100]
+    query = points + height * NORMAL
+    reading = read(ToldPointsReader(WIDE, WIDE, neighbors=6, direction=True), view, query)
+    nearest, sixth, plane = (reading.features[..., k] * WIDE[0] for k in range(3))
+    distances = torch.cdist(query[0], view.batch["told_points"][0]).topk(6, largest=False).values
+    torch.testing.assert_close(nearest[0], distances[:, 0])
+    torch.testing.assert_close(sixth[0], distances[:, 5])
+    torch.testing.assert_close(plane, torch.full_like(plane, abs(height)), rtol=0, atol=1e-9)
+    color, away, normal = reading.features[..., 3:6], reading.features[..., 6:9], reading.features[..., 9:]
+    outward = torch.where(query[..., :1] < 0, -1.0, 1.0) * torch.tensor([1.0, 0, 0]) + torch.tensor([0, 1.0, 1.0])
+    away, normal = outward * away, outward * normal
+    upward = NORMAL * (1.0 if height > 0 else -1.0)
+    torch.testing.assert_close(normal, upward.expand_as(normal), rtol=0, atol=1e-9)
+    assert float((away @ upward).min()) > 0.5
+    torch.testing.assert_close(away.norm(dim=-1), torch.ones(1, 100).double())
+    assert reading.colors[0][0, points[0, :, 0] < -0.1].unique(dim=0).tolist() == [[1.0, 0.0, 0.0]]
+    torch.testing.assert_close(color, 2 * reading.colors[0] - 1)
+
+
+def test_planes_that_points_do_not_tell_are_at_the_points_distance() -> None:
+    view = told_sheet()
+    line = torch.linspace(-0.4, 0.4, 50).double()[:, None] * torch.tensor([1.0, 0.0, 0.0]).double()
+    view.batch.fields["told_points"] = line[None]  # type: ignore[index]
+    view.batch.fields["told_colors"] = torch.zeros_like(line)[None]  # type: ignore[index]
+    query = line[None, 5:45] + torch.tensor([0.0, 0.2, 0.0]).double()
+    reading = read(ToldPointsReader(WIDE, WIDE, neighbors=5, direction=True), view, query)
+    torch.testing.assert_close(reading.features[..., 2] * WIDE[0], torch.full((1, 40), 0.2).double())
+    assert not reading.features[..., 9:].any()
+
+
+def test_a_grid_of_distances_is_of_the_told_points_and_mirrored() -> None:
+    config = small_config("told")
+    batch = spheres(config, 2)
+    reader = DistanceGridReader(12, (0.1, 0.4), sides=True, mirrored=True, width=4, stride=1)
+    grid = reader.grid(View(batch))
+    assert grid.shape == (2, 16, 12, 12, 12)
+    cells = torch.from_numpy(grid_points(12)).expand(2, -1, -1)
+    distance = (cells[:, :, None] - batch["told_points"][:, None]).norm(dim=-1).amin(-1).reshape(2, 12, 12, 12)
+    for channel, scale in enumerate((0.1, 0.4)):
+        torch.testing.assert_close(grid[:, channel], (distance / scale).clamp(max=1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(grid[:, 3], grid[:, 0].flip(1).cummin(1).values.flip(1))
+    other = reader.grid(View(mirrored(batch, torch.tensor([True, False]))))
+    torch.testing.assert_close(other[0], grid[0, [*range(8, 16), *range(8)]], rtol=0, atol=1e-5)
+    torch.testing.assert_close(other[1], grid[1])
+
+
+def test_volumes_are_read_around_the_point_too() -> None:
+    config = small_config("told", voxel_offset=0.05)
+    reader = ImplicitFamily(config, seed=0).network.readers["volumes"]
+    cells = torch.from_numpy(grid_points(16)).T.reshape(1, 3, 16, 16, 16)
+    ramps = [cells[:, :1].expand(-1, count, -1, -1, -1) for count in reader.encoder.channels]
+    ramps[0] = torch.cat([cells, *[cells[:, :1]] * (reader.encoder.channels[0] - 3)], 1)
+    points = torch.tensor([[[0.1, -0.2, 0.3]]])
+    features = reader.read(tuple(ramps), Query(orbit(0.0, 20.0), points)).features
+    assert features.shape == (1, 1, reader.width)
+    steps = features.reshape(7, -1)[:, :3] - points[0]
+    expected = 0.05 * torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)])
+    torch.testing.assert_close(steps, expected, rtol=0, atol=1e-6)
 
 
 def test_a_grid_of_gaps_is_read_at_its_cells_and_mirrored() -> None:
@@ -202,7 +278,7 @@ def test_a_told_distance_is_handed_on_before_anything_is_learned() -> None:
     torch.testing.assert_close(sdf, points[..., 0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith("reads")])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name.startswith(("reads", "told"))])
 def test_reads_keep_their_places_under_mixed_precision(variant: str) -> None:
     config = small_config(variant)
     family, batch = ImplicitFamily(config, seed=0).eval(), spheres(config, 2)

@@ -187,7 +187,9 @@ IMPLICIT = {
 """The family README's table."""
 
 
-@pytest.mark.parametrize("variant", ["image", "visible", "residual", "reads", "reads-no-maps", "prior"])
+@pytest.mark.parametrize(
+    "variant", ["image", "visible", "residual", "reads", "reads-no-maps", "told", "told-no-maps", "prior"]
+)
 def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
     config = small_config(variant, weights=ImplicitWeights(sign=0.25))
     family = small_family(config)

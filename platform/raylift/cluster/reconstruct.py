@@ -121,6 +121,8 @@ class Reconstructor:
         voxels = request.voxels
         if request.depth or (voxels is not None and voxels.source == "visible"):
             return "image, camera and depth"
+        if request.num_told_points:
+            return "image, camera and surface points, which only a prepared data set has"
         if voxels is None:
             return "image and camera (canonical where there is none)"
         return f"image, camera and {voxels.source} voxels, which only a prepared data set has"

@@ -174,6 +174,8 @@ class Batch:
             sdf                   [B, N]                 truncated signed distance, negative inside, world units
             color                 [B, N, 3]              RGB in [0, 1] at those points
             voxels                [B, C, R, R, R]        conditioning grid over [-0.55, 0.55]^3, indexed [x, y, z]
+            told_points           [B, K, 3]              surface points that a network is told, world frame
+            told_colors           [B, K, 3]              their RGB in [0, 1]
             iou_points            [B, M, 3]              uniform points in [-0.55, 0.55]^3 (evaluation only)
             iou_inside            [B, M]                 1 inside the truth, 0 outside (evaluation only)
             mask_distance         [B, 1, H, W]           distance to the silhouette in half image sizes, 0 inside of it
@@ -295,6 +297,8 @@ class SampleRequest:
         num_points: supervised points a sample; 0 leaves ``points``, ``sdf`` and ``color`` out.
         voxels: the conditioning grid; None leaves it out.
         num_iou_points: stored uniform points with their occupancy, for evaluation; 0 leaves them out.
+        num_told_points: points of the cloud merged over all views, with colours, drawn for each sample; 0 leaves them
+            out. Where ``voxels`` are of surface points too, both are the same draw and must be equally many.
         crop: crop to the object; None takes the whole stored image.
         mask_distance: the distance to the silhouette, for every pixel.
         depth: samples must have a depth map with something in it; without this they have one where it is known.
@@ -309,6 +313,7 @@ class SampleRequest:
     num_points: int = 0
     voxels: VoxelRequest | None = None
     num_iou_points: int = 0
+    num_told_points: int = 0
     crop: CropRequest | None = None
     mask_distance: bool = False
     depth: bool = False

@@ -22,7 +22,7 @@ from raylift.geometry.voxels import SparseGrid
 Sample = dict[str, Any]
 
 _CAMERA_FIELDS = ("camera_focal", "camera_principal", "camera_rotation", "camera_translation")
-_OF_BYTES = ("parts", "object_colors")
+_OF_BYTES = ("parts", "object_colors", "told_colors")
 """Fields in [0, 1] that travel as bytes."""
 
 _NOT_TENSORS = ("id", "key", "camera_projection", *_CAMERA_FIELDS)

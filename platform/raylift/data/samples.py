@@ -32,6 +32,8 @@ from raylift.data.pictures import (
 from raylift.data.schemas import GRID_RESOLUTION, TRUNCATION, sample_columns
 from raylift.geometry.voxels import SparseGrid, bin_cells, cell_indices, voxelize_sparse
 
+_CLOUD = ["cloud_points", "cloud_colors"]
+
 
 def needed_columns(request: SampleRequest, num_sigmas: int) -> list[str]:
     """The columns of the objects table that the request reads."""
@@ -40,19 +42,21 @@ def needed_columns(request: SampleRequest, num_sigmas: int) -> list[str]:
         names += [column.name for index in range(num_sigmas) for column in sample_columns(index)]
     if request.num_iou_points:
         names += ["iou_points", "iou_inside"]
+    if request.num_told_points:
+        names += _CLOUD
     if request.voxels is not None:
         sources: dict[str, list[str]] = {
-            "surface": ["cloud_points", "cloud_colors"],
+            "surface": _CLOUD,
             "gt_occupancy": ["occupancy32"],
             "gt_sdf": ["sdf32"],
         }
         names += sources.get(request.voxels.source, [])
-    return names
+    return list(dict.fromkeys(names))
 
 
 def asks_for_shape(request: SampleRequest) -> bool:
     """Whether the request needs more of an object than its image."""
-    return bool(request.num_points or request.num_iou_points or request.voxels is not None)
+    return bool(request.num_points or request.num_iou_points or request.num_told_points or request.voxels is not None)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def _require_depth(picture: Picture) -> None:
 def view_part(request: SampleRequest) -> str:
     """What a prepared view depends on: requests with equal parts may share it."""
     voxels = request.voxels if request.voxels is not None and request.voxels.source == "visible" else None
-    return repr(replace(request, num_points=0, num_iou_points=0, image_index=False, voxels=voxels))
+    return repr(replace(request, num_points=0, num_iou_points=0, num_told_points=0, image_index=False, voxels=voxels))
 
 
 def assemble(
@@ -137,9 +141,9 @@ def assemble(
 ) -> Sample:
     """One sample of a stored view: what ``batches.batch_of`` makes the fields of ``core.types.Batch`` of.
 
-    The draws are made in a fixed order: points first, then voxels. Supervised points come from all noise levels alike,
-    ``num_points // levels`` each (the first levels take what is left over). "surface" voxels draw ``num_points`` of the
-    merged cloud; "visible" ones at most so many of the view's own pixels.
+    The draws are made in a fixed order: supervised points first, then what the sample is told. Supervised points come
+    from all noise levels alike, ``num_points // levels`` each (the first levels take what is left over). "surface"
+    voxels and told points are one draw of the merged cloud; "visible" voxels draw at most so many of the view's pixels.
 
     Args:
         record: loaded with ``needed_columns``.
@@ -158,8 +162,11 @@ def assemble(
         sample |= _drawn_crop(prepared.picture, request, crop_rng)
     if request.num_points:
         sample |= _supervised_points(record, request.num_points, rng)
+    picked = _picked_of_cloud(record, request, rng)
+    if picked is not None and request.num_told_points:
+        sample |= _told_points(record, picked, request.num_told_points)
     if request.voxels is not None:
-        sample["voxels"] = _voxels(record, prepared, request.voxels, rng)
+        sample["voxels"] = _voxels(record, prepared, request.voxels, picked, rng)
     if request.num_iou_points:
         sample |= _iou_points(record, request.num_iou_points)
     return sample
@@ -192,9 +199,10 @@ def assemble_image(
             f"image {image_id} has shape {rgba.shape}, not [S, S, 4]", "crop it square and give it an alpha channel"
         )
     voxels = request.voxels
-    if voxels is not None and voxels.source != "visible":
+    told = "surface" if request.num_told_points else "" if voxels is None else voxels.source
+    if told not in ("", "visible"):
         raise DataError(
-            f"the recipe conditions on {voxels.source!r}, which image {image_id} does not have",
+            f"the recipe conditions on {told!r}, which image {image_id} does not have",
             "use a recipe conditioned on the image or on visible points",
         )
     if (voxels is not None or request.depth) and depth is None:
@@ -308,15 +316,38 @@ def _iou_points(record: ObjectRecord, count: int) -> Sample:
     return {"iou_points": points[:count], "iou_inside": inside[:count].astype(np.float32)}
 
 
+def _picked_of_cloud(record: ObjectRecord, request: SampleRequest, rng: np.random.Generator) -> np.ndarray | None:
+    """Which points of the merged cloud a sample is told, as many as there are at most; None where it is told none."""
+    voxels = request.voxels if request.voxels is not None and request.voxels.source == "surface" else None
+    count = request.num_told_points or (0 if voxels is None else voxels.num_points)
+    if not count:
+        return None
+    assert voxels is None or voxels.num_points == count, "voxels and told points are one draw"
+    total = len(record.stored("cloud_points"))
+    return rng.choice(total, min(count, total), replace=False)
+
+
+def _told_points(record: ObjectRecord, picked: np.ndarray, count: int) -> Sample:
+    """The picked points; fewer than ``count`` are repeated, since all samples of a batch have equally many."""
+    picked = np.resize(picked, count)
+    return {
+        "told_points": record.picked("cloud_points", picked),
+        "told_colors": record.stored("cloud_colors")[picked],
+    }
+
+
 def _voxels(
-    record: ObjectRecord, prepared: PreparedView, request: VoxelRequest, rng: np.random.Generator
+    record: ObjectRecord,
+    prepared: PreparedView,
+    request: VoxelRequest,
+    picked: np.ndarray | None,
+    rng: np.random.Generator,
 ) -> np.ndarray | SparseGrid:
     if request.source == "visible":
         assert prepared.visible is not None, "the view was prepared by another request"
         return _drawn_grid(prepared.visible, request, rng)
     if request.source == "surface":
-        total = len(record.stored("cloud_points"))
-        picked = rng.choice(total, min(request.num_points, total), replace=False)
+        assert picked is not None
         points, colors = record.picked("cloud_points", picked), record.picked("cloud_colors", picked)
         return voxelize_sparse(points, colors, request.resolution, request.encoding)
     if request.resolution != GRID_RESOLUTION:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from raylift.geometry.point_tree import PointTree
@@ -29,14 +30,32 @@ class PointIndex:
     def _tree(self) -> PointTree:
         return PointTree(self.points.detach().numpy())
 
+    @cached_property
+    def _tree_of_several(self) -> cKDTree:
+        # Sliding-midpoint splits: a quarter of the building time of balanced ones, no slower to search on surfaces.
+        return cKDTree(self.points.detach().numpy(), balanced_tree=False, compact_nodes=False)
+
     @torch.no_grad()
     def nearest(self, query: Float[Tensor, "N 3"]) -> Int[Tensor, "N"]:
         """The index of the nearest point to each; any of several that are equally near."""
         if query.device.type == "cpu":
             return torch.from_numpy(self._tree.nearest(query.detach().numpy())[1])
-        # Differences, not the matrix product that cdist takes by default: its rounding is that of squared coordinates.
-        parts = [
-            torch.cdist(part, self.points, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
-            for part in query.split(CHUNK)
-        ]
+        parts = [_distances(part, self.points).argmin(dim=1) for part in query.split(CHUNK)]
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=query.device)
+
+    @torch.no_grad()
+    def several_nearest(self, query: Float[Tensor, "N 3"], count: int) -> Int[Tensor, "N K"]:
+        """The indices of the ``count`` nearest points to each, the nearest first; all of them where there are fewer."""
+        count = min(count, len(self.points))
+        if count == 1:
+            return self.nearest(query)[:, None]
+        if query.device.type == "cpu":
+            _, found = self._tree_of_several.query(query.detach().numpy(), k=count, workers=torch.get_num_threads())
+            return torch.from_numpy(found).long()
+        parts = [_distances(part, self.points).topk(count, largest=False).indices for part in query.split(CHUNK)]
+        return torch.cat(parts) if parts else torch.empty(0, count, dtype=torch.int64, device=query.device)
+
+
+def _distances(query: Float[Tensor, "N 3"], points: Float[Tensor, "M 3"]) -> Float[Tensor, "N M"]:
+    """By differences: the matrix product that cdist takes by default rounds as squared coordinates do."""
+    return torch.cdist(query, points, compute_mode="donot_use_mm_for_euclid_dist")

@@ -170,6 +170,44 @@ def told_paper() -> Recipe:
     return replace(paper(), name="implicit/told-paper", family=family, optimisation=small.optimisation)
 
 
+def surface_quick() -> Recipe:
+    """Points of the surface, told without normals or order: distances to them at a point and as a grid.
+
+    ``python jobs/train.py implicit/surface-quick --data DIR``, with ``family.conditioning.num_points=300`` for few. The
+    picture is not read. For two CPU cores.
+    """
+    return Recipe(
+        name="implicit/surface-quick",
+        family=ImplicitConfig(
+            image_px=128,
+            backbone="none",
+            voxel_width=8,
+            voxel_stride=2,
+            hidden=128,
+            points=256,
+            sdf_range=0.1,
+            colors="mixed",
+            mirror=True,
+            reads=ReadsConfig(nearest=True, direction=True, plane=True, neighbors=8, sides=True, mirrored=True),
+            fourier=FourierConfig(size=64, scale=0.8),
+            conditioning=ConditioningConfig("surface", "distance", num_points=3000),
+            weights=_WEIGHTS,
+        ),
+        data=DataConfig(batch_size=8, eval_views=4),
+        optimisation=OptimisationConfig(learning_rate=4e-3, weight_decay=1e-4),
+        schedule=ScheduleConfig(num_steps=1000, log_every=20, eval_every=250, checkpoint_every=500),
+        evaluation=_BRIEFLY,
+        scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
+    )
+
+
+def surface_paper() -> Recipe:
+    """``surface-quick`` as wide, and trained as long, as the paper's model. For a GPU."""
+    small = surface_quick()
+    family = replace(small.family, voxel_width=16, voxel_stride=1, hidden=512, points=4096, fourier=FourierConfig())
+    return replace(paper(), name="implicit/surface-paper", family=family, optimisation=small.optimisation)
+
+
 def test() -> Recipe:
     """As small as the family gets with every part in it: seconds, for tests."""
     return Recipe(
@@ -214,6 +252,8 @@ ENTRY = FamilyEntry(
         "best-image-paper": implicit_image.best_image_paper,
         "told-quick": told_quick,
         "told-paper": told_paper,
+        "surface-quick": surface_quick,
+        "surface-paper": surface_paper,
         "test": test,
     },
 )

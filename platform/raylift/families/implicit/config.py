@@ -9,7 +9,7 @@ from raylift.core.errors import ConfigError
 from raylift.core.types import VoxelRequest
 
 Conditioning = Literal["image", "visible", "surface", "gt_occupancy", "gt_sdf"]
-Encoding = Literal["color_density", "occupancy", "gap", "none"]
+Encoding = Literal["color_density", "occupancy", "gap", "distance", "none"]
 Density = Literal["fraction", "of_maximum"]
 
 
@@ -21,7 +21,8 @@ class ConditioningConfig:
         kind: "image" (2D features only), "visible" (points reprojected from the view's depth), "surface" (points of the
             cloud merged over all views), "gt_occupancy" or "gt_sdf" (grids of the true shape).
         encoding: of points: "color_density" (4 channels) or "occupancy" (1 channel); of visible ones also "gap", a grid
-            of the depth's gaps in place of points, or "none" (readers alone know of the depth).
+            of the depth's gaps in place of points; of surface ones also "distance", a grid of distances to them; of
+            both also "none" (readers alone know of them).
         density: the fraction of all points that fall in a cell, or that over the grid's largest, as the paper's code.
         resolution: voxels an edge, 32 or 64 in the paper.
         num_points: at most this many visible points (15 000), or the number of surface points (300, 3000).
@@ -38,10 +39,11 @@ class ConditioningConfig:
             raise ConfigError(f"conditioning.resolution is {self.resolution}", "give a multiple of 8, such as 32 or 64")
         if self.num_points < 1:
             raise ConfigError(f"conditioning.num_points is {self.num_points}", "give at least 1")
-        if self.encoding in ("gap", "none") and self.kind != "visible":
+        kinds = {"gap": ("visible",), "distance": ("surface",), "none": ("visible", "surface")}
+        if self.kind not in kinds.get(self.encoding, (self.kind,)):
             raise ConfigError(
                 f"conditioning.encoding is {self.encoding!r} where kind is {self.kind!r}",
-                "only visible points have a depth to make gaps of: give color_density or occupancy",
+                "gaps are of visible points, distances of surface points: give color_density or occupancy",
             )
 
     @property
@@ -50,7 +52,7 @@ class ConditioningConfig:
 
     def voxel_request(self) -> VoxelRequest | None:
         """What to ask of the data pipeline; None when no grid is made there."""
-        if self.kind == "image" or self.encoding == "gap" or self.encoding == "none":
+        if self.kind == "image" or self.encoding not in ("color_density", "occupancy"):
             return None
         return VoxelRequest(self.kind, self.encoding, self.resolution, self.num_points)
 
@@ -62,11 +64,15 @@ class ReadsConfig:
     Attributes:
         pixel: the picture at the projection: "rgb" as the paper's published code, "rgba" with coverage.
         gap: depth at the projection less the point's own, and whether anything is seen there.
-        plane: the distance to the plane of what is seen there.
-        nearest: the nearest visible point: distance, distance to its plane, colour.
+        plane: the distance to the plane of what is seen there; of told surface points to the plane through the nearest.
+        nearest: the nearest visible or told point: distance, distance to its plane, colour.
+        direction: of told points also the direction from the nearest one and the plane's normal.
+        neighbors: of told points, how many of the nearest are read; the plane is fitted to them.
         silhouette: the distance of the projection to the silhouette.
-        mirrored: all of the above at (-x, y, z) too, and the mirror image of a grid of gaps.
-        gap_scales, plane_scales, distance_scales: world units.
+        sides: of a grid of distances also the least distance on the way to the border, along both directions of each
+            axis: what closes each side of a cell.
+        mirrored: all of the above at (-x, y, z) too, and the mirror image of a grid of gaps or distances.
+        gap_scales, plane_scales, distance_scales, grid_scales: world units; the last are of a grid of distances.
         silhouette_scales: half image sizes.
     """
 
@@ -74,22 +80,24 @@ class ReadsConfig:
     gap: bool = False
     plane: bool = False
     nearest: bool = False
+    direction: bool = False
+    neighbors: int = 1
     silhouette: bool = False
+    sides: bool = False
     mirrored: bool = False
     gap_scales: tuple[float, ...] = (0.1, 0.4)
     plane_scales: tuple[float, ...] = (0.01, 0.04)
     distance_scales: tuple[float, ...] = (0.05, 0.3)
+    grid_scales: tuple[float, ...] = (0.1,)
     silhouette_scales: tuple[float, ...] = (0.06, 0.3)
 
     def __post_init__(self) -> None:
-        for name in ("gap_scales", "plane_scales", "distance_scales", "silhouette_scales"):
+        for name in ("gap_scales", "plane_scales", "distance_scales", "grid_scales", "silhouette_scales"):
             scales = getattr(self, name)
             if not scales or min(scales) <= 0:
                 raise ConfigError(f"reads.{name} is {list(scales)}", "give at least one positive length")
-
-    @property
-    def needs_depth(self) -> bool:
-        return self.gap or self.plane or self.nearest
+        if self.neighbors < 1:
+            raise ConfigError(f"reads.neighbors is {self.neighbors}", "give at least 1")
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,8 @@ class ImplicitConfig:
         image_features: channels that each scale's features are reduced to.
         voxel_width: channels of the 3D encoder's first stage.
         voxel_stride: of the 3D encoder's first convolution: 1 is IF-Net's, 2 is several times cheaper on a CPU.
+        voxel_offset: volumes are read this far from the point too, along both directions of each axis, world units:
+            IF-Net's neighbourhood. 0 is the paper's.
         hidden: width of the decoder's layers.
         points: supervised points per sample per step, drawn from all sigmas alike.
         truncation: the signed distance is clamped to [-truncation, truncation], world units.
@@ -228,6 +238,7 @@ class ImplicitConfig:
     image_features: int = 64
     voxel_width: int = 16
     voxel_stride: Literal[1, 2] = 1
+    voxel_offset: float = 0.0
     hidden: int = 512
     points: int = 4096
     truncation: float = 0.1
@@ -250,6 +261,8 @@ class ImplicitConfig:
             raise ConfigError(f"family.encoder_px is {self.encoder_px}", "give 0 (image_px), or at most image_px")
         if self.voxel_stride not in (1, 2):
             raise ConfigError(f"family.voxel_stride is {self.voxel_stride}", "give 1 or 2")
+        if self.voxel_offset < 0:
+            raise ConfigError(f"family.voxel_offset is {self.voxel_offset}", "give 0, or a length such as 0.02")
         if not 0 < self.truncation <= 1:
             raise ConfigError(f"family.truncation is {self.truncation}", "the paper has 0.1")
         if self.sdf_range < self.truncation:
@@ -261,6 +274,7 @@ class ImplicitConfig:
                 f"the recipe reads the depth, but conditioning.kind is {self.conditioning.kind!r}",
                 "set family.conditioning.kind=visible, or turn reads.gap, plane, nearest and the encoder's depth off",
             )
+        self._check_told_points()
         if self.residual and self.conditioning.kind not in ("gt_sdf", "gt_occupancy"):
             raise ConfigError(
                 f"family.residual corrects a told grid, but conditioning.kind is {self.conditioning.kind!r}",
@@ -276,10 +290,37 @@ class ImplicitConfig:
                 "family.colors is mixed, but no reader offers a colour", "read the pixel or the nearest visible point"
             )
 
+    def _check_told_points(self) -> None:
+        reads = self.reads
+        if self.conditioning.kind != "surface":
+            if reads.direction or reads.neighbors > 1 or reads.sides:
+                raise ConfigError(
+                    f"direction, neighbors and sides are read of told points, but conditioning.kind is "
+                    f"{self.conditioning.kind!r}",
+                    "set family.conditioning.kind=surface, or reads.direction=false neighbors=1 sides=false",
+                )
+            return
+        if (reads.plane or reads.direction or reads.neighbors > 1) and not reads.nearest:
+            raise ConfigError("planes and directions are those of the nearest told points", "set reads.nearest=true")
+        if reads.plane and reads.neighbors < 3:
+            raise ConfigError(
+                f"a plane through {reads.neighbors} points", "set reads.neighbors=8, or reads.plane=false"
+            )
+        if reads.sides and self.conditioning.encoding != "distance":
+            raise ConfigError("reads.sides is of a grid of distances", "set family.conditioning.encoding=distance")
+
+    @property
+    def num_told_points(self) -> int:
+        """Surface points that readers are told, beside any grid that the data pipeline makes of them."""
+        told = self.conditioning.kind == "surface" and (self.reads.nearest or self.conditioning.encoding == "distance")
+        return self.conditioning.num_points if told else 0
+
     @property
     def needs_depth(self) -> bool:
         """Whether samples must have a depth map."""
-        return self.reads.needs_depth or self.conditioning.has_gap_grid or self.encoder_inputs == "rgbad"
+        reads = self.reads
+        of_points = (reads.plane or reads.nearest) and self.conditioning.kind != "surface"
+        return reads.gap or of_points or self.conditioning.has_gap_grid or self.encoder_inputs == "rgbad"
 
     @property
     def starts_from_prior(self) -> bool:

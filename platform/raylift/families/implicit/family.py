@@ -79,6 +79,7 @@ class ImplicitFamily(Family):
             config.image_px,
             config.points,
             config.conditioning.voxel_request(),
+            num_told_points=config.num_told_points,
             mask_distance=config.needs_mask_distance,
             depth=config.needs_depth,
         )

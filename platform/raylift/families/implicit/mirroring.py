@@ -18,9 +18,9 @@ from raylift.core.types import Batch, Camera
 from raylift.families.implicit.view import mirrored_points
 
 _PICTURES = ("image", "mask", "depth", "mask_distance")
-_POINTS = ("points",)
+_POINTS = ("points", "told_points")
 _GRIDS = ("voxels",)
-_SAME = ("sdf", "color")
+_SAME = ("sdf", "color", "told_colors")
 
 
 def drawn_mirrors(batch: Batch, clock: Clock) -> Bool[Tensor, "B"]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
 from raylift.families.implicit.config import ImplicitConfig
+from raylift.families.implicit.readers.distance_grid import DistanceGridReader
 from raylift.families.implicit.readers.gaps import GapReader, PlaneReader
 from raylift.families.implicit.readers.maps import MapReader
 from raylift.families.implicit.readers.nearest import MeanColorReader, NearestReader
@@ -18,6 +19,7 @@ from raylift.families.implicit.readers.pretrained import PretrainedMapReader
 from raylift.families.implicit.readers.prior import GRID_RESOLUTION, PriorReader
 from raylift.families.implicit.readers.reader import MirroredToo, Query, Reader, Reading, State
 from raylift.families.implicit.readers.silhouette import SilhouetteReader
+from raylift.families.implicit.readers.told_points import ToldPointsReader
 from raylift.families.implicit.readers.volumes import GapGridReader, ToldReader
 from raylift.families.implicit.view import View, without_mixed_precision
 from raylift.networks.decoder import FieldDecoder
@@ -130,24 +132,48 @@ def readers_of(config: ImplicitConfig) -> dict[str, nn.Module]:
     if request is not None:
         residual = _RESIDUALS[conditioning.kind] if config.residual else None
         readers["volumes"] = ToldReader(
-            request, config.voxel_width, config.voxel_stride, conditioning.density == "of_maximum", residual
+            request,
+            config.voxel_width,
+            config.voxel_stride,
+            conditioning.density == "of_maximum",
+            residual,
+            config.voxel_offset,
         )
     if conditioning.has_gap_grid:
         readers["volumes"] = GapGridReader(
-            conditioning.resolution, reads.gap_scales, reads.mirrored, config.voxel_width, config.voxel_stride
+            conditioning.resolution,
+            reads.gap_scales,
+            reads.mirrored,
+            config.voxel_width,
+            config.voxel_stride,
+            config.voxel_offset,
+        )
+    if conditioning.encoding == "distance":
+        readers["volumes"] = DistanceGridReader(
+            conditioning.resolution,
+            reads.grid_scales,
+            reads.sides,
+            reads.mirrored,
+            config.voxel_width,
+            config.voxel_stride,
+            config.voxel_offset,
         )
     points: dict[str, Reader] = {}
     if reads.pixel != "none":
         points["pixel"] = PixelReader(coverage=reads.pixel == "rgba")
     if reads.gap:
         points["gap"] = GapReader(reads.gap_scales)
-    if reads.plane:
-        points["plane"] = PlaneReader(reads.plane_scales)
-    if reads.nearest:
-        points["nearest"] = NearestReader(reads.distance_scales, reads.plane_scales if reads.plane else ())
+    plane_scales = reads.plane_scales if reads.plane else ()
+    told = conditioning.kind == "surface"
+    if plane_scales and not told:
+        points["plane"] = PlaneReader(plane_scales)
+    if reads.nearest and told:
+        points["nearest"] = ToldPointsReader(reads.distance_scales, plane_scales, reads.neighbors, reads.direction)
+    elif reads.nearest:
+        points["nearest"] = NearestReader(reads.distance_scales, plane_scales)
     if reads.silhouette:
         points["silhouette"] = SilhouetteReader(reads.silhouette_scales)
     readers |= {name: MirroredToo(reader) if reads.mirrored else reader for name, reader in points.items()}
     if reads.nearest and config.colors == "mixed":
-        readers["mean"] = MeanColorReader()
+        readers["mean"] = MeanColorReader(told)
     return dict(readers)

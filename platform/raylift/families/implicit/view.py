@@ -22,11 +22,20 @@ class ColoredCloud:
     Attributes:
         index: the points, world frame [M, 3], ready to be searched.
         colors: RGB in [0, 1], [M, 3].
-        pixels: flat indices of those that show the points, [M].
     """
 
     index: PointIndex
     colors: Tensor
+
+
+@dataclass(frozen=True)
+class VisibleCloud(ColoredCloud):
+    """Points that a view shows.
+
+    Attributes:
+        pixels: flat indices of those that show the points, [M].
+    """
+
     pixels: Tensor
 
 
@@ -69,7 +78,13 @@ class View:
         return DepthSurface(self.depth, self.camera)
 
     @cached_property
-    def clouds(self) -> tuple[ColoredCloud, ...]:
+    def told(self) -> tuple[ColoredCloud, ...]:
+        """The surface points that each sample is told."""
+        points, colors = self.batch["told_points"], self.batch["told_colors"]
+        return tuple(ColoredCloud(PointIndex(own), color) for own, color in zip(points, colors, strict=True))
+
+    @cached_property
+    def clouds(self) -> tuple[VisibleCloud, ...]:
         """The visible points of each sample: every pixel with a depth and some coverage.
 
         Raises:
@@ -84,7 +99,7 @@ class View:
                 raise DataError(f"{name} has no visible point", "its depth or its silhouette is empty")
             points = positions_at(self.depth[index : index + 1], self.camera[index], pixels[None])[0]
             colors = without_white(image[index, :, pixels].mT, coverage[index, 0, pixels, None])
-            clouds.append(ColoredCloud(PointIndex(points), colors, pixels))
+            clouds.append(VisibleCloud(PointIndex(points), colors, pixels))
         return tuple(clouds)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State, scaled
-from raylift.families.implicit.view import ColoredCloud, View
+from raylift.families.implicit.view import ColoredCloud, View, VisibleCloud
 from raylift.geometry.depth_maps import DepthSurface
 
 
@@ -29,7 +29,7 @@ class NearestReader(Reader):
         return view.clouds, view.surface
 
     def read(self, state: State, query: Query) -> Reading:
-        clouds: tuple[ColoredCloud, ...] = state[0]
+        clouds: tuple[VisibleCloud, ...] = state[0]
         surface: DepthSurface = state[1]
         found = [cloud.index.nearest(points) for cloud, points in zip(clouds, query.points, strict=True)]
         color = torch.stack([cloud.colors[which] for cloud, which in zip(clouds, found, strict=True)])
@@ -42,13 +42,22 @@ class NearestReader(Reader):
 
 
 class MeanColorReader(Reader):
-    """The mean colour of the visible points: no feature, one colour that hidden parts may have."""
+    """The mean colour of the visible or told points: no feature, one colour that other parts may have.
+
+    Args:
+        told: of told points.
+    """
 
     width = 0
     colors = ("mean",)
 
+    def __init__(self, told: bool = False) -> None:
+        super().__init__()
+        self.told = told
+
     def encode(self, view: View) -> State:
-        return (torch.stack([cloud.colors.mean(0) for cloud in view.clouds]),)
+        clouds: tuple[ColoredCloud, ...] = view.told if self.told else view.clouds
+        return (torch.stack([cloud.colors.mean(0) for cloud in clouds]),)
 
     def read(self, state: State, query: Query) -> Reading:
         count = query.points.shape[1]

@@ -20,11 +20,18 @@ from raylift.networks.voxel_encoder import VoxelPyramid
 
 
 def read_volumes(encoder: VoxelPyramid, volumes: Sequence[Tensor], query: Query) -> Float[Tensor, "B N F"]:
-    """All of an encoder's volumes at points, each where its cells look."""
+    """All of an encoder's volumes at the query's points, each where its cells look."""
+    return read_volumes_at(encoder, volumes, query.points)
+
+
+def read_volumes_at(
+    encoder: VoxelPyramid, volumes: Sequence[Tensor], points: Float[Tensor, "B N 3"]
+) -> Float[Tensor, "B N F"]:
+    """The same at any points."""
     size = volumes[0].shape[-1]
     values = []
     for volume, places in zip(volumes, encoder.places, strict=True):
-        inside = places.coordinates(query.points / GRID_HALF_EXTENT, size, volume.shape[-1])
+        inside = places.coordinates(points / GRID_HALF_EXTENT, size, volume.shape[-1])
         values.append(sample_volume(volume, inside * GRID_HALF_EXTENT))
     return torch.cat(values, -1)
 
@@ -36,12 +43,15 @@ class VolumeReader(Reader):
         in_channels: of the grid.
         width: channels of the finest encoded volume.
         stride: of the first convolution.
+        offset: volumes are read this far from the point along both directions of each axis too, world units, as IF-Net
+            reads them; 0 reads at the point only, as the implicit paper (section 3.2) does.
     """
 
-    def __init__(self, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, offset: float = 0.0) -> None:
         super().__init__()
         self.encoder = VoxelPyramid(in_channels, width, stride)
-        self.width = sum(self.encoder.channels)
+        self.offset = offset
+        self.width = sum(self.encoder.channels) * (7 if offset else 1)
 
     @abstractmethod
     def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
@@ -51,7 +61,14 @@ class VolumeReader(Reader):
         return tuple(self.encoder(self.grid(view)))
 
     def read(self, state: State, query: Query) -> Reading:
-        return Reading(read_volumes(self.encoder, state, query))
+        if not self.offset:
+            return Reading(read_volumes(self.encoder, state, query))
+        axes = self.offset * torch.eye(3, dtype=query.points.dtype, device=query.points.device)
+        steps = torch.cat([torch.zeros_like(axes[:1]), axes, -axes])
+        around = (query.points[:, :, None] + steps).flatten(1, 2)
+        values = read_volumes_at(self.encoder, state, around)
+        # The seven readings of a point stand one after another; the one at the point itself is the first.
+        return Reading(values.reshape(*query.points.shape[:2], self.width))
 
 
 class ToldReader(VolumeReader):
@@ -63,12 +80,19 @@ class ToldReader(VolumeReader):
         density_of_maximum: divide each grid's density by its largest, as the paper's published code does.
         residual: how a told grid becomes a signed distance to start from: the distance that it stands for, in world
             units, of a step of 1 in its values; None starts from nothing.
+        offset: see ``VolumeReader``.
     """
 
     def __init__(
-        self, request: VoxelRequest, width: int, stride: int, density_of_maximum: bool, residual: float | None
+        self,
+        request: VoxelRequest,
+        width: int,
+        stride: int,
+        density_of_maximum: bool,
+        residual: float | None,
+        offset: float = 0.0,
     ) -> None:
-        super().__init__(request.num_channels, width, stride)
+        super().__init__(request.num_channels, width, stride, offset)
         self.request = request
         self.density_of_maximum = density_of_maximum and request.num_channels == 4
         self.residual = residual
@@ -110,14 +134,17 @@ class GapGridReader(VolumeReader):
         scales: of the gaps, world units.
         mirrored: the mirrored grid's channels too.
         width, stride: of the encoder.
+        offset: see ``VolumeReader``.
     """
 
     cells: Tensor
 
-    def __init__(self, resolution: int, scales: Sequence[float], mirrored: bool, width: int, stride: int) -> None:
+    def __init__(
+        self, resolution: int, scales: Sequence[float], mirrored: bool, width: int, stride: int, offset: float = 0.0
+    ) -> None:
         self.scales, self.mirrored, self.resolution = tuple(scales), mirrored, resolution
         channels = len(self.scales) + 1
-        super().__init__(channels * (2 if mirrored else 1), width, stride)
+        super().__init__(channels * (2 if mirrored else 1), width, stride, offset)
         self.register_buffer("cells", torch.from_numpy(grid_points(resolution)), persistent=False)
 
     def grid(self, view: View) -> Float[Tensor, "B C R R R"]:

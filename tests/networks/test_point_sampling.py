@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,3 +80,19 @@ def test_gradients() -> None:
     volume = torch.randn(1, 2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
     points = ((torch.rand(1, 3, 3, dtype=torch.float64) - 0.5) * 0.6).requires_grad_()
     assert torch.autograd.gradcheck(sample_volume, (volume, points))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 7, 8), (1, 33, 1, 2, 4), (3, 1, 4, 4, 4)])
+def test_reading_volumes_without_a_gradient_changes_no_bit(shape: tuple[int, ...]) -> None:
+    """On and beyond the border too; whether a gradient is asked for decides who reads, not what is read."""
+    volumes = torch.randn(shape)
+    points = 1.4 * torch.rand(shape[0], 5000, 3) - 0.7
+    points[:, :3] = torch.tensor([[-GRID_HALF_EXTENT], [GRID_HALF_EXTENT], [0.0]])
+    expected = sample_volume(volumes, points)
+    with torch.no_grad():
+        found = sample_volume(volumes, points)
+        assert torch.equal(found, expected)
+        assert found.is_contiguous()
+        assert sample_volume(volumes, points[:, :0]).shape == (shape[0], 0, shape[1])
+        double = sample_volume(volumes.double(), points.double())
+    torch.testing.assert_close(double.float(), expected)

@@ -74,11 +74,11 @@ class FieldDecoder(nn.Module):
 
     def hidden(self, features: Float[Tensor, "B N F"]) -> Float[Tensor, "B N H"]:
         """What both heads read: the fifth layer's output."""
-        x = functional.relu(self.layer1(features))
-        x = functional.relu(self.layer2(x))
-        x = functional.relu(self.layer3(torch.cat([x, features], dim=-1)))
-        x = functional.relu(self.layer4(x))
-        return functional.relu(self.layer5(x))
+        x = functional.relu_(self.layer1(features))
+        x = functional.relu_(self.layer2(x))
+        x = functional.relu_(self.layer3(torch.cat([x, features], dim=-1)))
+        x = functional.relu_(self.layer4(x))
+        return functional.relu_(self.layer5(x))
 
     def distance(self, hidden: Float[Tensor, "B N H"], told: Float[Tensor, "B N"] | None) -> Float[Tensor, "B N"]:
         """The signed distance."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from raylift.core.types import GRID_HALF_EXTENT
+from raylift.networks.trilinear_kernel import read_volumes
 
 
 def sample_map(features: Float[Tensor, "B C H W"], uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
@@ -36,6 +37,12 @@ def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B
     """
     # grid_sample names the last axis first, so the order of coordinates is reversed.
     inside = (points.flip(-1) / GRID_HALF_EXTENT).clamp(-1.0, 1.0)
+    if (
+        not torch.is_grad_enabled()
+        and features.device.type == "cpu"
+        and features.dtype == inside.dtype == torch.float32
+    ):
+        return read_volumes(features, inside)
     return _read(features, inside[:, :, None, None])[..., 0, 0].transpose(1, 2)
 
 

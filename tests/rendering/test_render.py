@@ -200,6 +200,17 @@ def test_both_sides_are_lit_alike() -> None:
         np.testing.assert_allclose(ours.rgb, flipped.rgb, atol=1e-6)
 
 
+def test_light_that_is_the_same_from_everywhere_needs_no_normals(monkeypatch: pytest.MonkeyPatch) -> None:
+    lighting = Lighting((0.9, 0.8, 0.7), (0.9, 0.8, 0.7))
+    assert lighting.is_uniform
+    assert Lighting.ambient().is_uniform
+    assert not Lighting.fixed().is_uniform
+    assert not Lighting(ground=(0.5, 0.5, 0.5)).is_uniform
+    picture = one(sphere(), orbit(15, 25), 32, lighting=lighting)
+    monkeypatch.setattr(Lighting, "is_uniform", False)
+    assert np.array_equal(picture.rgb, one(sphere(), orbit(15, 25), 32, lighting=lighting).rgb)
+
+
 def test_vertex_colours_are_interpolated() -> None:
     corners = torch.tensor([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [0.5, 0.5, 0.0], [-0.5, 0.5, 0.0]])
     colors = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])

@@ -68,6 +68,11 @@ class Lighting:
             return Lighting.ambient()
         return Lighting.random(numpy_generator(seed, object_id, "lighting"))
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether surfaces receive the same wherever they face."""
+        return self.sky == self.ground and not self.towards
+
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Sky [3], ground [3], towards [L, 3], power [L, 3], float64, for the compiled shader."""
         count = len(self.towards)

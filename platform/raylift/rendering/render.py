@@ -74,8 +74,9 @@ def render(
     check_image_px(image_px)
     if not 1 <= supersample <= 16:
         raise DataError(f"supersample {supersample}", "give 1 to 16")
-    buffers = _prepare(Scene.from_mesh(scene) if isinstance(scene, Mesh) else scene)
-    light = (lighting or Lighting.fixed()).arrays()
+    lighting = lighting or Lighting.fixed()
+    buffers = _prepare(Scene.from_mesh(scene) if isinstance(scene, Mesh) else scene, lighting)
+    light = lighting.arrays()
     return [
         _render_view(buffers, camera[index], image_px, light, supersample, background) for index in range(len(camera))
     ]
@@ -93,7 +94,7 @@ class _Buffers(NamedTuple):
     atlas: TextureAtlas
 
 
-def _prepare(scene: Scene) -> _Buffers:
+def _prepare(scene: Scene, lighting: Lighting) -> _Buffers:
     vertices = np.asarray(scene.vertices, np.float64)
     faces = np.ascontiguousarray(scene.faces, np.int32)
     check_mesh(vertices, faces)
@@ -117,7 +118,8 @@ def _prepare(scene: Scene) -> _Buffers:
         materials,
         uvs,
         np.zeros((0, 3, 3)) if colors is None else np.asarray(colors, np.float64)[faces],
-        corner_normals(vertices, faces),
+        # Smooth normals are a third of a picture's time.
+        np.zeros((num_faces, 3, 3)) if lighting.is_uniform else corner_normals(vertices, faces),
         face_crosses(vertices, faces),
         vertices[faces[:, 0]],
         build_atlas([m.texture for m in scene.materials], [m.base_color for m in scene.materials]),

@@ -75,7 +75,8 @@ class PoseSearchConfig:
         image_px: side of the crops that are framed; more than ``poses.match_px``, so that thin parts survive.
         padding: of the crop around each object.
         poses: the grid, the mesh and the cue.
-        stiffness: how far the mesh moves as a whole (``networks.stiff_mesh``).
+        stiffness: how far the mesh moves as a whole (``networks.stiff_mesh``). Loose meshes crumple until they explain
+            silhouettes from wrong poses too, and then the lowest objective no longer finds the right start.
         starts: see there.
         annealing: see there.
         prior: pull of the azimuths of all images towards uniform, from 0 (none) to below 1; 0 where most images are
@@ -88,7 +89,7 @@ class PoseSearchConfig:
     image_px: int = 64
     padding: float = 0.05
     poses: PoseConfig = field(default_factory=PoseConfig)
-    stiffness: float = 1.5
+    stiffness: float = 6.0
     starts: StartsConfig = field(default_factory=StartsConfig)
     annealing: AnnealingConfig = field(default_factory=AnnealingConfig)
     prior: float = 0.5

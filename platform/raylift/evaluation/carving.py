@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn import functional
 
-from raylift.core.types import GRID_HALF_EXTENT, Field
+from raylift.core.types import Field
 from raylift.data.stream import evaluation_views
 from raylift.evaluation.baselines import packed_iou
 from raylift.evaluation.held_out import spread
 from raylift.evaluation.training_shapes import TrainingShapes
 from raylift.evaluation.visible_evidence import VisibleEvidence
 from raylift.geometry.voxels import grid_points
+from raylift.networks.point_sampling import sample_volume
 
 GRID = 32
 LEVELS = (0.02, *(round(0.04 * step, 2) for step in range(1, 20)))
@@ -150,5 +150,4 @@ def told_grid_field(grid: Float[Tensor, "1 R R R"], source: str, scale: float, s
 
 
 def _read(volume: Float[Tensor, "1 1 R R R"], points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
-    where = points.flip(-1).view(1, 1, 1, -1, 3) / GRID_HALF_EXTENT
-    return functional.grid_sample(volume, where, padding_mode="border", align_corners=False).flatten()
+    return sample_volume(volume, points[None])[0, :, 0]

@@ -212,3 +212,18 @@ def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> N
         score = float((guess & inside).sum() / (guess | inside).sum())
         assert score > iou
         assert float((rgb - held_out["color"][index, 0]).abs().mean()) < color
+
+
+def test_the_inside_counts_as_much_more_as_the_recipe_says() -> None:
+    """With every truth outside the factor changes nothing; with every truth inside the term grows by it."""
+    plain, weighed = (
+        small_family(small_config(weights=ImplicitWeights(sign=1.0, sign_inside=factor)), 0) for factor in (1.0, 1.6)
+    )
+    batch = spheres(plain.config, 2)
+    for truth, factor in ((0.05, 1.0), (-0.05, 1.6)):
+        told = replace(batch, fields={**batch.fields, "sdf": torch.full_like(batch["sdf"], truth)})
+        shares = [
+            next(term.share for term in family.losses("fit", told, CLOCK) if term.name == "sign")
+            for family in (plain, weighed)
+        ]
+        torch.testing.assert_close(shares[1], factor * shares[0])

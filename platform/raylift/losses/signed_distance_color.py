@@ -27,14 +27,21 @@ def signed_distance_color_l1(
     return (sdf - true_sdf).abs(), (color - true_color).abs().sum(dim=-1)
 
 
-def sign_cross_entropy(sdf: Float[Tensor, "B N"], true_sdf: Float[Tensor, "B N"], scale: float) -> Float[Tensor, "B N"]:
+def sign_cross_entropy(
+    sdf: Float[Tensor, "B N"], true_sdf: Float[Tensor, "B N"], scale: float, inside_weight: float = 1.0
+) -> Float[Tensor, "B N"]:
     """Cross entropy of "inside" per point, the logit being -S / scale.
 
     L1 regression gives the median of what is uncertain, which for thin parts is "outside"; this term is minimised where
-    the sign of S is the likelier one.
+    the sign of S is the likelier one. With a weight w of inside points the sign changes at a probability of 1 / (1 + w)
+    that a point is inside. IoU is largest where it changes at IoU / (1 + IoU) (Nowozin 2014; of Dice, at a half of the
+    best Dice: Lipton et al. 2014), so w = 1 / IoU.
 
     Args:
         sdf, true_sdf: signed distances, world units, negative inside.
         scale: world units.
+        inside_weight: w.
     """
-    return functional.binary_cross_entropy_with_logits(-sdf / scale, (true_sdf < 0).to(sdf.dtype), reduction="none")
+    inside = (true_sdf < 0).to(sdf.dtype)
+    weight = 1 + (inside_weight - 1) * inside
+    return functional.binary_cross_entropy_with_logits(-sdf / scale, inside, weight, reduction="none")

@@ -69,7 +69,9 @@ def paper_quick() -> Recipe:
 _EVERYTHING = ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, mirrored=True)
 _BRIEFLY = EvaluationConfig(("occnet",), resolution=128, color_views=2, lpips=False)
 """Every baseline is a mesh to compare, too: one protocol and two rendered views keep a minute a minute."""
-_WEIGHTS = ImplicitWeights(color=0.5, sdf=10.0, sign=0.25, color_near=0.02)
+_TOLD_WEIGHTS = ImplicitWeights(color=0.5, sdf=10.0, sign=0.25, color_near=0.02)
+_WEIGHTS = replace(_TOLD_WEIGHTS, sign_inside=1.6)
+"""Of what a view hides little is certain: on held-out seats IoU is about 0.6."""
 
 
 def best() -> Recipe:
@@ -153,7 +155,7 @@ def told_quick() -> Recipe:
             reads=ReadsConfig(pixel="rgba", mirrored=True),
             fourier=FourierConfig(size=64, scale=0.8),
             conditioning=ConditioningConfig("gt_sdf"),
-            weights=_WEIGHTS,
+            weights=_TOLD_WEIGHTS,
         ),
         data=DataConfig(batch_size=8, eval_views=4),
         optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),

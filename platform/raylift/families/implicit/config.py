@@ -184,6 +184,7 @@ class ImplicitWeights:
         sdf: lambda_S.
         sign: of the cross entropy of inside and outside, -S / sign_scale being the logit; 0 is the paper's.
         sign_scale: world units.
+        sign_inside: how much more the inside counts in it; 1 over the IoU that can be expected makes IoU largest.
         color_near: colour errors count exp(-(S_GT / color_near)^2), world units: what is seen of a mesh is its surface;
             0 counts all alike, as the paper does.
     """
@@ -192,6 +193,7 @@ class ImplicitWeights:
     sdf: float = 10.0
     sign: float = 0.0
     sign_scale: float = 0.01
+    sign_inside: float = 1.0
     color_near: float = 0.0
 
     def __post_init__(self) -> None:
@@ -202,6 +204,8 @@ class ImplicitWeights:
             )
         if self.sign_scale <= 0:
             raise ConfigError(f"weights.sign_scale is {self.sign_scale}", "give a positive length, such as 0.01")
+        if self.sign_inside <= 0:
+            raise ConfigError(f"weights.sign_inside is {self.sign_inside}", "give a positive factor, such as 1.6")
 
 
 @dataclass(frozen=True)

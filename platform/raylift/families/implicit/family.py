@@ -98,7 +98,7 @@ class ImplicitFamily(Family):
             color_share = share_of_mean(color_error)
         terms = [Term("sdf", share_of_mean(sdf_error), weights.sdf), Term("color", color_share, weights.color)]
         if weights.sign:
-            sign_error = sign_cross_entropy(sdf, true_sdf, weights.sign_scale)
+            sign_error = sign_cross_entropy(sdf, true_sdf, weights.sign_scale, weights.sign_inside)
             terms.append(Term("sign", share_of_mean(sign_error), weights.sign))
         return terms
 

@@ -46,7 +46,7 @@ def quick() -> Recipe:
 
 
 def paper() -> Recipe:
-    """For thousands of images and more: 24 starts, a finer mesh, batches of 256.
+    """For thousands of images and more: 12 starts, a finer mesh, batches of 256.
 
     ``python jobs/train.py poses/paper --data DIR``. Photographs: ``family.poses.cue=vgg16 family.image_px=128``, and
     ranges of elevation and roll that hold all images.
@@ -56,7 +56,7 @@ def paper() -> Recipe:
     return replace(
         base,
         name="poses/paper",
-        family=replace(family, image_px=128, poses=PoseConfig(level=3), starts=StartsConfig(draws=4), window=2048),
+        family=replace(family, image_px=128, poses=PoseConfig(level=3), starts=StartsConfig(draws=6), window=2048),
         data=DataConfig(batch_size=256),
         schedule=replace(base.schedule, num_steps=1000),
         scale=ScaleConfig(workers=1),
@@ -72,7 +72,7 @@ def test() -> Recipe:
         family=PoseSearchConfig(
             image_px=32,
             poses=PoseConfig(PoseRange(azimuths=8, elevations=2), match_px=16, level=1),
-            starts=StartsConfig(("long", "ball"), (0.0, 2.2)),
+            starts=StartsConfig(("long", "ball"), (0.0, 2.2), draws=1),
         ),
         data=DataConfig(batch_size=4),
         schedule=replace(base.schedule, num_steps=8, log_every=2, eval_every=4, checkpoint_every=3),

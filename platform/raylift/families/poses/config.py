@@ -47,9 +47,9 @@ class StartsConfig:
         noise: standard deviation of the start's smooth noise, world units.
     """
 
-    shapes: tuple[StartName, ...] = ("long", "tall", "ball")
-    distances: tuple[float, ...] = (0.0, 2.2)
-    draws: int = 1
+    shapes: tuple[StartName, ...] = ("long", "tall")
+    distances: tuple[float, ...] = (0.0,)
+    draws: int = 3
     noise: float = 0.05
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class PoseSearchConfig:
     image_px: int = 64
     padding: float = 0.05
     poses: PoseConfig = field(default_factory=PoseConfig)
-    stiffness: float = 6.0
+    stiffness: float = 20.0
     starts: StartsConfig = field(default_factory=StartsConfig)
     annealing: AnnealingConfig = field(default_factory=AnnealingConfig)
     prior: float = 0.5

@@ -73,6 +73,13 @@ VARIANTS: dict[str, dict[str, object]] = {
         "prior": PriorConfig(num_neighbors=3),
         "weights": ImplicitWeights(sign=0.25),
     },
+    "prior-told-depth": {
+        "conditioning": ConditioningConfig("visible", "none"),
+        "backbone": "none",
+        "mirror": True,
+        "reads": ReadsConfig(pixel="rgba"),
+        "prior": PriorConfig(num_neighbors=3, depth=True),
+    },
 }
 """The six conditionings of section 3.3 and table 1, the authors' inputs, and everything that is not the paper's."""
 

@@ -188,7 +188,8 @@ IMPLICIT = {
 
 
 @pytest.mark.parametrize(
-    "variant", ["image", "visible", "residual", "reads", "reads-no-maps", "told", "told-no-maps", "prior"]
+    "variant",
+    ["image", "visible", "residual", "reads", "reads-no-maps", "told", "told-no-maps", "prior", "prior-told-depth"],
 )
 def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
     config = small_config(variant, weights=ImplicitWeights(sign=0.25))

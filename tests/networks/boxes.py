@@ -7,7 +7,7 @@ from torch import Tensor
 
 from raylift.core.examples import Examples
 from raylift.core.types import Camera
-from raylift.geometry.cameras import orbit_poses, project
+from raylift.geometry.cameras import orbit_poses, pixel_rays, project, to_camera_axes
 from raylift.geometry.voxels import grid_points
 
 AXIS = (0.12, 0.3, 0.5)
@@ -34,12 +34,16 @@ def surface_points(size: Tensor, count: int, seed: int) -> Tensor:
 
 def coverage(size: Tensor, camera: Camera, px: int) -> Tensor:
     """Silhouette [1, px, px] in {0, 1}: a pixel is covered if its ray meets the box (slabs)."""
-    from raylift.geometry.cameras import pixel_rays
+    return (depth(size, camera, px) > 0).float()
 
+
+def depth(size: Tensor, camera: Camera, px: int) -> Tensor:
+    """z in camera axes [1, px, px] where a pixel's ray enters the box, 0 where it misses it."""
     origin, direction = (part[0] for part in pixel_rays(camera, px, px))
     near, far = ((side * size - origin) / direction for side in (-1.0, 1.0))
     enter, leave = torch.minimum(near, far).amax(-1), torch.maximum(near, far).amin(-1)
-    return (enter < leave)[None].float()
+    z = to_camera_axes(camera, (origin + enter[..., None] * direction).reshape(1, -1, 3))[0, :, 2]
+    return torch.where(enter < leave, z.reshape(px, px), 0.0)[None]
 
 
 def cameras(count: int, seed: int) -> Camera:
@@ -66,4 +70,4 @@ def examples(num_views: int = 6, num_points: int = 300, px: int = 32, resolution
     )
 
 
-__all__ = ["SIZES", "box_distance", "cameras", "coverage", "examples", "project", "surface_points"]
+__all__ = ["SIZES", "box_distance", "cameras", "coverage", "depth", "examples", "project", "surface_points"]

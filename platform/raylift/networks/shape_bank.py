@@ -1,9 +1,11 @@
 """Training shapes as part of a network's state, looked up by what their silhouette would be in the input's own camera.
 
 Two stages, so that the cost of a look-up does not grow with the bank much: stored silhouettes make a shortlist by one
-matrix product; only those shapes are projected by the input's camera and compared with its silhouette, and the best of
+matrix product; only those shapes are projected by the input's camera and compared with what it shows, and the best of
 them are stretched along their axes until they fit it better. On one core a look-up among 800 objects of 12 silhouettes
 takes about 20 ms, most of it for stretching; ``ExampleRequest`` bounds a bank, so more data cost no more.
+
+Shapes are compared with the input's silhouette, or with its depth where that is told (``networks.shape_likeness``).
 """
 
 from __future__ import annotations
@@ -21,16 +23,12 @@ from raylift.core.errors import DataError
 from raylift.core.examples import Examples
 from raylift.core.generators import stable_hash
 from raylift.core.types import Camera
-from raylift.geometry.cameras import project
+from raylift.networks.shape_likeness import DepthLikeness, Likeness, Shapes, SilhouetteLikeness
 
 REACH = 0.1
 """Signed distances are kept within [-REACH, REACH], world units, in 254 steps."""
 MAX_KNOWN = 200_000
 """Training samples whose neighbours are remembered: some 300 bytes each."""
-COMPARED_PX = 32
-COVERED = 0.2
-"""A compared pixel belongs to the input's silhouette from this coverage on: thin parts count."""
-_LEVELS = (1, 2, 4, 8)
 _STEPS = (0.6, 0.3, 0.1)
 """Of the search for a stretch, as shares of the largest: they add up to 1."""
 STRETCH_COST = 0.02
@@ -115,9 +113,15 @@ class ShapeBank(nn.Module):
 
     @torch.no_grad()
     def nearest(
-        self, coverage: Float[Tensor, "B 1 H W"], camera: Camera, ids: Sequence[str], count: int, search: Search
+        self,
+        coverage: Float[Tensor, "B 1 H W"],
+        camera: Camera,
+        ids: Sequence[str],
+        count: int,
+        search: Search,
+        depth: Float[Tensor, "B 1 H W"] | None = None,
     ) -> Neighbors:
-        """The shapes whose silhouettes are nearest to each sample's, nearest first.
+        """The shapes whose silhouettes, or visible surfaces, are nearest to each sample's, nearest first.
 
         A sample of a training object does not find its own body: otherwise training would look its answers up. Where
         fewer than ``count`` shapes are left, the last one is repeated.
@@ -128,6 +132,7 @@ class ShapeBank(nn.Module):
             ids: ``object_id#view``.
             count: K.
             search: how far it goes.
+            depth: z in world units, 0 for none; None compares silhouettes alone.
 
         Raises:
             DataError: the bank is empty.
@@ -136,7 +141,10 @@ class ShapeBank(nn.Module):
             raise DataError("the bank of training shapes is empty", "train it, or load a checkpoint of a trained run")
         stored = self._unpacked(coverage)
         found = [
-            self._found(stored, coverage[index], camera[index], name, count, search) for index, name in enumerate(ids)
+            self._found(
+                stored, coverage[index], camera[index], None if depth is None else depth[index], name, count, search
+            )
+            for index, name in enumerate(ids)
         ]
         return Neighbors(*(torch.stack(parts) for parts in zip(*found, strict=True)))
 
@@ -163,6 +171,7 @@ class ShapeBank(nn.Module):
         stored: tuple[Tensor, Tensor],
         coverage: Tensor,
         camera: Camera,
+        depth: Tensor | None,
         name: str,
         count: int,
         search: Search,
@@ -173,7 +182,7 @@ class ShapeBank(nn.Module):
         key = (name, count, search, _bytes_of(camera)) if self.training and bool(own.any()) else None
         if key in self._known:
             return self._known[key]
-        found = self._searched(stored, coverage, camera, own, count, search)
+        found = self._searched(stored, coverage, camera, depth, own, count, search)
         if key is not None:
             if len(self._known) >= MAX_KNOWN:
                 del self._known[next(iter(self._known))]
@@ -185,19 +194,21 @@ class ShapeBank(nn.Module):
         stored: tuple[Tensor, Tensor],
         coverage: Tensor,
         camera: Camera,
+        depth: Tensor | None,
         own: Tensor,
         count: int,
         search: Search,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wanted = _Silhouette(coverage, camera)
+        wanted = SilhouetteLikeness(coverage, camera) if depth is None else DepthLikeness(depth, camera)
         candidates = self._shortlist(stored, coverage, own, search.shortlist)
-        points = self.points[candidates].to(coverage.dtype)
-        ranked = wanted.distances(points).sort(stable=True)
-        stretches = points.new_ones(len(candidates), 3)
+        sdf = self.sdf[candidates].to(coverage.dtype) * (REACH / 127)
+        shapes = Shapes(self.points[candidates].to(coverage.dtype), sdf)
+        stretches = sdf.new_ones(len(candidates), 3)
+        ranked = wanted.distances(shapes, stretches[:, None])[:, 0].sort(stable=True)
         if search.num_stretched:
             order = ranked.indices[: search.num_stretched]
-            candidates, points = candidates[order], points[order]
-            stretches, distances = _stretched(points, wanted, search.stretch)
+            candidates, shapes = candidates[order], shapes[order]
+            stretches, distances = _stretched(shapes, wanted, search.stretch)
             ranked = distances.sort(stable=True)
         order = ranked.indices[:count]
         kept = torch.arange(count, device=order.device).clamp(max=len(order) - 1)
@@ -239,57 +250,26 @@ class ShapeBank(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-class _Silhouette:
-    """An input's silhouette, blurred more and more, to compare others with in its own camera.
-
-    Args:
-        coverage: [1, H, W].
-        camera: B = 1.
-    """
-
-    def __init__(self, coverage: Tensor, camera: Camera) -> None:
-        self.camera = camera
-        mask = (functional.adaptive_avg_pool2d(coverage[None], COMPARED_PX) > COVERED).to(coverage.dtype)
-        self.levels = _levels(mask)
-        self.area = mask.mean().clamp(min=1e-3)
-
-    def distances(self, points: Float[Tensor, "K P 3"]) -> Float[Tensor, "K"]:
-        """Mean squares between the silhouettes of point sets and this one, over this one's area."""
-        uv, _ = project(self.camera, points.reshape(1, -1, 3))
-        cells = ((uv[0] + 1) * (COMPARED_PX / 2)).floor().long().clamp(0, COMPARED_PX - 1)
-        flat = (cells[:, 1] * COMPARED_PX + cells[:, 0]).reshape(len(points), -1)
-        drawn = points.new_zeros(len(points), COMPARED_PX**2).scatter_(1, flat, 1.0)
-        levels = _levels(drawn.reshape(-1, 1, COMPARED_PX, COMPARED_PX))
-        return sum((own - other).square().mean((1, 2, 3)) for own, other in zip(self.levels, levels, strict=True)) / (
-            self.area
-        )
-
-
 def _bytes_of(camera: Camera) -> bytes:
     parts = (camera.focal, camera.principal, camera.rotation, camera.translation)
     return b"".join(part.cpu().numpy().tobytes() for part in parts)
 
 
-def _levels(picture: Tensor) -> list[Tensor]:
-    return [functional.avg_pool2d(picture, level) for level in _LEVELS]
-
-
-def _stretched(points: Tensor, wanted: _Silhouette, largest: float) -> tuple[Tensor, Tensor]:
+def _stretched(shapes: Shapes, wanted: Likeness, largest: float) -> tuple[Tensor, Tensor]:
     """Stretches [K, 3] that fit best, and the distances that they leave, by ever finer grids over width and depth.
 
     An object's longest edge is 1 however it is stretched, so two of three axes are free.
     """
-    count = len(points)
-    extents = points.abs().amax(1)
-    best = points.new_zeros(count, 3)
-    distances = points.new_zeros(count)
+    count = len(shapes.points)
+    extents = shapes.points.abs().amax(1)
+    best = extents.new_zeros(count, 3)
+    distances = extents.new_zeros(count)
     for share in _STEPS:
         offsets = (-share * largest, 0.0, share * largest)
-        moves = points.new_tensor([(x, 0.0, z) for x in offsets for z in offsets])
+        moves = extents.new_tensor([(x, 0.0, z) for x in offsets for z in offsets])
         logs = best[:, None] + moves
         stretches = _of_longest_one(logs, extents[:, None])
-        tried = (points[:, None] * stretches[:, :, None]).flatten(0, 1)
-        costs = wanted.distances(tried).reshape(count, -1) + STRETCH_COST * logs.abs().mean(-1)
+        costs = wanted.distances(shapes, stretches) + STRETCH_COST * logs.abs().mean(-1)
         distances, chosen = costs.min(1)
         best = logs[torch.arange(count, device=logs.device), chosen]
     return _of_longest_one(best, extents), distances

@@ -13,6 +13,7 @@ from raylift.families.implicit.config import (
     FourierConfig,
     ImplicitConfig,
     ImplicitWeights,
+    PriorConfig,
     ReadsConfig,
 )
 from raylift.recipes import implicit_image
@@ -75,11 +76,11 @@ _WEIGHTS = replace(_TOLD_WEIGHTS, sign_inside=1.6)
 
 
 def best() -> Recipe:
-    """What works, from an image with its depth: local readers, a grid of gaps, no image encoder.
+    """What works, from an image with its depth: local readers, like training shapes carved by it, no image encoder.
 
     For many objects and a GPU: ``python jobs/train.py implicit/best --data DIR``. Set ``family.image_px`` to the side
     of the stored pictures: readers see single pixels. Fewer than some hundred objects are learned by heart in 170
-    epochs; ``implicit/quick`` is for them.
+    epochs, and too few to look shapes up among; ``implicit/quick`` is for them.
     """
     return Recipe(
         name="implicit/best",
@@ -94,7 +95,9 @@ def best() -> Recipe:
             mirror=True,
             reads=_EVERYTHING,
             fourier=FourierConfig(size=64, scale=0.8),
-            conditioning=ConditioningConfig(encoding="gap"),
+            # The depth's gaps are part of the prior's grid.
+            conditioning=ConditioningConfig(encoding="none"),
+            prior=PriorConfig(num_neighbors=6, depth=True, stretch=0.0, residual=False),
             weights=_WEIGHTS,
         ),
         data=DataConfig(batch_size=8, eval_views=4),

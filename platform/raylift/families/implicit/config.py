@@ -102,22 +102,24 @@ class ReadsConfig:
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """Training shapes that the input's silhouette is like, which a network may read and correct.
+    """Training shapes that what is seen is like, which a network may read and correct.
 
     They are part of the run's state, so a checkpoint reconstructs without the data set.
 
     Attributes:
         num_neighbors: shapes that are looked up for each input; 0 looks none up.
-        temperature: they are averaged by softmax(-d / temperature) of their silhouettes' distances d, and evenly.
+        depth: shapes are compared with the surface that the depth shows, not with the silhouette.
+        temperature: they are averaged by softmax(-d / temperature) of those distances d, and evenly.
         each: the network sees each neighbour's distance too, not only the averages.
-        stretch: the best candidates are stretched along their axes to fit the silhouette, by at most exp(stretch); 0
-            leaves them as they are.
-        carve: the silhouette is carved out of the averages.
+        stretch: the best candidates are stretched along their axes to fit better, by at most exp(stretch); 0 leaves
+            them as they are.
+        carve: the averages are carved by the silhouette, or by the depth's gaps.
         residual: the decoder's distance is added to that of the averages, carved.
         num_objects: training objects that are kept, at most; each takes about 39 kB of a checkpoint.
     """
 
     num_neighbors: int = 0
+    depth: bool = False
     temperature: float = 0.03
     each: bool = True
     stretch: float = 0.4
@@ -276,7 +278,8 @@ class ImplicitConfig:
         if self.needs_depth and self.conditioning.kind != "visible":
             raise ConfigError(
                 f"the recipe reads the depth, but conditioning.kind is {self.conditioning.kind!r}",
-                "set family.conditioning.kind=visible, or turn reads.gap, plane, nearest and the encoder's depth off",
+                "set family.conditioning.kind=visible, or turn reads.gap, plane, nearest, prior.depth and the encoder's"
+                " depth off",
             )
         self._check_told_points()
         if self.residual and self.conditioning.kind not in ("gt_sdf", "gt_occupancy"):
@@ -324,7 +327,9 @@ class ImplicitConfig:
         """Whether samples must have a depth map."""
         reads = self.reads
         of_points = (reads.plane or reads.nearest) and self.conditioning.kind != "surface"
-        return reads.gap or of_points or self.conditioning.has_gap_grid or self.encoder_inputs == "rgbad"
+        of_shapes = self.prior.num_neighbors > 0 and self.prior.depth
+        told_encoders = self.conditioning.has_gap_grid or self.encoder_inputs == "rgbad"
+        return reads.gap or of_points or of_shapes or told_encoders
 
     @property
     def starts_from_prior(self) -> bool:
@@ -337,4 +342,4 @@ class ImplicitConfig:
 
     @property
     def needs_mask_distance(self) -> bool:
-        return self.reads.silhouette or (self.prior.num_neighbors > 0 and self.prior.carve)
+        return self.reads.silhouette or (self.prior.num_neighbors > 0 and self.prior.carve and not self.prior.depth)

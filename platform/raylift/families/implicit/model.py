@@ -127,7 +127,9 @@ def readers_of(config: ImplicitConfig) -> dict[str, nn.Module]:
         readers["pretrained"] = PretrainedMapReader(config)
     conditioning, reads = config.conditioning, config.reads
     if config.prior.num_neighbors:
-        readers["prior"] = PriorReader(config.prior, GRID_RESOLUTION, config.voxel_width, config.voxel_stride)
+        readers["prior"] = PriorReader(
+            config.prior, reads.gap_scales, GRID_RESOLUTION, config.voxel_width, config.voxel_stride
+        )
     request = conditioning.voxel_request()
     if request is not None:
         residual = _RESIDUALS[conditioning.kind] if config.residual else None

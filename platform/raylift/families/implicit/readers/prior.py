@@ -1,12 +1,15 @@
-"""Training shapes that the input's silhouette is like, read at a point: a start to correct, without any depth."""
+"""Training shapes that what is seen is like, read at a point: what hidden parts may be, or a start to correct."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from raylift.families.implicit.config import PriorConfig
+from raylift.families.implicit.readers.gaps import gap_channels
 from raylift.families.implicit.readers.reader import Query, Reader, Reading, State
 from raylift.families.implicit.readers.volumes import read_volumes
 from raylift.families.implicit.view import View, without_mixed_precision
@@ -25,35 +28,46 @@ _CARVE_SCALE = 0.15
 class PriorReader(Reader):
     """Neighbours among the training shapes: each one's distance, their averages, and volumes made of those.
 
-    The grid that is encoded holds the neighbours' occupancy and distance, averaged by their silhouettes' likeness and
-    evenly, and the distance outside of the input's silhouette, from its own side and from the mirrored one.
+    The grid that is encoded holds the neighbours' occupancy and distance, averaged by their likeness and evenly, and
+    what they are carved by, from its own side and from the mirrored one: the distance outside of the input's
+    silhouette, or, where depth is told, its gaps.
 
     Args:
         config: how many neighbours, and what is made of them.
+        gap_scales: of the depth's gaps, world units.
         resolution: of the grid.
         width, stride: of the volumes' encoder.
     """
 
     cells: Tensor
 
-    def __init__(self, config: PriorConfig, resolution: int, width: int, stride: int) -> None:
+    def __init__(
+        self,
+        config: PriorConfig,
+        gap_scales: Sequence[float],
+        resolution: int,
+        width: int,
+        stride: int,
+    ) -> None:
         super().__init__()
-        self.config, self.resolution = config, resolution
+        self.config, self.resolution, self.gap_scales = config, resolution, tuple(gap_scales)
         self.search = Search(stretch=config.stretch) if config.stretch else Search(num_stretched=0)
         self.bank = ShapeBank()
-        self.encoder = VoxelPyramid(_NUM_AVERAGES + (2 if config.carve else 0), width, stride)
+        num_carving = 0 if not config.carve else len(self.gap_scales) + 1 if config.depth else 1
+        self.encoder = VoxelPyramid(_NUM_AVERAGES + 2 * num_carving, width, stride)
         self.width = sum(self.encoder.channels) + (config.num_neighbors if config.each else 0)
         self.register_buffer("cells", torch.from_numpy(grid_points(resolution)), persistent=False)
 
     def encode(self, view: View) -> State:
         coverage, config = view.coverage, self.config
         with without_mixed_precision(coverage):
-            near = self.bank.nearest(coverage, view.camera, view.batch.ids, config.num_neighbors, self.search)
+            depth = view.depth if config.depth else None
+            near = self.bank.nearest(coverage, view.camera, view.batch.ids, config.num_neighbors, self.search, depth)
             shapes = self.bank.volumes(near)
             grid = _averages(shapes, torch.softmax(-near.distances / config.temperature, 1))
             if config.carve:
-                outside = self._outside(view)
-                grid = torch.cat([grid, outside, outside.flip(2)], 1)
+                carving = self._gaps(view) if config.depth else self._outside(view)
+                grid = torch.cat([grid, carving, carving.flip(2)], 1)
         return (shapes / REACH, *self.encoder(grid))
 
     def read(self, state: State, query: Query) -> Reading:
@@ -63,6 +77,13 @@ class PriorReader(Reader):
             features = torch.cat([features, sample_volume(shapes, query.points)], -1)
         return Reading(features, told=self._told(volumes[0], query) if self.config.residual else None)
 
+    def _gaps(self, view: View) -> Float[Tensor, "B C R R R"]:
+        """The depth's gaps at the cells."""
+        depth = view.depth
+        cells = self.cells.to(depth.dtype).expand(len(depth), -1, -1)
+        channels = gap_channels(depth, Query(view.camera, cells), self.gap_scales)
+        return torch.stack(channels, 1).reshape(len(depth), -1, *(self.resolution,) * 3)
+
     def _outside(self, view: View) -> Float[Tensor, "B 1 R R R"]:
         """The silhouette's distance at the projections of the cells."""
         distance = view.batch["mask_distance"]
@@ -71,10 +92,11 @@ class PriorReader(Reader):
         return values.clamp(max=1.0).mT.reshape(len(distance), 1, *(self.resolution,) * 3)
 
     def _told(self, grid: Tensor, query: Query) -> Float[Tensor, "B N"]:
-        """max(the neighbours' mean distance, the silhouette's): inside only where both are."""
+        """max(the neighbours' mean distance, that to what may be inside): inside only where both are."""
         values = sample_volume(grid, query.points)
         told = values[..., 3]
         if self.config.carve:
+            # The gap's finest scale comes first; both are above 0 where there is certainly nothing.
             outside = values[..., _NUM_AVERAGES]
             told = torch.where(outside > 0, torch.maximum(told, outside), told)
         return REACH * told

@@ -67,6 +67,13 @@ VARIANTS: dict[str, dict[str, object]] = {
         "colors": "mixed",
         "reads": ReadsConfig(pixel="rgb", nearest=True),
     },
+    "members": {
+        "conditioning": ConditioningConfig("visible", "gap", resolution=16),
+        "backbone": "none",
+        "members": 2,
+        "colors": "mixed",
+        "reads": ReadsConfig(pixel="rgba", gap=True),
+    },
     "prior": {
         "conditioning": ConditioningConfig("image"),
         "mirror": True,

@@ -227,3 +227,28 @@ def test_the_inside_counts_as_much_more_as_the_recipe_says() -> None:
             for family in (plain, weighed)
         ]
         torch.testing.assert_close(shares[1], factor * shares[0])
+
+
+def test_members_are_trained_each_by_its_own_prediction_and_averaged() -> None:
+    config = small_config("members", weights=ImplicitWeights(sign=0.25))
+    family, alone = small_family(config, 3), small_family(replace(config, members=1), 3)
+    batch = spheres(config, 2)
+    first, second = family.networks
+    assert all(torch.equal(value, alone.network.state_dict()[name]) for name, value in first.state_dict().items())
+    assert not torch.equal(first.embedding.matrix, second.embedding.matrix)
+    shares = {term.name: term.share for term in family.losses("fit", batch, CLOCK)}
+    each = []
+    for network in (first, second):
+        alone.network = network
+        each.append({term.name: term.share for term in alone.losses("fit", batch, CLOCK)})
+    for name, share in shares.items():
+        assert not torch.equal(each[0][name], each[1][name])
+        torch.testing.assert_close(share, (each[0][name] + each[1][name]) / 2)
+    with torch.no_grad():
+        decoded = [member.decode(member.encode(batch), batch["points"]) for member in (first, second)]
+        sdfs, colors = zip(*decoded, strict=True)
+    for index, found in enumerate(family.eval().reconstruct(batch)):
+        sdf, color = found.shape.query(batch["points"][index])
+        torch.testing.assert_close(sdf, (sdfs[0] + sdfs[1])[index] / 2)
+        torch.testing.assert_close(color, (colors[0] + colors[1])[index] / 2)
+        torch.testing.assert_close(found.shape.values(batch["points"][index]), sdf)

@@ -232,6 +232,8 @@ class ImplicitConfig:
             but can saturate at "outside" where points far from the surface abound.
         colors: "predicted", or "mixed": a learned choice among the colours that readers offer and the predicted one.
         residual: of told grids: the head's distance is added to the one that the grid itself tells.
+        members: networks that are trained side by side on the same samples, each from weights of its own; their
+            distances and colours are averaged. They differ where little is certain, and their mean errs less.
         mirror: half of the training samples are mirrored: object, camera and pictures.
         prior, pretrained, reads, fourier, conditioning, weights: see there.
     """
@@ -251,6 +253,7 @@ class ImplicitConfig:
     sdf_range: float = 1.0
     colors: Literal["predicted", "mixed"] = "predicted"
     residual: bool = False
+    members: int = 1
     mirror: bool = False
     prior: PriorConfig = field(default_factory=PriorConfig)
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
@@ -260,7 +263,7 @@ class ImplicitConfig:
     weights: ImplicitWeights = field(default_factory=ImplicitWeights)
 
     def __post_init__(self) -> None:
-        for name in ("image_px", "image_width", "image_features", "voxel_width", "hidden", "points"):
+        for name in ("image_px", "image_width", "image_features", "voxel_width", "hidden", "points", "members"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"family.{name} is {getattr(self, name)}", "give at least 1")
         if self.encoder_px < 0 or self.encoder_px > self.image_px:

@@ -19,6 +19,7 @@ from raylift.families.implicit.mirroring import drawn_mirrors, mirrored
 from raylift.families.implicit.model import EncodedScene, ImplicitNetwork
 from raylift.families.implicit.readers.pretrained import PretrainedMapReader
 from raylift.families.implicit.readers.prior import PriorReader
+from raylift.families.implicit.view import View
 from raylift.losses.signed_distance_color import sign_cross_entropy, signed_distance_color_l1
 
 
@@ -38,6 +39,15 @@ class ImplicitFamily(Family):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash(seed, "implicit", "weights"))
             self.network = ImplicitNetwork(config, seed)
+            others = [stable_hash(seed, "implicit", "member", index) for index in range(1, config.members)]
+            self.others = nn.ModuleList(ImplicitNetwork(config, other) for other in others)
+
+    @property
+    def networks(self) -> tuple[ImplicitNetwork, ...]:
+        """All members, whose predictions are averaged."""
+        networks = [self.network, *self.others]
+        assert all(isinstance(network, ImplicitNetwork) for network in networks)
+        return tuple(networks)  # type: ignore[arg-type]
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -46,7 +56,7 @@ class ImplicitFamily(Family):
 
     def players(self) -> dict[str, Sequence[nn.Parameter]]:
         """The model, and a pretrained encoder that learns at a rate of its own."""
-        encoder = [] if self._pretrained is None else list(self._pretrained.encoder.parameters())
+        encoder = [value for reader in self._pretrained for value in reader.encoder.parameters()]
         others = {id(parameter) for parameter in encoder}
         players: dict[str, Sequence[nn.Parameter]] = {
             "model": [value for value in self.parameters() if value.requires_grad and id(value) not in others]
@@ -57,8 +67,9 @@ class ImplicitFamily(Family):
         return self.config.pretrained.rate if player == "encoder" else 1.0
 
     @property
-    def _pretrained(self) -> PretrainedMapReader | None:
-        return next((one for one in self.network.readers.values() if isinstance(one, PretrainedMapReader)), None)
+    def _pretrained(self) -> list[PretrainedMapReader]:
+        readers = [reader for network in self.networks for reader in network.readers.values()]
+        return [reader for reader in readers if isinstance(reader, PretrainedMapReader)]
 
     @property
     def example_request(self) -> ExampleRequest | None:
@@ -67,9 +78,10 @@ class ImplicitFamily(Family):
         return ExampleRequest(num_objects=prior.num_objects) if prior.num_neighbors else None
 
     def keep_examples(self, examples: Examples) -> None:
-        prior = self.network.readers["prior"]
-        assert isinstance(prior, PriorReader)
-        prior.bank.keep(examples)
+        for network in self.networks:
+            prior = network.readers["prior"]
+            assert isinstance(prior, PriorReader)
+            prior.bank.keep(examples)
 
     @property
     def request(self) -> SampleRequest:
@@ -85,13 +97,19 @@ class ImplicitFamily(Family):
         )
 
     def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-        """Equation 4, as the mean over the global batch's points, and the sign's cross entropy if asked for."""
+        """Equation 4, as the mean over the global batch's points, and the sign's cross entropy if asked for.
+
+        Each member is trained by its own prediction: the mean over members of their losses, not the loss of their mean.
+        """
         config, weights = self.config, self.config.weights
         if config.mirror:
             batch = mirrored(batch, drawn_mirrors(batch, clock))
-        sdf, color = self.network.decode(self.network.encode(batch), batch["points"])
-        true_sdf = batch["sdf"].clamp(-config.truncation, config.truncation)
-        sdf_error, color_error = signed_distance_color_l1(sdf, color, true_sdf, batch["color"])
+        view = View(batch)
+        found = [network.decode(network.encode_view(view), batch["points"]) for network in self.networks]
+        sdf, color = (torch.cat(parts) for parts in zip(*found, strict=True))
+        true_sdf = batch["sdf"].clamp(-config.truncation, config.truncation).repeat(len(found), 1)
+        true_color = batch["color"].repeat(len(found), 1, 1)
+        sdf_error, color_error = signed_distance_color_l1(sdf, color, true_sdf, true_color)
         if weights.color_near:
             color_share = share_of_weighted_mean(color_error, (true_sdf / weights.color_near).square().neg().exp())
         else:
@@ -105,23 +123,26 @@ class ImplicitFamily(Family):
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
         """One field a sample: the encoders run now, once; the decoder runs when the field is queried."""
-        scenes = self.network.encode(batch)
-        camera = scenes.camera
+        view = View(batch)
+        scenes = [network.encode_view(view) for network in self.networks]
         return [
-            Reconstruction(name, self._field(scenes.sample(index)), camera[index])
+            Reconstruction(name, self._field([scene.sample(index) for scene in scenes]), view.camera[index])
             for index, name in enumerate(batch.ids)
         ]
 
-    def _field(self, scene: EncodedScene) -> Field:
-        network = self.network
+    def _field(self, scenes: Sequence[EncodedScene]) -> Field:
+        """The mean of all members' distances and colours."""
+        members = list(zip(self.networks, scenes, strict=True))
 
         @torch.no_grad()
         def query(points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
-            sdf, color = network.decode(scene, points[None])
-            return sdf[0].float(), color[0].float()
+            found = [network.decode(scene, points[None]) for network, scene in members]
+            sdf, color = (torch.cat(parts).float().mean(0) for parts in zip(*found, strict=True))
+            return sdf, color
 
         @torch.no_grad()
         def values(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
-            return network.decode_distance(scene, points[None])[0].float()
+            found = [network.decode_distance(scene, points[None]) for network, scene in members]
+            return torch.cat(found).float().mean(0)
 
-        return Field(query, device=scene.camera.focal.device, values=values)
+        return Field(query, device=scenes[0].camera.focal.device, values=values)

@@ -91,7 +91,10 @@ class ImplicitNetwork(nn.Module):
         Raises:
             DataError: the batch lacks a camera or a field, or its grid is not what the recipe conditions on.
         """
-        view = View(batch)
+        return self.encode_view(View(batch))
+
+    def encode_view(self, view: View) -> EncodedScene:
+        """The same of a view, which several networks may share."""
         return EncodedScene(tuple(reader.encode(view) for reader in self._readers()), view.camera)
 
     def decode(

@@ -252,3 +252,22 @@ def test_members_are_trained_each_by_its_own_prediction_and_averaged() -> None:
         torch.testing.assert_close(sdf, (sdfs[0] + sdfs[1])[index] / 2)
         torch.testing.assert_close(color, (colors[0] + colors[1])[index] / 2)
         torch.testing.assert_close(found.shape.values(batch["points"][index]), sdf)
+
+
+def test_members_share_what_no_weights_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config("members")
+    family, batch = small_family(config, 3), spheres(config, 2)
+    read: list[str] = []
+    for number, network in enumerate(family.networks):
+        for name, reader in network.readers.items():
+            own = reader.read
+            monkeypatch.setattr(
+                reader,
+                "read",
+                lambda state, query, of=f"{name} of {number}", own=own: read.append(of) or own(state, query),
+            )
+    family.losses("fit", batch, CLOCK)
+    assert sorted(read) == ["gap of 0", "pixel of 0", "volumes of 0", "volumes of 1"]
+    read.clear()
+    family.reconstruct(batch)[0].shape.values(batch["points"][0])
+    assert sorted(read) == ["gap of 0", "pixel of 0", "volumes of 0", "volumes of 1"]

@@ -19,6 +19,7 @@ from raylift.families.implicit.mirroring import drawn_mirrors, mirrored
 from raylift.families.implicit.model import EncodedScene, ImplicitNetwork
 from raylift.families.implicit.readers.pretrained import PretrainedMapReader
 from raylift.families.implicit.readers.prior import PriorReader
+from raylift.families.implicit.readers.reader import Reading
 from raylift.families.implicit.view import View
 from raylift.losses.signed_distance_color import sign_cross_entropy, signed_distance_color_l1
 
@@ -105,7 +106,8 @@ class ImplicitFamily(Family):
         if config.mirror:
             batch = mirrored(batch, drawn_mirrors(batch, clock))
         view = View(batch)
-        found = [network.decode(network.encode_view(view), batch["points"]) for network in self.networks]
+        shared: dict[str, Reading] = {}
+        found = [network.decode(network.encode_view(view), batch["points"], shared) for network in self.networks]
         sdf, color = (torch.cat(parts) for parts in zip(*found, strict=True))
         true_sdf = batch["sdf"].clamp(-config.truncation, config.truncation).repeat(len(found), 1)
         true_color = batch["color"].repeat(len(found), 1, 1)
@@ -136,13 +138,15 @@ class ImplicitFamily(Family):
 
         @torch.no_grad()
         def query(points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
-            found = [network.decode(scene, points[None]) for network, scene in members]
+            shared: dict[str, Reading] = {}
+            found = [network.decode(scene, points[None], shared) for network, scene in members]
             sdf, color = (torch.cat(parts).float().mean(0) for parts in zip(*found, strict=True))
             return sdf, color
 
         @torch.no_grad()
         def values(points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
-            found = [network.decode_distance(scene, points[None]) for network, scene in members]
+            shared: dict[str, Reading] = {}
+            found = [network.decode_distance(scene, points[None], shared) for network, scene in members]
             return torch.cat(found).float().mean(0)
 
         return Field(query, device=scenes[0].camera.focal.device, values=values)

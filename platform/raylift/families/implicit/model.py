@@ -98,25 +98,42 @@ class ImplicitNetwork(nn.Module):
         return EncodedScene(tuple(reader.encode(view) for reader in self._readers()), view.camera)
 
     def decode(
-        self, scene: EncodedScene, points: Float[Tensor, "B N 3"]
+        self, scene: EncodedScene, points: Float[Tensor, "B N 3"], shared: dict[str, Reading] | None = None
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3"]]:
-        """Signed distance (world units, negative inside) and RGB in [0, 1] at world points (equation 3)."""
-        features, told, readings = self._read(scene, points)
+        """Signed distance (world units, negative inside) and RGB in [0, 1] at world points (equation 3).
+
+        Args:
+            scene: what ``encode`` makes of a batch.
+            points: world frame.
+            shared: readings by reader that depend on no weights; networks of one recipe that are asked for the same
+                points of the same view hand it on, and the first one fills it.
+        """
+        features, told, readings = self._read(scene, points, shared)
         colors = [color for reading in readings for color in reading.colors] if self.mixes_colors else []
         return self.decoder(features, torch.stack(colors, -2) if colors else None, told)
 
-    def decode_distance(self, scene: EncodedScene, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
+    def decode_distance(
+        self, scene: EncodedScene, points: Float[Tensor, "B N 3"], shared: dict[str, Reading] | None = None
+    ) -> Float[Tensor, "B N"]:
         """The signed distance alone, as ``decode`` returns it."""
-        features, told, _ = self._read(scene, points)
+        features, told, _ = self._read(scene, points, shared)
         return self.decoder.distance(self.decoder.hidden(features), told)
 
     def _read(
-        self, scene: EncodedScene, points: Float[Tensor, "B N 3"]
+        self, scene: EncodedScene, points: Float[Tensor, "B N 3"], shared: dict[str, Reading] | None
     ) -> tuple[Float[Tensor, "B N F"], Float[Tensor, "B N"] | None, list[Reading]]:
         """[gamma(p), G(p)], the embedding of equation 1 and the features of equation 2; the told distance; readings."""
         with without_mixed_precision(points):
             query = Query(scene.camera, points)
-            readings = [reader.read(state, query) for reader, state in zip(self._readers(), scene.states, strict=True)]
+            shared = {} if shared is None else shared
+            readings = []
+            for name, reader, state in zip(self.readers, self._readers(), scene.states, strict=True):
+                reading = shared.get(name)
+                if reading is None:
+                    reading = reader.read(state, query)
+                    if next(reader.parameters(), None) is None:
+                        shared[name] = reading
+                readings.append(reading)
             features = torch.cat([self.embedding(points), *(reading.features for reading in readings)], -1)
         return features, next((reading.told for reading in readings if reading.told is not None), None), readings
 

@@ -2,6 +2,7 @@
 
     python tuning/run_table.py tuning/tables/implicit_1.json --data data/seats --storage runs/tables
     python tuning/run_table.py tuning/tables/implicit_1.json --data data/seats --rows ours "2D only" --seeds 0
+    python tuning/run_table.py tuning/tables/implicit_reads.json --data data/seats --points schedule.num_steps=300
     python tuning/run_table.py tuning/tables/implicit_1.json --data s3://bucket/cars --size paper scale.workers=4
 
 Every row and seed is a run of its own; the same command does only what is missing, and prints the table again.
@@ -28,7 +29,7 @@ from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.curves import Curve
 from raylift.export.comparison import write_comparison
 from raylift.recipes.table_results import Judged, RowResult, judge, rows_of, score_rows
-from raylift.recipes.tables import PaperTable, PlannedRow, load_table, plan_table
+from raylift.recipes.tables import PaperTable, PlannedRow, by_points, load_table, plan_table
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
 
@@ -43,6 +44,7 @@ class Arguments:
         rows: only these, by name; all by default.
         seeds: in place of the table's.
         size: of recipes, in place of "quick" in their names: "paper" takes the published ones.
+        points: judge shapes by the IoU of fields at stored points, without surfaces: seconds a run in place of minutes.
         tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
         overrides: recipe values for every row, as path=value.
     """
@@ -54,6 +56,7 @@ class Arguments:
     rows: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     size: str = "quick"
+    points: bool = False
     tracking: str = ""
 
     @property
@@ -102,6 +105,7 @@ def main(arguments: Arguments, console: Console) -> int:
 def read(arguments: Arguments) -> tuple[PaperTable, list[PlannedRow]]:
     """The table and its runs; every recipe is checked before the first one trains."""
     table = resized(load_table(arguments.table), arguments.size)
+    table = by_points(table) if arguments.points else table
     unknown = set(arguments.rows) - set(table.row_names)
     if unknown:
         known = ", ".join(repr(name) for name in table.row_names)

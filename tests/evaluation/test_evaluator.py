@@ -13,7 +13,7 @@ from raylift.core.errors import DataError
 from raylift.core.types import Field, Mesh
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.evaluation import shape_scoring
+from raylift.evaluation import meshes, shape_scoring
 from raylift.evaluation.baselines import Retrieval, fit_mean_shape
 from raylift.evaluation.color import ColorScorer
 from raylift.evaluation.config import EvaluationConfig
@@ -94,7 +94,7 @@ def test_ranks_share_the_work_and_agree(chairs: ShardedDataset) -> None:
 
 def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
     seen: list[tuple[int, int, str]] = []
-    meshes: dict[str, Mesh | Field] = {}
+    found_meshes: dict[str, Mesh | Field] = {}
     config = replace(QUICK, protocols=("meshrcnn",), color_views=0, baselines=False)
     report = evaluate(
         BallFamily(),
@@ -103,14 +103,44 @@ def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
         config,
         replace(DATA, eval_views=3),
         progress=lambda done, total, sample: seen.append((done, total, sample)),
-        on_sample=lambda found: meshes.__setitem__(found.id, found.shape),
+        on_sample=lambda found, solid: found_meshes.__setitem__(found.id, solid.mesh),
     )
     assert len(report.model) == 6
     assert report.num_views == 3
     assert [done for done, _, _ in seen] == list(range(1, 7))
     assert {total for _, total, _ in seen} == {6}
-    assert set(meshes) == set(report.model.scores)
+    assert set(found_meshes) == set(report.model.scores)
     assert not any(name.startswith("test/color") for name in report.metrics())
+
+
+def test_points_alone_ask_the_field_and_make_no_surface(
+    chairs: ShardedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(QUICK, protocols=("occnet", "points"), resolution=128, level=0.0)
+    both = evaluate(BallFamily(), chairs, "test", config, DATA).metrics()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a surface was extracted")
+
+    monkeypatch.setattr(meshes, "extract", refuse)
+    report = evaluate(BallFamily(), chairs, "test", replace(config, protocols=("points",)), DATA)
+    entry = chairs.entries("test")[0]
+    record = chairs.load_object(entry.id)
+    ball = np.linalg.norm(record.iou_points, axis=1) < 0.4
+    truth = record.iou_inside
+    exact = np.count_nonzero(ball & truth) / np.count_nonzero(ball | truth)
+    assert report.model.scores[f"{entry.id}#0"].values["points/iou"] == pytest.approx(exact, abs=1e-4)
+    metrics = report.metrics()
+    assert {name.partition("/")[2] for name in metrics if "/iou_" in name} == {
+        f"{method}points/iou_{kind}"
+        for method in ("", "mean_shape/", "retrieval/", "oracle_retrieval/", "carved_mean/", "carved_neighbours/")
+        for kind in ("mean", "median")
+    }
+    assert "test/color/surface_l1_mean" in metrics
+    assert "test/color/psnr_mean" not in metrics
+    for method in ("", "retrieval/", "carved_mean/"):
+        assert metrics[f"test/{method}points/iou_mean"] == pytest.approx(both[f"test/{method}points/iou_mean"])
+        assert both[f"test/{method}points/iou_mean"] == pytest.approx(both[f"test/{method}occnet/iou_mean"], abs=0.01)
 
 
 def test_nothing_reconstructed_is_the_worst_not_left_out(chairs: ShardedDataset) -> None:

@@ -13,7 +13,7 @@ from raylift.cluster.table_runs import gather
 from raylift.core.errors import ConfigError
 from raylift.evaluation.paired import ONE_SEED
 from raylift.recipes.table_results import RowResult, cell, judge, rows_of, score_rows
-from raylift.recipes.tables import PaperTable, Row, load_table, plan_table
+from raylift.recipes.tables import PaperTable, Row, by_points, load_table, plan_table
 
 TABLES = sorted((Path(__file__).parents[2] / "tuning" / "tables").glob("*.json"))
 NUM_OBJECTS = 8
@@ -262,3 +262,25 @@ def test_a_cell_has_mean_spread_and_median(tmp_path: Path) -> None:
     assert [(line["row"], line["metric"], line["seeds"]) for line in lines] == [
         ("Voxels", "ifnet/iou", 2), ("Voxels", "ifnet/chamfer_l2", 2)
     ]  # fmt: skip
+
+
+def test_a_table_by_points_keeps_claims_about_overlap_and_drops_what_needs_surfaces(tmp_path: Path) -> None:
+    claims = [
+        {"better": "Voxels", "than": "Image only", "metric": metric} for metric in ("ifnet/iou", "ifnet/chamfer_l2")
+    ]
+    table = by_points(load_table(written(tmp_path, claims=claims)))
+    assert [column.metric for column in table.columns] == ["points/iou", "color/surface_l1"]
+    assert [claim.metric for claim in table.claims] == ["points/iou"]
+    assert table.rows[0].paper == {"points/iou": 0.9}
+    _, recipe = plan_table(table, "two", "/runs")[0].runs[-1]
+    assert recipe.evaluation.protocols == ("points",)
+
+
+@pytest.mark.parametrize("place", TABLES, ids=lambda place: place.stem)
+def test_every_table_of_shapes_can_be_judged_by_points(place: Path) -> None:
+    table = load_table(place)
+    if table.data == "shapes":
+        assert by_points(table).claims
+    else:
+        with pytest.raises(ConfigError, match="leave out --points"):
+            by_points(table)

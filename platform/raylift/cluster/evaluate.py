@@ -11,9 +11,10 @@ from PIL import Image
 
 from raylift.cluster.reconstruct import Reconstructor, keep_level, open_run_tracker
 from raylift.core.errors import ConfigError
-from raylift.core.types import Mesh, Reconstruction
+from raylift.core.types import Reconstruction
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.evaluator import Progress, evaluate
+from raylift.evaluation.meshes import Solid
 from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, write_animation
 from raylift.evaluation.report import MODEL, EvaluationReport
 from raylift.export.mesh_files import file_stem, write_mesh
@@ -68,13 +69,12 @@ def evaluate_run(
         )
     panels: list[Panel] = []
 
-    def keep_panel(found: Reconstruction) -> None:
+    def keep_panel(found: Reconstruction, solid: Solid) -> None:
         shown = {panel.id.rpartition("#")[0] for panel in panels}
         name = found.id.rpartition("#")[0]
         wanted = name in panels_of if panels_of else len(panels) < recipe.evaluation.panels
         if wanted and name not in shown:
-            assert isinstance(found.shape, Mesh)
-            panels.append(panel_of(dataset, model.family.request, found, found.shape))
+            panels.append(panel_of(dataset, model.family.request, found, solid.mesh))
 
     report = evaluate(
         model.family, dataset, split, recipe.evaluation, recipe.data, EVALUATION_SEED, progress, keep_panel

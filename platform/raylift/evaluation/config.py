@@ -7,9 +7,10 @@ from typing import Literal
 
 from raylift.core.errors import ConfigError
 
-Protocol = Literal["occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn"]
+Protocol = Literal["points", "occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn"]
 ALL_PROTOCOLS: tuple[Protocol, ...] = ("occnet", "ifnet", "disn", "deepsdf", "meshrcnn")
-"""What published figures of networks in a common frame use; ``unicorn`` aligns, and is asked for by name."""
+"""What published figures of networks in a common frame use. ``unicorn`` aligns, ``points`` makes no surfaces; both are
+asked for by name."""
 LEAST_PX = 32
 """Smaller pictures are too small for LPIPS."""
 
@@ -22,7 +23,8 @@ class EvaluationConfig:
     shapes that are known; ``protocols`` is for data sets of shapes.
 
     Attributes:
-        protocols: which named protocols (shape).
+        protocols: which named protocols (shape). ``points`` alone makes no surfaces, so colour is that at true surface
+            points, and an evaluation takes seconds, not minutes.
         resolution: fields are extracted at this many cells an edge.
         level: fields are cut at this value, world units; "auto" chooses it on validation and training objects (see
             ``evaluation.iso_level``) and prints it with the score.

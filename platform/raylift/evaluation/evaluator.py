@@ -17,7 +17,7 @@ from raylift.data.stream import chosen_entries, evaluation_batches
 from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.iso_level import LevelChoice, choose_level
 from raylift.evaluation.kinds import evaluation_of
-from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.meshes import Solid
 from raylift.evaluation.report import MODEL, EvaluationReport, Tally
 from raylift.metrics.scores import Score
 
@@ -35,7 +35,7 @@ def evaluate(
     data: DataConfig,
     seed: int = 0,
     progress: Progress | None = None,
-    on_sample: Callable[[Reconstruction], None] | None = None,
+    on_sample: Callable[[Reconstruction, Solid], None] | None = None,
 ) -> EvaluationReport:
     """Every score that the data set has the truth for, on every held-out sample; deterministic.
 
@@ -46,7 +46,7 @@ def evaluate(
         split: "val" or "test".
         seed: keys every draw, together with the object's id.
         progress: see ``Progress``.
-        on_sample: given each reconstruction, as a mesh on the CPU, for panels and files.
+        on_sample: given each reconstruction and what it was measured as, for panels and files.
 
     Raises:
         DataError: no objects of that split, or a damaged shard.
@@ -71,16 +71,16 @@ def evaluate(
                     sample = batch.ids[index]
                     category = categories[sample.rpartition("#")[0]]
                     start = time.perf_counter()
-                    mesh = mesh_of(found, config.resolution, choice.level if choice else 0.0)
+                    solid = Solid(found.shape, config.resolution, choice.level if choice else 0.0)
                     found = replace(found, id=sample, camera=found.camera.to("cpu"))
-                    tally.num_empty += mesh.is_empty
-                    values = scorer.score(sample, found, mesh)
+                    values = scorer.score(sample, found, solid)
+                    tally.num_empty += solid.is_known_empty
                     tally.seconds += time.perf_counter() - start
                     tally.table(MODEL).add(Score(sample, category, values))
                     for method, row in scorer.score_baselines(sample, batch.select(slice(index, index + 1))).items():
                         tally.table(method).add(Score(sample, category, row))
                     if on_sample is not None:
-                        on_sample(replace(found, shape=mesh))
+                        on_sample(found, solid)
                     done += 1
                     if progress is not None:
                         progress(done, total, sample)

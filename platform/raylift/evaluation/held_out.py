@@ -11,8 +11,9 @@ from torch import Tensor
 
 from raylift.core.types import Mesh
 from raylift.data.dataset import ShardedDataset, ViewRecord
+from raylift.evaluation.meshes import shape_of
 from raylift.evaluation.surface_color import NUM_POINTS, colors_of
-from raylift.metrics.comparison import Shape, Truth
+from raylift.metrics.comparison import Truth
 from raylift.metrics.nearest import Cloud
 
 TRUTH_COLUMNS = (
@@ -48,11 +49,6 @@ class HeldOut:
     views: tuple[ViewRecord, ...]
     color_points: Float[Tensor, "N 3"]
     colors: Float[Tensor, "N 3"]
-
-
-def shape_of(mesh: Mesh) -> Shape:
-    """A mesh as metrics see it."""
-    return Shape(mesh.vertices.detach().cpu().numpy(), mesh.faces.detach().cpu().numpy())
 
 
 def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed: int) -> HeldOut:

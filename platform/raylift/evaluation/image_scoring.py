@@ -17,7 +17,7 @@ from raylift.data.samples import composited
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.color import Look, color_scores, looks_of, open_lpips
 from raylift.evaluation.config import EvaluationConfig
-from raylift.evaluation.held_out import HeldOut, load_held_out, shape_of
+from raylift.evaluation.held_out import HeldOut, load_held_out
 from raylift.evaluation.image_alignment import Rotation, WorldAlignments, predict_training_views
 from raylift.evaluation.image_baselines import ImageBaselines
 from raylift.evaluation.image_poses import (
@@ -31,6 +31,7 @@ from raylift.evaluation.image_poses import (
 )
 from raylift.evaluation.image_truth import ImageTruth, load_image_truth, unseen_views
 from raylift.evaluation.keypoint_agreement import Located, locate, transferred_shares
+from raylift.evaluation.meshes import Solid, shape_of
 from raylift.evaluation.report import MODEL, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.geometry.placement import place_in_view
@@ -94,8 +95,8 @@ class ImageScorer(Scorer):
         self._alignments = WorldAlignments(views)
         self.notes.append(self._alignments.note)
 
-    def score(self, sample: str, reconstruction: Reconstruction, mesh: Mesh) -> Values:
-        truth = self._of(sample)
+    def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
+        truth, mesh = self._of(sample), solid.mesh
         seen = render(mesh, reconstruction.camera, truth.image_px, Lighting.ambient(), supersample=2)[0]
         if truth.keypoints is not None and not mesh.is_empty:
             self._located[sample] = locate(reconstruction, mesh, seen.faces, truth)

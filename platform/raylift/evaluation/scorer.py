@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from raylift.core.family import Family
-from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
+from raylift.core.types import Batch, Reconstruction, SampleRequest
+from raylift.evaluation.meshes import Solid
 from raylift.evaluation.report import Tally
 
 Values = dict[str, float]
@@ -37,13 +38,13 @@ class Scorer(ABC):
         del family, split
 
     @abstractmethod
-    def score(self, sample: str, reconstruction: Reconstruction, mesh: Mesh) -> Values:
+    def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
         """Scores of the model's reconstruction.
 
         Args:
             sample: ``object_id#view``; samples come in the order of their objects.
             reconstruction: its camera, on the CPU.
-            mesh: its surface, on the CPU.
+            solid: what it is measured as.
         """
 
     @abstractmethod

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from raylift.core.types import Batch, Field, Mesh
@@ -22,10 +21,10 @@ from raylift.data.schemas import TRUNCATION
 from raylift.evaluation.baselines import Retrieval, fit_mean_shape
 from raylift.evaluation.carving import CarvingRule, choose_rule, told_grid_field
 from raylift.evaluation.held_out import HeldOut
+from raylift.evaluation.meshes import Solid
 from raylift.evaluation.surface_color import ColorsOf
 from raylift.evaluation.training_shapes import TrainingShapes
 from raylift.evaluation.visible_evidence import Told, VisibleEvidence
-from raylift.geometry.iso_surface import extract
 
 BASELINE_RESOLUTION = 96
 """Samples an edge that baselines are extracted at, at most: they are made of grids of 32."""
@@ -136,7 +135,6 @@ class ShapeBaselines:
             found["nearest_visible_color"] = seen.nearest_colors
         return found
 
-    def extracted(self, field: Field) -> Mesh:
-        """A field's mesh."""
-        with torch.no_grad():
-            return extract(field, self._resolution)[0]
+    def solid(self, shape: Mesh | Field) -> Solid:
+        """One of these answers as what is measured."""
+        return Solid(shape, self._resolution)

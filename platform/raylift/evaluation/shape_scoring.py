@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from raylift.core import collectives
-from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
+from raylift.core.types import Batch, Field, Reconstruction, SampleRequest
 from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.baseline_cache import BaselineCache, BaselineScores
 from raylift.evaluation.color import ColorScorer, open_lpips
 from raylift.evaluation.config import EvaluationConfig, Protocol
-from raylift.evaluation.held_out import HeldOut, load_held_out, shape_of
+from raylift.evaluation.held_out import HeldOut, load_held_out
+from raylift.evaluation.meshes import Solid, shape_of
 from raylift.evaluation.report import MODEL, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.evaluation.shape_baselines import ShapeBaselines
 from raylift.evaluation.surface_color import ColorsOf, colors_of, surface_color_scores, visible_points
 from raylift.evaluation.visible_evidence import Told
 from raylift.metrics.comparison import Comparison
-from raylift.metrics.protocols import SHAPE_PROTOCOLS
+from raylift.metrics.protocols import SHAPE_PROTOCOLS, field_points
 
 
 class ShapeScorer(Scorer):
@@ -66,9 +67,9 @@ class ShapeScorer(Scorer):
     def request(self, wanted: SampleRequest) -> SampleRequest:
         return replace(wanted, num_points=0)
 
-    def score(self, sample: str, reconstruction: Reconstruction, mesh: Mesh) -> Values:
+    def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
         held_out = self._of(sample)
-        values = score_mesh(mesh, held_out, self.config.protocols, self._color)
+        values = score_solid(solid, held_out, self.config.protocols, self._color)
         return values | self._surface_color(sample, held_out, colors_of(reconstruction.shape))
 
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
@@ -82,10 +83,11 @@ class ShapeScorer(Scorer):
         for method, training_id in self._baselines.of_object(held_out, picture).items():
             mesh = self._baselines.mesh(training_id)
             if training_id not in self._known:
-                self._known[training_id] = score_mesh(mesh, held_out, protocols, self._color)
+                solid = self._baselines.solid(mesh)
+                self._known[training_id] = score_solid(solid, held_out, protocols, self._color)
             rows[method] = self._known[training_id] | self._surface_color(sample, held_out, colors_of(mesh))
         for method, field in self._baselines.fields(picture).items():
-            scores = score_mesh(self._baselines.extracted(field), held_out, protocols, self._color)
+            scores = score_solid(self._baselines.solid(field), held_out, protocols, self._color)
             rows[method] = scores | self._surface_color(sample, held_out, colors_of(field))
         for method, ask in self._baselines.colors(picture).items():
             rows[method] = self._surface_color(sample, held_out, ask)
@@ -132,14 +134,22 @@ class ShapeScorer(Scorer):
         return self._held_out
 
 
-def score_mesh(
-    mesh: Mesh, held_out: HeldOut, protocols: Sequence[Protocol], color: ColorScorer | None
+def score_solid(
+    solid: Solid, held_out: HeldOut, protocols: Sequence[Protocol], color: ColorScorer | None
 ) -> dict[str, float]:
-    """One mesh by every protocol: ``occnet/iou``, ..., ``color/psnr``, ..."""
-    pair = Comparison(shape_of(mesh), held_out.truth)
-    values = {
-        f"{name}/{metric}": value for name in protocols for metric, value in SHAPE_PROTOCOLS[name].score(pair).items()
-    }
-    if color is not None:
-        values |= {f"color/{metric}": value for metric, value in color.score(mesh, held_out.views).items()}
+    """One shape by every protocol: ``occnet/iou``, ..., ``color/psnr``, ...
+
+    Where ``points`` is the only protocol, no field is made a mesh and no view is rendered.
+    """
+    values: dict[str, float] = {}
+    pair: Comparison | None = None
+    for name in protocols:
+        if name == "points" and isinstance(solid.shape, Field):
+            scores = field_points(solid.shape, solid.level, held_out.truth)
+        else:
+            pair = pair or Comparison(shape_of(solid.mesh), held_out.truth)
+            scores = SHAPE_PROTOCOLS[name].score(pair)
+        values |= {f"{name}/{metric}": value for metric, value in scores.items()}
+    if color is not None and tuple(protocols) != ("points",):
+        values |= {f"color/{metric}": value for metric, value in color.score(solid.mesh, held_out.views).items()}
     return values

@@ -16,11 +16,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from raylift.core.errors import ConfigError
 from raylift.data.manifest import DataKind
 from raylift.evaluation.report import METRICS
+from raylift.evaluation.surface_color import SURFACE_COLOR_METRICS
+from raylift.metrics.protocols import SHAPE_PROTOCOLS
 from raylift.recipes.recipe import Recipe
 from raylift.recipes.stages import plan_runs
 
 BASELINE = "baseline:"
 """Before the name of an evaluation's baseline, where a claim sets a row against one."""
+POINTS_IOU = "points/iou"
 _ROW_MAY_NOT = ("seed", "evaluation", "data.eval_views")
 """Rows are compared by one measure, over the table's seeds."""
 
@@ -212,6 +215,44 @@ def load_table(path: Path) -> PaperTable:
     except ValidationError as error:
         first = error.errors()[0]
         raise _refused(path, first["type"], first["loc"], first["msg"]) from None
+
+
+def by_points(table: PaperTable) -> PaperTable:
+    """The table judged by ``points/iou`` in place of other IoUs of shapes, and without what needs surfaces.
+
+    Trainings of a minute are then not followed by evaluations of many. Figures of papers stay beside it, as their
+    columns say how they were measured.
+
+    Raises:
+        ConfigError: a table of image collections, whose scores are of rendered pictures.
+    """
+    if table.data != "shapes":
+        raise ConfigError(f"{table.title!r} is a table of {table.data}", "leave out --points: it is for shapes")
+    renamed = {f"{protocol}/iou": POINTS_IOU for protocol in SHAPE_PROTOCOLS}
+    kept = {**renamed, **{f"color/{name}": f"color/{name}" for name in SURFACE_COLOR_METRICS}}
+
+    def figures(given: dict[str, float]) -> dict[str, float]:
+        return {kept[metric]: value for metric, value in given.items() if metric in kept}
+
+    columns: dict[str, Column] = {}
+    for column in (*table.columns, Column(f"color/{next(iter(SURFACE_COLOR_METRICS))}")):
+        if column.metric in kept:
+            columns.setdefault(kept[column.metric], replace(column, metric=kept[column.metric]))
+    claims = [
+        replace(claim, metric=kept.get(claim.metric, claim.metric))
+        for claim in table.claims
+        if claim.by == "steps" or claim.metric in kept
+    ]
+    return replace(
+        table,
+        columns=tuple(columns.values()),
+        rows=tuple(
+            replace(row, paper=figures(row.paper), paper_median=figures(row.paper_median)) for row in table.rows
+        ),
+        quoted=tuple(replace(row, paper=figures(row.paper)) for row in table.quoted),
+        claims=tuple(dict.fromkeys(claims)),
+        overrides=(*table.overrides, 'evaluation.protocols=["points"]', "evaluation.lpips=false"),
+    )
 
 
 def plan_table(

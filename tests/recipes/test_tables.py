@@ -284,3 +284,16 @@ def test_every_table_of_shapes_can_be_judged_by_points(place: Path) -> None:
     else:
         with pytest.raises(ConfigError, match="leave out --points"):
             by_points(table)
+
+
+def test_overrides_of_a_stage_are_for_the_rows_that_have_it() -> None:
+    table = load_table(next(place for place in TABLES if place.stem == "mesh_texture_1"))
+    given = ("schedule.num_steps=60", "stage2:schedule.num_steps=20")
+    steps = {
+        one.row.name: [recipe.schedule.num_steps for _, recipe in one.runs]
+        for one in plan_table(table, "one", "/runs", given, (0,))
+    }
+    assert steps["UMR"] == [60, 20]
+    assert steps["UCMR"] == [60]
+    with pytest.raises(ConfigError, match="'stage3'(.|\n)*stage1, stage2"):
+        plan_table(table, "one", "/runs", ("stage3:schedule.num_steps=20",), (0,))

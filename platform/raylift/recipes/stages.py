@@ -26,14 +26,28 @@ def plan_runs(name: str, overrides: Sequence[str], storage: str, run_name: str =
         recipe = catalogue.get(name, stage_overrides(overrides, "", []))
         return [(run_name or recipe.name.replace("/", "-"), recipe)]
     whole = run_name or name.replace("/", "-")
-    # A stage of another family is called by that family's name.
-    labels = [stage.rpartition(".")[2] if "." in stage else stage.partition("/")[0] for stage in stages]
+    labels = stage_labels(name)
     runs: list[tuple[str, Recipe]] = []
     for stage, label in zip(stages, labels, strict=True):
         # A stage's own start_from, given by an override, wins over the run of the stage before.
         start = [f"start_from={storage.rstrip('/')}/{runs[-1][0]}"] if runs else []
         runs.append((f"{whole}.{label}", catalogue.get(stage, [*start, *stage_overrides(overrides, label, labels)])))
     return runs
+
+
+def stage_labels(name: str) -> list[str]:
+    """What a chain's stages are called, in order; nothing for a single recipe."""
+    stages = catalogue.chain(name)
+    if len(stages) == 1:
+        return []
+    # A stage of another family is called by that family's name.
+    return [stage.rpartition(".")[2] if "." in stage else stage.partition("/")[0] for stage in stages]
+
+
+def stage_of(override: str) -> str:
+    """The stage that an override names; "" for those of every stage."""
+    stage, colon, _ = override.partition("=")[0].partition(":")
+    return stage if colon else ""
 
 
 def stage_overrides(overrides: Sequence[str], label: str, labels: Sequence[str]) -> list[str]:
@@ -44,8 +58,8 @@ def stage_overrides(overrides: Sequence[str], label: str, labels: Sequence[str])
     """
     chosen = []
     for override in overrides:
-        stage, colon, _ = override.partition("=")[0].partition(":")
-        if not colon:
+        stage = stage_of(override)
+        if not stage:
             chosen.append(override)
         elif not label or stage not in labels:
             known = ", ".join(labels) if label else "none: this is a single recipe"

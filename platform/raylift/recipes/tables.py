@@ -19,7 +19,7 @@ from raylift.evaluation.report import METRICS
 from raylift.evaluation.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.protocols import SHAPE_PROTOCOLS
 from raylift.recipes.recipe import Recipe
-from raylift.recipes.stages import plan_runs
+from raylift.recipes.stages import plan_runs, stage_labels, stage_of
 
 BASELINE = "baseline:"
 """Before the name of an evaluation's baseline, where a claim sets a row against one."""
@@ -263,17 +263,25 @@ def plan_table(
     Args:
         stem: what the runs' names begin with.
         storage: folder of runs.
-        overrides: for every row, after its own.
+        overrides: for every row, after its own; those of a stage for the rows that have it.
         seeds: in place of the table's.
 
     Raises:
         ConfigError: an unknown recipe, path, type or value, naming the row.
     """
+    labels = {row.name: stage_labels(row.recipe or table.recipe) for row in table.rows}
+    for text in overrides:
+        stage = stage_of(text)
+        if stage and not any(stage in some for some in labels.values()):
+            known = sorted({label for some in labels.values() for label in some})
+            raise ConfigError(f"override {text!r} is for a stage {stage!r}", f"stages are {', '.join(known) or 'none'}")
     names: dict[tuple[str, ...], str] = {}
     planned = []
     for seed in seeds or table.seeds:
         for row in table.rows:
-            given = (*table.overrides, *row.overrides, *overrides, f"seed={seed}")
+            # A stage that only other rows have is none of this row's business.
+            fitting = [text for text in overrides if stage_of(text) in ("", *labels[row.name])]
+            given = (*table.overrides, *row.overrides, *fitting, f"seed={seed}")
             try:
                 runs = plan_runs(row.recipe or table.recipe, given, storage, f"{stem}.{row.slug}.seed{seed}")
             except ConfigError as error:

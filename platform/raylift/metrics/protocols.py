@@ -37,6 +37,7 @@ DISN_SIDE = 2.5
 """In radii of the unit sphere: what DISN's thresholds are percents of."""
 MESHRCNN_THRESHOLDS = (0.1, 0.3, 0.5)
 ICP_POINTS = 1024
+QUICK_POINTS = 25_000
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ class ShapeProtocol:
 
 
 def points(pair: Comparison) -> dict[str, float]:
-    """OccNet's IoU, and nothing that needs a sample of the surface: the quick one, for tables of many trainings.
+    """IoU at the first 25 000 of OccNet's points, and nothing that needs a surface: for tables of many trainings.
 
-    A field is asked itself (``field_points``) and differs from ``occnet`` by what the cells of an extraction lose.
+    A field is asked itself (``field_points``): its IoU differs from ``occnet``'s by what the cells of an extraction
+    lose, and by the smaller draw: about 0.01 for one shape of a twentieth of the cube, the same draw for every method.
     """
-    return _points(pair.truth, pair.predicted.inside.contains)
+    return _overlap(pair.truth, pair.predicted.inside.contains, QUICK_POINTS)
 
 
 def field_points(field: Field, level: float, truth: Truth) -> dict[str, float]:
@@ -82,13 +84,16 @@ def field_points(field: Field, level: float, truth: Truth) -> dict[str, float]:
         with torch.no_grad():
             return (field.values_at(torch.from_numpy(points).float().to(field.device)) < level).cpu().numpy()
 
-    return _points(truth, contains)
+    return _overlap(truth, contains, QUICK_POINTS)
 
 
-def _points(truth: Truth, contains: Callable[[Float[np.ndarray, "N 3"]], Bool[np.ndarray, "N"]]) -> dict[str, float]:
+def _overlap(
+    truth: Truth, contains: Callable[[Float[np.ndarray, "N 3"]], Bool[np.ndarray, "N"]], count: int | None = None
+) -> dict[str, float]:
+    """IoU at the first ``count`` stored points, of those who have them."""
     if truth.iou_points is None or truth.iou_inside is None:
         return {}
-    return {"iou": iou(contains(truth.iou_points), truth.iou_inside)}
+    return {"iou": iou(contains(truth.iou_points[:count]), truth.iou_inside[:count])}
 
 
 def occnet(pair: Comparison) -> dict[str, float]:
@@ -100,7 +105,7 @@ def occnet(pair: Comparison) -> dict[str, float]:
     per object.
     """
     near = None if pair.predicted.is_empty else pair.near(100_000)
-    scores = points(pair)
+    scores = _overlap(pair.truth, pair.predicted.inside.contains)
     scores["chamfer_l1"] = chamfer_l1(near) if near else EMPTY_DISTANCE
     scores["chamfer_l2"] = chamfer_l2(near) if near else EMPTY_DISTANCE**2
     scores["normal_consistency"] = normal_consistency(near) if near else -1.0

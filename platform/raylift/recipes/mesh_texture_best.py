@@ -10,10 +10,13 @@ from raylift.evaluation.config import EvaluationConfig
 from raylift.families.mesh_texture.config import (
     CameraConfig,
     EncoderConfig,
+    FrechetConfig,
     MeshTextureConfig,
+    RandomViewConfig,
     RenderConfig,
     ShapeConfig,
     TextureConfig,
+    VarianceConfig,
 )
 from raylift.families.mesh_texture.weights import MeshTextureWeights, TermSchedule
 from raylift.networks.pose_posterior import PoseConfig
@@ -62,6 +65,30 @@ def best_quick_stage1() -> Recipe:
         ),
         evaluation=EvaluationConfig(resolution=64),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
+    )
+
+
+def best_adaptive_quick_stage2() -> Recipe:
+    """The adaptive-gradient paper's two additions on cameras that are right: D_var (31, 32) and a Fréchet distance.
+
+    ``python jobs/train.py mesh_texture/best-adaptive-quick --data DIR`` trains the search and both stages;
+    ``start_from=RUN.stage1`` adds this stage to a run of ``best-quick``. Weights are those of ``adaptive-quick``;
+    without a critic, so that what the two add is theirs.
+    """
+    first = best_quick_stage1()
+    family: MeshTextureConfig = first.family
+    return replace(
+        first,
+        name="mesh_texture/best-adaptive-quick.stage2",
+        family=replace(
+            family,
+            camera=replace(family.camera, distil_steps=0),
+            views=RandomViewConfig(source="learned"),
+            frechet=FrechetConfig(extractor="random"),
+            variance=VarianceConfig(enabled=True, resolution=32, width=32),
+            weights=replace(family.weights, pseudo_label=1.0, searched=1.0, align=1.0, frechet=0.02),
+        ),
+        schedule=replace(first.schedule, num_steps=300, eval_every=100),
     )
 
 

@@ -20,7 +20,12 @@ from raylift.families.mesh_texture.config import (
 )
 from raylift.recipes import poses
 from raylift.recipes.family_entry import FamilyEntry
-from raylift.recipes.mesh_texture_best import best_adaptive_quick_stage2, best_paper_stage1, best_quick_stage1
+from raylift.recipes.mesh_texture_best import (
+    best_adaptive_paper_stage2,
+    best_adaptive_quick_stage2,
+    best_paper_stage1,
+    best_quick_stage1,
+)
 from raylift.recipes.mesh_texture_paper import (
     BEST_METRIC,
     adaptive_paper_stage1,
@@ -238,13 +243,17 @@ ENTRY = FamilyEntry(
             best_paper_stage1,
             best_quick_stage1,
             best_test_stage1,
+            best_adaptive_paper_stage2,
             best_adaptive_quick_stage2,
         )
     }
     | _tests(*_QUICK),
     starts_from=("poses",),
     chains={f"best-{size}": (f"poses/{size}", f"best-{size}.stage1") for size in ("paper", "quick", "test")}
-    | {"best-adaptive-quick": ("poses/quick", "best-quick.stage1", "best-adaptive-quick.stage2")}
+    | {
+        f"best-adaptive-{size}": (f"poses/{size}", f"best-{size}.stage1", f"best-adaptive-{size}.stage2")
+        for size in ("paper", "quick")
+    }
     | {
         f"{method}-{size}": (f"{method}-{size}.stage1", f"{method}-{size}.stage2")
         for method in ("umr", "adaptive")

@@ -68,30 +68,6 @@ def best_quick_stage1() -> Recipe:
     )
 
 
-def best_adaptive_quick_stage2() -> Recipe:
-    """The adaptive-gradient paper's two additions on cameras that are right: D_var (31, 32) and a Fréchet distance.
-
-    ``python jobs/train.py mesh_texture/best-adaptive-quick --data DIR`` trains the search and both stages;
-    ``start_from=RUN.stage1`` adds this stage to a run of ``best-quick``. Weights are those of ``adaptive-quick``;
-    without a critic, so that what the two add is theirs.
-    """
-    first = best_quick_stage1()
-    family: MeshTextureConfig = first.family
-    return replace(
-        first,
-        name="mesh_texture/best-adaptive-quick.stage2",
-        family=replace(
-            family,
-            camera=replace(family.camera, distil_steps=0),
-            views=RandomViewConfig(source="learned"),
-            frechet=FrechetConfig(extractor="random"),
-            variance=VarianceConfig(enabled=True, resolution=32, width=32),
-            weights=replace(family.weights, pseudo_label=1.0, searched=1.0, align=1.0, frechet=0.02),
-        ),
-        schedule=replace(first.schedule, num_steps=300, eval_every=100),
-    )
-
-
 def best_paper_stage1() -> Recipe:
     """The same at 256 pixels with ResNet-18's own width, for a GPU and thousands of images."""
     quick = best_quick_stage1()
@@ -103,4 +79,42 @@ def best_paper_stage1() -> Recipe:
         data=DataConfig(batch_size=64),
         schedule=ScheduleConfig(num_epochs=500, best_metric=BEST_METRIC),
         scale=ScaleConfig(),
+    )
+
+
+def best_adaptive_quick_stage2() -> Recipe:
+    """The adaptive-gradient paper's two additions on cameras that are right: D_var (31, 32) and a Fréchet distance.
+
+    ``python jobs/train.py mesh_texture/best-adaptive-quick --data DIR`` trains the search and both stages;
+    ``start_from=RUN.stage1`` adds this stage to a run of ``best-quick``. Weights are those of ``adaptive-quick``;
+    without a critic, so that what the two add is theirs.
+    """
+    first = best_quick_stage1()
+    family = _adaptive(first.family)
+    return replace(
+        first,
+        name="mesh_texture/best-adaptive-quick.stage2",
+        family=replace(
+            family,
+            frechet=FrechetConfig(extractor="random"),
+            variance=replace(family.variance, resolution=32, width=32),
+            weights=replace(family.weights, frechet=0.02),
+        ),
+        schedule=replace(first.schedule, num_steps=300, eval_every=100),
+    )
+
+
+def best_adaptive_paper_stage2() -> Recipe:
+    """The same at the size of ``best-paper``, for a GPU; it needs Inception V3's weights (``networks.pretrained``)."""
+    first = best_paper_stage1()
+    return replace(first, name="mesh_texture/best-adaptive-paper.stage2", family=_adaptive(first.family))
+
+
+def _adaptive(family: MeshTextureConfig) -> MeshTextureConfig:
+    return replace(
+        family,
+        camera=replace(family.camera, distil_steps=0),
+        views=RandomViewConfig(source="learned"),
+        variance=VarianceConfig(enabled=True),
+        weights=replace(family.weights, pseudo_label=1.0, searched=1.0, align=1.0, frechet=1e-3),
     )

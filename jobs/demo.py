@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +101,8 @@ def main(arguments: Arguments, console: Console) -> None:
     trained = time.monotonic()
     run(console, "evaluate", "--run", out / name, "--data", data)
     recipe = recipes.get(arguments.recipe, arguments.overrides)
-    images = export_images(ShardedDataset.open(data), "test", recipe.data, out / "held-out")
+    one_view = replace(recipe.data, eval_views=1)  # the evaluation has looked at more of them
+    images = export_images(ShardedDataset.open(data), "test", one_view, out / "held-out")
     run(console, "reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",
         "--resolution", arguments.resolution, "--log-to-run")  # fmt: skip
     finished = time.monotonic()

@@ -27,7 +27,7 @@ def _main(rank: int, world: int, folder: str, function: Callable[..., Any], argu
     finally:
         dist.destroy_process_group()
     # Without the interpreter's own end: what a caught exception still holds of the process group is then torn down in
-    # no certain order, and once in a thousand ends a thread of gloo's aborts a rank whose work is done.
+    # no certain order, and now and then a thread of gloo's aborts a rank whose work is done.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

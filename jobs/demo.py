@@ -21,12 +21,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from raylift import recipes
 from raylift.console import run_job
 from raylift.core.errors import DataError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.image_export import export_images
 from raylift.data.sources.furniture import fetch_furniture
+from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 
 JOBS = Path(__file__).resolve().parent
@@ -100,7 +100,7 @@ def main(arguments: Arguments, console: Console) -> None:
     run(console, "train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)
     trained = time.monotonic()
     run(console, "evaluate", "--run", out / name, "--data", data)
-    recipe = recipes.get(arguments.recipe, arguments.overrides)
+    recipe = catalogue.get(arguments.recipe, arguments.overrides)
     one_view = replace(recipe.data, eval_views=1)  # the evaluation has looked at more of them
     images = export_images(ShardedDataset.open(data), "test", one_view, out / "held-out")
     run(console, "reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",

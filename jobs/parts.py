@@ -1,7 +1,7 @@
 """Give an image collection part maps: train self-supervised part segmentation on it, or take maps made elsewhere.
 
     python jobs/parts.py --data data/birds --out data/birds-parts
-    python jobs/parts.py --data data/birds --out data/birds-parts family.num_parts=5 --picture p.png
+    python jobs/parts.py --data data/birds --out data/birds-parts model.num_parts=5 --picture p.png
     python jobs/parts.py --data data/birds --out data/birds-parts --maps folder --part-names background head body
 
 A new version of the data set is written to --out, the old one is left as it is. The same command again goes on where
@@ -21,7 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from raylift.cluster.parts import PartPredictor, check_before, parts_family, write_precomputed, write_predicted
+from raylift.cluster.parts import PartPredictor, check_before, parts_model, write_precomputed, write_predicted
 from raylift.cluster.train import train
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
@@ -29,7 +29,7 @@ from raylift.data.dataset import ShardedDataset
 from raylift.data.images import load_image
 from raylift.data.precomputed_maps import PrecomputedMaps
 from raylift.evaluation.part_prediction import draw_parts, stack_pictures
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import Report
 
@@ -41,8 +41,8 @@ class Arguments:
     Attributes:
         data: a prepared image collection: a folder or s3://.
         out: where the new version of it goes; must hold no data set yet.
-        recipe: of the training: parts/quick, parts/paper, or a recipe's JSON file.
-        overrides: recipe values, as path=value, such as family.num_parts=5.
+        recipe: of the training: part_segmentation/quick, part_segmentation/paper, or a recipe's JSON file.
+        overrides: recipe values, as path=value, such as model.num_parts=5.
         storage: folder of runs, local or s3://.
         name: of the run; by default the recipe's, with a dash.
         tracking: MLflow server or store; by default a SQLite file in the storage; "none" for none.
@@ -56,7 +56,7 @@ class Arguments:
     overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     data: str = tyro.MISSING
     out: str = tyro.MISSING
-    recipe: str = "parts/quick"
+    recipe: str = "part_segmentation/quick"
     storage: str = "runs"
     name: str = ""
     tracking: str = ""
@@ -92,7 +92,7 @@ def main(arguments: Arguments, console: Console) -> None:
 def _trained(arguments: Arguments, console: Console) -> PartPredictor:
     recipe = catalogue.get(arguments.recipe, arguments.overrides)
     # Its weights are found, or missed, here and not in a worker.
-    _ = parts_family(recipe).extractor
+    _ = parts_model(recipe).extractor
     name = arguments.name or recipe.name.replace("/", "-")
     tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
     with progress_bar(console, "steps") as bar:

@@ -122,7 +122,7 @@ def main(arguments: Arguments, console: Console) -> int:
     paths = list_images(arguments.images)
     arguments.out.mkdir(parents=True, exist_ok=True)
     console.print(f"{reconstructor.recipe.name} from {reconstructor.where} on {reconstructor.device}", soft_wrap=True)
-    console.print(f"it takes {reconstructor.describe_camera()}")
+    console.print(f"it takes {reconstructor.model.request.describe()}")
     entries, rows = [], []
     with progress_bar(console, "images") as bar:
         for path in paths:

@@ -5,7 +5,7 @@
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
         python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
-Any recipe value is set by its dotted path, such as family.weights.sdf=5. The same command again goes on where the run
+Any recipe value is set by its dotted path, such as model.weights.sdf=5. The same command again goes on where the run
 stopped.
 
 A name that stands for several stages, such as mesh_texture/umr-quick, trains one after the other, each from the one
@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from raylift.cluster.train import TrainOutcome, train
+from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar, run_job
-from raylift.recipes.recipe import Recipe
-from raylift.recipes.stages import plan_runs
+from raylift.models.stages import plan_runs
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import Report
 
@@ -44,7 +44,7 @@ class Arguments:
         storage: folder of runs: local (shared by all nodes) or s3://.
         name: of the run; by default the recipe's, with a dash.
         tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
-        experiment: of MLflow; by default the family.
+        experiment: of MLflow; by default the model.
         overrides: recipe values, as path=value.
     """
 

@@ -28,8 +28,8 @@ from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.curves import Curve
 from raylift.export.comparison import write_comparison
-from raylift.recipes.table_results import Judged, RowResult, judge, rows_of, score_rows
-from raylift.recipes.tables import PaperTable, PlannedRow, by_points, load_table, plan_table
+from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
+from raylift.tables.results import Judged, RowResult, judge, rows_of, score_rows
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
 
@@ -75,7 +75,7 @@ def main(arguments: Arguments, console: Console) -> int:
     """Every row, then the table; the exit status is that of a failure if a row has failed."""
     table, planned = read(arguments)
     dataset = ShardedDataset.open(arguments.data)
-    experiment = one_family(planned)
+    experiment = one_model(planned)
     runs = TableRuns(table, dataset, arguments.place, arguments.tracking_uri, experiment)
     planned = possible(runs, planned, arguments, console)
     tracker = None
@@ -126,10 +126,10 @@ def resized(table: PaperTable, size: str) -> PaperTable:
     return replace(table, recipe=named(table.recipe), rows=rows)
 
 
-def one_family(planned: list[PlannedRow]) -> str:
-    """MLflow's experiment: a family's own, or, where a table has several, that of tables."""
-    families = {recipe.family_name for one in planned for _, recipe in one.runs}
-    return families.pop() if len(families) == 1 else "tables"
+def one_model(planned: list[PlannedRow]) -> str:
+    """MLflow's experiment: a model's own, or, where a table has several, that of tables."""
+    models = {recipe.model_name for one in planned for _, recipe in one.runs}
+    return models.pop() if len(models) == 1 else "tables"
 
 
 def possible(runs: TableRuns, planned: list[PlannedRow], arguments: Arguments, console: Console) -> list[PlannedRow]:

@@ -1,7 +1,7 @@
 """Search good values of a recipe for your data, with trials in parallel on whatever cluster there is.
 
     python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data data/seats --storage runs --name fourier
-    python tuning/sweep.py tuning/sweeps/implicit_weights.json --data data/seats sweep:budget.trials=8 family.hidden=64
+    python tuning/sweep.py tuning/sweeps/implicit_weights.json --data data/seats sweep:budget.trials=8 model.hidden=64
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
         python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars --storage s3://bucket/runs
 
@@ -44,7 +44,7 @@ class Arguments:
         storage: folder of sweeps and runs: local (shared by all nodes) or s3://.
         name: of the sweep: its folder in the storage and its MLflow run; by default the file's.
         tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
-        experiment: of MLflow; by default the family.
+        experiment: of MLflow; by default the model.
         retry_failed: let trials that failed go on from their last checkpoints.
         overrides: recipe values for every trial, as path=value; values of the sweep, as sweep:path=value.
     """

@@ -41,7 +41,7 @@ def make_sweep(scales: int, steps: int, scheduler: dict[str, Any]) -> Sweep:
             "recipe": "implicit/test",
             "overrides": [f"schedule.eval_every={every}", f"schedule.checkpoint_every={steps}", "evaluation.panels=0"],
             "space": {
-                "family.fourier.scale": {"kind": "grid", "values": np.geomspace(0.05, 12.8, scales).tolist()},
+                "model.fourier.scale": {"kind": "grid", "values": np.geomspace(0.05, 12.8, scales).tolist()},
             },
             "metrics": [{"name": IOU.name}],
             "scheduler": scheduler,
@@ -57,7 +57,7 @@ def described(name: str, outcome: SweepOutcome) -> str:
     best = best_trial(outcome.trials, [IOU])
     assert best is not None, outcome.trials[0].end.reason
     steps = sum(trial.steps for trial in outcome.trials)
-    scale = best.values["family.fourier.scale"]
+    scale = best.values["model.fourier.scale"]
     return (
         f"{name:>10}: {steps:6d} steps, {outcome.seconds:6.1f} s, best IoU {best.score(IOU):.4f} at scale {scale:.3g}"
     )

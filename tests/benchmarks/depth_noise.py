@@ -43,17 +43,17 @@ def main() -> None:
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.0025, 0.005, 0.01])
     arguments = parser.parse_args()
     reconstructor = Reconstructor.of_run(arguments.run, "cpu")
-    family, dataset = reconstructor.family, ShardedDataset.open(arguments.data)
-    request = replace(family.request, num_points=0, num_iou_points=arguments.points)
+    model, dataset = reconstructor.model, ShardedDataset.open(arguments.data)
+    request = replace(model.request, num_points=0, num_iou_points=arguments.points)
     data = replace(reconstructor.recipe.data, eval_views=4)
     batches = list(evaluation_batches(dataset, request, arguments.split, data))
     print(f"{sum(map(len, batches))} samples\n{'depth':24s} IoU")
-    print(f"{'exact':24s} {quick_iou(family, batches)['val/iou']:.3f}")
+    print(f"{'exact':24s} {quick_iou(model, batches)['val/iou']:.3f}")
     for sigma in arguments.sigmas:
         for rounded in (False, True):
             noisy = [disturbed(batch, sigma, rounded) for batch in batches]
             name = f"in steps of {4 * sigma:g}" if rounded else f"noise of {sigma:g}"
-            print(f"{name:24s} {quick_iou(family, noisy)['val/iou']:.3f}")
+            print(f"{name:24s} {quick_iou(model, noisy)['val/iou']:.3f}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def chair(points: Tensor) -> Tensor:
 
 
 class Network(nn.Module):
-    """Fourier features and a multilayer perceptron with the implicit family's two heads."""
+    """Fourier features and a multilayer perceptron with the implicit model's two heads."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

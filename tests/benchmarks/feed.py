@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from raylift.config.data import DataConfig
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
 from raylift.data.batches import Sample, collate
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY

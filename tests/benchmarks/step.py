@@ -27,13 +27,13 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 import torch
 
+from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.clock import Clock
 from raylift.core.types import Batch
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import SampleStream
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 
 WARM_UP = 10
 
@@ -107,17 +107,17 @@ def bare_loop(name: str, data: str, steps: int, out: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     recipe = recipe_for(name, steps, collectives.world_size())
-    family = catalogue.build_family(recipe)
-    stream = SampleStream(ShardedDataset.open(data), family.request, recipe.data, recipe.seed)
+    model = catalogue.build_model(recipe)
+    stream = SampleStream(ShardedDataset.open(data), model.request, recipe.data, recipe.seed)
     total = steps + WARM_UP
 
     class Loss(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.family = family
+            self.model = model
 
         def forward(self, batch: Batch, clock: Clock) -> torch.Tensor:
-            terms = family.losses(family.phases[0].name, batch, clock)
+            terms = model.losses(model.phases[0].name, batch, clock)
             return torch.stack([term.weight * term.share for term in terms]).sum()
 
     model = torch.nn.parallel.DistributedDataParallel(Loss())

@@ -17,12 +17,12 @@ from raylift.data.image_folder import make_input
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY
 from raylift.data.sources.procedural import ProceduralSource
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 
 SMALL = (
-    "family.conditioning.kind=image",
-    "family.prior.num_neighbors=2",
-    "family.backbone=none",
+    "model.conditioning.kind=image",
+    "model.prior.num_neighbors=2",
+    "model.backbone=none",
     "scale.workers=0",
 )
 
@@ -43,7 +43,7 @@ def test_a_photograph_is_reconstructed_from_the_run_alone(data: Path, tmp_path: 
         reconstructor = Reconstructor.of_run(place.folder, "cpu")
     finally:
         data.with_name("moved").rename(data)
-    assert len(reconstructor.family.network.readers["prior"].bank) > 1
+    assert len(reconstructor.model.network.readers["prior"].bank) > 1
     rgba = np.zeros((48, 48, 4), np.uint8)
     rgba[12:40, 14:34] = (120, 80, 40, 255)
     stored = io.BytesIO()
@@ -67,6 +67,6 @@ def test_a_restart_keeps_the_same_shapes(data: Path, tmp_path: Path) -> None:
     with pytest.raises(_Killed):
         train_worker(recipe, twice, torch.device("cpu"), _killed, through_ray=False)
     train_worker(recipe, twice, torch.device("cpu"), through_ray=False)
-    expected = Reconstructor.of_run(once.folder, "cpu").family.state_dict()
-    resumed = Reconstructor.of_run(twice.folder, "cpu").family.state_dict()
+    expected = Reconstructor.of_run(once.folder, "cpu").model.state_dict()
+    resumed = Reconstructor.of_run(twice.folder, "cpu").model.state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in expected.items())

@@ -13,10 +13,10 @@ from PIL import Image
 
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.cluster.train import train
+from raylift.config.data import DataConfig
 from raylift.console import FAILED, run_job
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import load_image
 from raylift.data.ingest import ingest
@@ -24,12 +24,12 @@ from raylift.data.ingest_config import ImageIngestConfig
 from raylift.data.precomputed_maps import PrecomputedMaps
 from raylift.data.sources.opening import open_source
 from raylift.data.stream import SampleStream
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.training.checkpoint import open_checkpoint
 from tests.data.image_layouts import HEIGHT, WIDTH, write_cutouts
 from tests.scripts import load_job
 
-LOCAL = ("--recipe", "parts/test", "scale.workers=0")
+LOCAL = ("--recipe", "part_segmentation/test", "scale.workers=0")
 Call = Callable[..., tuple[int, str]]
 
 
@@ -78,7 +78,7 @@ def test_trained_maps_are_written_once(photos: ShardedDataset, call: Call, tmp_p
     assert call(*words, "--out", tmp_path / "again")[0] == 0
     assert ShardedDataset.open(tmp_path / "again").manifest.fingerprint == dataset.manifest.fingerprint
     with pytest.raises(ConfigError, match="makes no shapes"):
-        Reconstructor.of_run(runs / "parts-test", "cpu")
+        Reconstructor.of_run(runs / "part_segmentation-test", "cpu")
 
 
 class _Killed(Exception):
@@ -86,7 +86,7 @@ class _Killed(Exception):
 
 
 def test_a_resumed_run_is_the_run_that_was_not_killed(photos: ShardedDataset, tmp_path: Path) -> None:
-    recipe = catalogue.get("parts/test", ["scale.workers=0"])
+    recipe = catalogue.get("part_segmentation/test", ["scale.workers=0"])
     calm = train(recipe, photos.uri, tmp_path, "calm")
 
     def kill(report: object) -> None:
@@ -97,7 +97,7 @@ def test_a_resumed_run_is_the_run_that_was_not_killed(photos: ShardedDataset, tm
         train(recipe, photos.uri, tmp_path, "killed", progress=kill)
     resumed = train(recipe, photos.uri, tmp_path, "killed")
     assert resumed.fit.resumed_from is not None
-    first, second = (open_checkpoint(outcome.fit.last or "").family for outcome in (calm, resumed))
+    first, second = (open_checkpoint(outcome.fit.last or "").model for outcome in (calm, resumed))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 

@@ -25,7 +25,7 @@ from raylift.core.errors import CheckpointError, ConfigError
 from raylift.data.batches import collate
 from raylift.data.image_folder import make_input
 from raylift.data.samples import assemble_image
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.training.checkpoint import CheckpointStore
 from tests.scripts import load_job
@@ -47,12 +47,12 @@ def picture() -> bytes:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose best checkpoint makes a ball of radius 0.3 of a picture, and whose last one nothing good."""
     folder = tmp_path_factory.mktemp("run")
-    recipe = catalogue.get("implicit/test", ["family.conditioning.kind=image"])
-    family = catalogue.build_family(recipe)
+    recipe = catalogue.get("implicit/test", ["model.conditioning.kind=image"])
+    model = catalogue.build_model(recipe)
     store = CheckpointStore(folder / "checkpoints")
     image = make_input("ball", picture(), CAMERA)
-    batch = collate([assemble_image(image.rgba, None, image.camera, family.request, "ball")])
-    optimizer = torch.optim.Adam(family.parameters(), 2e-3)
+    batch = collate([assemble_image(image.rgba, None, image.camera, model.request, "ball")])
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     generator = torch.Generator().manual_seed(0)
     for step in range(150):
         points = torch.rand(1, 256, 3, generator=generator) * 1.1 - 0.55
@@ -60,13 +60,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         given = replace(
             batch, fields={**batch.fields, "points": points, "sdf": sdf, "color": (points + 0.5).clamp(0, 1)}
         )
-        terms = family.losses("fit", given, Clock(step, 150))
+        terms = model.losses("fit", given, Clock(step, 150))
         optimizer.zero_grad()
         sum((term.share * term.weight for term in terms), torch.zeros(())).backward()
         optimizer.step()
     values = json.loads(recipe.to_json())
-    store.write(5, 12, family, {"model": {"averages": {}}}, values, {"val/iou": 0.5})
-    store.write(9, 12, catalogue.build_family(recipe), {"model": {"averages": {}}}, values, {"val/iou": 0.1})
+    store.write(5, 12, model, {"model": {"averages": {}}}, values, {"val/iou": 0.5})
+    store.write(9, 12, catalogue.build_model(recipe), {"model": {"averages": {}}}, values, {"val/iou": 0.1})
     return folder
 
 

@@ -16,7 +16,7 @@ from raylift.core.errors import CheckpointError, ConfigError
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig
 from raylift.data.sources.opening import open_source
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.training.checkpoint import Checkpoint, CheckpointStore
 from tests.data.image_layouts import write_cutouts
 from tests.scripts import load_job
@@ -61,27 +61,27 @@ def last(run: Path) -> Checkpoint:
 def test_stage_two_keeps_the_template_of_stage_one(runs: Path) -> None:
     first, second = last(runs / "both.stage1"), last(runs / "both.stage2")
     name = "network.template.positions"
-    assert torch.equal(second.family[name], first.family[name])
+    assert torch.equal(second.model[name], first.model[name])
     assert (first.entry.step, second.entry.step) == (8, 5)
     assert "val/mask_iou" in second.entry.metrics
     assert second.entry.recipe["start_from"] == str(runs / "both.stage1")
     assert second.entry.facts["num_images"] == 5
 
 
-def test_a_chain_begins_with_a_stage_of_another_family(
+def test_a_chain_begins_with_a_stage_of_another_model(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Poses, then cameras and shapes that are held to them; doubts are printed, and one path sets both stages."""
-    same = "family.poses.ranges.azimuths=10"
+    same = "model.poses.ranges.azimuths=10"
     assert call(images, tmp_path, "mesh_texture/best-test", "--name", "posed", same, "stage1:schedule.num_steps=5") == 0
     assert "weakly determined" in " ".join(capsys.readouterr().out.split())
     poses, first = last(tmp_path / "posed.poses"), last(tmp_path / "posed.stage1")
-    assert torch.equal(first.family["network.poses.views"], poses.family["posterior.views"])
-    assert first.family["network.poses.bias"].shape == (10,)
+    assert torch.equal(first.model["network.poses.views"], poses.model["posterior.views"])
+    assert first.model["network.poses.bias"].shape == (10,)
     assert "val/mask_iou" in poses.entry.metrics
-    other = ["family.poses.ranges.azimuths=12", f"start_from={tmp_path / 'posed.poses'}"]
+    other = ["model.poses.ranges.azimuths=12", f"start_from={tmp_path / 'posed.poses'}"]
     recipe = catalogue.get("mesh_texture/best-test.stage1", [*HERE, *other])
-    with pytest.raises(CheckpointError, match=r"family\.poses"):
+    with pytest.raises(CheckpointError, match=r"model\.poses"):
         train(recipe, images, tmp_path, "refused")
 
 
@@ -107,8 +107,8 @@ def test_a_killed_stage_two_goes_on_without_stage_one(images: Path, runs: Path) 
         assert train(recipe, images, runs, "again").fit.resumed_from == 4
     finally:
         (runs / "elsewhere").rename(runs / "both.stage1")
-    expected = last(runs / "both.stage2").family
-    assert all(torch.equal(value, expected[name]) for name, value in last(runs / "again").family.items())
+    expected = last(runs / "both.stage2").model
+    assert all(torch.equal(value, expected[name]) for name, value in last(runs / "again").model.items())
 
 
 def test_what_cannot_be_started_from_is_refused_before_anything_starts(images: Path, runs: Path) -> None:
@@ -118,10 +118,10 @@ def test_what_cannot_be_started_from_is_refused_before_anything_starts(images: P
 
     with pytest.raises(CheckpointError, match="has no checkpoint"):
         start(runs / "nothing")
-    with pytest.raises(CheckpointError, match=r"positions.*\n.*family\.shape"):
-        start(runs / "both.stage1", "family.shape.level=2")
+    with pytest.raises(CheckpointError, match=r"positions.*\n.*model\.shape"):
+        start(runs / "both.stage1", "model.shape.level=2")
     with pytest.raises(ConfigError, match="has no part maps"):
-        start(runs / "both.stage1", "family.parts.use=always")
+        start(runs / "both.stage1", "model.parts.use=always")
     assert not (runs / "refused").exists()
     # A run that stopped on its way: as if its last checkpoint were of step 8 of 20.
     entry = CheckpointStore(runs / "both.stage1" / "checkpoints").last()
@@ -137,7 +137,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_starts(images: P
         assert starting_checkpoint(recipe)[1] == str(stopped)
     finally:
         sidecar.write_text(whole)
-    with pytest.raises(ConfigError, match="of the family 'mesh_texture'"):
+    with pytest.raises(ConfigError, match="of the model 'mesh_texture'"):
         starting_checkpoint(catalogue.get("implicit/test", [f"start_from={runs / 'both.stage1'}"]))
 
 

@@ -9,8 +9,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, PopulationBasedTraining
 
 from raylift.cluster.sweep_room import DRIVER_CPUS, check_room, driver_resources, num_that_fit
 from raylift.cluster.sweep_schedulers import NUMBER, Proposing, inside, mutations, open_scheduler, recall
+from raylift.config.recipe import ScaleConfig
 from raylift.core.errors import ConfigError
-from raylift.recipes.recipe import ScaleConfig
 from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder
 from raylift.sweeps.trial_recipes import base_recipe, base_values
@@ -95,26 +95,26 @@ def test_asha_s_rungs_lie_below_the_last_step() -> None:
 
 def test_perturbed_values_stay_in_their_dimensions() -> None:
     space = {
-        "family.weights.sdf": {"kind": "log_uniform", "low": 1.0, "high": 2.0},
-        "family.points": {"kind": "integer", "low": 16, "high": 64},
-        "family.voxel_stride": {"kind": "choice", "values": [1, 2]},
+        "model.weights.sdf": {"kind": "log_uniform", "low": 1.0, "high": 2.0},
+        "model.points": {"kind": "integer", "low": 16, "high": 64},
+        "model.voxel_stride": {"kind": "choice", "values": [1, 2]},
     }
     sweep = make_sweep(scheduler={"kind": "pbt"}, space=space, budget=STEPS)
     assert isinstance(open_scheduler(sweep, base_recipe(sweep), lambda number, why: None), PopulationBasedTraining)
-    config = {NUMBER: 3, "family.weights.sdf": 2.4, "family.points": 12.8, "family.voxel_stride": 2}
-    assert inside(sweep, config) == {**config, "family.weights.sdf": 2.0, "family.points": 16}
+    config = {NUMBER: 3, "model.weights.sdf": 2.4, "model.points": 12.8, "model.voxel_stride": 2}
+    assert inside(sweep, config) == {**config, "model.weights.sdf": 2.0, "model.points": 16}
     drawn = mutations(sweep)
-    assert drawn["family.voxel_stride"] == [1, 2]
-    assert all(1.0 <= drawn["family.weights.sdf"]() <= 2.0 for _ in range(20))
+    assert drawn["model.voxel_stride"] == [1, 2]
+    assert all(1.0 <= drawn["model.weights.sdf"]() <= 2.0 for _ in range(20))
 
 
 def test_a_queue_of_unfinished_trials_comes_first(tmp_path: Any) -> None:
     sweep = make_sweep()
     folder = SweepFolder(str(tmp_path))
     known = base_values(base_recipe(sweep))
-    left = make_trial(1, {"family.fourier.scale": 5.0}, status="unfinished")
+    left = make_trial(1, {"model.fourier.scale": 5.0}, status="unfinished")
     proposing = Proposing(open_proposals(sweep, known), folder, [left], [2, 3])
-    assert proposing.suggest("a") == {NUMBER: 1, "family.fourier.scale": 5.0}
+    assert proposing.suggest("a") == {NUMBER: 1, "model.fourier.scale": 5.0}
     second = proposing.suggest("b")
     assert second[NUMBER] == 2
     assert folder.trial(2).values == {path: value for path, value in second.items() if path != NUMBER}

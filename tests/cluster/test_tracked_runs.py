@@ -1,4 +1,4 @@
-"""Runs of both families in a real store: what each must tell, a paper's table, comparing, registering."""
+"""Runs of both models in a real store: what each must tell, a paper's table, comparing, registering."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mlflow.entities import Run
 from raylift.cluster.evaluate import evaluate_run, track_evaluation
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.cluster.train import train
+from raylift.config.recipe import Recipe
 from raylift.console import FAILED, run_job
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
 from raylift.data.sources.opening import open_source
 from raylift.evaluation.report import EvaluationReport
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from tests.data.image_layouts import write_cutouts
 from tests.export.test_viewer import data_of
@@ -43,10 +43,10 @@ TABLE = {
     "rows": [
         {
             "name": "Voxels",
-            "overrides": ["family.conditioning.kind=gt_sdf", "family.conditioning.resolution=32"],
+            "overrides": ["model.conditioning.kind=gt_sdf", "model.conditioning.resolution=32"],
             "paper": {"occnet/iou": 0.9},
         },
-        {"name": "Image", "overrides": ["family.conditioning.kind=image"], "paper": {"occnet/iou": 0.7}},
+        {"name": "Image", "overrides": ["model.conditioning.kind=image"], "paper": {"occnet/iou": 0.7}},
     ],
     "claims": [
         {"better": "Voxels", "than": "Image", "metric": "occnet/iou"},
@@ -58,7 +58,7 @@ NAMES = re.compile(
     r"|val/([a-z_]+/)?(iou|mask_iou|ssim|thickness)(_median|_samples)?|alarm/\w+"
     r"|val/(azimuth_spread_deg|unseen_iou|canonical_iou|([a-z_]+/)?within_30)|test/[a-z_]+/[\w.]+_(mean|median)|system/[\w/]+"
 )
-"""The names that a metric may have, whatever the family."""
+"""The names that a metric may have, whatever the model."""
 
 
 def call(folder: str, name: str, *words: object) -> int:
@@ -111,7 +111,7 @@ def storage(shapes: ShardedDataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def birds(images: ShardedDataset, storage: Path) -> tuple[Recipe, Path]:
-    """A run of the other family in the same store."""
+    """A run of the other model in the same store."""
     recipe = catalogue.get("mesh_texture/ucmr-test", SHORT)
     outcome = train(recipe, images.uri, storage, "birds", default_tracking_uri(storage))
     model = Reconstructor.of_run(outcome.place.folder, "cpu")
@@ -128,12 +128,12 @@ def run_named(storage: Path, name: str) -> Run:
 
 
 def check_told(run: Run, recipe: Recipe, data: ShardedDataset) -> set[str]:
-    """What MLflow's own comparison needs of a run of any family; gives the metrics' names."""
+    """What MLflow's own comparison needs of a run of any model; gives the metrics' names."""
     strange = [name for name in run.data.metrics if not NAMES.fullmatch(name)]
     assert not strange
     assert run.data.params == {name: str(value) for name, value in recipe.flat().items()}
     fingerprint = data.manifest.fingerprint
-    wanted = {"family": recipe.family_name, "recipe": recipe.name, "data.uri": data.uri,
+    wanted = {"model": recipe.model_name, "recipe": recipe.name, "data.uri": data.uri,
               "data.fingerprint": fingerprint, "evaluation.test.data": fingerprint}  # fmt: skip
     assert {name: run.data.tags.get(name) for name in wanted} == wanted
     assert {"git.revision", "version.torch", "run.folder"} <= run.data.tags.keys()
@@ -141,7 +141,7 @@ def check_told(run: Run, recipe: Recipe, data: ShardedDataset) -> set[str]:
     return set(run.data.metrics)
 
 
-def test_both_families_tell_the_same_things(
+def test_both_models_tell_the_same_things(
     storage: Path, birds: tuple[Recipe, Path], shapes: ShardedDataset, images: ShardedDataset
 ) -> None:
     about = json.loads((storage / "two.voxels.seed0" / "run.json").read_text())
@@ -190,7 +190,7 @@ def test_the_same_table_does_only_what_is_missing(
     assert "training" not in printed
     assert {path: path.stat().st_mtime_ns for path in storage.rglob("*.pt")} == checkpoints
     for changed, message in (
-        (("family.weights.sdf=5", "--data", shapes.uri), "was trained with other recipe"),
+        (("model.weights.sdf=5", "--data", shapes.uri), "was trained with other recipe"),
         (("--data", images.uri), "holds images, and the table 'What it is told' is of shapes"),
         (("--data", shapes.uri, "--rows", "Voxel"), "has no row 'Voxel'"),
     ):
@@ -205,7 +205,7 @@ def test_two_rows_are_compared_and_the_page_is_logged(storage: Path, said: Calla
     text = out.read_text()
     page = data_of(text)
     assert {"val/iou", "loss/total"} <= {chart["title"] for chart in page["charts"]}
-    assert "family.conditioning.kind" in text
+    assert "model.conditioning.kind" in text
     assert "gt_sdf" in text
     client = MlflowClient(default_tracking_uri(storage))
     for name in ("two.image.seed0", "two.voxels.seed0"):

@@ -16,9 +16,9 @@ import pytest
 import trimesh
 from PIL import Image
 
+from raylift.config.data import DataConfig
 from raylift.core.errors import DataError
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset, ViewRecord
 from raylift.data.depth_checks import check_depth
 from raylift.data.image_folder import format_camera, make_input

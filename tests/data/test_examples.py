@@ -1,4 +1,4 @@
-"""Training objects that families keep: which, how many, and what of them."""
+"""Training objects that models keep: which, how many, and what of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
+from raylift.config.data import DataConfig
 from raylift.core.examples import ExampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.examples import load_examples
 

@@ -22,10 +22,10 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from raylift.config.data import DataConfig
 from raylift.core.errors import DataError, RayliftError
 from raylift.core.types import CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY, ImageIngestConfig

@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from raylift.config.data import DataConfig
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, Camera, CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
 from raylift.data.annotations import Annotations
 from raylift.data.batches import batch_of, stack
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import ImageRecord, load_image
 from raylift.data.ingest import ingest

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from raylift.config.data import DataConfig
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
 from raylift.data.batches import batch_of, collate, stack
 from raylift.data.clouds import visible_cloud
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.samples import assemble, assemble_image, composited, nearest_resized, needed_columns, prepare_view
 from raylift.data.stream import SampleStream, chosen_entries, evaluation_batches, evaluation_views

@@ -20,7 +20,7 @@ from raylift.cluster.sweep_trial import Reporter, TrialPlace
 from raylift.cluster.train import train
 from raylift.cluster.worker import RunPlace
 from raylift.core.errors import ConfigError, DataError
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.records import SweepFolder
 from raylift.sweeps.trial_recipes import base_recipe, trial_recipe
@@ -29,7 +29,7 @@ from tests.sweeps.sweeps import make_sweep, make_trial
 
 QUICK = ["schedule.eval_every=4", "schedule.checkpoint_every=4", "schedule.log_every=2", "evaluation.panels=0"]
 ALONE = {"workers": 0, "cpus_per_worker": 2.0}
-WEIGHTS = {"family.weights.sdf": {"kind": "log_uniform", "low": 1.0, "high": 50.0}}
+WEIGHTS = {"model.weights.sdf": {"kind": "log_uniform", "low": 1.0, "high": 50.0}}
 
 
 def _sweep(**values: Any) -> Sweep:
@@ -127,13 +127,13 @@ def test_a_population_s_trial_goes_on_from_a_better_one_with_other_weights(
 ) -> None:
     sweep = _sweep(scheduler={"kind": "pbt"}, space=WEIGHTS, budget={"trials": 2, "steps": 12})
     base = base_recipe(sweep)
-    donor, place = reporter(sweep, 0, {"family.weights.sdf": 10.0})
+    donor, place = reporter(sweep, 0, {"model.weights.sdf": 10.0})
     donor.run(base)
     assert told.steps == [4, 8], "the last is not handed over: nobody is to go on from a trial that is through"
     handed = told.handed[1]
-    worse, _ = reporter(sweep, 1, {"family.weights.sdf": 1.0})
+    worse, _ = reporter(sweep, 1, {"model.weights.sdf": 1.0})
     worse.run(base)
-    values = {"family.weights.sdf": 12.0}
+    values = {"model.weights.sdf": 12.0}
     heir, _ = reporter(sweep, 1)
     heir.take_up(handed, base, values)
     kept = heir.trial
@@ -217,7 +217,7 @@ def test_a_tracking_server_that_is_away_loses_nothing(
     base = base_recipe(sweep)
     away = "http://127.0.0.1:9"
     place = RunPlace(str(data), str(tmp_path), "mine", away, "implicit")
-    said = [make_trial(0, {"family.weights.sdf": 2.0}, 0.5)]
+    said = [make_trial(0, {"model.weights.sdf": 2.0}, 0.5)]
     monkeypatch.setattr(sweep_report, "FIRST_PATIENCE_S", 0.3)
     monkeypatch.setattr(sweep_report, "LAST_PATIENCE_S", 0.3)
     assert not Ledger(sweep, base, place).close(said, {}, "FINISHED")
@@ -238,10 +238,10 @@ def test_a_sweep_that_goes_on_with_the_same_trials_tells_the_new_best(data: Path
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     place = RunPlace(str(data), str(tmp_path), "mine", uri, "implicit")
     first = [
-        replace(make_trial(0, {"family.weights.sdf": 2.0}, 0.5), steps=10),
-        replace(make_trial(1, {"family.weights.sdf": 3.0}, 0.3, status="unfinished"), steps=10),
+        replace(make_trial(0, {"model.weights.sdf": 2.0}, 0.5), steps=10),
+        replace(make_trial(1, {"model.weights.sdf": 3.0}, 0.3, status="unfinished"), steps=10),
     ]
-    then = [first[0], replace(make_trial(1, {"family.weights.sdf": 3.0}, 0.3, 0.7), steps=20)]
+    then = [first[0], replace(make_trial(1, {"model.weights.sdf": 3.0}, 0.3, 0.7), steps=20)]
     for trials in (first, then):
         assert Ledger(sweep, base_recipe(sweep), place).close(trials, {}, "FINISHED")
     client = MlflowClient(uri)

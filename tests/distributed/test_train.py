@@ -14,9 +14,9 @@ import trimesh
 from mlflow.entities import Run
 
 from raylift.cluster.train import TrainOutcome, train
+from raylift.config.recipe import Recipe
 from raylift.core.errors import CheckpointError, ConfigError, DataError, TrainingError
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore, open_checkpoint
 from raylift.training.loop import Report
 
@@ -110,7 +110,7 @@ def test_a_run_leaves_what_other_jobs_need(undisturbed: tuple[TrainOutcome, dict
     assert outcome.fit.best is not None
     best = open_checkpoint(outcome.fit.best)
     assert catalogue.from_json(json.dumps(best.entry.recipe)) == _recipe()
-    best.load_weights(catalogue.build_family(_recipe()))
+    best.load_weights(catalogue.build_model(_recipe()))
     assert best.entry.metrics["val/iou"] == max(told[step]["val/iou"] for step in (20, 40))
     assert outcome.fit.last is not None
     assert outcome.fit.last.endswith("step-00000040.pt")
@@ -171,7 +171,7 @@ def test_checkpoints_and_data_on_s3(
     outcome = train(short, f"{bucket}/chairs", f"{bucket}/runs", "cloud", progress=watcher)
     assert watcher.told == undisturbed[1]
     assert outcome.fit.last == "s3://raylift/runs/cloud/checkpoints/step-00000040.pt"
-    open_checkpoint(outcome.fit.last).load_weights(catalogue.build_family(short))
+    open_checkpoint(outcome.fit.last).load_weights(catalogue.build_model(short))
     steps = {entry.step for entry in CheckpointStore(outcome.place.checkpoints).entries()}
     assert steps <= {20, 40}
     again = train(short, f"{bucket}/chairs", f"{bucket}/runs", "cloud")
@@ -190,8 +190,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_without_retries(cluster: None, d
 def test_what_cannot_work_is_refused_before_anything_starts(data: Path, tmp_path: Path) -> None:
     local = ("scale.workers=0", "schedule.num_steps=4", "schedule.checkpoint_every=2", "schedule.eval_every=0")
     train(_recipe(*local), data, tmp_path, "mine")
-    with pytest.raises(CheckpointError, match=r"family\.weights\.sdf: 10\.0 there, 5\.0 now"):
-        train(_recipe(*local, "family.weights.sdf=5.0"), data, tmp_path, "mine")
+    with pytest.raises(CheckpointError, match=r"model\.weights\.sdf: 10\.0 there, 5\.0 now"):
+        train(_recipe(*local, "model.weights.sdf=5.0"), data, tmp_path, "mine")
     last = tmp_path / "mine" / "checkpoints" / "step-00000004.pt"
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"step-00000004\.pt is damaged(.|\n)*last good .*step-00000002\.pt"):
@@ -209,7 +209,7 @@ def test_held_out_objects_are_drawn_and_their_meshes_kept(data: Path, tmp_path: 
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    known = ("family.conditioning.kind=gt_sdf", "family.conditioning.resolution=32", "scale.workers=0")
+    known = ("model.conditioning.kind=gt_sdf", "model.conditioning.resolution=32", "scale.workers=0")
     shown = ("evaluation.panels=1", "schedule.panel_every=30", "schedule.num_steps=60", "schedule.eval_every=0")
     train(_recipe(*known, *shown), data, tmp_path, "shown", uri)
     run = _mlflow_run(uri)

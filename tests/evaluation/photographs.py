@@ -1,4 +1,4 @@
-"""A collection of photographs of one textured egg, taken by our own renderer; families that know it, or do not."""
+"""A collection of photographs of one textured egg, taken by our own renderer; models that know it, or do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raylift.geometry.rotations import axis_angle_to_matrix
 from raylift.geometry.uv_sphere import corner_uvs
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
-from tests.evaluation.families import AnsweringFamily
+from tests.evaluation.models import AnsweringModel
 
 PHOTO_PX = 512  # stored at an eighth of it, so that its edges are as exact as a photograph's
 STORED_PX = 64
@@ -101,7 +101,7 @@ def prepare_eggs(folder: Path) -> ShardedDataset:
     return ShardedDataset.open(folder)
 
 
-class EggFamily(AnsweringFamily):
+class EggModel(AnsweringModel):
     """Answers with the egg and the true camera, or with what a test makes of them.
 
     Args:
@@ -144,7 +144,7 @@ class EggFamily(AnsweringFamily):
         return found
 
 
-class TrueShapeFamily(EggFamily):
+class TrueShapeModel(EggModel):
     """Answers images of a data set of shapes with their true meshes."""
 
     def __init__(self, dataset: ShardedDataset, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> None:
@@ -156,7 +156,7 @@ class TrueShapeFamily(EggFamily):
         return known.shapes.load_object(known.object_id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
 
 
-class CollapsedFamily(EggFamily):
+class CollapsedModel(EggModel):
     """Sees every image from the same side."""
 
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:

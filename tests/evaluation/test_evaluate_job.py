@@ -10,9 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from raylift import recipes
 from raylift.console import run_job
 from raylift.data.dataset import ShardedDataset
+from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore
 from tests.scripts import load_job
 
@@ -31,8 +31,8 @@ QUICK = (
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with one checkpoint of an untrained test recipe."""
     folder = tmp_path_factory.mktemp("runs") / "untrained"
-    recipe = recipes.get("implicit/test")
-    CheckpointStore(folder / "checkpoints").write(7, 10, recipes.build_family(recipe), {}, recipe.to_dict())
+    recipe = catalogue.get("implicit/test")
+    CheckpointStore(folder / "checkpoints").write(7, 10, catalogue.build_model(recipe), {}, recipe.to_dict())
     return folder
 
 
@@ -74,7 +74,7 @@ def test_scores_panels_and_tracking_beside_the_run(
     ("words", "reason"),
     [
         (("--data", "DATA"), "give exactly one"),
-        (("--run", "RUN", "--data", "DATA", "family.hidden=7"), "cannot change a trained model"),
+        (("--run", "RUN", "--data", "DATA", "model.hidden=7"), "cannot change a trained model"),
         (("--run", "RUN", "--data", "DATA", "evaluation.resolutoin=7"), "resolution"),
         (("--run", "nowhere", "--data", "DATA"), "nowhere has no checkpoint"),
         (("--run", "RUN", "--data", "DATA", "--panels-of", "throne"), "throne: not in split test"),

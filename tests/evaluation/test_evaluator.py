@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core.errors import DataError
 from raylift.core.types import Field, Mesh
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation import meshes, shape_scoring
 from raylift.evaluation.baselines import Retrieval, fit_mean_shape
 from raylift.evaluation.color import ColorScorer
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.held_out import load_held_out, spread
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.networks.perceptual import PerceptualDistance
-from tests.evaluation.families import BallFamily, NothingFamily, TruthFamily
+from tests.evaluation.models import BallModel, NothingModel, TruthModel
 from tests.metrics.test_image import _random_weights
 from tests.ranks import run_ranks
 
@@ -32,7 +32,7 @@ DATA = DataConfig(batch_size=2)
 
 @pytest.fixture(scope="module")
 def of_truth(chairs: ShardedDataset) -> EvaluationReport:
-    return evaluate(TruthFamily(chairs), chairs, "test", replace(QUICK, protocols=EvaluationConfig().protocols), DATA)
+    return evaluate(TruthModel(chairs), chairs, "test", replace(QUICK, protocols=EvaluationConfig().protocols), DATA)
 
 
 def test_the_truth_scores_best(of_truth: EvaluationReport) -> None:
@@ -78,17 +78,17 @@ def test_report_reads_back_and_prints(of_truth: EvaluationReport) -> None:
 
 
 def test_evaluation_is_deterministic_and_batches_do_not_matter(chairs: ShardedDataset) -> None:
-    first = evaluate(BallFamily(), chairs, "test", QUICK, DATA)
-    again = evaluate(BallFamily(), chairs, "test", QUICK, DataConfig(batch_size=1))
+    first = evaluate(BallModel(), chairs, "test", QUICK, DATA)
+    again = evaluate(BallModel(), chairs, "test", QUICK, DataConfig(batch_size=1))
     assert first.to_json() == again.to_json()
 
 
 def _on_rank(uri: str) -> str:
-    return evaluate(BallFamily(), ShardedDataset.open(uri), "test", QUICK, DATA).to_json()
+    return evaluate(BallModel(), ShardedDataset.open(uri), "test", QUICK, DATA).to_json()
 
 
 def test_ranks_share_the_work_and_agree(chairs: ShardedDataset) -> None:
-    alone = evaluate(BallFamily(), chairs, "test", QUICK, DATA).to_json()
+    alone = evaluate(BallModel(), chairs, "test", QUICK, DATA).to_json()
     assert run_ranks(2, _on_rank, chairs.uri) == [alone, alone]
 
 
@@ -97,7 +97,7 @@ def test_all_views_of_an_object(chairs: ShardedDataset) -> None:
     found_meshes: dict[str, Mesh | Field] = {}
     config = replace(QUICK, protocols=("meshrcnn",), color_views=0, baselines=False)
     report = evaluate(
-        BallFamily(),
+        BallModel(),
         chairs,
         "test",
         config,
@@ -117,13 +117,13 @@ def test_points_alone_ask_the_field_and_make_no_surface(
     chairs: ShardedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = replace(QUICK, protocols=("occnet", "points"), resolution=128, level=0.0)
-    both = evaluate(BallFamily(), chairs, "test", config, DATA).metrics()
+    both = evaluate(BallModel(), chairs, "test", config, DATA).metrics()
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a surface was extracted")
 
     monkeypatch.setattr(meshes, "extract", refuse)
-    report = evaluate(BallFamily(), chairs, "test", replace(config, protocols=("points",)), DATA)
+    report = evaluate(BallModel(), chairs, "test", replace(config, protocols=("points",)), DATA)
     entry = chairs.entries("test")[0]
     record = chairs.load_object(entry.id)
     ball = np.linalg.norm(record.iou_points, axis=1) < 0.4
@@ -145,7 +145,7 @@ def test_points_alone_ask_the_field_and_make_no_surface(
 
 def test_nothing_reconstructed_is_the_worst_not_left_out(chairs: ShardedDataset) -> None:
     config = replace(QUICK, protocols=("occnet",), baselines=False)
-    report = evaluate(NothingFamily(), chairs, "test", config, DATA)
+    report = evaluate(NothingModel(), chairs, "test", config, DATA)
     assert report.num_empty == 2
     metrics = report.metrics()
     assert metrics["test/occnet/iou_mean"] == 0.0
@@ -154,14 +154,14 @@ def test_nothing_reconstructed_is_the_worst_not_left_out(chairs: ShardedDataset)
 
 
 def test_training_objects_are_retrieved_exactly(chairs: ShardedDataset) -> None:
-    metrics = evaluate(BallFamily(), chairs, "train", replace(QUICK, color_views=0), DATA).metrics()
+    metrics = evaluate(BallModel(), chairs, "train", replace(QUICK, color_views=0), DATA).metrics()
     assert metrics["train/retrieval/disn/iou_mean"] == 1.0
     assert metrics["train/oracle_retrieval/disn/iou_mean"] == 1.0
 
 
 def test_an_unknown_split_is_refused_by_name(chairs: ShardedDataset) -> None:
     with pytest.raises(DataError, match="'val'"):
-        evaluate(BallFamily(), chairs, "val", QUICK, DATA)
+        evaluate(BallModel(), chairs, "val", QUICK, DATA)
 
 
 def test_mean_shape_is_the_best_cut(chairs: ShardedDataset) -> None:
@@ -218,7 +218,7 @@ def test_a_damaged_shard_stops_with_its_name(chairs: ShardedDataset, monkeypatch
         raise DataError("shard objects-00000.parquet is damaged", "prepare again")
 
     monkeypatch.setattr(shape_scoring, "load_held_out", broken)
-    family = BallFamily().train()
+    model = BallModel().train()
     with pytest.raises(DataError, match="objects-00000"):
-        evaluate(family, chairs, "test", replace(QUICK, baselines=False), DATA)
-    assert family.training
+        evaluate(model, chairs, "test", replace(QUICK, baselines=False), DATA)
+    assert model.training

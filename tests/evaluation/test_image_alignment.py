@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raylift.data.config import DataConfig
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import ImageRecord, load_image
 from raylift.evaluation import image_alignment, image_truth
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.image_alignment import TrainingView, WorldAlignments, predict_training_views
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.icosphere import icosphere
 from raylift.metrics.pose import rotation_error_deg
 from raylift.metrics.pose_alignment import yaw_rotation
-from tests.evaluation.photographs import CollapsedFamily, EggFamily, prepare_eggs
+from tests.evaluation.photographs import CollapsedModel, EggModel, prepare_eggs
 
 CONFIG = EvaluationConfig(color_views=0, resolution=32)
 DATA = DataConfig(batch_size=2)
@@ -72,15 +72,15 @@ def _with_other_test_cameras(dataset: ShardedDataset, image_id: str) -> ImageRec
 
 
 def test_no_held_out_truth_reaches_the_alignment(eggs: ShardedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    family = EggFamily(turn=(0.0, 1.2, 0.0))
+    model = EggModel(turn=(0.0, 1.2, 0.0))
     notes, errors = [], []
     for mutated in (False, True):
         if mutated:
             monkeypatch.setattr(image_alignment, "load_image", _with_other_test_cameras)
             monkeypatch.setattr(image_truth, "load_image", _with_other_test_cameras)
-        views = predict_training_views(family, eggs, family.request, DATA)
+        views = predict_training_views(model, eggs, model.request, DATA)
         notes.append(WorldAlignments(views).of("eggs"))
-        report = evaluate(family, eggs, "test", CONFIG, DATA)
+        report = evaluate(model, eggs, "test", CONFIG, DATA)
         errors.append(report.metrics()["test/pose/aligned_deg_mean"])
     before, after = notes
     assert before is not None
@@ -93,16 +93,16 @@ def test_no_held_out_truth_reaches_the_alignment(eggs: ShardedDataset, monkeypat
 
 
 def test_collapsed_cameras_show(eggs: ShardedDataset) -> None:
-    report = evaluate(CollapsedFamily(), eggs, "test", CONFIG, DATA)
+    report = evaluate(CollapsedModel(), eggs, "test", CONFIG, DATA)
     metrics = report.metrics()
     assert metrics["test/pose/azimuth_spread_deg_mean"] < 1e-3
-    assert evaluate(EggFamily(), eggs, "test", CONFIG, DATA).metrics()["test/pose/azimuth_spread_deg_mean"] > 60
+    assert evaluate(EggModel(), eggs, "test", CONFIG, DATA).metrics()["test/pose/azimuth_spread_deg_mean"] > 60
     assert metrics["test/pose/accuracy_30_mean"] <= metrics["test/constant_camera/pose/accuracy_30_mean"]
     assert any("true azimuths spread" in note for note in report.notes)
 
 
 def test_the_random_camera_is_an_expectation(eggs: ShardedDataset) -> None:
-    report = evaluate(EggFamily(), eggs, "test", CONFIG, DATA)
+    report = evaluate(EggModel(), eggs, "test", CONFIG, DATA)
     known = [load_image(eggs, entry.id).camera for entry in eggs.entries("train")]
     row = report.tables["random_camera"].rows[0]
     truth = load_image(eggs, row.id.rpartition("#")[0]).camera

@@ -1,4 +1,4 @@
-"""The evaluation of image collections by families whose answers are known: the truth, and what is wrong in one way."""
+"""The evaluation of image collections by models whose answers are known: the truth, and what is wrong in one way."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import ImageIngestConfig
 from raylift.data.sources.opening import open_source
 from raylift.data.stream import evaluation_batches
 from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_tables, worst_table
-from tests.evaluation.photographs import CollapsedFamily, EggFamily, TrueShapeFamily, prepare_eggs
+from tests.evaluation.photographs import CollapsedModel, EggModel, TrueShapeModel, prepare_eggs
 from tests.ranks import run_ranks
 
 CONFIG = EvaluationConfig(color_views=2, color_px=48, resolution=32)
@@ -39,7 +39,7 @@ def eggs(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
 
 @pytest.fixture(scope="module")
 def of_truth(eggs: ShardedDataset) -> EvaluationReport:
-    return evaluate(EggFamily(), eggs, "test", CONFIG, DATA)
+    return evaluate(EggModel(), eggs, "test", CONFIG, DATA)
 
 
 def test_the_truth_scores_best(of_truth: EvaluationReport) -> None:
@@ -66,16 +66,16 @@ def test_what_is_wrong_in_one_way_is_scored_worse_in_that_way(eggs: ShardedDatas
     config = replace(CONFIG, baselines=False)
     best = of_truth.metrics()
 
-    def scores(family: EggFamily) -> dict[str, float]:
-        return evaluate(family, eggs, "test", config, DATA).metrics()
+    def scores(model: EggModel) -> dict[str, float]:
+        return evaluate(model, eggs, "test", config, DATA).metrics()
 
-    thin = scores(EggFamily(stretch=(0.7, 1.0, 0.7)))
+    thin = scores(EggModel(stretch=(0.7, 1.0, 0.7)))
     assert thin["test/input/mask_soft_mean"] < best["test/input/mask_soft_mean"] - 0.1
     assert thin["test/pose/rotation_deg_mean"] < 1e-3
-    grey = scores(EggFamily(grey=True))
+    grey = scores(EggModel(grey=True))
     assert grey["test/input/mask_soft_mean"] == pytest.approx(best["test/input/mask_soft_mean"])
     assert grey["test/input/ssim_masked_mean"] < best["test/input/ssim_masked_mean"] - 0.3
-    rolled = scores(EggFamily(error_deg=20.0))
+    rolled = scores(EggModel(error_deg=20.0))
     assert rolled["test/pose/rotation_deg_mean"] == pytest.approx(20.0, abs=0.01)
     assert rolled["test/pose/accuracy_30_mean"] == 1.0
     assert rolled["test/pose/accuracy_10_mean"] < 1.0
@@ -85,7 +85,7 @@ def test_what_is_wrong_in_one_way_is_scored_worse_in_that_way(eggs: ShardedDatas
 def test_another_choice_of_the_front_costs_nothing_but_the_plain_angle(
     eggs: ShardedDataset, of_truth: EvaluationReport
 ) -> None:
-    metrics = evaluate(EggFamily(turn=(0.3, 1.2, -0.5)), eggs, "test", CONFIG, DATA).metrics()
+    metrics = evaluate(EggModel(turn=(0.3, 1.2, -0.5)), eggs, "test", CONFIG, DATA).metrics()
     best = of_truth.metrics()
     assert metrics["test/pose/rotation_deg_mean"] > 50
     assert metrics["test/pose/aligned_deg_mean"] < 1e-2
@@ -105,16 +105,16 @@ def test_reports_read_back_and_print(of_truth: EvaluationReport) -> None:
 
 
 def test_batches_and_repeats_do_not_matter(eggs: ShardedDataset, of_truth: EvaluationReport) -> None:
-    again = evaluate(EggFamily(), eggs, "test", CONFIG, DataConfig(batch_size=3))
+    again = evaluate(EggModel(), eggs, "test", CONFIG, DataConfig(batch_size=3))
     assert again.to_json() == of_truth.to_json()
 
 
 def _on_rank(uri: str) -> str:
-    return evaluate(EggFamily(error_deg=7.0), ShardedDataset.open(uri), "test", CONFIG, DATA).to_json()
+    return evaluate(EggModel(error_deg=7.0), ShardedDataset.open(uri), "test", CONFIG, DATA).to_json()
 
 
 def test_ranks_share_the_work_and_agree(eggs: ShardedDataset) -> None:
-    alone = evaluate(EggFamily(error_deg=7.0), eggs, "test", CONFIG, DATA).to_json()
+    alone = evaluate(EggModel(error_deg=7.0), eggs, "test", CONFIG, DATA).to_json()
     assert run_ranks(2, _on_rank, eggs.uri) == [alone, alone]
 
 
@@ -130,7 +130,7 @@ def chair_photos(chairs: ShardedDataset, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_true_shapes_are_compared_and_seen_from_other_sides(chair_photos: ShardedDataset) -> None:
-    metrics = evaluate(TrueShapeFamily(chair_photos), chair_photos, "test", CONFIG, DATA).metrics()
+    metrics = evaluate(TrueShapeModel(chair_photos), chair_photos, "test", CONFIG, DATA).metrics()
     assert metrics["test/unicorn/chamfer_l1_mean"] < 0.01
     assert metrics["test/unseen/mask_hard_mean"] > 0.8  # thin legs at 48 pixels
     for name in ("unicorn/chamfer_l1_unaligned", "unseen/mask_soft", "unseen/psnr", "canonical/chamfer_l1"):
@@ -139,17 +139,17 @@ def test_true_shapes_are_compared_and_seen_from_other_sides(chair_photos: Sharde
     assert metrics["test/canonical/chamfer_l1_mean"] < 0.015  # watertight truths are a little thicker than 1
     assert metrics["test/canonical/mask_hard_mean"] > 0.8
     config = replace(CONFIG, baselines=False)
-    flat = evaluate(TrueShapeFamily(chair_photos, (1.0, 0.6, 1.0)), chair_photos, "test", config, DATA).metrics()
+    flat = evaluate(TrueShapeModel(chair_photos, (1.0, 0.6, 1.0)), chair_photos, "test", config, DATA).metrics()
     assert flat["test/unicorn/chamfer_l1_unaligned_mean"] > 2 * metrics["test/unicorn/chamfer_l1_unaligned_mean"]
     assert flat["test/unseen/mask_soft_mean"] < metrics["test/unseen/mask_soft_mean"] - 0.1
 
 
 def test_shapes_that_are_gone_are_said_or_left_out(chair_photos: ShardedDataset) -> None:
-    family = TrueShapeFamily(chair_photos)
+    model = TrueShapeModel(chair_photos)
     config = replace(CONFIG, baselines=False)
     with pytest.raises(DataError, match="nowhere"):
-        evaluate(family, chair_photos, "test", replace(config, true_shapes="/nowhere"), DATA)
-    metrics = evaluate(family, chair_photos, "test", replace(config, true_shapes="none"), DATA).metrics()
+        evaluate(model, chair_photos, "test", replace(config, true_shapes="/nowhere"), DATA)
+    metrics = evaluate(model, chair_photos, "test", replace(config, true_shapes="none"), DATA).metrics()
     assert not any("unicorn" in name or "unseen" in name for name in metrics)
     assert "test/pose/rotation_deg_mean" in metrics
 
@@ -157,13 +157,13 @@ def test_shapes_that_are_gone_are_said_or_left_out(chair_photos: ShardedDataset)
 # --- while training --------------------------------------------------------------------------------------------------
 
 
-def _validation(dataset: ShardedDataset, family: EggFamily, rank: int = 0, world: int = 1) -> dict[str, float]:
-    watched = evaluation_of(dataset).validation(dataset, family.request, CONFIG, DATA, 0)
-    return watched.scores(family, evaluation_batches(dataset, watched.request, "test", DATA, 0, rank, world))
+def _validation(dataset: ShardedDataset, model: EggModel, rank: int = 0, world: int = 1) -> dict[str, float]:
+    watched = evaluation_of(dataset).validation(dataset, model.request, CONFIG, DATA, 0)
+    return watched.scores(model, evaluation_batches(dataset, watched.request, "test", DATA, 0, rank, world))
 
 
 def test_validation_watches_silhouettes_and_colour(eggs: ShardedDataset) -> None:
-    best, thin = _validation(eggs, EggFamily()), _validation(eggs, EggFamily(stretch=(0.7, 1.0, 0.7)))
+    best, thin = _validation(eggs, EggModel()), _validation(eggs, EggModel(stretch=(0.7, 1.0, 0.7)))
     known = [name for name in evaluation_of(eggs).validated if not name.startswith(("unseen", "canonical"))]
     more = {"val/mask_iou_samples", "val/constant_camera/within_30", COLLAPSED_CAMERAS, FLAT_SHAPES}
     assert set(best) == {f"val/{name}" for name in known} | more
@@ -179,16 +179,16 @@ def test_validation_watches_silhouettes_and_colour(eggs: ShardedDataset) -> None
 
 
 def test_collapsed_cameras_and_flat_shapes_ring(eggs: ShardedDataset) -> None:
-    collapsed = _validation(eggs, CollapsedFamily())
+    collapsed = _validation(eggs, CollapsedModel())
     assert collapsed["val/azimuth_spread_deg"] < 1e-3
     assert collapsed[COLLAPSED_CAMERAS] == 1.0
     assert collapsed["val/within_30"] < 0.5
-    assert _validation(eggs, EggFamily(stretch=(1.0, 1.0, 0.03)))[FLAT_SHAPES] == 1.0
+    assert _validation(eggs, EggModel(stretch=(1.0, 1.0, 0.03)))[FLAT_SHAPES] == 1.0
 
 
 def test_validation_sees_known_shapes_from_other_sides(chair_photos: ShardedDataset) -> None:
-    truth = _validation(chair_photos, TrueShapeFamily(chair_photos))
-    flat = _validation(chair_photos, TrueShapeFamily(chair_photos, (1.0, 0.6, 1.0)))
+    truth = _validation(chair_photos, TrueShapeModel(chair_photos))
+    flat = _validation(chair_photos, TrueShapeModel(chair_photos, (1.0, 0.6, 1.0)))
     for name in ("val/unseen_iou", "val/canonical_iou"):
         assert truth[name] > 0.8
         assert flat[name] < truth[name] - 0.1
@@ -196,11 +196,11 @@ def test_validation_sees_known_shapes_from_other_sides(chair_photos: ShardedData
 
 def _validate_share(uri: str) -> dict[str, float]:
     rank, world = collectives.rank(), collectives.world_size()
-    return _validation(ShardedDataset.open(uri), EggFamily(error_deg=7.0), rank, world)
+    return _validation(ShardedDataset.open(uri), EggModel(error_deg=7.0), rank, world)
 
 
 def test_validation_is_the_same_for_any_number_of_ranks(eggs: ShardedDataset) -> None:
-    alone = _validation(eggs, EggFamily(error_deg=7.0))
+    alone = _validation(eggs, EggModel(error_deg=7.0))
     assert run_ranks(2, _validate_share, eggs.uri) == [alone, alone]
 
 
@@ -212,7 +212,7 @@ def test_best_metrics_that_are_not_measured_are_refused(eggs: ShardedDataset, ch
 
 
 def test_panels_show_input_reconstruction_and_turns(eggs: ShardedDataset) -> None:
-    panels = draw_panels(EggFamily(), eggs, "test", DATA, 2, image_px=48)
+    panels = draw_panels(EggModel(), eggs, "test", DATA, 2, image_px=48)
     assert len({panel.id for panel in panels}) == 2
     strip = panels[0].picture
     assert strip.shape == (48, 5 * 48, 3)

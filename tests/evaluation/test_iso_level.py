@@ -10,22 +10,22 @@ import torch
 from torch import Tensor
 
 from raylift.cluster.reconstruct import keep_level, kept_level
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.types import Field, Mesh
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.iso_level import LevelChoice, choose_level
 from raylift.networks.point_sampling import sample_volume
-from tests.evaluation.families import AnsweringFamily, TruthFamily
+from tests.evaluation.models import AnsweringModel, TruthModel
 from tests.ranks import run_ranks
 
 QUICK = EvaluationConfig(("meshrcnn",), resolution=32, color_views=0, baselines=False)
 DATA = DataConfig(batch_size=2)
 
 
-class BiasedFamily(AnsweringFamily):
+class BiasedModel(AnsweringModel):
     """Answers with the true signed distance plus a constant: all shapes are too thin by it."""
 
     def __init__(self, dataset: ShardedDataset, bias: float, seen: list[str] | None = None) -> None:
@@ -44,45 +44,45 @@ class BiasedFamily(AnsweringFamily):
         return Field(query)
 
 
-def _chosen(family: BiasedFamily, dataset: ShardedDataset, split: str = "test") -> LevelChoice:
-    found = choose_level(family.eval(), dataset, DATA, split)
+def _chosen(model: BiasedModel, dataset: ShardedDataset, split: str = "test") -> LevelChoice:
+    found = choose_level(model.eval(), dataset, DATA, split)
     assert found is not None
     return found
 
 
 def test_a_planted_bias_is_found_without_the_scored_objects(chairs: ShardedDataset) -> None:
     seen: list[str] = []
-    unbiased = _chosen(BiasedFamily(chairs, 0.0, seen), chairs)
+    unbiased = _chosen(BiasedModel(chairs, 0.0, seen), chairs)
     assert set(seen) == {"train"}, "there are no validation objects, and the test split is what is scored"
     for bias in (0.005, -0.005, 0.01):
-        found = _chosen(BiasedFamily(chairs, bias), chairs)
+        found = _chosen(BiasedModel(chairs, bias), chairs)
         assert found.level == pytest.approx(unbiased.level + bias, abs=0.0026)
         assert max(found.ious) > found.ious[0]
     assert "3 train objects" in unbiased.note
-    assert choose_level(TruthFamily(chairs).eval(), chairs, DATA, "test") is None
+    assert choose_level(TruthModel(chairs).eval(), chairs, DATA, "test") is None
 
 
 def test_the_level_is_printed_with_the_score_and_decides_it(chairs: ShardedDataset) -> None:
-    family = BiasedFamily(chairs, 0.01)
-    auto = evaluate(family, chairs, "test", QUICK, DATA)
-    fixed = evaluate(family, chairs, "test", replace(QUICK, level=0.0), DATA)
+    model = BiasedModel(chairs, 0.01)
+    auto = evaluate(model, chairs, "test", QUICK, DATA)
+    fixed = evaluate(model, chairs, "test", replace(QUICK, level=0.0), DATA)
     assert auto.level is not None
     assert auto.level > 0
     assert fixed.level == 0.0
     assert any(note.startswith("iso-level +0") and "chosen on" in note for note in auto.notes)
     assert auto.metrics()["test/meshrcnn/f1_0.1_mean"] > fixed.metrics()["test/meshrcnn/f1_0.1_mean"]
-    again = evaluate(family, chairs, "test", replace(QUICK, level=auto.level), DATA)
+    again = evaluate(model, chairs, "test", replace(QUICK, level=auto.level), DATA)
     assert again.metrics() == auto.metrics()
 
 
 def _on_rank(uri: str) -> tuple[float, ...]:
     dataset = ShardedDataset.open(uri)
     assert collectives.world_size() == 2
-    return _chosen(BiasedFamily(dataset, 0.005), dataset).ious
+    return _chosen(BiasedModel(dataset, 0.005), dataset).ious
 
 
 def test_ranks_agree_on_the_level(chairs: ShardedDataset) -> None:
-    alone = _chosen(BiasedFamily(chairs, 0.005), chairs).ious
+    alone = _chosen(BiasedModel(chairs, 0.005), chairs).ious
     assert run_ranks(2, _on_rank, chairs.uri) == [alone, alone]
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from raylift.data.config import DataConfig
+from raylift.config.data import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.panels import draw_panels, stack_panels, turntable, write_animation
-from tests.evaluation.families import NothingFamily, TruthFamily
+from tests.evaluation.models import NothingModel, TruthModel
 
 
 def test_the_truth_s_panel_shows_the_same_twice(chairs: ShardedDataset) -> None:
-    panels = draw_panels(TruthFamily(chairs), chairs, "test", DataConfig(), 2, image_px=48)
+    panels = draw_panels(TruthModel(chairs), chairs, "test", DataConfig(), 2, image_px=48)
     assert len({panel.id for panel in panels}) == 2
     strip = panels[0].picture
     assert strip.shape == (48, 6 * 48, 3)
@@ -28,7 +28,7 @@ def test_the_truth_s_panel_shows_the_same_twice(chairs: ShardedDataset) -> None:
 
 
 def test_an_empty_reconstruction_is_drawn_white(chairs: ShardedDataset) -> None:
-    (panel,) = draw_panels(NothingFamily(), chairs, "test", DataConfig(), 1, resolution=16, image_px=32)
+    (panel,) = draw_panels(NothingModel(), chairs, "test", DataConfig(), 1, resolution=16, image_px=32)
     assert panel.mesh.is_empty
     assert (panel.picture[:, 32:64] == 255).all()
     assert (panel.picture[:, :32] < 250).any()

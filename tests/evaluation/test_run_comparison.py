@@ -25,8 +25,8 @@ def run_of(name: str, shift: float = 0.0, **more: Any) -> TrackedRun:
         run_id=name,
         name=name,
         status="FINISHED",
-        params={"seed": "0", "family.hidden": "32", "optimisation.learning_rate": "0.002"},
-        tags={"family": "implicit", "data.fingerprint": "d1", "git.revision": "abc"},
+        params={"seed": "0", "model.hidden": "32", "optimisation.learning_rate": "0.002"},
+        tags={"model": "implicit", "data.fingerprint": "d1", "git.revision": "abc"},
         curves={"val/iou": ((1, 0.1), (2, 0.2)), "loss/total": ((1, 2.0), (2, 1.0)), "epoch": ((1, 0.0), (2, 0.0))},
         scores={"test": rows},
         data={"training": "d1", "test": "d1"},
@@ -47,7 +47,7 @@ def test_differences_are_paired_against_the_first_run() -> None:
 
 
 def test_only_values_that_differ_are_shown() -> None:
-    other = run_of("b", params={"seed": "1", "family.hidden": "32", "new": "x"})
+    other = run_of("b", params={"seed": "1", "model.hidden": "32", "new": "x"})
     assert compare_runs([run_of("a"), other]).params == {
         "seed": ("0", "1"), "optimisation.learning_rate": ("0.002", ""), "new": ("", "x")
     }  # fmt: skip
@@ -90,17 +90,17 @@ def test_runs_that_were_measured_differently_have_no_differences() -> None:
     assert compare_runs([run_of("a"), measured("b", 0.05, "64 cells, 1 views")]).notes == (), "one does not say"
 
 
-def test_runs_of_different_families_share_protocols_alone() -> None:
-    other = run_of("b", 0.05, tags={"family": "mesh_texture"}, params={"seed": "1", "family.image_px": "64"})
+def test_runs_of_different_models_share_protocols_alone() -> None:
+    other = run_of("b", 0.05, tags={"model": "mesh_texture"}, params={"seed": "1", "model.image_px": "64"})
     found = compare_runs([run_of("a"), other])
-    assert "Different families: a: implicit, b: mesh_texture" in found.notes[0]
+    assert "Different models: a: implicit, b: mesh_texture" in found.notes[0]
     assert found.scores[0].gains[1] is not None
     assert "loss/total" not in found.curves
     assert list(found.params) == ["seed", "optimisation.learning_rate"]
 
 
 def test_nothing_in_common_is_an_error() -> None:
-    other = run_of("b", tags={"family": "mesh_texture"}, scores={}, curves={"val/ssim": ((1, 0.1), (2, 0.2))})
+    other = run_of("b", tags={"model": "mesh_texture"}, scores={}, curves={"val/ssim": ((1, 0.1), (2, 0.2))})
     with pytest.raises(ConfigError, match=r"nothing of these runs can be compared: a: implicit, b: mesh_texture"):
         compare_runs([run_of("a"), other])
 

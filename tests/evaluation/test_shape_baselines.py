@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ObjectRecord, ShardedDataset, ViewRecord
 from raylift.data.stream import evaluation_batches
 from raylift.evaluation.carving import CarvingRule, choose_rule, told_grid_field
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.shape_baselines import ShapeBaselines
@@ -23,7 +23,7 @@ from raylift.evaluation.validation import inside_of
 from raylift.evaluation.visible_evidence import Told, VisibleEvidence
 from raylift.geometry.cameras import orthographic_views
 from raylift.geometry.voxels import grid_points
-from tests.evaluation.families import BallFamily
+from tests.evaluation.models import BallModel
 
 DATA = DataConfig(batch_size=2)
 QUICK = EvaluationConfig(("meshrcnn",), resolution=32, color_views=1, color_px=32, lpips=False)
@@ -32,7 +32,7 @@ WITH_DEPTH = SampleRequest(32, depth=True)
 POINTS = torch.from_numpy(grid_points(32))
 
 
-class TellingFamily(BallFamily):
+class TellingModel(BallModel):
     """A ball, whatever it is told."""
 
     def __init__(self, request: SampleRequest) -> None:
@@ -116,7 +116,7 @@ def test_what_is_told_decides_which_baselines_there_are(
     chairs: ShardedDataset, request_: SampleRequest, more: set[str]
 ) -> None:
     config = replace(QUICK, cache_baselines=False)
-    report = evaluate(TellingFamily(request_), chairs, "test", config, DATA)
+    report = evaluate(TellingModel(request_), chairs, "test", config, DATA)
     always = {"model", "mean_shape", "retrieval", "oracle_retrieval", "carved_mean", "carved_neighbours"}
     assert set(report.tables) == always | {"mean_visible_color", "projected_pixel_color"} | more
     metrics = report.metrics()
@@ -188,19 +188,19 @@ def test_one_body_is_left_out_as_a_whole(chairs: ShardedDataset) -> None:
 def test_kept_scores_are_the_same_and_are_not_worked_out_again(
     chairs: ShardedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    family = TellingFamily(WITH_DEPTH)
-    first = evaluate(family, chairs, "test", QUICK, DATA, seed=3)
+    model = TellingModel(WITH_DEPTH)
+    first = evaluate(model, chairs, "test", QUICK, DATA, seed=3)
 
     def refused(*_: object) -> dict[str, object]:
         raise AssertionError("scored again")
 
     monkeypatch.setattr(ShapeBaselines, "fields", refused)
     monkeypatch.setattr(ShapeBaselines, "of_object", refused)
-    assert evaluate(family, chairs, "test", QUICK, DATA, seed=3).to_json() == first.to_json()
+    assert evaluate(model, chairs, "test", QUICK, DATA, seed=3).to_json() == first.to_json()
     with pytest.raises(AssertionError, match="scored again"):
-        evaluate(TellingFamily(IMAGE_ONLY), chairs, "test", QUICK, DATA, seed=3)
+        evaluate(TellingModel(IMAGE_ONLY), chairs, "test", QUICK, DATA, seed=3)
     with pytest.raises(AssertionError, match="scored again"):
-        evaluate(family, chairs, "test", replace(QUICK, color_px=40), DATA, seed=3)
+        evaluate(model, chairs, "test", replace(QUICK, color_px=40), DATA, seed=3)
 
 
 def test_surface_colours_are_asked_where_the_truth_lies(chairs: ShardedDataset) -> None:
@@ -218,14 +218,14 @@ def test_surface_colours_are_asked_where_the_truth_lies(chairs: ShardedDataset) 
 
 
 def test_validation_shows_what_needs_no_learning(chairs: ShardedDataset) -> None:
-    family = TellingFamily(WITH_DEPTH)
+    model = TellingModel(WITH_DEPTH)
     watched = evaluation_of(chairs).validation(chairs, WITH_DEPTH, QUICK, DATA, 0)
     watched.request = replace(watched.request, num_iou_points=2000)
-    runs = [watched.scores(family, evaluation_batches(chairs, watched.request, "test", DATA)) for _ in range(2)]
+    runs = [watched.scores(model, evaluation_batches(chairs, watched.request, "test", DATA)) for _ in range(2)]
     assert runs[0] == runs[1], "the second time they are remembered"
     methods = ("carved_mean", "carved_neighbours", "depth_carved_mean", "depth_carved_neighbours")
     assert all(0 < runs[0][f"val/{method}/iou"] < 1 for method in methods)
     bare = evaluation_of(chairs).validation(chairs, WITH_DEPTH, replace(QUICK, baselines=False), DATA, 0)
     bare.request = watched.request
-    found = bare.scores(family, evaluation_batches(chairs, bare.request, "test", DATA))
+    found = bare.scores(model, evaluation_batches(chairs, bare.request, "test", DATA))
     assert found == {name: value for name, value in runs[0].items() if "carved" not in name}

@@ -13,7 +13,7 @@ from raylift.core.errors import DataError
 from raylift.core.types import Batch, Mesh
 from raylift.evaluation.validation import inside_of, quick_iou, thickness
 from raylift.geometry.cameras import orbit_views
-from tests.evaluation.families import BallFamily, NothingFamily
+from tests.evaluation.models import BallModel, NothingModel
 from tests.metrics.shapes import sphere
 from tests.ranks import run_ranks
 
@@ -32,18 +32,18 @@ def _batch(numbers: list[int]) -> Batch:
 
 
 def test_closed_form() -> None:
-    scores = quick_iou(BallFamily(0.36), [_batch([0, 1])])
+    scores = quick_iou(BallModel(0.36), [_batch([0, 1])])
     names = {"val/iou", "val/iou_median", "val/thickness", "val/thickness_median", "val/iou_samples"}
     assert set(scores) == names
     assert scores["val/iou"] == pytest.approx((0.36 / TRUE_RADIUS) ** 3, abs=0.03)
     assert scores["val/iou_samples"] == 2
-    assert quick_iou(BallFamily(TRUE_RADIUS), [_batch([0])], prefix="test")["test/iou"] == 1.0
-    assert quick_iou(NothingFamily(), [_batch([0])])["val/iou"] == 0.0
+    assert quick_iou(BallModel(TRUE_RADIUS), [_batch([0])], prefix="test")["test/iou"] == 1.0
+    assert quick_iou(NothingModel(), [_batch([0])])["val/iou"] == 0.0
 
 
 def test_thickness_tells_balls_from_sheets_and_nothing() -> None:
-    assert quick_iou(BallFamily(0.36), [_batch([0, 1])])["val/thickness"] == pytest.approx(1.0, abs=0.1)
-    assert quick_iou(NothingFamily(), [_batch([0])])["val/thickness_median"] == 0.0
+    assert quick_iou(BallModel(0.36), [_batch([0, 1])])["val/thickness"] == pytest.approx(1.0, abs=0.1)
+    assert quick_iou(NothingModel(), [_batch([0])])["val/thickness_median"] == 0.0
     box = np.random.default_rng(0).uniform(-1, 1, (20_000, 3)) * [4.0, 2.0, 1.0]
     turned = box @ np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     assert thickness(turned) == pytest.approx(0.25, abs=0.01), "a uniform box: its shortest edge over its longest"
@@ -52,35 +52,35 @@ def test_thickness_tells_balls_from_sheets_and_nothing() -> None:
 
 
 def test_mode_is_put_back_and_samples_count_once() -> None:
-    family = BallFamily(0.3, 0.02).train()
-    once = quick_iou(family, [_batch([0, 1, 2])])
-    assert family.training
-    assert quick_iou(family.eval(), [_batch([0, 1]), _batch([1, 2])]) == once
-    assert not family.training
+    model = BallModel(0.3, 0.02).train()
+    once = quick_iou(model, [_batch([0, 1, 2])])
+    assert model.training
+    assert quick_iou(model.eval(), [_batch([0, 1]), _batch([1, 2])]) == once
+    assert not model.training
 
 
 def test_mean_and_median_differ_where_they_should() -> None:
-    scores = quick_iou(BallFamily(0.1, 0.1), [_batch([0, 1, 3])])
-    values = [quick_iou(BallFamily(0.1, 0.1), [_batch([number])])["val/iou"] for number in (0, 1, 3)]
+    scores = quick_iou(BallModel(0.1, 0.1), [_batch([0, 1, 3])])
+    values = [quick_iou(BallModel(0.1, 0.1), [_batch([number])])["val/iou"] for number in (0, 1, 3)]
     assert scores["val/iou"] == pytest.approx(sum(values) / 3)
     assert scores["val/iou_median"] == sorted(values)[1]
 
 
 def test_nothing_to_evaluate_is_not_a_number() -> None:
-    assert math.isnan(quick_iou(BallFamily(), [])["val/iou"])
+    assert math.isnan(quick_iou(BallModel(), [])["val/iou"])
 
 
 def test_a_batch_without_points_is_refused() -> None:
     batch = Batch(("a#0",), torch.zeros(1, dtype=torch.int64), {}, orbit_views(1))
     with pytest.raises(DataError, match="iou_points"):
-        quick_iou(BallFamily(), [batch])
+        quick_iou(BallModel(), [batch])
 
 
 def test_meshes_and_fields_agree() -> None:
     points = (torch.rand(3000, 3) - 0.5).double()
     vertices, faces = sphere(0.4, 5)
     mesh = Mesh(torch.from_numpy(vertices), torch.from_numpy(faces))
-    field = BallFamily(0.4).answer("a#0")
+    field = BallModel(0.4).answer("a#0")
     clear = (points.norm(dim=1) - 0.4).abs() > 1e-3
     assert torch.equal(inside_of(mesh, points)[clear], inside_of(field, points)[clear])
     empty = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64))
@@ -89,9 +89,9 @@ def test_meshes_and_fields_agree() -> None:
 
 def _share(world: int) -> dict[str, float]:
     numbers = list(range(5))[collectives.rank() :: world]
-    return quick_iou(BallFamily(0.3, 0.02), [_batch([number]) for number in numbers])
+    return quick_iou(BallModel(0.3, 0.02), [_batch([number]) for number in numbers])
 
 
 def test_any_number_of_ranks_gives_the_same_numbers() -> None:
-    alone = quick_iou(BallFamily(0.3, 0.02), [_batch([0, 1, 2, 3, 4])])
+    alone = quick_iou(BallModel(0.3, 0.02), [_batch([0, 1, 2, 3, 4])])
     assert run_ranks(2, _share, 2) == [alone, alone]

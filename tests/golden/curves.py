@@ -14,21 +14,21 @@ import torch
 
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.loop import Feed, Hooks, fit
-from tests.families.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, feed
+from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, feed
 
 FILE = Path(__file__).with_name("curves.json")
 OF_IMAGES: dict[str, tuple[str, ...]] = {
     "mesh_texture/umr-test.stage1": (),
     "mesh_texture/adaptive-test.stage2": (),
     "mesh_texture/umr-test.stage2": (
-        "family.parts.use=always",
-        "family.weights.part_chamfer=10",
-        "family.weights.part_probability=5",
-        "family.parts.learn=true",
-        "family.shape.refresh_every=1",
+        "model.parts.use=always",
+        "model.weights.part_chamfer=10",
+        "model.weights.part_probability=5",
+        "model.parts.learn=true",
+        "model.shape.refresh_every=1",
     ),
     "mesh_texture/ucmr-test": (),
     "mesh_texture/cmr-test": (),
@@ -99,14 +99,14 @@ def curve(name: str) -> list[dict[str, float]]:
     recipe = catalogue.get(name, [f"schedule.num_steps={NUM_STEPS}", "schedule.log_every=1", *overrides])
     tracker = MemoryTracker()
     if name in OF_IMAGES:
-        family = catalogue.build_family(recipe, FACTS).double()
-        singles = feed(recipe.family.image_px, recipe.data.batch_size)
+        model = catalogue.build_model(recipe, FACTS).double()
+        singles = feed(recipe.model.image_px, recipe.data.batch_size)
         batches: Feed = lambda start, stop: map(as_double, singles(start, stop))  # noqa: E731
     else:
-        family = catalogue.build_family(recipe)
-        batches = partial(balls, family.request, recipe.data.batch_size)
+        model = catalogue.build_model(recipe)
+        batches = partial(balls, model.request, recipe.data.batch_size)
     fit(
-        family,
+        model,
         recipe.optimisation,
         recipe.schedule,
         batches,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,19 +62,42 @@ def test_an_import_has_its_home(module: str, homes: tuple[str, ...]) -> None:
     assert not strays, f"{module} is imported outside of {homes}: {strays}"
 
 
-def test_families_are_strangers() -> None:
-    families = ROOT / "platform" / "raylift" / "families"
-    for family in (folder for folder in families.iterdir() if folder.is_dir() and folder.name != "__pycache__"):
-        others = {folder.name for folder in families.iterdir() if folder.is_dir()} - {family.name}
-        for path in family.rglob("*.py"):
-            known = {name for name in _imports(path) for other in others if f"families.{other}" in name}
-            assert not known, f"{path} knows another family: {known}"
+def test_models_are_strangers() -> None:
+    models = ROOT / "platform" / "raylift" / "models"
+    for model in (folder for folder in models.iterdir() if folder.is_dir() and folder.name != "__pycache__"):
+        others = {folder.name for folder in models.iterdir() if folder.is_dir()} - {model.name}
+        for path in model.rglob("*.py"):
+            known = {name for name in _imports(path) for other in others if f"models.{other}" in name}
+            assert not known, f"{path} knows another model: {known}"
 
 
-def test_no_family_is_special_to_the_loop() -> None:
+def test_nothing_outside_its_folder_names_a_model() -> None:
+    package = ROOT / "platform" / "raylift"
+    names = {path.parent.name for path in (package / "models").glob("*/recipes.py")}
+    assert len(names) >= 4
+    words = re.compile(
+        rf"\b({'|'.join(names - {'poses'})})\b"
+    )  # "poses" is a word of the field: its imports count alone
+    strays = []
     for path in SOURCES:
-        if path.relative_to(ROOT / "platform" / "raylift").parts[0] in ("training", "evaluation", "export", "cluster"):
-            assert "implicit" not in path.read_text().lower().replace("implicitly", ""), f"{path} names a family"
+        if path.relative_to(package).parts[:2] in {("models", name) for name in names}:
+            continue
+        strays += [
+            f"{path}: {found}" for found in _imports(path) if found.split(".")[2:3] and found.split(".")[2] in names
+        ]
+        strays += [f"{path}:{line} {text!r}" for line, text in _code_words(path) if words.search(text)]
+    assert not strays, "\n".join(strays)
+
+
+def _code_words(path: Path) -> Iterator[tuple[int, str]]:
+    """Identifiers and strings, but not docstrings: those cite papers."""
+    tree = ast.parse(path.read_text())
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield node.lineno, node.id if isinstance(node, ast.Name) else node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.lineno, node.value
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "platform" / "raylift")))

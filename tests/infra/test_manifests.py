@@ -73,7 +73,7 @@ def test_rays_launcher_accepts_the_cluster() -> None:
 
 
 def test_the_job_calls_a_script_and_a_recipe_that_exist() -> None:
-    from raylift.recipes import catalogue
+    from raylift.models import catalogue
 
     words = yaml.safe_load((KUBERNETES / "rayjob.yaml").read_text())["spec"]["entrypoint"].split()
     assert (ROOT / words[1].removeprefix("/opt/raylift/")).is_file()

@@ -1,4 +1,4 @@
-"""Law 1 for the losses and the camera multiplex of the mesh-texture family: 2 and 4 ranks equal one.
+"""Law 1 for the losses and the camera multiplex of the mesh-texture model: 2 and 4 ranks equal one.
 
 Each case is a function of this rank's part of a global batch that returns this rank's share and what to differentiate.
 """

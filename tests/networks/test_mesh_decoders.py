@@ -1,4 +1,4 @@
-"""The mesh-texture family's decoders: what they start as, sizes, gradients, refusals."""
+"""The mesh-texture model's decoders: what they start as, sizes, gradients, refusals."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from raylift.sweeps.records import End, Trial
 from raylift.sweeps.stop_rules import Observation
 
 SPACE = {
-    "family.fourier.scale": {"kind": "log_uniform", "low": 0.1, "high": 10.0},
-    "family.fourier.size": {"kind": "choice", "values": [0, 16]},
-    "optimisation.weight_decay": {"kind": "uniform", "low": 0.0, "high": 0.1, "when": {"family.fourier.size": [16]}},
+    "model.fourier.scale": {"kind": "log_uniform", "low": 0.1, "high": 10.0},
+    "model.fourier.size": {"kind": "choice", "values": [0, 16]},
+    "optimisation.weight_decay": {"kind": "uniform", "low": 0.0, "high": 0.1, "when": {"model.fourier.size": [16]}},
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.sweeps.config import from_plain, read_sweep
 from raylift.sweeps.records import SweepFolder
 from raylift.sweeps.trial_recipes import base_recipe, base_values, check_same_state, check_space, trial_recipe
@@ -34,22 +34,22 @@ def test_ready_sweeps_are_whole(path: Path) -> None:
 def test_ready_sweeps_cover_what_they_should() -> None:
     searched = {path for file in READY for path in read_sweep(file).space.dimensions}
     assert {
-        "family.fourier.scale", "family.fourier.size", "optimisation.learning_rate", "family.weights.sdf",
-        "family.weights.mask", "family.weights.pseudo_label", "family.render.sigma", "family.render.gamma",
+        "model.fourier.scale", "model.fourier.size", "optimisation.learning_rate", "model.weights.sdf",
+        "model.weights.mask", "model.weights.pseudo_label", "model.render.sigma", "model.render.gamma",
     } <= searched  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ({"family.wieghts.sdf": SPACE["family.fourier.scale"]}, r"did you mean 'family\.weights\.sdf'"),
-        ({"family.fourier.size": {"kind": "uniform", "low": 8, "high": 64}}, "family.fourier.size is .*whole number"),
-        ({"family.fourier.scale": {"kind": "uniform", "low": -1, "high": 1}}, "family.fourier.scale=-1.*positive"),
-        ({"family.conditioning.kind": {"kind": "choice", "values": ["image", "vizible"]}}, "did you mean 'visible'"),
-        ({"family": {"kind": "choice", "values": [1]}}, "family is a group of values"),
+        ({"model.wieghts.sdf": SPACE["model.fourier.scale"]}, r"did you mean 'model\.weights\.sdf'"),
+        ({"model.fourier.size": {"kind": "uniform", "low": 8, "high": 64}}, "model.fourier.size is .*whole number"),
+        ({"model.fourier.scale": {"kind": "uniform", "low": -1, "high": 1}}, "model.fourier.scale=-1.*positive"),
+        ({"model.conditioning.kind": {"kind": "choice", "values": ["image", "vizible"]}}, "did you mean 'visible'"),
+        ({"model": {"kind": "choice", "values": [1]}}, "model is a group of values"),
         ({"scale.workers": {"kind": "choice", "values": [1, 2]}}, "space.scale.workers cannot be searched"),
         ({"schedule.num_steps": {"kind": "choice", "values": [1, 2]}}, "cannot be searched"),
-        ({"seed": {"kind": "choice", "values": [1], "when": {"family.voxel_stirde": [1]}}}, "family.voxel_stride"),
+        ({"seed": {"kind": "choice", "values": [1], "when": {"model.voxel_stirde": [1]}}}, "model.voxel_stride"),
     ],
 )
 def test_a_dead_path_or_a_wrong_type_fails_before_the_first_trial(space: dict[str, Any], message: str) -> None:
@@ -60,11 +60,11 @@ def test_a_dead_path_or_a_wrong_type_fails_before_the_first_trial(space: dict[st
 
 def test_values_that_only_clash_together_are_found() -> None:
     space = {
-        "family.sdf_range": {"kind": "choice", "values": [0.1, 1.0]},
-        "family.truncation": {"kind": "choice", "values": [0.05, 0.5]},
+        "model.sdf_range": {"kind": "choice", "values": [0.1, 1.0]},
+        "model.truncation": {"kind": "choice", "values": [0.05, 0.5]},
     }
     sweep = make_sweep(space=space)
-    with pytest.raises(ConfigError, match=r"family\.sdf_range=0\.1 family\.truncation=0\.5.*below the truncation"):
+    with pytest.raises(ConfigError, match=r"model\.sdf_range=0\.1 model\.truncation=0\.5.*below the truncation"):
         check_space(sweep, base_recipe(sweep))
 
 
@@ -108,14 +108,14 @@ def test_the_base_recipe_has_the_sweep_s_resources_steps_and_metric() -> None:
     base = base_recipe(sweep)
     assert (base.scale.workers, base.scale.gpu, base.scale.gpus_per_worker) == (2, "always", 0.5)
     assert (base.schedule.num_steps, base.schedule.best_metric, base.schedule.best_is) == (30, "val/thickness", "min")
-    assert trial_recipe(base, {"family.fourier.scale": 2.0}).family.fourier.scale == 2.0
+    assert trial_recipe(base, {"model.fourier.scale": 2.0}).model.fourier.scale == 2.0
 
 
 def test_overrides_reach_the_recipe_and_the_sweep(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(make_sweep().to_plain()))
-    sweep = read_sweep(path, ["family.hidden=16", "sweep:budget.trials=9", "sweep:searcher.kind=tpe"])
-    assert base_recipe(sweep).family.hidden == 16
+    sweep = read_sweep(path, ["model.hidden=16", "sweep:budget.trials=9", "sweep:searcher.kind=tpe"])
+    assert base_recipe(sweep).model.hidden == 16
     assert (sweep.budget.trials, sweep.searcher.kind) == (9, "tpe")
     with pytest.raises(ConfigError, match="sweep:budget"):
         read_sweep(path, ["sweep:budget.trials"])
@@ -132,8 +132,8 @@ def test_a_folder_of_another_sweep_is_refused_and_a_larger_budget_is_not(tmp_pat
     folder = SweepFolder(str(tmp_path))
     folder.claim(make_sweep(), "/data", "abc")
     folder.claim(make_sweep(budget={"trials": 40, "minutes": 3}, title="renamed"), "/data", "abc")
-    other = {**SPACE, "family.fourier.size": {"kind": "choice", "values": [0, 8]}}
-    with pytest.raises(ConfigError, match=r"another sweep \(space\.family\.fourier\.size(.|\n)*another --name"):
+    other = {**SPACE, "model.fourier.size": {"kind": "choice", "values": [0, 8]}}
+    with pytest.raises(ConfigError, match=r"another sweep \(space\.model\.fourier\.size(.|\n)*another --name"):
         folder.check(make_sweep(space=other), "abc")
     with pytest.raises(ConfigError, match=r"another sweep \(searcher\.seed: 0 there, 1 now"):
         folder.check(make_sweep(searcher={"seed": 1}), "abc")
@@ -146,9 +146,9 @@ def test_a_folder_of_another_sweep_is_refused_and_a_larger_budget_is_not(tmp_pat
 
 
 def test_a_population_must_be_able_to_take_up_each_other_s_checkpoints() -> None:
-    weights = {"family.weights.sdf": {"kind": "uniform", "low": 1, "high": 5}}
+    weights = {"model.weights.sdf": {"kind": "uniform", "low": 1, "high": 5}}
     sweep = make_sweep(space=weights, scheduler={"kind": "pbt"})
     check_same_state(check_space(sweep, base_recipe(sweep)), DataFacts())
-    sweep = make_sweep(space={"family.hidden": {"kind": "choice", "values": [16, 32]}}, scheduler={"kind": "pbt"})
-    with pytest.raises(ConfigError, match=r"pbt over family\.hidden"):
+    sweep = make_sweep(space={"model.hidden": {"kind": "choice", "values": [16, 32]}}, scheduler={"kind": "pbt"})
+    with pytest.raises(ConfigError, match=r"pbt over model\.hidden"):
         check_same_state(check_space(sweep, base_recipe(sweep)), DataFacts())

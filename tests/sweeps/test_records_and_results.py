@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raylift.recipes import catalogue
+from raylift.models import catalogue
 from raylift.sweeps.config import Metric
 from raylift.sweeps.plots import draw_plots
 from raylift.sweeps.proposals import open_proposals
@@ -23,7 +23,7 @@ IOU = Metric("val/iou")
 
 def test_a_trial_is_pieced_together_from_its_files(tmp_path: Path) -> None:
     folder = SweepFolder(str(tmp_path))
-    values = {"family.conditioning.kind": "image", "optimisation.betas": (0.5, 0.9)}
+    values = {"model.conditioning.kind": "image", "optimisation.betas": (0.5, 0.9)}
     folder.plan(0, values)
     assert folder.trial(0).end == End("unfinished")
     told = replace(
@@ -65,10 +65,10 @@ def test_the_best_recipe_is_one_that_train_takes(tmp_path: Path) -> None:
     sweep = make_sweep()
     base = base_recipe(sweep)
     path = tmp_path / "best.json"
-    values = {"family.fourier.scale": 3.0, "family.fourier.size": 0}
+    values = {"model.fourier.scale": 3.0, "model.fourier.size": 0}
     path.write_text(best_recipe(base, make_trial(0, values, 0.5)).to_json())
     recipe = catalogue.get(str(path), ["seed=4"])
-    assert (recipe.family.fourier.scale, recipe.family.fourier.size, recipe.seed) == (3.0, 0, 4)
+    assert (recipe.model.fourier.scale, recipe.model.fourier.size, recipe.seed) == (3.0, 0, 4)
     after = replace(
         make_trial(0, values, 0.5), generations=(Generation("a", values), Generation("b", {"seed": 7}, 2, 10))
     )
@@ -84,7 +84,7 @@ def test_proposals_begin_with_the_recipe_and_stay_in_the_space(kind: str) -> Non
         values = proposals.propose(number)
         assert values is not None
         assert all(sweep.space.dimensions[path].contains(value) for path, value in values.items())
-        assert ("optimisation.weight_decay" in values) == (values["family.fourier.size"] == 16)
+        assert ("optimisation.weight_decay" in values) == (values["model.fourier.size"] == 16)
         if number == 0:
             assert values == {path: base[path] for path in sweep.space.dimensions}
         proposals.tell(make_trial(number, values, 0.1 * number) if number != 2 else make_trial(2, values))
@@ -92,16 +92,16 @@ def test_proposals_begin_with_the_recipe_and_stay_in_the_space(kind: str) -> Non
 
 @pytest.mark.parametrize("own_first", [True, False])
 def test_a_random_search_takes_every_cell_of_a_grid_dimension(own_first: bool) -> None:
-    space = {"family.fourier.size": {"kind": "grid", "values": [0, 8, 16]}, "seed": {"kind": "grid", "values": [0, 1]}}
+    space = {"model.fourier.size": {"kind": "grid", "values": [0, 8, 16]}, "seed": {"kind": "grid", "values": [0, 1]}}
     sweep = make_sweep(space=space, searcher={"own_first": own_first}, budget={"trials": 7})
-    proposals = open_proposals(sweep, {"family.fourier.size": 16, "seed": 0})
+    proposals = open_proposals(sweep, {"model.fourier.size": 16, "seed": 0})
     proposed = [proposals.propose(number) or {} for number in range(7)]
     drawn = proposed[own_first:][:6]
-    assert {(values["family.fourier.size"], values["seed"]) for values in drawn} == {
+    assert {(values["model.fourier.size"], values["seed"]) for values in drawn} == {
         (size, seed) for size in (0, 8, 16) for seed in (0, 1)
     }
     if own_first:
-        assert proposed[0] == {"family.fourier.size": 16, "seed": 0}
+        assert proposed[0] == {"model.fourier.size": 16, "seed": 0}
 
 
 def test_a_grid_ends() -> None:
@@ -113,16 +113,16 @@ def test_a_grid_ends() -> None:
 def test_tpe_learns_from_the_trials_of_an_earlier_command() -> None:
     sweep = make_sweep(
         searcher={"kind": "tpe", "random_first": 4, "own_first": False},
-        space={"family.fourier.scale": {"kind": "log_uniform", "low": 0.01, "high": 100.0}},
+        space={"model.fourier.scale": {"kind": "log_uniform", "low": 0.01, "high": 100.0}},
     )
     base = base_values(base_recipe(sweep))
     ended = []
     for number in range(30):
         value = 10 ** (-2 + 4 * number / 29)
-        ended.append(make_trial(number, {"family.fourier.scale": value}, -abs(number - 22)))
+        ended.append(make_trial(number, {"model.fourier.scale": value}, -abs(number - 22)))
     proposals = open_proposals(sweep, base, ended)
     proposed = [proposals.propose(30 + index) or {} for index in range(8)]
-    near = [0.3 < values["family.fourier.scale"] / ended[22].values["family.fourier.scale"] < 3 for values in proposed]
+    near = [0.3 < values["model.fourier.scale"] / ended[22].values["model.fourier.scale"] < 3 for values in proposed]
     assert sum(near) >= 6
 
 
@@ -133,28 +133,28 @@ def test_tpe_draws_nothing_again_that_an_earlier_command_has_drawn(num_waiting: 
 
     def scales(numbers: range, *known: Any) -> list[float]:
         proposals = open_proposals(sweep, base, *known)
-        return [(proposals.propose(number) or {})["family.fourier.scale"] for number in numbers]
+        return [(proposals.propose(number) or {})["model.fourier.scale"] for number in numbers]
 
     first = scales(range(4))
     assert scales(range(4)) == first, "the first command's follow from the seed"
-    ended = [make_trial(number, {"family.fourier.scale": first[number]}, 0.5) for number in range(4 - num_waiting)]
+    ended = [make_trial(number, {"model.fourier.scale": first[number]}, 0.5) for number in range(4 - num_waiting)]
     assert not set(scales(range(4, 8), ended, num_waiting)) & set(first)
 
 
 def test_importance_finds_what_mattered() -> None:
     sweep = make_sweep(
         space={
-            "family.weights.sdf": {"kind": "uniform", "low": 0.0, "high": 1.0},
-            "family.weights.color": {"kind": "uniform", "low": 0.0, "high": 1.0},
+            "model.weights.sdf": {"kind": "uniform", "low": 0.0, "high": 1.0},
+            "model.weights.color": {"kind": "uniform", "low": 0.0, "high": 1.0},
         }
     )
     base = base_values(base_recipe(sweep))
     trials = []
     for number in range(24):
         values = sweep.space.draw(base, 0, number)
-        trials.append(make_trial(number, values, values["family.weights.sdf"] ** 2))
+        trials.append(make_trial(number, values, values["model.weights.sdf"] ** 2))
     found = importances(sweep.space, trials, IOU)
-    assert found["family.weights.sdf"] > 0.9
+    assert found["model.weights.sdf"] > 0.9
     assert importances(sweep.space, trials[:2], IOU) == {}
     assert importances(sweep.space, [make_trial(n, trials[n].values, 1.0) for n in range(9)], IOU) == {}
 

@@ -11,7 +11,7 @@ from raylift.core.errors import ConfigError
 from raylift.sweeps.space import Integer, LogInteger, LogUniform, Space, Uniform
 from tests.sweeps.sweeps import SPACE
 
-BASE = {"family.fourier.size": 16, "family.fourier.scale": 0.8, "optimisation.weight_decay": 1e-4}
+BASE = {"model.fourier.size": 16, "model.fourier.scale": 0.8, "optimisation.weight_decay": 1e-4}
 
 
 @pytest.mark.parametrize("dimension", [Uniform(-2, 5), LogUniform(1e-4, 10), Integer(-3, 4), LogInteger(1, 1000)])
@@ -45,19 +45,19 @@ def test_whole_numbers_are_drawn_from_end_to_end() -> None:
 def test_conditions_hold_a_dimension_back() -> None:
     space = Space.from_plain(SPACE)
     drawn = [space.draw(BASE, 0, number) for number in range(40)]
-    assert {values["family.fourier.size"] for values in drawn} == {0, 16}
+    assert {values["model.fourier.size"] for values in drawn} == {0, 16}
     for values in drawn:
-        assert ("optimisation.weight_decay" in values) == (values["family.fourier.size"] == 16)
-    fixed = Space.from_plain({path: part for path, part in SPACE.items() if path != "family.fourier.size"})
+        assert ("optimisation.weight_decay" in values) == (values["model.fourier.size"] == 16)
+    fixed = Space.from_plain({path: part for path, part in SPACE.items() if path != "model.fourier.size"})
     assert "optimisation.weight_decay" in fixed.draw(BASE, 0, 0), "the recipe's own value counts where none is drawn"
-    assert "optimisation.weight_decay" not in fixed.draw({**BASE, "family.fourier.size": 8}, 0, 0)
+    assert "optimisation.weight_decay" not in fixed.draw({**BASE, "model.fourier.size": 8}, 0, 0)
 
 
 def test_a_trial_s_draw_follows_from_seed_and_number_alone() -> None:
     space = Space.from_plain(SPACE)
     assert space.draw(BASE, 3, 7) == space.draw(BASE, 3, 7)
     assert space.draw(BASE, 3, 7) != space.draw(BASE, 4, 7)
-    fewer = Space.from_plain({"family.fourier.scale": SPACE["family.fourier.scale"]})
+    fewer = Space.from_plain({"model.fourier.scale": SPACE["model.fourier.scale"]})
     assert fewer.draw(BASE, 3, 7).items() <= space.draw(BASE, 3, 7).items(), "other dimensions do not matter"
 
 
@@ -73,7 +73,7 @@ def test_a_grid_has_every_combination_once() -> None:
 
 
 def test_grid_dimensions_of_a_random_search_take_turns() -> None:
-    space = Space.from_plain({"a": {"kind": "grid", "values": [1, 2, 3]}, "b": SPACE["family.fourier.scale"]})
+    space = Space.from_plain({"a": {"kind": "grid", "values": [1, 2, 3]}, "b": SPACE["model.fourier.scale"]})
     assert [space.draw({}, 0, number)["a"] for number in range(6)] == [1, 2, 3, 1, 2, 3]
 
 
@@ -89,7 +89,7 @@ def test_corners_show_every_value_even_where_combinations_are_too_many() -> None
 def test_the_recipe_s_own_values_are_a_trial_only_where_the_space_has_them() -> None:
     space = Space.from_plain(SPACE)
     assert space.own(BASE) == BASE
-    assert space.own({**BASE, "family.fourier.scale": 40.0}) is None
+    assert space.own({**BASE, "model.fourier.scale": 40.0}) is None
 
 
 def test_round_trip() -> None:

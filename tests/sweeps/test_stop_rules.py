@@ -45,7 +45,7 @@ def test_a_critic_that_is_sure_of_everything_has_collapsed() -> None:
     windows = _critic(*[(0.001, 0.01)] * 3)
     between = [windows[0], Observation(15, {"val/iou": 0.5}), *windows[1:]]
     assert "from step 10 to 30" in (collapsed_critic(between, config) or ""), "evaluations between do not count"
-    assert collapsed_critic([Observation(1, {"loss/total": 0.0})] * 9, config) is None, "a family without a critic"
+    assert collapsed_critic([Observation(1, {"loss/total": 0.0})] * 9, config) is None, "a model without a critic"
 
 
 def test_no_shape_after_its_steps_ends_the_trial() -> None:

@@ -41,8 +41,8 @@ def test_a_run_has_all_it_was_told(store: Path) -> None:
     tracker = open_tracker(uri, store / "spool")
     note = store / "note.txt"
     note.write_text("hello")
-    tracker.log_params({"family.image_px": 64, "name": "implicit/test"})
-    tracker.set_tags({"family": "implicit"})
+    tracker.log_params({"model.image_px": 64, "name": "implicit/test"})
+    tracker.set_tags({"model": "implicit"})
     tracker.log_metrics({"loss/total": 0.5, "odd(name)": 1.0}, 7)
     tracker.log_artifact(note, "texts")
     note.unlink()
@@ -54,8 +54,8 @@ def test_a_run_has_all_it_was_told(store: Path) -> None:
     tracker.finish()
     client, run = only_run(uri)
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"family.image_px": "64", "name": "implicit/test"}
-    assert run.data.tags["family"] == "implicit"
+    assert run.data.params == {"model.image_px": "64", "name": "implicit/test"}
+    assert run.data.tags["model"] == "implicit"
     assert run.data.metrics == {"loss/total": 0.5, "odd_name_": 1.0}
     (entry,) = run.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("seats", "0123abc")

@@ -22,7 +22,7 @@ def tell(store: Path, name: str, folder: str) -> str:
         default_tracking_uri(store), "implicit", name, place / "tracking", system_metrics_every_s=0.0
     )
     tracker.log_params({"seed": 0})
-    tracker.set_tags({"family": "implicit", "run.folder": str(place), "data.fingerprint": "d1"})
+    tracker.set_tags({"model": "implicit", "run.folder": str(place), "data.fingerprint": "d1"})
     for step in (2, 1):
         tracker.log_metrics({"loss/total": 1.0 / step}, step)
     tracker.log_metrics({"test/ifnet/iou_mean": 0.5}, 2)
@@ -50,7 +50,7 @@ def test_a_run_is_found_by_whatever_names_it_and_read_back(store: Path) -> None:
     assert run.metrics["test/ifnet/iou_mean"] == 0.5
     assert run.scores == {"test": [{"method": "model", "id": "chair#0", "ifnet/iou": 0.5}]}
     assert run.data == {"training": "d1", "test": "d2"}
-    assert (run.family, run.status, run.params) == ("implicit", "FINISHED", {"seed": "0"})
+    assert (run.model, run.status, run.params) == ("implicit", "FINISHED", {"seed": "0"})
     meshes = reader.fetch_meshes(first, "test", store / "fetched")
     assert {name: path.read_bytes() for name, path in meshes.items()} == {"001-chair_0": b"evaluation/test/meshes"}
     drawn = reader.fetch_meshes(first, "val", store / "drawn")

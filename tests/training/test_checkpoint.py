@@ -21,30 +21,30 @@ RECIPE = {"name": "toy", "schedule": {"num_steps": 9, "log_every": 1}, "seed": 0
 
 
 def _write(store: CheckpointStore, step: int, score: float | None = None) -> nn.Module:
-    family = nn.Linear(3, 2)
+    model = nn.Linear(3, 2)
     with torch.no_grad():
-        family.weight.fill_(step)
+        model.weight.fill_(step)
     averages = {"weight": torch.full((2, 3), 0.5)}
     players = {"model": {"optimizer": {"state": {}, "param_groups": []}, "averages": averages, "num_updates": step}}
     metrics = {} if score is None else {"val/iou": score}
-    store.write(step, 9, family, players, RECIPE, metrics, {"loss/total": (1.5, 2)}, data="d1")
-    return family
+    store.write(step, 9, model, players, RECIPE, metrics, {"loss/total": (1.5, 2)}, data="d1")
+    return model
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "new" / "folder with blanks")
-    family = _write(store, 4, 0.3)
+    model = _write(store, 4, 0.3)
     entry = store.last()
     assert entry is not None
     assert (entry.step, entry.num_steps, entry.metrics, entry.recipe) == (4, 9, {"val/iou": 0.3}, RECIPE)
     checkpoint = store.read(entry)
-    assert torch.equal(checkpoint.family["weight"], family.weight)
+    assert torch.equal(checkpoint.model["weight"], model.weight)
     assert checkpoint.ledger == {"loss/total": (1.5, 2)}
     opened = open_checkpoint(store.path(entry))
     other = nn.Linear(3, 2)
     opened.load_weights(other)
     assert torch.equal(other.weight, torch.full((2, 3), 0.5)), "evaluation takes the averaged weights"
-    assert torch.equal(other.bias, family.bias)
+    assert torch.equal(other.bias, model.bias)
     with pytest.raises(CheckpointError, match="do not fit"):
         opened.load_weights(nn.Linear(4, 2))
 
@@ -102,7 +102,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 
     store = CheckpointStore(tmp_path)
     _write(store, 1)
-    torch.save({"family": Evil()}, tmp_path / "step-00000001.pt", pickle_module=pickle)
+    torch.save({"model": Evil()}, tmp_path / "step-00000001.pt", pickle_module=pickle)
     import hashlib
 
     data = (tmp_path / "step-00000001.pt").read_bytes()

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from raylift.config.training import OptimisationConfig, ScheduleConfig
 from raylift.core.errors import CheckpointError, TrainingError
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.checkpoint import CheckpointStore
-from raylift.training.config import OptimisationConfig, ScheduleConfig
 from raylift.training.loop import FitOutcome, Hooks, Report, fit
 from tests.ranks import run_ranks
-from tests.training.toy import ToyFamily, epoch_of, feed
+from tests.training.toy import ToyModel, epoch_of, feed
 
 NUM_STEPS = 11
 OPTIMISATION = OptimisationConfig(learning_rate=0.05, ema_decay=0.9)
@@ -30,9 +30,9 @@ class Killed(Exception):
     pass
 
 
-def _evaluate(family: Family, done: int) -> dict[str, float]:
-    assert not family.training
-    return {"val/iou": float(family.state_dict()["hidden"].abs().sum()) / (1 + abs(done - 5))}
+def _evaluate(model: ReconstructionModel, done: int) -> dict[str, float]:
+    assert not model.training
+    return {"val/iou": float(model.state_dict()["hidden"].abs().sum()) / (1 + abs(done - 5))}
 
 
 def _run(
@@ -41,8 +41,8 @@ def _run(
     tracker: MemoryTracker | None = None,
     reports: list[Report] | None = None,
     recipe: Mapping[str, object] = RECIPE,
-) -> tuple[ToyFamily, FitOutcome | None]:
-    family = ToyFamily()
+) -> tuple[ToyModel, FitOutcome | None]:
+    model = ToyModel()
 
     def killable(start: int, stop: int) -> Iterator[Batch]:
         for step, batch in zip(range(start, stop), feed()(start, stop), strict=True):
@@ -52,7 +52,7 @@ def _run(
 
     try:
         outcome = fit(
-            family,
+            model,
             OPTIMISATION,
             SCHEDULE,
             killable,
@@ -64,8 +64,8 @@ def _run(
             recipe=recipe,
         )
     except Killed:
-        return family, None
-    return family, outcome
+        return model, None
+    return model, outcome
 
 
 def _told(trackers: list[MemoryTracker]) -> dict[int, dict[str, float]]:
@@ -81,14 +81,14 @@ def _told(trackers: list[MemoryTracker]) -> dict[int, dict[str, float]]:
 def test_a_restart_is_invisible(tmp_path: Path, killed_after: int) -> None:
     """Weights, buffers, averages and every logged number are those of the run that was never killed, bit by bit."""
     whole, again = MemoryTracker(), [MemoryTracker(), MemoryTracker(), MemoryTracker()]
-    family, _ = _run(tmp_path / "whole", tracker=whole)
+    model, _ = _run(tmp_path / "whole", tracker=whole)
     _, outcome = _run(tmp_path / "killed", killed_after, again[0])
     assert outcome is None
     _run(tmp_path / "killed", min(killed_after + 2, NUM_STEPS - 1), again[1])
     resumed, outcome = _run(tmp_path / "killed", None, again[2])
     assert outcome is not None
     assert outcome.step == NUM_STEPS
-    for name, value in family.state_dict().items():
+    for name, value in model.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     stores = [CheckpointStore(tmp_path / name) for name in ("whole", "killed")]
     averages = [store.read(entry).averages for store in stores if (entry := store.last())]
@@ -98,9 +98,9 @@ def test_a_restart_is_invisible(tmp_path: Path, killed_after: int) -> None:
 
 def test_checkpoints_are_invisible_too(tmp_path: Path) -> None:
     with_checkpoints, without = MemoryTracker(), MemoryTracker()
-    family, _ = _run(tmp_path, tracker=with_checkpoints)
+    model, _ = _run(tmp_path, tracker=with_checkpoints)
     other, _ = _run(None, tracker=without)
-    assert all(torch.equal(value, other.state_dict()[name]) for name, value in family.state_dict().items())
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in model.state_dict().items())
     assert _told([with_checkpoints]) == _told([without])
 
 
@@ -152,14 +152,14 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 
 def test_pictures_are_drawn_when_due_with_averaged_weights_and_the_weights_come_back() -> None:
     seen: list[tuple[int, torch.Tensor]] = []
-    family = ToyFamily()
+    model = ToyModel()
 
-    def draw(model: Family, done: int) -> None:
+    def draw(model: ReconstructionModel, done: int) -> None:
         assert not model.training
         seen.append((done, model.state_dict()["hidden"].clone()))
 
     fit(
-        family,
+        model,
         OPTIMISATION,
         replace(SCHEDULE, panel_every=4),
         feed(),
@@ -167,8 +167,8 @@ def test_pictures_are_drawn_when_due_with_averaged_weights_and_the_weights_come_
         hooks=Hooks(draw=draw),
     )
     assert [done for done, _ in seen] == [4, 8, 11]
-    assert not torch.equal(seen[-1][1], family.hidden), "the averaged weights were drawn, the trained ones are back"
-    assert family.training
+    assert not torch.equal(seen[-1][1], model.hidden), "the averaged weights were drawn, the trained ones are back"
+    assert model.training
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_remedy_works(tmp_path: Path) ->
 
 def test_data_that_ends_too_early_is_an_error() -> None:
     with pytest.raises(TrainingError, match="the data ended at step 4 of 11"):
-        fit(ToyFamily(), OPTIMISATION, SCHEDULE, lambda start, stop: feed()(start, 4), NUM_STEPS)
+        fit(ToyModel(), OPTIMISATION, SCHEDULE, lambda start, stop: feed()(start, 4), NUM_STEPS)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint_good(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint_good(tmp_path: Pat
 
     store = CheckpointStore(tmp_path)
     with pytest.raises(TrainingError, match=r"step 6, phase 'generate': term residual, doubt, watched is not finite"):
-        fit(ToyFamily(), OPTIMISATION, SCHEDULE, feed(poison), NUM_STEPS, checkpoints=store)
+        fit(ToyModel(), OPTIMISATION, SCHEDULE, feed(poison), NUM_STEPS, checkpoints=store)
     last = store.last()
     assert last is not None
     assert last.step == 4
@@ -218,6 +218,6 @@ def test_training_learns() -> None:
     """The toy reaches a tenth of its first loss: averages of gradients, rates and updates have the right signs."""
     tracker = MemoryTracker()
     schedule = ScheduleConfig(num_steps=300, log_every=20)
-    fit(ToyFamily(), replace(OPTIMISATION, learning_rate=0.02), schedule, feed(), 300, hooks=Hooks(tracker=tracker))
+    fit(ToyModel(), replace(OPTIMISATION, learning_rate=0.02), schedule, feed(), 300, hooks=Hooks(tracker=tracker))
     losses = [metrics["loss/residual"] for _, metrics in tracker.metrics]
     assert losses[-1] < 0.1 * losses[0]

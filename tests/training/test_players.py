@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from raylift.config.learning_rate import LearningRateConfig
+from raylift.config.training import OptimisationConfig
 from raylift.core.errors import CheckpointError, ConfigError
-from raylift.core.schedules import LearningRateConfig
-from raylift.training.config import OptimisationConfig
 from raylift.training.players import Player, averaged, build_players
-from tests.training.toy import OnePlayer, ToyFamily
+from tests.training.toy import OnePlayer, ToyModel
 
 CONSTANT = LearningRateConfig(kind="constant")
 
@@ -102,7 +102,7 @@ def test_a_state_without_averages_is_refused() -> None:
 
 
 def test_players_are_named_as_in_the_state_dict() -> None:
-    players = build_players(ToyFamily(), OptimisationConfig())
+    players = build_players(ToyModel(), OptimisationConfig())
     assert {name: list(player.parameters) for name, player in players.items()} == {
         "generator": ["hidden", "out"],
         "critic": ["critic"],
@@ -111,21 +111,21 @@ def test_players_are_named_as_in_the_state_dict() -> None:
 
 def test_each_player_can_have_a_config_of_its_own() -> None:
     slow, fast = OptimisationConfig(learning_rate=1e-4), OptimisationConfig(learning_rate=1e-2)
-    players = build_players(ToyFamily(), {"generator": slow, "critic": fast})
+    players = build_players(ToyModel(), {"generator": slow, "critic": fast})
     assert players["critic"].config == fast
     with pytest.raises(ConfigError, match="no optimisation config for player 'critic'"):
-        build_players(ToyFamily(), {"generator": slow})
+        build_players(ToyModel(), {"generator": slow})
 
 
 def test_impossible_players_are_refused() -> None:
-    family = ToyFamily()
-    family.players = lambda: {"generator": [family.hidden], "critic": [family.hidden]}  # type: ignore[method-assign]
+    model = ToyModel()
+    model.players = lambda: {"generator": [model.hidden], "critic": [model.hidden]}  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match=r"hidden belongs to 'generator' and to 'critic'"):
-        build_players(family, OptimisationConfig())
-    family.players = lambda: {"generator": [], "critic": [family.critic]}  # type: ignore[method-assign]
+        build_players(model, OptimisationConfig())
+    model.players = lambda: {"generator": [], "critic": [model.critic]}  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match="no parameters"):
-        build_players(family, OptimisationConfig())
-    family = OnePlayer()
-    family.players = lambda: {"another": [family.hidden]}  # type: ignore[method-assign]
+        build_players(model, OptimisationConfig())
+    model = OnePlayer()
+    model.players = lambda: {"another": [model.hidden]}  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match=r"phase 'generate' trains \['model'\]"):
-        build_players(family, OptimisationConfig())
+        build_players(model, OptimisationConfig())

@@ -8,28 +8,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from raylift.config.training import OptimisationConfig
 from raylift.core.clock import Clock
 from raylift.core.errors import ConfigError, TrainingError
-from raylift.core.family import Phase, Term
+from raylift.core.model import Phase, Term
 from raylift.core.types import Batch
-from raylift.training.config import OptimisationConfig
 from raylift.training.ledger import Ledger
 from raylift.training.players import build_players
 from raylift.training.step import TrainingStep, check_normalisation
 from tests.ranks import run_ranks
-from tests.training.toy import OnePlayer, ToyFamily, feed
+from tests.training.toy import OnePlayer, ToyModel, feed
 
 CPU = torch.device("cpu")
 
 
 def _train(kind: str, num_steps: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    family = ToyFamily() if kind == "two" else OnePlayer()
-    players = build_players(family, OptimisationConfig(learning_rate=0.05, ema_decay=0.9))
-    step, ledger = TrainingStep(family, players), Ledger(CPU)
+    model = ToyModel() if kind == "two" else OnePlayer()
+    players = build_players(model, OptimisationConfig(learning_rate=0.05, ema_decay=0.9))
+    step, ledger = TrainingStep(model, players), Ledger(CPU)
     for index, batch in enumerate(feed()(0, num_steps)):
         step.run(batch, Clock(index, num_steps), ledger)
     averages = {f"average/{name}": value for player in players.values() for name, value in player.averages().items()}
-    return {**family.state_dict(), **averages}, ledger.flush()
+    return {**model.state_dict(), **averages}, ledger.flush()
 
 
 @pytest.mark.parametrize(("kind", "world"), [("one", 2), ("two", 4)])
@@ -45,22 +45,22 @@ def test_world_size_law(kind: str, world: int) -> None:
 
 
 def test_a_lazy_phase_runs_when_it_is_due_and_trains_its_player_only() -> None:
-    family = ToyFamily()
-    step = TrainingStep(family, build_players(family, OptimisationConfig(learning_rate=0.05)))
+    model = ToyModel()
+    step = TrainingStep(model, build_players(model, OptimisationConfig(learning_rate=0.05)))
     for index, batch in enumerate(feed()(0, 4)):
-        before = {name: value.clone() for name, value in family.state_dict().items()}
+        before = {name: value.clone() for name, value in model.state_dict().items()}
         ledger = Ledger(CPU)
         step.run(batch, Clock(index, 4), ledger)
-        assert not torch.equal(family.hidden, before["hidden"])
-        assert torch.equal(family.critic, before["critic"]) == (index % 2 == 1)
+        assert not torch.equal(model.hidden, before["hidden"])
+        assert torch.equal(model.critic, before["critic"]) == (index % 2 == 1)
         assert ("loss/critic" in ledger.flush()) == (index % 2 == 0)
 
 
 def test_metrics_are_the_terms_and_the_weighted_total() -> None:
-    family = OnePlayer()
-    step, ledger = TrainingStep(family, build_players(family, OptimisationConfig())), Ledger(CPU)
+    model = OnePlayer()
+    step, ledger = TrainingStep(model, build_players(model, OptimisationConfig())), Ledger(CPU)
     batch = next(feed()(0, 1))
-    terms = family.losses("generate", batch, Clock(0, 1))
+    terms = model.losses("generate", batch, Clock(0, 1))
     step.run(batch, Clock(0, 1), ledger)
     metrics = ledger.flush()
     for term in terms:
@@ -75,11 +75,11 @@ def test_a_term_of_weight_0_trains_nothing() -> None:
         def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
             return [replace(term, weight=0.0) for term in super().losses(phase, batch, clock)]
 
-    family = Watching()
-    before = {name: value.clone() for name, value in family.named_parameters()}
-    step = TrainingStep(family, build_players(family, OptimisationConfig(weight_decay=0.0)))
+    model = Watching()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    step = TrainingStep(model, build_players(model, OptimisationConfig(weight_decay=0.0)))
     step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
-    assert all(torch.equal(value, before[name]) for name, value in family.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
 
 
 def _poison_y(step: int, batch: Batch) -> Batch:
@@ -92,14 +92,14 @@ def _poison_y(step: int, batch: Batch) -> Batch:
 
 
 def _until_error(kind: str) -> tuple[str, bool]:
-    family = ToyFamily() if kind == "two" else Exploding()
-    step = TrainingStep(family, build_players(family, OptimisationConfig()))
+    model = ToyModel() if kind == "two" else Exploding()
+    step = TrainingStep(model, build_players(model, OptimisationConfig()))
     for index, batch in enumerate(feed(_poison_y if kind == "two" else lambda _, batch: batch)(0, 3)):
-        before = [value.detach().clone() for value in family.parameters()]
+        before = [value.detach().clone() for value in model.parameters()]
         try:
             step.run(batch, Clock(index, 3), Ledger(CPU))
         except TrainingError as error:
-            same = all(torch.equal(own, was) for own, was in zip(family.parameters(), before, strict=True))
+            same = all(torch.equal(own, was) for own, was in zip(model.parameters(), before, strict=True))
             return str(error), same
     return "no error", False
 
@@ -142,14 +142,14 @@ def test_terms_must_have_names_of_their_own() -> None:
         def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
             return super().losses(phase, batch, clock)[:1] * 2
 
-    family = Twice()
-    step = TrainingStep(family, build_players(family, OptimisationConfig()))
+    model = Twice()
+    step = TrainingStep(model, build_players(model, OptimisationConfig()))
     with pytest.raises(ConfigError, match="each with its own name"):
         step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
 
 
 def test_two_phases_must_not_share_a_terms_name() -> None:
-    class Clashing(ToyFamily):
+    class Clashing(ToyModel):
         @property
         def phases(self) -> tuple[Phase, ...]:
             return (Phase("generate", ("generator",)), Phase("generate_again", ("critic",)))
@@ -157,25 +157,25 @@ def test_two_phases_must_not_share_a_terms_name() -> None:
         def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
             return super().losses("generate", batch, clock)
 
-    family = Clashing()
-    step = TrainingStep(family, build_players(family, OptimisationConfig()))
+    model = Clashing()
+    step = TrainingStep(model, build_players(model, OptimisationConfig()))
     with pytest.raises(TrainingError, match="both have a term 'loss/residual'"):
         step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
 
 
 def test_bfloat16_runs_the_forward_pass_and_keeps_float32_weights() -> None:
-    family = OnePlayer(dtype=torch.float32)
+    model = OnePlayer(dtype=torch.float32)
     seen: list[torch.dtype] = []
-    inner = family._residual
+    inner = model._residual
 
     def spy(batch: Batch, clock: Clock) -> Tensor:
-        seen.append((batch["x"] @ family.hidden).dtype)
+        seen.append((batch["x"] @ model.hidden).dtype)
         return inner(batch, clock)
 
-    family._residual = spy  # type: ignore[method-assign]
+    model._residual = spy  # type: ignore[method-assign]
     ledger = Ledger(CPU)
-    step = TrainingStep(family, build_players(family, OptimisationConfig()), bf16=True)
+    step = TrainingStep(model, build_players(model, OptimisationConfig()), bf16=True)
     step.run(next(feed(dtype=torch.float32)(0, 1)), Clock(0, 1), ledger)
     assert seen == [torch.bfloat16]
-    assert family.hidden.dtype == torch.float32
+    assert model.hidden.dtype == torch.float32
     assert 0 < ledger.flush()["loss/total"] < 100

@@ -1,4 +1,4 @@
-"""A family as small as one can be that still has everything the loop must carry: two players, a lazy phase, a buffer
+"""A model as small as one can be that still has everything the loop must carry: two players, a lazy phase, a buffer
 that training does not touch by gradient, draws keyed by sample, and a term that is only logged."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from raylift.core.clock import Clock
 from raylift.core.collectives import global_count, global_sum, rank, share_of_mean, world_size
-from raylift.core.family import Family, Phase, Term
 from raylift.core.generators import stable_hash, torch_generator
+from raylift.core.model import Phase, ReconstructionModel, Term
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 WIDTH = 5
@@ -19,7 +19,7 @@ NUM_OBJECTS = 14
 BATCH = 6
 
 
-class ToyFamily(Family):
+class ToyModel(ReconstructionModel):
     """Regression with a generator and a critic of its residuals, which is only trained every other step."""
 
     def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> None:
@@ -74,8 +74,8 @@ class ToyFamily(Family):
         return []
 
 
-class OnePlayer(ToyFamily):
-    """The same with one phase of one player, as most families are."""
+class OnePlayer(ToyModel):
+    """The same with one phase of one player, as most models are."""
 
     @property
     def phases(self) -> tuple[Phase, ...]:

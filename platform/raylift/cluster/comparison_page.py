@@ -17,7 +17,7 @@ from raylift.tracking.reading import TrackingReader
 _FACTS = {
     "status": "status",
     "recipe": "recipe",
-    "family": "family",
+    "model": "model",
     "data.uri": "data",
     "data.fingerprint": "data fingerprint",
     "git.revision": "code",

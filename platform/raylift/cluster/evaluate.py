@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from raylift.cluster.reconstruct import Reconstructor, keep_level, open_run_tracker
+from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.core.types import Reconstruction
 from raylift.data.dataset import ShardedDataset
@@ -19,7 +20,6 @@ from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, 
 from raylift.evaluation.report import MODEL, EvaluationReport
 from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
-from raylift.recipes.recipe import Recipe
 
 EVALUATION_SEED = 0
 """Keys every draw of an evaluation, whatever a run's own seed: trainings are compared by the same points."""
@@ -74,10 +74,10 @@ def evaluate_run(
         name = found.id.rpartition("#")[0]
         wanted = name in panels_of if panels_of else len(panels) < recipe.evaluation.panels
         if wanted and name not in shown:
-            panels.append(panel_of(dataset, model.family.request, found, solid.mesh))
+            panels.append(panel_of(dataset, model.model.request, found, solid.mesh))
 
     report = evaluate(
-        model.family, dataset, split, recipe.evaluation, recipe.data, EVALUATION_SEED, progress, keep_panel
+        model.model, dataset, split, recipe.evaluation, recipe.data, EVALUATION_SEED, progress, keep_panel
     )
     if recipe.evaluation.level == "auto" and report.level is not None:
         keep_level(model.where, report.level)

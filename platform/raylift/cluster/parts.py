@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from raylift.cluster.reconstruct import best_entry, find_checkpoints
+from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, DataError
+from raylift.core.model import PartSegmenter
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import ImageRecord
 from raylift.data.manifest import MANIFEST_NAME, Manifest
@@ -19,9 +21,7 @@ from raylift.data.part_maps import PartMaker, write_part_maps
 from raylift.data.precomputed_maps import PrecomputedMaps
 from raylift.data.storage import Storage
 from raylift.evaluation.part_prediction import predict_parts
-from raylift.families.part_segmentation.family import PartSegmentationFamily
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore
 
 Progress = Callable[[int, int], None]
@@ -32,13 +32,13 @@ class PartPredictor:
     """A trained part segmentation as a maker of part maps.
 
     Attributes:
-        family: in eval mode, on ``device``.
+        model: in eval mode, on ``device``.
         names: of the parts, the background first.
         made_by: the checkpoint's digest.
         where: its path.
     """
 
-    family: PartSegmentationFamily
+    model: PartSegmenter
     names: tuple[str, ...]
     made_by: str
     where: str
@@ -50,34 +50,33 @@ class PartPredictor:
 
         Raises:
             CheckpointError: the run has no checkpoint, or one that does not fit.
-            ConfigError: the run is of another family.
+            ConfigError: the run is of another model.
         """
         store = CheckpointStore(find_checkpoints(run))
         entry = best_entry(store)
-        family = parts_family(catalogue.from_json(json.dumps(entry.recipe)))
-        store.read(entry).load_weights(family)
+        model = parts_model(catalogue.from_json(json.dumps(entry.recipe)))
+        store.read(entry).load_weights(model)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        names = ("background", *(f"part {index + 1}" for index in range(family.config.num_parts)))
-        return PartPredictor(family.to(target).eval(), names, f"parts {entry.sha256[:16]}", store.path(entry), target)
+        names = ("background", *(f"part {index + 1}" for index in range(model.num_parts)))
+        return PartPredictor(model.to(target).eval(), names, f"parts {entry.sha256[:16]}", store.path(entry), target)
 
     def __call__(self, record: ImageRecord) -> np.ndarray:
         """Probabilities over the stored square, uint8 [K + 1, S, S]."""
-        crop = self.family.request.crop
+        crop = self.model.request.crop
         assert crop is not None
-        return predict_parts(self.family.segment, record, crop, self.family.config.image_px, self.device)
+        return predict_parts(self.model.segment, record, crop, self.model.request.image_px, self.device)
 
 
-def parts_family(recipe: Recipe) -> PartSegmentationFamily:
-    """The family of a recipe, which must be one that makes part maps.
+def parts_model(recipe: Recipe) -> PartSegmenter:
+    """The model of a recipe, which must be one that makes part maps.
 
     Raises:
         ConfigError: it is not.
     """
-    family = catalogue.build_family(recipe)
-    if not isinstance(family, PartSegmentationFamily):
-        known = ", ".join(name for name in catalogue.names() if name.startswith("parts/"))
-        raise ConfigError(f"recipe {recipe.name!r} makes no part maps", f"use one that does: {known}")
-    return family
+    model = catalogue.build_model(recipe)
+    if not isinstance(model, PartSegmenter):
+        raise ConfigError(f"recipe {recipe.name!r} makes no part maps", "use a recipe of part segmentation")
+    return model
 
 
 def check_before(data: str | Path, out: str | Path) -> ShardedDataset:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from raylift.config.recipe import Recipe
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, RayliftError
-from raylift.core.family import Family, require_family
+from raylift.core.model import ReconstructionModel, require_reconstruction
 from raylift.core.types import Camera, Field, Mesh
 from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
 from raylift.data.samples import assemble_image
 from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import (
     Checkpoint,
@@ -53,7 +53,7 @@ class Outcome:
     Attributes:
         mesh: on the CPU; without faces where the model sees no surface.
         camera: that the model saw it by: the image's own, of its crop, or a predicted one (B = 1).
-        num_evaluations: points that the field was asked at; 0 for a mesh family.
+        num_evaluations: points that the field was asked at; 0 for a mesh model.
         seconds: in all.
     """
 
@@ -65,17 +65,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reconstructor:
-    """A family in eval mode, with the recipe it was trained by.
+    """A model in eval mode, with the recipe it was trained by.
 
     Attributes:
-        family: on ``device``.
+        model: on ``device``.
         recipe: of the checkpoint.
         where: the checkpoint's path.
         device: "cuda" where there is one.
         level: that fields are cut at: the recipe's, or with "auto" what the checkpoint's last evaluation chose, else 0.
     """
 
-    family: Family
+    model: ReconstructionModel
     recipe: Recipe
     where: str
     device: torch.device
@@ -83,21 +83,21 @@ class Reconstructor:
 
     @staticmethod
     def of_checkpoint(checkpoint: Checkpoint, where: str, device: str | None = None) -> Reconstructor:
-        """Build the family of a checkpoint's recipe and load its (averaged) weights.
+        """Build the model of a checkpoint's recipe and load its (averaged) weights.
 
         Raises:
             CheckpointError: weights that do not fit.
             ConfigError: a recipe that this version does not know.
         """
         recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
-        family = require_family(
-            catalogue.build_family(recipe, DataFacts.from_dict(checkpoint.entry.facts)), recipe.name
+        model = require_reconstruction(
+            catalogue.build_model(recipe, DataFacts.from_dict(checkpoint.entry.facts)), recipe.name
         )
-        checkpoint.load_weights(family)
+        checkpoint.load_weights(model)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         asked = recipe.evaluation.level
         level = kept_level(where) if asked == "auto" else asked
-        return Reconstructor(family.to(target).eval(), recipe, where, target, level)
+        return Reconstructor(model.to(target).eval(), recipe, where, target, level)
 
     @staticmethod
     def open(path: str | Path, device: str | None = None) -> Reconstructor:
@@ -115,18 +115,6 @@ class Reconstructor:
         entry = best_entry(store)
         return Reconstructor.of_checkpoint(store.read(entry), store.path(entry), device)
 
-    def describe_camera(self) -> str:
-        """What the recipe needs beside the image, in words."""
-        request = self.family.request
-        voxels = request.voxels
-        if request.depth or (voxels is not None and voxels.source == "visible"):
-            return "image, camera and depth"
-        if request.num_told_points:
-            return "image, camera and surface points, which only a prepared data set has"
-        if voxels is None:
-            return "image and camera (canonical where there is none)"
-        return f"image, camera and {voxels.source} voxels, which only a prepared data set has"
-
     @torch.no_grad()
     def __call__(
         self, image: InputImage, resolution: int | None = None, progress: Callable[[int, int], None] | None = None
@@ -142,8 +130,8 @@ class Reconstructor:
             DataError: the image lacks what the recipe conditions on.
         """
         start = time.perf_counter()
-        sample = assemble_image(image.rgba, image.depth, image.camera, self.family.request, image.name)
-        found = self.family.reconstruct(collate([sample]).to(self.device))[0]
+        sample = assemble_image(image.rgba, image.depth, image.camera, self.model.request, image.name)
+        found = self.model.reconstruct(collate([sample]).to(self.device))[0]
         shape, camera = found.shape, found.camera.to("cpu")
         if isinstance(shape, Field):
             cells = resolution or self.recipe.evaluation.resolution
@@ -237,7 +225,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
     known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}
     uri = tracking or known.get("tracking") or beside
     recipe = catalogue.from_json(json.dumps(best_entry(CheckpointStore(find_checkpoints(run))).recipe))
-    experiment = known.get("experiment") or recipe.family_name
+    experiment = known.get("experiment") or recipe.model_name
     return MlflowTracker(uri, experiment, name, place.spool, run_key=place.run_key, system_metrics_every_s=0.0)
 
 

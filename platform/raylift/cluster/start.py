@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from raylift.config.recipe import Recipe
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import CheckpointError, ConfigError
-from raylift.core.family import Learner
-from raylift.recipes.catalogue import FAMILIES, build_family
-from raylift.recipes.recipe import Recipe
+from raylift.core.model import Model
+from raylift.models.catalogue import MODELS, build_model
 from raylift.training.checkpoint import Checkpoint, CheckpointStore, find_checkpoints, open_checkpoint
 
 
@@ -15,7 +15,7 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
 
     Raises:
         CheckpointError: there is none, it is damaged, or the run it is in is not finished.
-        ConfigError: it is of another family.
+        ConfigError: it is of another model.
     """
     path = recipe.start_from
     if path.endswith(".pt"):
@@ -34,24 +34,24 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
                 f"let it finish by its own command, or start from that step: start_from={where}",
             )
         checkpoint = store.read(entry)
-    family = str(checkpoint.entry.recipe.get("name", "")).partition("/")[0]
-    if family not in (recipe.family_name, *FAMILIES[recipe.family_name].starts_from):
+    model = str(checkpoint.entry.recipe.get("name", "")).partition("/")[0]
+    if model not in (recipe.model_name, *MODELS[recipe.model_name].starts_from):
         raise ConfigError(
-            f"{where} is of the family {family!r}, this recipe of {recipe.family_name!r}", "start from its own family"
+            f"{where} is of the model {model!r}, this recipe of {recipe.model_name!r}", "start from its own model"
         )
     return checkpoint, where
 
 
-def take_over(family: Learner, recipe: Recipe) -> None:
-    """Let a fresh family start where ``recipe.start_from`` ended.
+def take_over(model: Model, recipe: Recipe) -> None:
+    """Let a fresh model start where ``recipe.start_from`` ended.
 
     Raises:
         CheckpointError: it does not fit.
     """
     checkpoint, where = starting_checkpoint(recipe)
-    family.adopt(checkpoint.weights, where)
+    model.adopt(checkpoint.weights, where)
 
 
 def check_start(recipe: Recipe, facts: DataFacts) -> None:
     """Refuse before anything starts what every worker would refuse."""
-    take_over(build_family(recipe, facts), recipe)
+    take_over(build_model(recipe, facts), recipe)

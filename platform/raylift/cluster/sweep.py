@@ -22,10 +22,10 @@ from raylift.cluster.sweep_schedulers import NUMBER, Proposing, name_of, open_sc
 from raylift.cluster.sweep_trial import MetricError, TrialPlace, run_trial
 from raylift.cluster.train import absolute, check_before_start, checked_name, start_patiently
 from raylift.cluster.worker import RunPlace
+from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import data_facts
-from raylift.recipes.recipe import Recipe
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder, Trial
@@ -103,7 +103,7 @@ def run_sweep(
         storage_path: folder of sweeps and runs, local (shared by all nodes) or s3://.
         name: of the sweep: its folder there and its MLflow run.
         tracking_uri: MLflow's; "" tracks nothing.
-        experiment: MLflow's; "" is the family's name.
+        experiment: MLflow's; "" is the model's name.
         retry_failed: trials that failed go on from their last checkpoint.
         progress: called in this process.
 
@@ -115,7 +115,7 @@ def run_sweep(
     if base.start_from:
         base = replace(base, start_from=absolute(base.start_from))
     place = RunPlace(
-        absolute(data_uri), absolute(storage_path), checked_name(name), tracking_uri, experiment or base.family_name
+        absolute(data_uri), absolute(storage_path), checked_name(name), tracking_uri, experiment or base.model_name
     )
     num_trials = _check(sweep, base, place)
     folder = SweepFolder(place.folder)

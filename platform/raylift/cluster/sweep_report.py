@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from raylift.cluster.worker import RunPlace, mlflow_run
+from raylift.config.recipe import Recipe
 from raylift.data.dataset import ShardedDataset
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.plots import draw_plots
 from raylift.sweeps.records import SweepFolder, Trial
@@ -85,7 +85,7 @@ class Ledger:
                 "sweep": sweep.title,
                 "sweep.fingerprint": sweep.fingerprint,
                 "recipe": base.name,
-                "family": base.family_name,
+                "model": base.model_name,
                 "run.folder": place.folder,
                 "data.uri": dataset.uri,
                 "data.fingerprint": dataset.manifest.fingerprint,

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from raylift.config.recipe import ScaleConfig
 from raylift.core.errors import ConfigError
-from raylift.recipes.recipe import ScaleConfig
 
 DRIVER_CPUS = 0.01
 """A trial's own process only waits; a whole CPU for each would starve the workers that it waits for."""

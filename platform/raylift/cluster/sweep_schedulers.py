@@ -17,7 +17,7 @@ from ray.tune.schedulers import (
 )
 from ray.tune.search import Searcher
 
-from raylift.recipes.recipe import Recipe
+from raylift.config.recipe import Recipe
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.proposals import Proposals
 from raylift.sweeps.records import SweepFolder, Trial, trial_name

@@ -18,9 +18,9 @@ from ray import tune
 
 from raylift.cluster.train import TrainOutcome, train
 from raylift.cluster.worker import CHECKPOINTS
+from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, NonFiniteError, RayliftError
-from raylift.recipes import catalogue
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.sweeps import config as sweeps
 from raylift.sweeps.records import End, Generation, SweepFolder, Trial
 from raylift.sweeps.space import Values

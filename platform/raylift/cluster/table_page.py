@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from raylift.evaluation.paired import CONFIDENCE, ONE_SEED
 from raylift.evaluation.report import MODEL, reading
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
-from raylift.recipes.table_results import Judged, RowResult, cell, first_with_scores
-from raylift.recipes.tables import Claim, PaperTable
+from raylift.tables.paper_table import Claim, PaperTable
+from raylift.tables.results import Judged, RowResult, cell, first_with_scores
 
 INTERRUPTED = "interrupted: how long it took in all was not measured"
 

@@ -13,16 +13,16 @@ from raylift.cluster.evaluate import evaluate_run, track_evaluation
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.cluster.train import train
 from raylift.cluster.worker import RunPlace, mlflow_run
+from raylift.config import tree
+from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import data_facts
 from raylift.evaluation.curves import Curve
 from raylift.evaluation.evaluator import Progress
-from raylift.recipes import tree
-from raylift.recipes.catalogue import build_family
-from raylift.recipes.recipe import Recipe
-from raylift.recipes.table_results import RowResult
-from raylift.recipes.tables import PaperTable, PlannedRow
+from raylift.models.catalogue import build_model
+from raylift.tables.paper_table import PaperTable, PlannedRow
+from raylift.tables.results import RowResult
 from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.training.loop import Report
 from raylift.training.storage import Folder
@@ -83,7 +83,7 @@ class TableRuns:
         """Why the data set (or a missing weight file) rules a row out; "" where nothing does."""
         for _, recipe in planned.runs:
             try:
-                build_family(recipe, data_facts(self.dataset, recipe.data))
+                build_model(recipe, data_facts(self.dataset, recipe.data))
             except RayliftError as error:
                 return f"{error.problem} ({error.remedy})" if error.remedy else error.problem
         return ""
@@ -159,13 +159,13 @@ def open_table_run(
 
     place = RunPlace(dataset.uri, storage, name, tracking, experiment)
     tracker = mlflow_run(place, system_metrics_every_s=0.0)
-    families = sorted({(row.recipe or table.recipe).partition("/")[0] for row in table.rows})
+    models = sorted({(row.recipe or table.recipe).partition("/")[0] for row in table.rows})
     fingerprint = dataset.manifest.fingerprint
     tracker.set_tags(
         {
             **provenance_tags(),
             "kind": "table",
-            "family": ",".join(families),
+            "model": ",".join(models),
             "run.folder": place.folder,
             "data.uri": dataset.uri,
             "data.fingerprint": fingerprint,

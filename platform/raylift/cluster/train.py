@@ -23,13 +23,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from raylift.cluster.run_board import open_board
 from raylift.cluster.start import check_start
 from raylift.cluster.worker import RunPlace, checkpoint_store, describe, mlflow_run, train_worker
+from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ray_session import start_ray
 from raylift.data.stream import data_facts
 from raylift.evaluation.alarms import AlarmBell
-from raylift.recipes.catalogue import from_json
-from raylift.recipes.recipe import Recipe
+from raylift.models.catalogue import from_json
 from raylift.training.checkpoint import check_recipe
 from raylift.training.loop import FREE_PATHS, FitOutcome, Report
 from raylift.training.storage import Folder
@@ -79,7 +79,7 @@ def train(
         storage_path: folder of runs, local (shared by all nodes) or s3://.
         run_name: names the run's folder and its MLflow run.
         tracking_uri: MLflow's; "" tracks nothing.
-        experiment: MLflow's; "" is the family's name.
+        experiment: MLflow's; "" is the model's name.
         parent_run_id: MLflow run that this one is a child of.
         progress: called in this process with each report of the run.
         callbacks: Ray Train callbacks, such as Tune's.
@@ -96,7 +96,7 @@ def train(
         storage=absolute(storage_path),
         name=checked_name(run_name),
         tracking=tracking_uri,
-        experiment=experiment or recipe.family_name,
+        experiment=experiment or recipe.model_name,
         parent_run_id=parent_run_id,
     )
     check_before_start(recipe, place)

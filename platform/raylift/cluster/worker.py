@@ -1,4 +1,4 @@
-"""What one training worker does: it binds data, family, evaluation, tracking and storage to the loop."""
+"""What one training worker does: it binds data, model, evaluation, tracking and storage to the loop."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from raylift.cluster.start import take_over
+from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
-from raylift.core.family import Family, Learner
 from raylift.core.generators import stable_hash
+from raylift.core.model import Model, ReconstructionModel
 from raylift.data.dataset import ShardedDataset
 from raylift.data.examples import load_examples
 from raylift.data.pipeline import ray_batches
@@ -25,8 +26,7 @@ from raylift.evaluation.held_out_scores import mean_scores
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
 from raylift.export.mesh_files import file_stem, write_mesh
-from raylift.recipes.catalogue import build_family
-from raylift.recipes.recipe import Recipe
+from raylift.models.catalogue import build_model
 from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.tracking.provenance import provenance_tags
 from raylift.tracking.tracker import MemoryTracker, Tracker
@@ -110,7 +110,7 @@ def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tr
             **provenance_tags(),
             "recipe": recipe.name,
             "recipe.fingerprint": recipe.fingerprint,
-            "family": recipe.family_name,
+            "model": recipe.model_name,
             "run.folder": place.folder,
             "data.uri": dataset.uri,
             "data.fingerprint": manifest.fingerprint,
@@ -135,17 +135,17 @@ def train_worker(
     """
     dataset = ShardedDataset.open(place.data)
     facts = data_facts(dataset, recipe.data)
-    family = build_family(recipe, facts)
-    if family.example_request is not None:
-        family.keep_examples(load_examples(dataset, recipe.data, family.example_request))
-    stream = SampleStream(dataset, family.request, recipe.data, recipe.seed)
+    model = build_model(recipe, facts)
+    if model.example_request is not None:
+        model.keep_examples(load_examples(dataset, recipe.data, model.example_request))
+    stream = SampleStream(dataset, model.request, recipe.data, recipe.seed)
     num_steps = recipe.schedule.num_steps or stream.num_steps(recipe.schedule.num_epochs)
     # Refused here, on every rank, and not by the feed's first batch.
     stream.rows_of(0, collectives.rank(), collectives.world_size())
     tracker = open_tracker(recipe, place, dataset) if collectives.is_main() else None
     try:
         outcome = fit(
-            family,
+            model,
             recipe.optimisation,
             recipe.schedule,
             _feed(stream, recipe, through_ray),
@@ -153,8 +153,8 @@ def train_worker(
             epoch_of=stream.epoch_of,
             seed=recipe.seed,
             hooks=Hooks(
-                evaluate=_evaluation(dataset, family, recipe, tracker),
-                draw=_drawing(dataset, family, recipe, tracker),
+                evaluate=_evaluation(dataset, model, recipe, tracker),
+                draw=_drawing(dataset, model, recipe, tracker),
                 report=report,
                 tracker=tracker,
             ),
@@ -192,8 +192,8 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 
 
 def _evaluation(
-    dataset: ShardedDataset, family: Learner, recipe: Recipe, tracker: Tracker | None
-) -> Callable[[Learner, int], Mapping[str, float]] | None:
+    dataset: ShardedDataset, model: Model, recipe: Recipe, tracker: Tracker | None
+) -> Callable[[Model, int], Mapping[str, float]] | None:
     """The validation scores over all workers' shares; None where the data set has no validation objects.
 
     Raises:
@@ -201,16 +201,16 @@ def _evaluation(
     """
     if not dataset.entries("val", recipe.data.categories):
         return None
-    if not isinstance(family, Family):
+    if not isinstance(model, ReconstructionModel):
         return partial(_mean_scores, dataset, recipe)
     kind = evaluation_of(dataset)
     kind.check_best_metric(recipe.schedule.best_metric)
-    validation = kind.validation(dataset, family.request, recipe.evaluation, recipe.data, recipe.seed)
+    validation = kind.validation(dataset, model.request, recipe.evaluation, recipe.data, recipe.seed)
     bell = AlarmBell()
     rank, world = collectives.rank(), collectives.world_size()
 
-    def evaluate(model: Learner, done: int) -> Mapping[str, float]:
-        assert isinstance(model, Family)
+    def evaluate(model: Model, done: int) -> Mapping[str, float]:
+        assert isinstance(model, ReconstructionModel)
         # A worker takes its share in batches of what it trains with.
         size = max(1, recipe.data.batch_size // world)
         batches = evaluation_batches(dataset, validation.request, "val", recipe.data, recipe.seed, rank, world, size)
@@ -222,7 +222,7 @@ def _evaluation(
     return evaluate
 
 
-def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Learner, done: int) -> Mapping[str, float]:
+def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Model, done: int) -> Mapping[str, float]:
     rank, world = collectives.rank(), collectives.world_size()
     size = max(1, recipe.data.batch_size // world)
     batches = evaluation_batches(dataset, model.request, "val", recipe.data, recipe.seed, rank, world, size)
@@ -230,18 +230,22 @@ def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Learner, done: 
 
 
 def _drawing(
-    dataset: ShardedDataset, family: Learner, recipe: Recipe, tracker: Tracker | None
-) -> Callable[[Learner, int], None] | None:
+    dataset: ShardedDataset, model: Model, recipe: Recipe, tracker: Tracker | None
+) -> Callable[[Model, int], None] | None:
     """Panels and meshes of fixed held-out objects, to a tracker that takes pictures."""
-    if not isinstance(tracker, MlflowTracker) or not isinstance(family, Family) or not recipe.evaluation.panels:
+    if (
+        not isinstance(tracker, MlflowTracker)
+        or not isinstance(model, ReconstructionModel)
+        or not recipe.evaluation.panels
+    ):
         return None
     held_out = next((split for split in ("val", "test") if dataset.entries(split, recipe.data.categories)), None)
     if held_out is None:
         return None
     split: str = held_out
 
-    def draw(model: Learner, done: int) -> None:
-        assert isinstance(model, Family)
+    def draw(model: Model, done: int) -> None:
+        assert isinstance(model, ReconstructionModel)
         panels = draw_panels(model, dataset, split, recipe.data, recipe.evaluation.panels, seed=recipe.seed)
         tracker.log_image("panels", stack_panels(panels), done)
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The clock that schedules, families and draws read: where in training we are."""
+"""The clock that schedules, models and draws read: where in training we are."""
 
 from __future__ import annotations
 

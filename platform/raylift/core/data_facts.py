@@ -1,4 +1,4 @@
-"""What a family may know of the data set that it is built for: counts that decide the sizes of its tables."""
+"""What a model may know of the data set that it is built for: counts that decide the sizes of its tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Facts that are the same on every rank, and that a checkpoint keeps, so that its family can be built again.
+    """Facts that are the same on every rank, and that a checkpoint keeps, so that its model can be built again.
 
     Attributes:
         num_images: images of the training split that samples may show; ``image_index`` is less.

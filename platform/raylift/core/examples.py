@@ -1,4 +1,4 @@
-"""What of its training objects a family may keep: shapes to look up, as part of its own state."""
+"""What of its training objects a model may keep: shapes to look up, as part of its own state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raylift.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class ExampleRequest:
-    """How many training objects a family keeps, and how much of each.
+    """How many training objects a model keeps, and how much of each.
 
     Attributes:
         num_objects: at most; a larger training split is thinned out evenly, by order of id.

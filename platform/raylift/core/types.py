@@ -1,4 +1,4 @@
-"""What flows through Raylift: cameras, meshes, fields, reconstructions, batches, and what a family asks of the data.
+"""What flows through Raylift: cameras, meshes, fields, reconstructions, batches, and what a model asks of the data.
 
 The one coordinate convention
 -----------------------------
@@ -150,7 +150,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a family makes of one image: a shape with its appearance, and the camera it was seen by (B = 1)."""
+    """What a model makes of one image: a shape with its appearance, and the camera it was seen by (B = 1)."""
 
     id: str
     shape: Mesh | Field
@@ -290,7 +290,7 @@ class CropRequest:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What a family asks the data pipeline to put into a batch.
+    """What a model asks the data pipeline to put into a batch.
 
     Attributes:
         image_px: images, masks and depths are resized to this many pixels a side.
@@ -322,6 +322,16 @@ class SampleRequest:
     parts: bool = False
     image_index: bool = False
     truth: bool = False
+
+    def describe(self) -> str:
+        """What an image to reconstruct must come with, in words."""
+        if self.depth or (self.voxels is not None and self.voxels.source == "visible"):
+            return "image, camera and depth"
+        if self.num_told_points:
+            return "image, camera and surface points, which only a prepared data set has"
+        if self.voxels is None:
+            return "image and camera (canonical where there is none)"
+        return f"image, camera and {self.voxels.source} voxels, which only a prepared data set has"
 
     def without_draws(self) -> SampleRequest:
         """The same for evaluation: cropped with padding alone, neither jittered nor mirrored."""

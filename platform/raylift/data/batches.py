@@ -1,4 +1,4 @@
-"""Batches out of samples, in two steps: stacked small, as they travel; unpacked, as a family takes them.
+"""Batches out of samples, in two steps: stacked small, as they travel; unpacked, as a model takes them.
 
 A sample is a dictionary of NumPy arrays. It is kept and sent as it is stored: pixels as bytes, grids by their occupied
 cells. What makes it large, floats and empty cells, is done here, where the batch is used, by the same arithmetic

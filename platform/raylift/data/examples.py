@@ -1,4 +1,4 @@
-"""Training objects as families may keep them: shapes, points on them, and silhouettes of their pictures."""
+"""Training objects as models may keep them: shapes, points on them, and silhouettes of their pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from raylift.config.data import DataConfig
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import numpy_generator
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from raylift.data.config import DataConfig
+from raylift.config.data import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.image_folder import format_camera
 from raylift.data.stream import chosen_entries, evaluation_views

@@ -1,4 +1,4 @@
-"""Samples as a family asks for them: from a stored picture and its object, or from a user's image.
+"""Samples as a model asks for them: from a stored picture and its object, or from a user's image.
 
 What follows from the view alone is made once and may be kept (``prepare_view``); only draws are made for every sample.
 """
@@ -148,7 +148,7 @@ def assemble(
     Args:
         record: loaded with ``needed_columns``.
         view: of the same object, as it is stored or prepared by the same request.
-        request: what the family asks for.
+        request: what the model asks for.
         rng: keyed by what the sample is drawn for (law 3).
         crop_rng: the same, for the crop; needed where the request's crop is drawn.
 
@@ -353,7 +353,7 @@ def _voxels(
     if request.resolution != GRID_RESOLUTION:
         raise DataError(
             f"grids of the true shape are stored at {GRID_RESOLUTION}^3, {request.resolution}^3 is asked for",
-            f"set family.conditioning.resolution={GRID_RESOLUTION}",
+            f"set model.conditioning.resolution={GRID_RESOLUTION}",
         )
     if request.source == "gt_occupancy":
         return record.occupancy32[None]

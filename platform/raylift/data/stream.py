@@ -14,12 +14,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from raylift.config.data import DataConfig
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest
 from raylift.data.batches import Sample, collate
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.kinds import kind_of
 from raylift.data.manifest import ObjectEntry
@@ -43,7 +43,7 @@ class SampleStream:
 
     Args:
         dataset: prepared shards.
-        request: what the family asks for.
+        request: what the model asks for.
         config: batch size and which objects.
         seed: the run's.
         split: "train", or another for a look at it.
@@ -142,7 +142,7 @@ class SampleStream:
 
 
 def data_facts(dataset: ShardedDataset, config: DataConfig) -> DataFacts:
-    """What a family is built with for training on a data set.
+    """What a model is built with for training on a data set.
 
     Raises:
         DataError: no training object of these categories.

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import torch
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Reconstruction
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries, evaluation_batches
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.iso_level import LevelChoice, choose_level
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import Solid
@@ -28,7 +28,7 @@ DISN_VIEWS = 24
 
 
 def evaluate(
-    family: Family,
+    model: ReconstructionModel,
     dataset: ShardedDataset,
     split: str,
     config: EvaluationConfig,
@@ -42,7 +42,7 @@ def evaluate(
     Every rank of a process group evaluates its share of the samples, and all get the same report.
 
     Args:
-        family: put into eval mode, and back.
+        model: put into eval mode, and back.
         split: "val" or "test".
         seed: keys every draw, together with the object's id.
         progress: see ``Progress``.
@@ -51,23 +51,23 @@ def evaluate(
     Raises:
         DataError: no objects of that split, or a damaged shard.
     """
-    scorer = evaluation_of(dataset).scorer(dataset, family.request, config, data, seed, split)
+    scorer = evaluation_of(dataset).scorer(dataset, model.request, config, data, seed, split)
     rank, world = collectives.rank(), collectives.world_size()
     entries = chosen_entries(dataset, split, data)
     categories = {entry.id: entry.category for entry in entries}
     num_views = min(data.eval_views, *(entry.num_views for entry in entries))
     total = len(range(rank, sum(min(data.eval_views, entry.num_views) for entry in entries), world))
-    device = next(family.parameters()).device
-    was_training = family.training
-    family.eval()
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
     tally, done = Tally(), 0
     try:
-        request = scorer.request(family.request)
+        request = scorer.request(model.request)
         with torch.no_grad():
-            choice = _level(family, dataset, split, config, data, seed)
-            scorer.prepare(family, split)
+            choice = _level(model, dataset, split, config, data, seed)
+            scorer.prepare(model, split)
             for batch in evaluation_batches(dataset, request, split, data, seed, rank, world):
-                for index, found in enumerate(family.reconstruct(batch.to(device))):
+                for index, found in enumerate(model.reconstruct(batch.to(device))):
                     sample = batch.ids[index]
                     category = categories[sample.rpartition("#")[0]]
                     start = time.perf_counter()
@@ -85,7 +85,7 @@ def evaluate(
                     if progress is not None:
                         progress(done, total, sample)
     finally:
-        family.train(was_training)
+        model.train(was_training)
     whole = sum(collectives.gather_objects(tally), Tally())
     scorer.finish(whole)
     notes = ([choice.note] if choice else []) + scorer.notes
@@ -104,9 +104,14 @@ def evaluate(
 
 
 def _level(
-    family: Family, dataset: ShardedDataset, split: str, config: EvaluationConfig, data: DataConfig, seed: int
+    model: ReconstructionModel,
+    dataset: ShardedDataset,
+    split: str,
+    config: EvaluationConfig,
+    data: DataConfig,
+    seed: int,
 ) -> LevelChoice | None:
     """Where fields are cut; None where there are none."""
     if config.level != "auto":
         return LevelChoice(config.level)
-    return choose_level(family, dataset, data, split, seed) if dataset.manifest.kind == "shapes" else None
+    return choose_level(model, dataset, data, split, seed) if dataset.manifest.kind == "shapes" else None

@@ -1,4 +1,4 @@
-"""The scores that training watches of learners that reconstruct nothing."""
+"""The scores that training watches of models that reconstruct nothing."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Iterable
 import torch
 
 from raylift.core import collectives
-from raylift.core.family import Learner
+from raylift.core.model import Model
 from raylift.core.types import Batch
 from raylift.metrics.scores import mean_of
 
 
 @torch.no_grad()
-def mean_scores(learner: Learner, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-    """The mean of each of ``Learner.scores`` over all ranks' samples.
+def mean_scores(model: Model, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+    """The mean of each of ``Model.scores`` over all ranks' samples.
 
     Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores
     are gathered by sample id, so a sample that two ranks were given counts once.
 
     Args:
-        learner: put into eval mode, and back.
-        batches: what ``Learner.request`` asks for.
+        model: put into eval mode, and back.
+        batches: what ``Model.request`` asks for.
         prefix: of the names: ``val/<score>`` and ``val/samples``.
     """
-    device = next(learner.parameters()).device
-    was_training = learner.training
-    learner.eval()
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
     own: dict[str, dict[str, float]] = {}
     try:
         for batch in batches:
-            for name, values in learner.scores(batch.to(device)).items():
+            for name, values in model.scores(batch.to(device)).items():
                 own.setdefault(name, {}).update(zip(batch.ids, values.tolist(), strict=True))
     finally:
-        learner.train(was_training)
+        model.train(was_training)
     merged: dict[str, dict[str, float]] = {}
     for share in collectives.gather_objects(own):
         for name, scores in share.items():

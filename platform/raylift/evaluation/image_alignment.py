@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.config.data import DataConfig
 from raylift.core import collectives
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import load_image
 from raylift.data.manifest import ObjectEntry
@@ -106,17 +106,17 @@ class WorldAlignments:
 
 
 def predict_training_views(
-    family: Family,
+    model: ReconstructionModel,
     dataset: ShardedDataset,
     request: SampleRequest,
     data: DataConfig,
     seed: int = 0,
     max_images: int = MAX_IMAGES,
 ) -> list[TrainingView]:
-    """The family's answers to training images, in the order of the images; each rank does a share, all get all.
+    """The model's answers to training images, in the order of the images; each rank does a share, all get all.
 
     Args:
-        family: in eval mode.
+        model: in eval mode.
         request: what its samples carry.
         max_images: at most, evenly over the training split.
     """
@@ -124,11 +124,11 @@ def predict_training_views(
     chosen = [entries[index] for index in spread(max_images, len(entries))]
     categories = {entry.id: entry.category for entry in chosen}
     rank, world = collectives.rank(), collectives.world_size()
-    device = next(family.parameters()).device
+    device = next(model.parameters()).device
     own: dict[str, TrainingView] = {}
     with torch.no_grad():
         for batch in evaluation_batches(dataset, request, "train", data, seed, rank, world, entries=chosen):
-            for found in family.reconstruct(batch.to(device)):
+            for found in model.reconstruct(batch.to(device)):
                 name = found.id.rpartition("#")[0]
                 camera = load_image(dataset, name).camera
                 own[name] = TrainingView(

@@ -39,7 +39,7 @@ class ImageBaselines:
 
     Args:
         entries: of the images that the model was trained on.
-        crop: as the family asks for it.
+        crop: as the model asks for it.
 
     Raises:
         DataError: there are none.

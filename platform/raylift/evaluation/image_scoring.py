@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import torch
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import TrueShape, load_image
 from raylift.data.samples import composited
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.color import Look, color_scores, looks_of, open_lpips
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.held_out import HeldOut, load_held_out
 from raylift.evaluation.image_alignment import Rotation, WorldAlignments, predict_training_views
 from raylift.evaluation.image_baselines import ImageBaselines
@@ -85,13 +85,13 @@ class ImageScorer(Scorer):
     def request(self, wanted: SampleRequest) -> SampleRequest:
         return replace(wanted, num_points=0)
 
-    def prepare(self, family: Family, split: str) -> None:
+    def prepare(self, model: ReconstructionModel, split: str) -> None:
         """Align the model's world on the training split, where held-out cameras are known."""
         first = chosen_entries(self.dataset, split, self.data)[0]
         if load_image(self.dataset, first.id).camera is None:
             return
-        request = self.request(family.request)
-        views = predict_training_views(family, self.dataset, request, self.data, self.seed)
+        request = self.request(model.request)
+        views = predict_training_views(model, self.dataset, request, self.data, self.seed)
         self._alignments = WorldAlignments(views)
         self.notes.append(self._alignments.note)
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from raylift.config.evaluation import LEAST_PX
 from raylift.core.types import Camera, CropRequest
 from raylift.data.batches import on_white
 from raylift.data.dataset import ShardedDataset, ViewRecord
 from raylift.data.images import TrueShape, load_image, true_shape
 from raylift.data.pictures import Crop, cropped_camera, cropped_keypoints, cropped_pixels, draw_crop, silhouette_box
 from raylift.evaluation.color import Look
-from raylift.evaluation.config import LEAST_PX
 
 NO_SHAPES = "none"
 
@@ -48,7 +48,7 @@ def load_image_truth(
     """Read an image.
 
     Args:
-        crop: as the family asks for it; what of it is drawn is left out. None takes the whole stored image.
+        crop: as the model asks for it; what of it is drawn is left out. None takes the whole stored image.
         image_px: the picture's side; 0 takes as many pixels as the crop has in the stored image, which is then
             resampled by less than a pixel, but no fewer than LPIPS needs.
         shapes: where the true shapes are, if not where they were; "none" does not look for them.

@@ -8,18 +8,18 @@ from dataclasses import replace
 
 import torch
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.errors import DataError
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import load_image, true_shape
 from raylift.data.samples import composited
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES, collapsed_cameras, flat_shapes
 from raylift.evaluation.color import looks_of
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.image_alignment import Rotation, WorldAlignments, predict_training_views, training_rotations
 from raylift.evaluation.image_poses import CONSTANT_CAMERA, constant_camera_scores, pose_scores
 from raylift.evaluation.image_truth import NO_SHAPES, load_image_truth, unseen_views
@@ -49,7 +49,7 @@ class ImageValidation(Validation):
       input's view; ``canonical_iou`` the same, placed by the alignment.
 
     Args:
-        wanted: what the family's training samples carry.
+        wanted: what the model's training samples carry.
         config: where true shapes are.
     """
 
@@ -66,15 +66,15 @@ class ImageValidation(Validation):
         self._true_spread = circular_std_deg(azimuths_deg(torch.stack(everything))) if everything else None
         self._has_shapes = self._shapes != NO_SHAPES and self._can_open_shapes()
 
-    def scores(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-        was_training = family.training
-        family.eval()
+    def scores(self, model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+        was_training = model.training
+        model.eval()
         try:
             views = predict_training_views(
-                family, self._dataset, self.request, self._data, self._seed, NUM_TRAINING_IMAGES
+                model, self._dataset, self.request, self._data, self._seed, NUM_TRAINING_IMAGES
             )
         finally:
-            family.train(was_training)
+            model.train(was_training)
         alignments = WorldAlignments(views)
         rotations: dict[str, Rotation] = {}
 
@@ -87,7 +87,7 @@ class ImageValidation(Validation):
             return rows
 
         with torch.no_grad():
-            everyone = sample_scores(family, batches, score)
+            everyone = sample_scores(model, batches, score)
         names = [name for name in ("mask_iou", "ssim", "thickness") if everyone]
         names += [name for name in ("unseen_iou", "canonical_iou") if any(name in row for row in everyone.values())]
         found = summarise(everyone, prefix, names or ["mask_iou"])

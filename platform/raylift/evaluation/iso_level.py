@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from raylift.config.data import DataConfig
 from raylift.core import collectives
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Field, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import evaluation_batches
 from raylift.evaluation.held_out import spread
@@ -57,12 +57,12 @@ class LevelChoice:
 
 @torch.no_grad()
 def choose_level(
-    family: Family, dataset: ShardedDataset, data: DataConfig, scored_split: str, seed: int = 0
+    model: ReconstructionModel, dataset: ShardedDataset, data: DataConfig, scored_split: str, seed: int = 0
 ) -> LevelChoice | None:
-    """The level with the largest mean IoU; None of a family that makes meshes. Every rank calls it, all get the same.
+    """The level with the largest mean IoU; None of a model that makes meshes. Every rank calls it, all get the same.
 
     Args:
-        family: in eval mode.
+        model: in eval mode.
         scored_split: left out, unless it is the training split and there is no other.
     """
     splits = [split for split in ("val", "train") if split != scored_split] or ["train"]
@@ -76,12 +76,12 @@ def choose_level(
             continue
         chosen = [entries[index] for index in spread(MAX_OBJECTS, len(entries))]
         counts.append((split, len(chosen)))
-        request: SampleRequest = replace(family.request, num_points=0, num_iou_points=_points_at(dataset, chosen[0].id))
+        request: SampleRequest = replace(model.request, num_points=0, num_iou_points=_points_at(dataset, chosen[0].id))
         views = replace(data, eval_views=NUM_VIEWS, batch_size=min(data.batch_size, 8))
         rank, world = collectives.rank(), collectives.world_size()
-        device = next(family.parameters()).device
+        device = next(model.parameters()).device
         for batch in evaluation_batches(dataset, request, split, views, seed, rank, world, entries=chosen):
-            answers = family.reconstruct(batch.to(device))
+            answers = model.reconstruct(batch.to(device))
             for one, points, truth in zip(answers, batch["iou_points"], batch["iou_inside"] > 0.5, strict=True):
                 if not isinstance(one.shape, Field):
                     continue

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core.errors import ConfigError
 from raylift.core.types import Mesh, Reconstruction, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.manifest import DataKind
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.image_scoring import ImageScorer
 from raylift.evaluation.image_validation import ImageValidation
 from raylift.evaluation.scorer import Scorer
@@ -39,13 +39,13 @@ class EvaluationKind(ABC):
         seed: int,
         split: str,
     ) -> Scorer:
-        """Of the full evaluation of a split, for a family that wants such samples."""
+        """Of the full evaluation of a split, for a model that wants such samples."""
 
     @abstractmethod
     def validation(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
     ) -> Validation:
-        """The quick scores that training watches, of a family that wants such samples."""
+        """The quick scores that training watches, of a model that wants such samples."""
 
     @abstractmethod
     def strip(
@@ -55,7 +55,7 @@ class EvaluationKind(ABC):
 
     @abstractmethod
     def input_of(self, dataset: ShardedDataset, wanted: SampleRequest, sample: str) -> Picture:
-        """The input as it is stored, RGBA, cropped as the family sees it."""
+        """The input as it is stored, RGBA, cropped as the model sees it."""
 
     def check_best_metric(self, name: str) -> None:
         """Refuse to choose checkpoints by what is never measured.

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from raylift.core.family import Family
+from raylift.config.data import DataConfig
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import evaluation_batches
 from raylift.evaluation.color import looks_of
@@ -46,7 +46,7 @@ def panel_of(
     """The panel of a reconstruction.
 
     Args:
-        wanted: what the family asks for: it decides the crop.
+        wanted: what the model asks for: it decides the crop.
         found: its camera; its id is the sample's.
         mesh: its surface, on the CPU.
     """
@@ -57,7 +57,7 @@ def panel_of(
 
 
 def draw_panels(
-    family: Family,
+    model: ReconstructionModel,
     dataset: ShardedDataset,
     split: str,
     data: DataConfig,
@@ -71,21 +71,21 @@ def draw_panels(
     Raises:
         DataError: no objects of that split.
     """
-    was_training = family.training
-    family.eval()
+    was_training = model.training
+    model.eval()
     panels: list[Panel] = []
     try:
-        request = replace(family.request, num_points=0)
-        device = next(family.parameters()).device
+        request = replace(model.request, num_points=0)
+        device = next(model.parameters()).device
         one_view = replace(data, eval_views=1)
         with torch.no_grad():
             for batch in evaluation_batches(dataset, request, split, one_view, seed, batch_size=1):
                 if len(panels) >= count:
                     break
-                found = replace(family.reconstruct(batch.to(device))[0], id=batch.ids[0])
+                found = replace(model.reconstruct(batch.to(device))[0], id=batch.ids[0])
                 panels.append(panel_of(dataset, request, found, mesh_of(found, resolution), image_px))
     finally:
-        family.train(was_training)
+        model.train(was_training)
     return panels
 
 

@@ -1,4 +1,4 @@
-"""What can be said of runs side by side, and what cannot because they differ in family, data or measure."""
+"""What can be said of runs side by side, and what cannot because they differ in model, data or measure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from raylift.evaluation.paired import (
 from raylift.evaluation.report import METRICS, MODEL, reading
 from raylift.tracking.reading import Points, TrackedRun
 
-_OF_THE_FAMILY = ("loss/", "gradient_norm/", "learning_rate/")
-"""Metrics that say something of one family only, though their names are alike."""
+_OF_ONE_MODEL = ("loss/", "gradient_norm/", "learning_rate/")
+"""Metrics that say something of one model only, though their names are alike."""
 _NEVER_ALIKE = ("throughput/", "system/", "epoch", "val/thickness", "alarm/")
 """Metrics that alone are no reason to compare."""
 
@@ -76,22 +76,22 @@ def compare_runs(runs: Sequence[TrackedRun]) -> RunComparison:
             "name two or more different runs",
         )
     split = _common_split(runs)
-    same_family = len({run.family for run in runs}) == 1
+    same_model = len({run.model for run in runs}) == 1
     measured = [run for run in runs if split in run.scores]
     shares_objects = bool(measured) and len({run.data.get(split, "") for run in measured}) == 1
     pairs = shares_objects and len({how for run in measured if (how := _how(run, split))}) < 2
     scores = _score_lines(runs, split, pairs) if split else ()
-    curves = _curves(runs, same_family)
-    if not same_family and not scores and not any(not name.startswith(_NEVER_ALIKE) for name in curves):
+    curves = _curves(runs, same_model)
+    if not same_model and not scores and not any(not name.startswith(_NEVER_ALIKE) for name in curves):
         raise ConfigError(
-            f"nothing of these runs can be compared: {_listed(runs, [run.family or 'unknown' for run in runs])} are"
-            " different families, and no metric was measured of both",
-            "evaluate them on the same data by jobs/evaluate.py, or compare runs of one family",
+            f"nothing of these runs can be compared: {_listed(runs, [run.model or 'unknown' for run in runs])} are"
+            " different models, and no metric was measured of both",
+            "evaluate them on the same data by jobs/evaluate.py, or compare runs of one model",
         )
     return RunComparison(
         runs=tuple(runs),
-        notes=tuple(_notes(runs, split, same_family, shares_objects)),
-        params=_differing_params(runs, same_family),
+        notes=tuple(_notes(runs, split, same_model, shares_objects)),
+        params=_differing_params(runs, same_model),
         curves=curves,
         split=split,
         scores=scores,
@@ -143,13 +143,13 @@ def _is_known(metric: str) -> bool:
     return name in METRICS.get(protocol, {})
 
 
-def _curves(runs: Sequence[TrackedRun], same_family: bool) -> dict[str, tuple[Points, ...]]:
+def _curves(runs: Sequence[TrackedRun], same_model: bool) -> dict[str, tuple[Points, ...]]:
     names = dict.fromkeys(
         name for run in runs for name in run.curves if not name.startswith("test/") and not name.endswith("_samples")
     )
     found = {}
     for name in sorted(names, key=_order_of):
-        if not same_family and name.startswith(_OF_THE_FAMILY):
+        if not same_model and name.startswith(_OF_ONE_MODEL):
             continue
         curves = tuple(run.curves.get(name, ()) for run in runs)
         if sum(bool(points) for points in curves) > 1:
@@ -162,21 +162,21 @@ def _order_of(name: str) -> tuple[int, str]:
     return next((place for place, start in enumerate(first) if name.startswith(start)), len(first)), name
 
 
-def _differing_params(runs: Sequence[TrackedRun], same_family: bool) -> dict[str, tuple[str, ...]]:
+def _differing_params(runs: Sequence[TrackedRun], same_model: bool) -> dict[str, tuple[str, ...]]:
     names = dict.fromkeys(name for run in runs for name in run.params)
     shown = {name: tuple(run.params.get(name, "") for run in runs) for name in names}
     return {
         name: values
         for name, values in shown.items()
-        if len(set(values)) > 1 and (same_family or not name.startswith("family."))
+        if len(set(values)) > 1 and (same_model or not name.startswith("model."))
     }
 
 
-def _notes(runs: Sequence[TrackedRun], split: str, same_family: bool, shares_objects: bool) -> list[str]:
+def _notes(runs: Sequence[TrackedRun], split: str, same_model: bool, shares_objects: bool) -> list[str]:
     notes = []
-    if not same_family:
+    if not same_model:
         notes.append(
-            f"Different families: {_listed(runs, [run.family or 'unknown' for run in runs])}. Their own parameters and"
+            f"Different models: {_listed(runs, [run.model or 'unknown' for run in runs])}. Their own parameters and"
             " losses are left out; meshes may stand in different frames."
         )
     trained_on = [run.data.get("training", "") for run in runs]

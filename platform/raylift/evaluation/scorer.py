@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 from raylift.evaluation.meshes import Solid
 from raylift.evaluation.report import Tally
@@ -26,16 +26,16 @@ class Scorer(ABC):
 
     @abstractmethod
     def request(self, wanted: SampleRequest) -> SampleRequest:
-        """What evaluation samples carry for a family that wants this for training."""
+        """What evaluation samples carry for a model that wants this for training."""
 
-    def prepare(self, family: Family, split: str) -> None:
+    def prepare(self, model: ReconstructionModel, split: str) -> None:
         """Learn from the model's answers to training samples what scoring needs; every rank calls it, before ``score``.
 
         Args:
-            family: in eval mode.
+            model: in eval mode.
             split: that will be scored.
         """
-        del family, split
+        del model, split
 
     @abstractmethod
     def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
@@ -52,7 +52,7 @@ class Scorer(ABC):
         """Scores of the baselines for the sample that was scored last, by their names.
 
         Args:
-            picture: the sample as the family saw it (B = 1).
+            picture: the sample as the model saw it (B = 1).
         """
 
     def finish(self, whole: Tally) -> None:

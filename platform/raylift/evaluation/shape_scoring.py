@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig, Protocol
 from raylift.core import collectives
 from raylift.core.types import Batch, Field, Reconstruction, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.baseline_cache import BaselineCache, BaselineScores
 from raylift.evaluation.color import ColorScorer, open_lpips
-from raylift.evaluation.config import EvaluationConfig, Protocol
 from raylift.evaluation.held_out import HeldOut, load_held_out
 from raylift.evaluation.meshes import Solid, shape_of
 from raylift.evaluation.report import MODEL, Tally
@@ -30,7 +30,7 @@ class ShapeScorer(Scorer):
     Baselines are scored once for a data set, split and what the model is told, and kept (``baseline_cache``).
 
     Args:
-        wanted: what the family's training samples carry; baselines see no more.
+        wanted: what the model's training samples carry; baselines see no more.
     """
 
     def __init__(

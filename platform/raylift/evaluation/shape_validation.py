@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from raylift.config.data import DataConfig
+from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, SampleRequest
-from raylift.data.config import DataConfig
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import chosen_entries
 from raylift.evaluation.alarms import FLAT_SHAPES, flat_shapes
-from raylift.evaluation.config import EvaluationConfig
 from raylift.evaluation.shape_baselines import ShapeBaselines
 from raylift.evaluation.validation import Validation, inside_of, quick_iou
 from raylift.evaluation.visible_evidence import Told
@@ -27,7 +27,7 @@ class ShapeValidation(Validation):
     """IoU at stored points, beside what needs no learning at the same samples (``val/carved_mean/iou``, ...).
 
     Args:
-        wanted: what the family's training samples carry.
+        wanted: what the model's training samples carry.
         config: whether there are baselines.
     """
 
@@ -41,7 +41,7 @@ class ShapeValidation(Validation):
             self._baselines = ShapeBaselines(dataset, entries, Told.of(wanted), config.resolution)
         self._beside: dict[str, float] | None = None
 
-    def scores(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+    def scores(self, model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
         own: dict[str, dict[str, float]] = {}
 
         def looked_at() -> Iterator[Batch]:
@@ -51,7 +51,7 @@ class ShapeValidation(Validation):
                     own.update(_baseline_ious(self._baselines, batch))
                 yield batch
 
-        found = quick_iou(family, looked_at(), prefix)
+        found = quick_iou(model, looked_at(), prefix)
         if self._beside is None:
             rows = {name: row for share in collectives.gather_objects(own) for name, row in share.items()}
             methods = sorted({method for row in rows.values() for method in row})

@@ -83,7 +83,7 @@ def image_strip(
 
 
 def image_input(dataset: ShardedDataset, wanted: SampleRequest, sample: str) -> Picture:
-    """An image of a collection, RGBA, cropped as evaluation crops it for a family that wants such samples."""
+    """An image of a collection, RGBA, cropped as evaluation crops it for a model that wants such samples."""
     record = load_image(dataset, sample.rpartition("#")[0])
     if wanted.crop is None:
         return record.rgba

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from raylift.core import collectives
-from raylift.core.family import Family
+from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
 from raylift.evaluation.color import Look, looks_of
 from raylift.evaluation.meshes import mesh_of
@@ -37,7 +37,7 @@ class Validation(ABC):
     request: SampleRequest
 
     @abstractmethod
-    def scores(self, family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+    def scores(self, model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
         """The quick scores; every rank calls it with its share and gets those of all.
 
         ``alarm/...`` among them is 1 where something must be looked at, else 0: see ``evaluation.alarms``.
@@ -68,14 +68,14 @@ def thickness(points: Float[np.ndarray, "N 3"]) -> float:
 
 
 @torch.no_grad()
-def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+def quick_iou(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median IoU over all ranks' samples, at the stored ``iou_points``.
 
     Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores
     are gathered by sample id, so a sample that two ranks were given counts once.
 
     Args:
-        family: put into eval mode, and back.
+        model: put into eval mode, and back.
         batches: carry ``iou_points`` and ``iou_inside``.
         prefix: of the names: ``val/iou`` and ``val/thickness``, each with ``_median``, and ``val/iou_samples``.
 
@@ -90,18 +90,18 @@ def quick_iou(family: Family, batches: Iterable[Batch], prefix: str = "val") -> 
         ious = batch_iou(inside, truth).tolist()
         return [{"iou": iou, "thickness": thick} for iou, thick in zip(ious, within, strict=True)]
 
-    return summarise(sample_scores(family, batches, score), prefix, ("iou", "thickness"))
+    return summarise(sample_scores(model, batches, score), prefix, ("iou", "thickness"))
 
 
 @torch.no_grad()
-def quick_picture_scores(family: Family, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+def quick_picture_scores(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions as their own cameras see them.
 
-    At the family's own image size, against its own input: a little kinder than the full evaluation, which compares at
+    At the model's own image size, against its own input: a little kinder than the full evaluation, which compares at
     the truth's resolution. Ranks, samples and the mode as in ``quick_iou``.
 
     Args:
-        family: put into eval mode, and back.
+        model: put into eval mode, and back.
         batches: carry ``image`` and ``mask``.
         prefix: of the names: ``val/mask_iou``, ``val/ssim``, ``val/thickness``, each with ``_median``, and
             ``val/mask_iou_samples``.
@@ -111,7 +111,7 @@ def quick_picture_scores(family: Family, batches: Iterable[Batch], prefix: str =
         images, masks = batch["image"].float().cpu().numpy(), batch["mask"].float().cpu().numpy()
         return [picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
 
-    return summarise(sample_scores(family, batches, score), prefix, ("mask_iou", "ssim", "thickness"))
+    return summarise(sample_scores(model, batches, score), prefix, ("mask_iou", "ssim", "thickness"))
 
 
 def picture_score(
@@ -129,23 +129,25 @@ def picture_score(
 
 
 def sample_scores(
-    family: Family, batches: Iterable[Batch], score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]]
+    model: ReconstructionModel,
+    batches: Iterable[Batch],
+    score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]],
 ) -> dict[str, dict[str, float]]:
     """What ``score`` gives for each sample of a batch, over all ranks' samples, by sample.
 
     Args:
-        family: put into eval mode, and back.
+        model: put into eval mode, and back.
     """
-    device = next(family.parameters()).device
-    was_training = family.training
-    family.eval()
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
     scores: dict[str, dict[str, float]] = {}
     try:
         for batch in batches:
             on_device = batch.to(device)
-            scores.update(zip(batch.ids, score(on_device, family.reconstruct(on_device)), strict=True))
+            scores.update(zip(batch.ids, score(on_device, model.reconstruct(on_device)), strict=True))
     finally:
-        family.train(was_training)
+        model.train(was_training)
     return {name: value for share in collectives.gather_objects(scores) for name, value in share.items()}
 
 

@@ -22,7 +22,7 @@ EMPTY_GAP = 0.1
 
 @dataclass(frozen=True)
 class Told:
-    """What a family's samples tell beside the image, its silhouette and its camera.
+    """What a model's samples tell beside the image, its silhouette and its camera.
 
     Attributes:
         depth: a depth map, or visible points made of one.
@@ -61,7 +61,7 @@ class VisibleEvidence:
 
     @staticmethod
     def of(picture: Batch, with_depth: bool) -> VisibleEvidence | None:
-        """Of a sample as the family saw it (B = 1); None where its camera is not known."""
+        """Of a sample as the model saw it (B = 1); None where its camera is not known."""
         if picture.camera is None:
             return None
         depth = picture["depth"][0].float().cpu() if with_depth else None

@@ -31,7 +31,7 @@ def on_hull(directions: Float[Tensor, "V 3"], points: Float[Tensor, "K 3"]) -> F
     except (QhullError, ValueError) as error:
         raise DataError(
             "the keypoints' structure lies in a plane, so its hull is no template",
-            "set family.shape.from_keypoints=false, or annotate keypoints on more than one side",
+            "set model.shape.from_keypoints=false, or annotate keypoints on more than one side",
         ) from error
     middle = corners.mean(axis=0)
     rays = torch.nn.functional.normalize(directions.detach().double().cpu(), dim=1).numpy()

@@ -1,1 +1,1 @@
-"""Encoders and decoders that families build from."""
+"""Encoders and decoders that models build from."""

@@ -87,7 +87,7 @@ class InceptionFeatures(nn.Module):
 
 
 class Frozen:
-    """A network that is no part of the family: not trained, not in its checkpoints, on whatever device it is asked on.
+    """A network that is no part of the model: not trained, not in its checkpoints, on whatever device it is asked on.
 
     Args:
         network: put into eval mode, without gradients to its parameters.

@@ -23,7 +23,7 @@ _RANDOM_WIDTHS = (3, 16, 32)
 
 
 class FeatureMaps:
-    """A frozen trunk's last map, read densely. No module: it belongs to no family's parameters and no checkpoint.
+    """A frozen trunk's last map, read densely. No module: it belongs to no model's parameters and no checkpoint.
 
     The last pooling keeps its resolution and the convolutions behind it are dilated instead (the hole algorithm of
     DeepLab), so the same filters are read at twice as many places: every 8 pixels.

@@ -1,4 +1,4 @@
-"""One feature vector an image: what all decoders of the mesh-texture family share (F_e of the paper)."""
+"""One feature vector an image: what all decoders of the mesh-texture model share (F_e of the paper)."""
 
 from __future__ import annotations
 

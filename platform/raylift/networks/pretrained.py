@@ -107,7 +107,7 @@ def inception_state() -> dict[str, Tensor]:
     raise WeightsError(
         f"no weights of Inception V3: looked for {', '.join(str(path) for path in places)}",
         f"put torchvision's {_INCEPTION_FILE} into {weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it),"
-        " or take another extractor: family.frechet.extractor=alexnet",
+        " or take another extractor: model.frechet.extractor=alexnet",
     )
 
 

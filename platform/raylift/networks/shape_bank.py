@@ -100,7 +100,7 @@ class ShapeBank(nn.Module):
         if len(examples.bodies.unique()) < 2:
             raise DataError(
                 "a bank of training shapes needs two bodies at least, or a training sample has nothing to look up",
-                "train on more objects, or without the prior (family.prior.kind=none)",
+                "train on more objects, or without the prior (model.prior.kind=none)",
             )
         self._known = {}
         self.sdf = (examples.sdf.clamp(-REACH, REACH) * (127 / REACH)).round().to(torch.int8)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from raylift.config import tree
 from raylift.core.errors import ConfigError
-from raylift.recipes import tree
 from raylift.sweeps.space import Space
 from raylift.sweeps.stop_rules import StopConfig
 

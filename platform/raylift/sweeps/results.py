@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from raylift.recipes.recipe import Recipe
+from raylift.config.recipe import Recipe
 from raylift.sweeps.config import Metric, Sweep
 from raylift.sweeps.proposals import optuna_trial, quiet_optuna
 from raylift.sweeps.records import Trial

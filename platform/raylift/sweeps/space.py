@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from raylift.config import tree
 from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
-from raylift.recipes import tree
 
 Values = dict[str, Any]
 """Recipe values by dotted path."""

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from raylift.config import tree
+from raylift.config.recipe import Recipe
 from raylift.core.data_facts import DataFacts
 from raylift.core.errors import ConfigError
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
-from raylift.recipes import catalogue, tree
-from raylift.recipes.recipe import Recipe
+from raylift.models import catalogue
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.space import Values
 
@@ -135,14 +136,14 @@ def check_same_state(recipes: Iterable[Recipe], facts: DataFacts) -> None:
     first: tuple[Recipe, Any] | None = None
     seen = set()
     for recipe in recipes:
-        # Only the family decides the state, and most corners differ in numbers that do not.
-        key = json.dumps(tree.to_plain(recipe.family), sort_keys=True)
+        # Only the model decides the state, and most corners differ in numbers that do not.
+        key = json.dumps(tree.to_plain(recipe.model), sort_keys=True)
         if key in seen:
             continue
         seen.add(key)
-        family = catalogue.build_family(recipe, facts)
-        state = {name: tuple(value.shape) for name, value in family.state_dict().items()}
-        found = (state, sorted(family.players()))
+        model = catalogue.build_model(recipe, facts)
+        state = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        found = (state, sorted(model.players()))
         if first is None:
             first = (recipe, found)
         elif found != first[1]:

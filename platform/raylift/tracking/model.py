@@ -1,4 +1,4 @@
-"""A trained family as an MLflow model: ``mlflow.pyfunc.load_model(uri).predict(images)`` gives meshes."""
+"""A trained model as an MLflow model: ``mlflow.pyfunc.load_model(uri).predict(images)`` gives meshes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SIGNATURE = ModelSignature(
 warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
-class ReconstructionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class PyfuncReconstructor(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """What MLflow stores.
 
     Args:
@@ -84,14 +84,14 @@ def save_model(folder: Path, checkpoint: Path, loader: Callable[[Path], Predict]
     Args:
         folder: must not exist.
         checkpoint: a folder that holds one ``step-*.pt`` with its JSON.
-        loader: see ``ReconstructionModel``.
+        loader: see ``PyfuncReconstructor``.
     """
     find_checkpoint(checkpoint)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it asks for type hints and examples; the signature says it all
         mlflow.pyfunc.save_model(
             path=str(folder),
-            python_model=ReconstructionModel(loader),
+            python_model=PyfuncReconstructor(loader),
             artifacts={"checkpoint": str(checkpoint)},
             code_paths=[str(Path(raylift.__file__).parent)],
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", *_REQUIREMENTS)],

@@ -46,8 +46,8 @@ class TrackedRun:
     data: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def family(self) -> str:
-        return self.tags.get("family", "")
+    def model(self) -> str:
+        return self.tags.get("model", "")
 
 
 class TrackingReader:

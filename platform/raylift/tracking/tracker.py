@@ -18,7 +18,7 @@ class Tracker(Protocol):
         """The recipe, flat, by dotted path; once a run."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Family, git revision, data set, versions."""
+        """ReconstructionModel, git revision, data set, versions."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Values by name at a step. After a restart, steps already logged are not logged twice."""

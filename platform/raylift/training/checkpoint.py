@@ -40,7 +40,7 @@ class CheckpointEntry:
         metrics: the last evaluation's, if there was one at this step.
         recipe: the recipe's JSON, as plain values.
         data: fingerprint of the data set it was trained on.
-        facts: of the data set, as its family was built for it (``core.data_facts``).
+        facts: of the data set, as its model was built for it (``core.data_facts``).
         format: of this layout.
     """
 
@@ -65,14 +65,14 @@ class Checkpoint:
 
     Attributes:
         entry: its description.
-        family: the family's ``state_dict``, as trained.
-        averages: moving averages of parameters, by name in ``family``; empty where none were kept.
+        model: the model's ``state_dict``, as trained.
+        averages: moving averages of parameters, by name in ``model``; empty where none were kept.
         players: every optimiser's state, by player.
         ledger: the window of metrics that was open.
     """
 
     entry: CheckpointEntry
-    family: dict[str, Tensor]
+    model: dict[str, Tensor]
     averages: dict[str, Tensor]
     players: dict[str, Any]
     ledger: dict[str, tuple[float, int]]
@@ -80,15 +80,15 @@ class Checkpoint:
     @property
     def weights(self) -> dict[str, Tensor]:
         """The ``state_dict`` to evaluate and export: the averaged parameters where there are some."""
-        return {**self.family, **self.averages}
+        return {**self.model, **self.averages}
 
-    def load_weights(self, family: nn.Module) -> None:
-        """Put ``weights`` into a family.
+    def load_weights(self, model: nn.Module) -> None:
+        """Put ``weights`` into a model.
 
         Raises:
-            CheckpointError: the family has other parameters.
+            CheckpointError: the model has other parameters.
         """
-        load_state(family, self.weights, self.entry.stem)
+        load_state(model, self.weights, self.entry.stem)
 
 
 class CheckpointStore:
@@ -135,7 +135,7 @@ class CheckpointStore:
         self,
         step: int,
         num_steps: int,
-        family: nn.Module,
+        model: nn.Module,
         players: Mapping[str, Mapping[str, Any]],
         recipe: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
@@ -151,7 +151,7 @@ class CheckpointStore:
         payload = {
             "format": FORMAT,
             "step": step,
-            "family": {name: value.detach().cpu() for name, value in family.state_dict().items()},
+            "model": {name: value.detach().cpu() for name, value in model.state_dict().items()},
             "players": _to_cpu({name: dict(state) for name, state in players.items()}),
             "ledger": {name: [total, count] for name, (total, count) in (ledger or {}).items()},
         }
@@ -228,7 +228,7 @@ class CheckpointStore:
             averages |= state["averages"]
         return Checkpoint(
             entry=entry,
-            family=payload["family"],
+            model=payload["model"],
             averages=averages,
             players=payload["players"],
             ledger={name: (float(total), int(count)) for name, (total, count) in payload["ledger"].items()},
@@ -284,17 +284,17 @@ def find_checkpoints(run: str | Path) -> str:
     return below if CheckpointStore(below).folder.names() else text
 
 
-def load_state(family: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+def load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Load a state_dict strictly.
 
     Raises:
         CheckpointError: names or shapes differ, naming the first few.
     """
     try:
-        family.load_state_dict(dict(state), strict=True)
+        model.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the weights of {where} do not fit this family: {str(error)[:500]}", "use the recipe of the checkpoint"
+            f"the weights of {where} do not fit this model: {str(error)[:500]}", "use the recipe of the checkpoint"
         ) from None
 
 

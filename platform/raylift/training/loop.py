@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
+from raylift.config.training import OptimisationConfig, ScheduleConfig
 from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, is_main
 from raylift.core.errors import CheckpointError, TrainingError
-from raylift.core.family import Learner
+from raylift.core.model import Model
 from raylift.core.types import Batch
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import CheckpointStore, check_recipe, load_state
-from raylift.training.config import OptimisationConfig, ScheduleConfig
 from raylift.training.ledger import Ledger
 from raylift.training.players import Player, averaged, build_players
 from raylift.training.step import TrainingStep
@@ -60,14 +60,14 @@ class Hooks:
     """What a run does beside training; every one is optional.
 
     Attributes:
-        evaluate: (family in eval mode, steps done) -> metrics. It runs on every rank's share and gives all the same.
-        draw: (family in eval mode, steps done): pictures of fixed held-out objects; called on rank 0 only.
+        evaluate: (model in eval mode, steps done) -> metrics. It runs on every rank's share and gives all the same.
+        draw: (model in eval mode, steps done): pictures of fixed held-out objects; called on rank 0 only.
         report: called on every rank after each log, evaluation and commit.
         tracker: used on rank 0 only.
     """
 
-    evaluate: Callable[[Learner, int], Mapping[str, float]] | None = None
-    draw: Callable[[Learner, int], None] | None = None
+    evaluate: Callable[[Model, int], Mapping[str, float]] | None = None
+    draw: Callable[[Model, int], None] | None = None
     report: Callable[[Report], None] | None = None
     tracker: Tracker | None = None
 
@@ -82,7 +82,7 @@ class FitOutcome:
         metrics: the last logged and evaluated, by name.
         last, best: paths of checkpoints, where a store was given.
         best_metrics: the best checkpoint's.
-        doubts: what the learner itself says against its result (``Learner.doubts``).
+        doubts: what the model itself says against its result (``Model.doubts``).
     """
 
     step: int
@@ -95,7 +95,7 @@ class FitOutcome:
 
 
 def fit(
-    family: Learner,
+    model: Model,
     optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
     schedule: ScheduleConfig,
     feed: Feed,
@@ -109,11 +109,11 @@ def fit(
     free_paths: Sequence[str] = FREE_PATHS,
     data: str = "",
     facts: Mapping[str, Any] | None = None,
-    start_with: Callable[[Learner], None] | None = None,
+    start_with: Callable[[Model], None] | None = None,
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> FitOutcome:
-    """Train a family to ``num_steps``, from its last checkpoint where there is one.
+    """Train a model to ``num_steps``, from its last checkpoint where there is one.
 
     Every rank calls this with the same arguments, and a feed of its own part. A checkpoint is committed every
     ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
@@ -126,7 +126,7 @@ def fit(
         free_paths: parts of it that may differ.
         data: fingerprint of the data set; a checkpoint of another is refused.
         facts: of the data set, kept in checkpoints.
-        start_with: changes the fresh family before the first step; not called where a checkpoint is gone on from.
+        start_with: changes the fresh model before the first step; not called where a checkpoint is gone on from.
         bf16: bfloat16 autocast of the forward pass.
 
     Raises:
@@ -134,13 +134,13 @@ def fit(
         CheckpointError: a damaged checkpoint, one of another recipe, or storage that cannot be written.
     """
     run = _Run(
-        family, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), data, device
+        model, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), data, device
     )
     run.facts = dict(facts or {})
     resumed_from = run.resume(free_paths)
     if resumed_from is None and start_with is not None:
         run.begin(start_with)
-    step = TrainingStep(run.family, run.players, bf16)
+    step = TrainingStep(run.model, run.players, bf16)
     start = resumed_from or 0
     batches = feed(start, num_steps)
     run.stopwatch.restart()
@@ -191,7 +191,7 @@ class _Run:
 
     def __init__(
         self,
-        family: Learner,
+        model: Model,
         optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
         schedule: ScheduleConfig,
         num_steps: int,
@@ -202,8 +202,8 @@ class _Run:
         device: torch.device | str,
     ) -> None:
         self.device = torch.device(device)
-        self.family = family.to(self.device)
-        self.players: dict[str, Player] = build_players(self.family, optimisation)
+        self.model = model.to(self.device)
+        self.players: dict[str, Player] = build_players(self.model, optimisation)
         self.schedule = schedule
         self.num_steps = num_steps
         self.hooks = hooks
@@ -215,9 +215,9 @@ class _Run:
         self.metrics: dict[str, float] = {}
         self.facts: dict[str, Any] = {}
 
-    def begin(self, start_with: Callable[[Learner], None]) -> None:
-        """Give the fresh family another start; averages of parameters start there too."""
-        start_with(self.family)
+    def begin(self, start_with: Callable[[Model], None]) -> None:
+        """Give the fresh model another start; averages of parameters start there too."""
+        start_with(self.model)
         for player in self.players.values():
             player.restart_average()
 
@@ -237,10 +237,10 @@ class _Run:
         where = self.checkpoints.path(entry)
         check_recipe(entry, self.recipe, free_paths, where, self.data)
         checkpoint = self.checkpoints.read(entry)
-        load_state(self.family, checkpoint.family, where)
+        load_state(self.model, checkpoint.model, where)
         if sorted(checkpoint.players) != sorted(self.players):
             raise CheckpointError(
-                f"{where} has players {sorted(checkpoint.players)}, the family {sorted(self.players)}",
+                f"{where} has players {sorted(checkpoint.players)}, the model {sorted(self.players)}",
                 "resume with the recipe that the run was started with",
             )
         for name, player in self.players.items():
@@ -283,22 +283,22 @@ class _Run:
         assert evaluate is not None
         started = time.perf_counter()
         with averaged(list(self.players.values())), torch.no_grad():
-            self.family.eval()
+            self.model.eval()
             try:
-                found = dict(evaluate(self.family, done))
+                found = dict(evaluate(self.model, done))
             finally:
-                self.family.train()
+                self.model.train()
         return {**found, "throughput/evaluation_s": time.perf_counter() - started}
 
     def _draw(self, done: int) -> None:
         if self.hooks.draw is None or not is_main():
             return
         with averaged(list(self.players.values())), torch.no_grad():
-            self.family.eval()
+            self.model.eval()
             try:
-                self.hooks.draw(self.family, done)
+                self.hooks.draw(self.model, done)
             finally:
-                self.family.train()
+                self.model.train()
 
     def _commit(self, done: int, evaluated: Mapping[str, float]) -> str | None:
         if self.checkpoints is None:
@@ -309,7 +309,7 @@ class _Run:
             entry = self.checkpoints.write(
                 step=done,
                 num_steps=self.num_steps,
-                family=self.family,
+                model=self.model,
                 players={name: player.state() for name, player in self.players.items()},
                 recipe=self.recipe,
                 data=self.data,
@@ -331,5 +331,5 @@ class _Run:
             last=self.checkpoints.path(last) if self.checkpoints and last else None,
             best=self.checkpoints.path(best) if self.checkpoints and best else None,
             best_metrics=dict(best.metrics) if best else {},
-            doubts=self.family.doubts(),
+            doubts=self.model.doubts(),
         )

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from raylift.config.learning_rate import learning_rate_factor
+from raylift.config.training import OptimisationConfig
 from raylift.core.errors import CheckpointError, ConfigError
-from raylift.core.family import Learner
-from raylift.core.schedules import learning_rate_factor
-from raylift.training.config import OptimisationConfig
+from raylift.core.model import Model
 
 
 class Player:
-    """Some of a family's parameters with everything that moves them.
+    """Some of a model's parameters with everything that moves them.
 
     Args:
-        name: as in ``Learner.players``.
-        parameters: name (as in the family's ``state_dict``) to parameter, in a fixed order.
+        name: as in ``Model.players``.
+        parameters: name (as in the model's ``state_dict``) to parameter, in a fixed order.
         config: optimiser, rate, decay, clip and average.
     """
 
@@ -87,7 +87,7 @@ class Player:
         return {} if self.average is None else dict(zip(self.parameters, self.average, strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Everything but the parameters themselves, which are the family's."""
+        """Everything but the parameters themselves, which are the model's."""
         return {"optimizer": self.optimizer.state_dict(), "averages": self.averages(), "num_updates": self.num_updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -100,7 +100,7 @@ class Player:
         if sorted(averages) != sorted(self.averages()):
             raise CheckpointError(
                 f"the checkpoint's moving averages of player {self.name!r} do not fit",
-                "resume with the ema_decay and the family that the run was started with",
+                "resume with the ema_decay and the model that the run was started with",
             )
         try:
             self.optimizer.load_state_dict(state["optimizer"])
@@ -115,8 +115,8 @@ class Player:
         self.num_updates = int(state["num_updates"])
 
 
-def build_players(family: Learner, configs: OptimisationConfig | Mapping[str, OptimisationConfig]) -> dict[str, Player]:
-    """One player for each of ``family.players()``.
+def build_players(model: Model, configs: OptimisationConfig | Mapping[str, OptimisationConfig]) -> dict[str, Player]:
+    """One player for each of ``model.players()``.
 
     Args:
         configs: one for all, or one by player name.
@@ -124,12 +124,12 @@ def build_players(family: Learner, configs: OptimisationConfig | Mapping[str, Op
     Raises:
         ConfigError: a player without parameters or config, a parameter of two players, a phase of an unknown player.
     """
-    names = {id(parameter): name for name, parameter in family.named_parameters()}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     players: dict[str, Player] = {}
     owner: dict[int, str] = {}
-    for player, parameters in family.players().items():
+    for player, parameters in model.players().items():
         if not parameters:
-            raise ConfigError(f"player {player!r} has no parameters", "leave it out of the family's players")
+            raise ConfigError(f"player {player!r} has no parameters", "leave it out of the model's players")
         named: dict[str, nn.Parameter] = {}
         for parameter in parameters:
             if id(parameter) in owner:
@@ -138,26 +138,26 @@ def build_players(family: Learner, configs: OptimisationConfig | Mapping[str, Op
                     "give each parameter to one player",
                 )
             if id(parameter) not in names:
-                raise ConfigError(f"player {player!r} has a parameter that is not the family's", "register it")
+                raise ConfigError(f"player {player!r} has a parameter that is not the model's", "register it")
             owner[id(parameter)] = player
             named[names[id(parameter)]] = parameter
         config = configs if isinstance(configs, OptimisationConfig) else configs.get(player)
         if config is None:
             raise ConfigError(f"there is no optimisation config for player {player!r}", "add one")
-        rate = config.learning_rate * family.rate_factor(player)
+        rate = config.learning_rate * model.rate_factor(player)
         players[player] = Player(player, named, replace(config, learning_rate=rate))
-    _check_phases(family, players)
+    _check_phases(model, players)
     return players
 
 
-def _check_phases(family: Learner, players: Mapping[str, Player]) -> None:
-    if not family.phases:
-        raise ConfigError("the family has no phases", "give at least one")
-    for phase in family.phases:
+def _check_phases(model: Model, players: Mapping[str, Player]) -> None:
+    if not model.phases:
+        raise ConfigError("the model has no phases", "give at least one")
+    for phase in model.phases:
         unknown = [name for name in phase.players if name not in players]
         if unknown or not phase.players:
             raise ConfigError(
-                f"phase {phase.name!r} trains {list(phase.players)}", f"the family's players are {sorted(players)}"
+                f"phase {phase.name!r} trains {list(phase.players)}", f"the model's players are {sorted(players)}"
             )
         if phase.every < 1:
             raise ConfigError(f"phase {phase.name!r} runs every {phase.every} steps", "give at least 1")
@@ -165,7 +165,7 @@ def _check_phases(family: Learner, players: Mapping[str, Player]) -> None:
 
 @contextmanager
 def averaged(players: Sequence[Player]) -> Iterator[None]:
-    """Within, the family has its averaged parameters, where averages are kept; evaluation looks at those."""
+    """Within, the model has its averaged parameters, where averages are kept; evaluation looks at those."""
     kept = [(player, [value.detach().clone() for value in player._values]) for player in players if player.average]
     with torch.no_grad():
         for player, _ in kept:

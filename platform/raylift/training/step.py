@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, global_max, is_distributed, world_size
 from raylift.core.errors import ConfigError, NonFiniteError
-from raylift.core.family import Learner, Phase
 from raylift.core.generators import stable_hash
+from raylift.core.model import Model, Phase
 from raylift.core.types import Batch
 from raylift.training.ledger import Ledger
 from raylift.training.players import Player
@@ -24,15 +24,15 @@ NAMES_SHOWN = 16
 class PhaseLoss(nn.Module):
     """What DistributedDataParallel wraps: (phase, batch, clock) -> (this rank's total, its shares, their names)."""
 
-    def __init__(self, family: Learner, bf16: bool) -> None:
+    def __init__(self, model: Model, bf16: bool) -> None:
         super().__init__()
-        self.family = family
+        self.model = model
         self.bf16 = bf16
 
     def forward(self, phase: str, batch: Batch, clock: Clock) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         device = batch.keys.device.type
         with torch.autocast(device, dtype=torch.bfloat16) if self.bf16 else nullcontext():
-            terms = self.family.losses(phase, batch, clock)
+            terms = self.model.losses(phase, batch, clock)
         names = tuple(term.name for term in terms)
         if not terms or len(set(names)) != len(names):
             raise ConfigError(f"phase {phase!r} gave terms {list(names)}", "give at least one, each with its own name")
@@ -43,25 +43,25 @@ class PhaseLoss(nn.Module):
 
 
 class TrainingStep:
-    """Runs steps of any family: it knows phases, players and terms, and no family by name.
+    """Runs steps of any model: it knows phases, players and terms, and no model by name.
 
     Gradients of the ranks' shares add up: DistributedDataParallel averages them, so each total is multiplied by the
     world size first (law 1).
 
     Args:
-        family: on its device already.
+        model: on its device already.
         players: of ``build_players``.
-        bf16: run the family's forward pass in bfloat16 autocast.
+        bf16: run the model's forward pass in bfloat16 autocast.
     """
 
-    def __init__(self, family: Learner, players: dict[str, Player], bf16: bool = False) -> None:
-        self.family = family
+    def __init__(self, model: Model, players: dict[str, Player], bf16: bool = False) -> None:
+        self.model = model
         self.players = players
-        self.phases = family.phases
-        family.train()
-        self._loss: nn.Module = PhaseLoss(family, bf16)
+        self.phases = model.phases
+        model.train()
+        self._loss: nn.Module = PhaseLoss(model, bf16)
         if is_distributed():
-            check_normalisation(family)
+            check_normalisation(model)
             # Phases that train some players, and steps that train a part of one, leave the others' gradients out of the
             # graph, which DDP must then look for.
             # Buffers are the same on every rank by contract (after_step), so they need no broadcast.
@@ -69,7 +69,7 @@ class TrainingStep:
                 self._loss,
                 broadcast_buffers=False,
                 gradient_as_bucket_view=True,
-                find_unused_parameters=len(self.phases) > 1 or family.leaves_parameters_out,
+                find_unused_parameters=len(self.phases) > 1 or model.leaves_parameters_out,
             )
 
     def run(self, batch: Batch, clock: Clock, ledger: Ledger) -> None:
@@ -82,7 +82,7 @@ class TrainingStep:
             if phase.every == 1 or clock.step % phase.every == 0:
                 self._run_phase(phase, batch, clock, ledger)
         with torch.no_grad():
-            self.family.after_step(clock)
+            self.model.after_step(clock)
 
     def _run_phase(self, phase: Phase, batch: Batch, clock: Clock, ledger: Ledger) -> None:
         trained = [self.players[name] for name in phase.players]
@@ -101,7 +101,7 @@ class TrainingStep:
             ledger.add_same(f"learning_rate/{player.name}", rate)
         for name, share in zip(names, shares.unbind(), strict=True):
             ledger.add_share(f"loss/{name}", share, phase.name)
-        # The first phase's total has one name in every family, so that a server's own comparison finds it.
+        # The first phase's total has one name in every model, so that a server's own comparison finds it.
         suffix = "" if phase.name == self.phases[0].name else f"_{phase.name}"
         ledger.add_share(f"loss/total{suffix}", total, phase.name)
 
@@ -154,13 +154,13 @@ def suspects(batch: Batch) -> tuple[str, ...]:
     return tuple(found) or batch.ids
 
 
-def check_normalisation(family: nn.Module) -> None:
+def check_normalisation(model: nn.Module) -> None:
     """Refuse batch norm that would see each rank's own part of the batch only (law 1).
 
     Raises:
         ConfigError: a batch norm in training mode that is not synchronised.
     """
-    for name, module in family.named_modules():
+    for name, module in model.named_modules():
         if (
             isinstance(module, nn.modules.batchnorm._BatchNorm)
             and not isinstance(module, nn.SyncBatchNorm)

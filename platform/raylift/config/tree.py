@@ -1,0 +1,178 @@
+"""Frozen, typed trees of dataclasses: to plain values and back, and any value overridden by its dotted path."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from raylift.core.errors import ConfigError
+
+T = TypeVar("T")
+Leaf = str | int | float | bool | None
+
+
+def to_plain(node: Any) -> Any:
+    """The tree as dictionaries, lists and scalars, ready for JSON."""
+    if dataclasses.is_dataclass(node):
+        return {field.name: to_plain(getattr(node, field.name)) for field in dataclasses.fields(node)}
+    return [to_plain(item) for item in node] if isinstance(node, list | tuple) else node
+
+
+def from_plain(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """Build ``cls`` from plain values; what is missing takes its default.
+
+    Raises:
+        ConfigError: an unknown name (with the nearest valid one), a value of the wrong type or an impossible one.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path or 'the recipe'} is {values!r}", f"give a mapping of {_names(cls)}")
+    hints = _hints(cls)
+    unknown = [name for name in values if name not in hints]
+    if unknown:
+        raise _unknown(_join(path, unknown[0]), [_join(path, name) for name in hints])
+    built = {}
+    for name, value in values.items():
+        hint, where = hints[name], _join(path, name)
+        built[name] = _built(hint, value, where)
+    return _constructed(cls, built, path)
+
+
+def flatten(node: Any, path: str = "") -> dict[str, Any]:
+    """Every leaf by its dotted path, in declaration order."""
+    if not dataclasses.is_dataclass(node):
+        return {path: node}
+    leaves: dict[str, Any] = {}
+    for field in dataclasses.fields(node):
+        leaves |= flatten(getattr(node, field.name), _join(path, field.name))
+    return leaves
+
+
+def override(node: T, assignments: Iterable[str]) -> T:
+    """Apply ``path.to.value=text`` assignments, in order; text is JSON, or a bare word.
+
+    Raises:
+        ConfigError: not of that form, an unknown path, a wrong type, an impossible value.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"override {assignment!r} is not of the form path=value", "write model.weights.sdf=5")
+        values[path.strip()] = _parsed(text.strip())
+    return override_values(node, values)
+
+
+def override_values(node: T, values: Mapping[str, Any]) -> T:
+    """The same with values by path, as a sweep has them. All are applied before the tree is checked as a whole, so that
+    two values that only make sense together can be given in either order."""
+    return typing.cast(T, _replaced(node, dict(values), "", root=node))
+
+
+def differences(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:
+    """Leaves that differ, by dotted path; a path that only one side has shows None on the other."""
+    ours, theirs = flatten(left), flatten(right)
+    paths = list(dict.fromkeys([*ours, *theirs]))
+    return {path: (ours.get(path), theirs.get(path)) for path in paths if ours.get(path) != theirs.get(path)}
+
+
+def _replaced(node: Any, values: dict[str, Any], path: str, root: Any) -> Any:
+    hints = _hints(type(node))
+    changes: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for target, value in values.items():
+        name, dot, rest = target.partition(".")
+        where = _join(path, name)
+        if name not in hints:
+            raise _unknown(_join(path, target), flatten(root))
+        child = getattr(node, name)
+        if dot and dataclasses.is_dataclass(child):
+            nested.setdefault(name, {})[rest] = value
+        elif dot:
+            raise ConfigError(f"{where} is a value, it has no {rest!r} below it", f"set {where} itself")
+        elif dataclasses.is_dataclass(child):
+            raise ConfigError(f"{where} is a group of values", f"set one of {', '.join(flatten(child, where))}")
+        else:
+            changes[name] = _checked(hints[name], value, where)
+    for name, below in nested.items():
+        changes[name] = _replaced(getattr(node, name), below, _join(path, name), root)
+    merged = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)} | changes
+    return _constructed(type(node), merged, path)
+
+
+def _built(hint: Any, value: Any, path: str) -> Any:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_plain(hint, value, path)
+    return _checked(hint, value, path)
+
+
+def _constructed(cls: type[T], values: Mapping[str, Any], path: str) -> T:
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{path or cls.__name__}: {error.problem}", error.remedy) from None
+
+
+def _checked(hint: Any, value: Any, path: str) -> Any:
+    # A yes/no given for a number, or a number for a word, is a mistake even where Python would convert it.
+    wants_bool = hint is bool
+    if isinstance(value, bool) != wants_bool and not _is_optional_bool(hint):
+        raise ConfigError(f"{path} is {value!r}", f"give {_described(hint)}")
+    if typing.get_origin(hint) is tuple and isinstance(value, str):
+        value = [value] if value else []
+    try:
+        return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+    except ValidationError:
+        remedy = f"give {_described(hint)}"
+        near = difflib.get_close_matches(
+            str(value), [part for part in typing.get_args(hint) if isinstance(part, str)], n=1
+        )
+        raise ConfigError(f"{path} is {value!r}", remedy + (f"; did you mean {near[0]!r}?" if near else "")) from None
+
+
+def _is_optional_bool(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and bool in typing.get_args(hint)
+
+
+def _described(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(repr(choice) for choice in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        parts = [part for part in typing.get_args(hint) if part is not ...]
+        return "a list, such as [a, b], where each is " + _described(parts[0])
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}.get(hint, str(hint))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return [part.strip() for part in text.split(",")] if "," in text else text
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _names(cls: type) -> str:
+    return ", ".join(_hints(cls))
+
+
+def _unknown(path: str, valid: Iterable[str]) -> ConfigError:
+    names = list(valid)
+    near = difflib.get_close_matches(path, names, n=1, cutoff=0.5) or [
+        name for name in names if name.rpartition(".")[2] == path.rpartition(".")[2]
+    ]
+    hint = f"did you mean {near[0]!r}?" if near else f"valid names: {', '.join(names)}"
+    return ConfigError(f"there is no {path!r} in the recipe", hint)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

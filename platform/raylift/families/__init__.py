@@ -1,1 +1,0 @@
-"""Model families: strangers to one another."""

@@ -1,0 +1,1 @@
+"""Models: a folder each, none of which imports another. README.md says what a folder holds."""

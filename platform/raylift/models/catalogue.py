@@ -1,0 +1,161 @@
+"""Every model and every recipe by name.
+
+A model is found by its folder (``models/NAME/recipes.py`` with an ``ENTRY``) or, in a package of somebody else, by the
+entry-point group ``raylift.models``::
+
+    [project.entry-points."raylift.models"]
+    mymodel = "mypackage.recipes:ENTRY"
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from raylift import models
+from raylift.config import tree
+from raylift.config.recipe import RECIPE_VERSION, Recipe
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import ConfigError
+from raylift.core.model import Model
+from raylift.models.entry import ModelEntry
+
+ENTRY_POINTS = "raylift.models"
+
+
+def _own_models() -> dict[str, ModelEntry]:
+    folders = sorted(module.name for module in pkgutil.iter_modules(models.__path__) if module.ispkg)
+    entries = [importlib.import_module(f"{models.__name__}.{name}.recipes").ENTRY for name in folders]
+    return {entry.name: entry for entry in entries}
+
+
+def _installed_models(own: Iterable[str]) -> tuple[dict[str, ModelEntry], dict[str, str]]:
+    """Models of installed packages, and why others could not be loaded: they must not keep the rest from working."""
+    loaded: dict[str, ModelEntry] = {}
+    broken: dict[str, str] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            entry = point.load()
+        except Exception as error:  # whatever the import of somebody else's package raises
+            broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"
+            continue
+        if not isinstance(entry, ModelEntry):
+            broken[point.name] = f"{point.value} is a {type(entry).__name__}, not a ModelEntry"
+        elif entry.name != point.name:
+            broken[point.name] = f"{point.value} calls itself {entry.name!r}: use one name"
+        elif point.name in loaded or point.name in own:
+            broken[f"{point.name} ({point.value})"] = "there is another model of this name"
+        else:
+            loaded[point.name] = entry
+    return loaded, broken
+
+
+_OWN = _own_models()
+_INSTALLED, BROKEN = _installed_models(_OWN)
+MODELS: dict[str, ModelEntry] = {**_OWN, **_INSTALLED}
+"""By name; ``BROKEN`` has why an installed model is not among them."""
+
+
+def names() -> list[str]:
+    """Every recipe, as model/variant."""
+    return [f"{entry.name}/{variant}" for entry in MODELS.values() for variant in entry.variants]
+
+
+def chain(name: str) -> tuple[str, ...]:
+    """The recipes that a name stands for, in order: those of a chain, or the one itself."""
+    model, _, variant = name.partition("/")
+    stages = MODELS[model].chains.get(variant, ()) if model in MODELS else ()
+    return tuple(stage if "/" in stage else f"{model}/{stage}" for stage in stages) or (name,)
+
+
+def chains() -> list[str]:
+    """Every name that stands for several recipes."""
+    return [f"{entry.name}/{variant}" for entry in MODELS.values() for variant in entry.chains]
+
+
+def get(name: str, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of that name, or the one in that JSON file, with overrides applied.
+
+    Raises:
+        ConfigError: an unknown name, path, type or value.
+    """
+    if name.endswith(".json"):
+        return _of_its_model(tree.override(_from_file(Path(name)), overrides))
+    model, _, variant = name.partition("/")
+    if model not in MODELS or variant not in MODELS[model].variants:
+        if name in chains():
+            raise ConfigError(
+                f"{name!r} stands for {', '.join(chain(name))}", "train it as a whole, or name one of its stages"
+            )
+        near = difflib.get_close_matches(name, [*names(), *chains()], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
+        if model in BROKEN:
+            raise ConfigError(
+                f"the model {model!r} could not be loaded: {BROKEN[model]}", "mend or uninstall its package"
+            )
+        raise ConfigError(f"there is no recipe {name!r}", hint)
+    return _of_its_model(tree.override(MODELS[model].variants[variant](), overrides))
+
+
+def from_json(text: str) -> Recipe:
+    """Read back ``Recipe.to_json``.
+
+    Raises:
+        ConfigError: not JSON, another version, an unknown model, path, type or value.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the recipe is not JSON: {error}", "give a file that `Recipe.to_json` wrote") from None
+    if not isinstance(values, dict) or "name" not in values:
+        raise ConfigError("the recipe has no name", "give a file that `Recipe.to_json` wrote")
+    version = values.pop("recipe_version", RECIPE_VERSION)
+    if version != RECIPE_VERSION:
+        raise ConfigError(f"the recipe is of layout {version}", f"this Raylift reads layout {RECIPE_VERSION}")
+    model = str(values["name"]).partition("/")[0]
+    if model not in MODELS:
+        raise ConfigError(f"there is no model {model!r}", f"there are: {', '.join(MODELS)}")
+    config = tree.from_plain(MODELS[model].config, values.pop("model", {}), "model")
+    return tree.override_values(
+        tree.from_plain(Recipe, {"name": values["name"], "model": config}),
+        _leaves({name: value for name, value in values.items() if name != "name"}),
+    )
+
+
+def build_model(recipe: Recipe, facts: DataFacts | None = None) -> Model:
+    """The model of a recipe, freshly initialised from its seed, on the CPU.
+
+    Args:
+        facts: of the data set that it is for; a model that does without them needs none.
+    """
+    return MODELS[recipe.model_name].build(recipe.model, recipe.seed, facts or DataFacts())
+
+
+def _of_its_model(recipe: Recipe) -> Recipe:
+    entry = MODELS.get(recipe.model_name)
+    if entry is None or not isinstance(recipe.model, entry.config):
+        raise ConfigError(
+            f"recipe {recipe.name!r} does not hold the values of a {recipe.model_name!r} model",
+            "only the part of the name after the slash can be changed",
+        )
+    return recipe
+
+
+def _from_file(path: Path) -> Recipe:
+    try:
+        return from_json(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}", "give a JSON file or a name") from None
+
+
+def _leaves(values: dict[str, object], path: str = "") -> dict[str, object]:
+    leaves: dict[str, object] = {}
+    for name, value in values.items():
+        where = f"{path}.{name}" if path else name
+        leaves |= _leaves(value, where) if isinstance(value, dict) else {where: value}
+    return leaves

@@ -1,0 +1,64 @@
+"""Mirrored training samples: object, camera and pictures alike, which in the canonical frame is exact.
+
+With F = diag(-1, 1, 1): F (R x + t) = (F R F) (F x) + F t, so a camera with F R F, F t and the other sign of the
+principal point's u sees the mirrored object as the mirrored picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from raylift.core.clock import Clock
+from raylift.core.generators import torch_generator
+from raylift.core.types import Batch, Camera
+from raylift.models.implicit.view import mirrored_points
+
+_PICTURES = ("image", "mask", "depth", "mask_distance")
+_POINTS = ("points", "told_points")
+_GRIDS = ("voxels",)
+_SAME = ("sdf", "color", "told_colors")
+
+
+def drawn_mirrors(batch: Batch, clock: Clock) -> Bool[Tensor, "B"]:
+    """Which samples are mirrored: half of them, keyed by (seed, step, sample)."""
+    coins = [
+        torch.rand((), generator=torch_generator(clock.seed, clock.step, key, "mirror")) < 0.5
+        for key in batch.keys.tolist()
+    ]
+    return torch.stack(coins).to(batch.keys.device)
+
+
+def mirrored(batch: Batch, which: Bool[Tensor, "B"]) -> Batch:
+    """The batch with some samples mirrored; a field that is not known here is an error, not left as it is."""
+    fields = dict(batch.fields)
+    for name, value in batch.fields.items():
+        if name not in _SAME:
+            fields[name] = value.clone()
+            fields[name][which] = _flipped(name, value[which])
+    assert batch.camera is not None
+    return replace(batch, fields=fields, camera=_mirrored_camera(batch.camera, which))
+
+
+def _flipped(name: str, value: Tensor) -> Tensor:
+    if name in _PICTURES:
+        return value.flip(-1)
+    if name in _POINTS:
+        return mirrored_points(value)
+    if name in _GRIDS:
+        return value.flip(2)
+    raise AssertionError(f"how is {name!r} mirrored?")
+
+
+def _mirrored_camera(camera: Camera, which: Tensor) -> Camera:
+    ones = camera.rotation.new_ones(len(which), 3)
+    ones[which, 0] = -1.0
+    return replace(
+        camera,
+        principal=camera.principal * ones[:, :2],
+        rotation=camera.rotation * ones[:, :, None] * ones[:, None, :],
+        translation=camera.translation * ones,
+    )

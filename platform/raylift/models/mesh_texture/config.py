@@ -1,0 +1,390 @@
+"""What can be chosen in the mesh-texture model, with the papers' values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from raylift.core.errors import ConfigError
+from raylift.models.mesh_texture.weights import MeshTextureWeights, TermSchedule
+from raylift.networks.feature_extractors import FeatureName
+from raylift.networks.pose_posterior import PoseConfig
+from raylift.networks.resnet import Backbone
+
+CameraKind = Literal["single", "hypotheses", "bins", "multiplex", "keypoints"]
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """F_e.
+
+    Attributes:
+        backbone: residual layout of an untrained encoder.
+        pretrained: an ImageNet encoder instead: "torchvision:resnet18" (CMR, UCMR and UMR), or another name of
+            ``networks.trunks``; "" for none. Its batch normalisation keeps its statistics.
+        frozen: a pretrained encoder is not trained.
+        width: channels of an untrained encoder's first stage, and a quarter of what the last map is reduced to; 64 is
+            ResNet's own.
+        num_features: numbers of the image's feature.
+    """
+
+    backbone: Backbone = "resnet18"
+    pretrained: str = ""
+    frozen: bool = False
+    width: int = 64
+    num_features: int = 200
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "num_features")
+
+
+@dataclass(frozen=True)
+class ShapeConfig:
+    """The template and D_shape.
+
+    Attributes:
+        level: of the icosphere that the template starts as: 3 has 642 vertices and 1280 faces.
+        symmetric: shapes are their own mirror images in x = 0.
+        hidden: width of D_shape's middle layer; 0 is a linear map.
+        refresh_every: epochs after which the template takes up the shape of the mean feature of the whole training set;
+            0 keeps the template as it is.
+        smoothness: Laplacian and flatness terms sum "lengths" (equations 4 and 6 as printed) or "squares" (SoftRas and
+            UMR). Their weights differ: on smooth shapes squares are 1/10 to 1/200 of lengths.
+        trained: the template is a parameter of its own (CMR, UCMR), instead of being refreshed.
+        radii: half axes of the ellipsoid that the template starts as: across the mirror plane, up, front to back.
+        from_keypoints: the template becomes the hull of the keypoints' structure as soon as that is solved (CMR).
+    """
+
+    level: int = 3
+    symmetric: bool = True
+    hidden: int = 0
+    refresh_every: int = 5
+    smoothness: Literal["lengths", "squares"] = "lengths"
+    trained: bool = False
+    radii: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    from_keypoints: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "level", "hidden", "refresh_every")
+        if self.trained and self.refresh_every:
+            raise ConfigError("a template that is trained and refreshed", "set model.shape.refresh_every=0")
+        if min(self.radii) <= 0:
+            raise ConfigError(f"shape.radii is {self.radii}", "give half axes above 0")
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """D_flow and the mapping phi.
+
+    Attributes:
+        predicts: "flow" reads the image; "colors" predicts RGB (UCMR), which no flow's terms apply to.
+        height, width: of the texture, texels; the height is 4 times a power of two.
+        symmetric: the two sides show the same colours.
+        from_object: in reconstructions, a texel that is read outside of the silhouette gets the colour of the nearest
+            pixel inside. Training reads the image as it is: its background tells shapes where they end.
+        moves_shape: reconstruction and perceptual terms train the shape, too; CMR and UMR hold it fixed.
+        moves_camera: they train the camera, too. CMR, UMR and UCMR hold it fixed, because a flow that reads the front
+            of the picture pulls every camera to the front.
+        channels: of the flow decoder's coarsest map.
+        samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
+    """
+
+    predicts: Literal["flow", "colors"] = "flow"
+    height: int = 128
+    width: int = 256
+    symmetric: bool = True
+    from_object: bool = True
+    moves_shape: bool = True
+    moves_camera: bool = False
+    channels: int = 256
+    samples_a_side: int = 6
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "height", "width", "channels", "samples_a_side")
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """D_cam, and how cameras are found.
+
+    Attributes:
+        kind: "single" (one regressed camera), "hypotheses" (UMR's second stage: several, each with its probability),
+            "bins" (one camera in each of several azimuth bins, elevation and roll within ``poses.ranges``),
+            "multiplex" (UCMR: a table of cameras for every image, pruned, to which D_cam is fitted) or "keypoints"
+            (CMR: one regressed camera, fitted to the camera that the image's keypoints tell).
+        num_hypotheses: of "hypotheses" and "bins", 360 / num_hypotheses degrees apart.
+        azimuths, elevations_deg: of "multiplex": so many azimuths, each with these elevations.
+        keep: of "multiplex": cameras that each image has left after pruning.
+        prune_epochs: of "multiplex": after each of these epochs an equal share of the cameras is left out, down to
+            ``keep`` after the last.
+        temperature: of "multiplex": a camera's probability is softmax(-score / temperature); scores run from 0, an
+            image's best camera, to 1, its worst.
+        pictures: which hypotheses pictures are taken by. "all": the whole error, silhouettes, pictures and parts, is
+            expected over hypotheses and trains their probabilities. "drawn": the same by one hypothesis per sample and
+            step, drawn by its probability; as cheap as "best", noisier than "all". "best": the most probable one, and
+            only silhouettes and parts train probabilities.
+        initial_scale: image half-widths a world unit at the start; 1.8 fills a crop with a margin of a tenth.
+        initial_elevation_deg: of "single", "hypotheses" and "keypoints" at the start.
+        rendered: of "bins": so many of an image's most probable cameras are rendered and trained by silhouettes; 0
+            renders all.
+        distil_steps: of "bins": steps in which D_cam alone is trained, by the poses of the run that this one starts
+            from; all other terms begin after them.
+    """
+
+    kind: CameraKind = "single"
+    num_hypotheses: int = 8
+    azimuths: int = 8
+    elevations_deg: tuple[float, ...] = (-30.0, -10.0, 10.0, 30.0, 50.0)
+    keep: int = 4
+    prune_epochs: tuple[int, ...] = (20, 40)
+    temperature: float = 0.05
+    pictures: Literal["best", "drawn", "all"] = "best"
+    initial_scale: float = 1.8
+    initial_elevation_deg: float = 0.0
+    rendered: int = 0
+    distil_steps: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_hypotheses", "azimuths", "keep")
+        _at_least(self, 0, "distil_steps", "rendered")
+        if self.rendered > self.num_hypotheses:
+            raise ConfigError(f"camera.rendered is {self.rendered} of {self.num_hypotheses}", "render fewer")
+        if self.temperature <= 0 or self.initial_scale <= 0:
+            raise ConfigError(
+                f"camera.temperature {self.temperature}, initial_scale {self.initial_scale}", "give values above 0"
+            )
+        if not self.elevations_deg or self.keep > self.azimuths * len(self.elevations_deg):
+            raise ConfigError(
+                f"camera.keep is {self.keep} of {self.azimuths * len(self.elevations_deg)} cameras", "keep fewer"
+            )
+        if list(self.prune_epochs) != sorted({epoch for epoch in self.prune_epochs if epoch >= 0}):
+            raise ConfigError(f"camera.prune_epochs is {self.prune_epochs}", "give epochs in growing order")
+
+
+@dataclass(frozen=True)
+class VarianceConfig:
+    """D_var (equations 11-32).
+
+    Attributes:
+        enabled: without it the sampling image is the image itself.
+        channels: 3 varies each colour, 1 the brightness.
+        limit: the largest factor.
+        resolution: of the decoded picture; it is enlarged to the image.
+        width: channels of the decoder's coarsest map.
+        step_size: alpha of equations 31 and 32: a full step's share of the distance to the pseudo-label.
+        num_steps: unrolled steps of equations 31 and 32.
+    """
+
+    enabled: bool = False
+    channels: Literal[1, 3] = 3
+    limit: float = 2.0
+    resolution: int = 64
+    width: int = 128
+    step_size: float = 0.5
+    num_steps: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "num_steps")
+        if self.limit <= 1 or self.step_size <= 0:
+            raise ConfigError(
+                f"variance.limit {self.limit}, step_size {self.step_size}", "give a limit above 1 and a positive step"
+            )
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """The soft rasteriser.
+
+    Attributes:
+        sigma: softness of silhouettes, in squared normalised coordinates: 1e-5 in UMR, at 256 px.
+        texture_sigma: the same for textured pictures.
+        gamma: softness of depth in textured pictures.
+        faces_per_pixel: faces that a textured pixel is blended from.
+        silhouette_faces: on a GPU, faces that a pixel of a silhouette may feel; the CPU feels all. Memory grows with
+            it: 28 bytes per pixel, image and face, forward.
+    """
+
+    sigma: float = 1e-5
+    texture_sigma: float = 1e-5
+    gamma: float = 1e-4
+    faces_per_pixel: int = 8
+    silhouette_faces: int = 100
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "faces_per_pixel", "silhouette_faces")
+        if self.silhouette_faces > 150:
+            raise ConfigError(f"render.silhouette_faces is {self.silhouette_faces}", "give at most 150")
+        if min(self.sigma, self.texture_sigma, self.gamma) <= 0:
+            raise ConfigError(f"render.sigma {self.sigma}, gamma {self.gamma}", "give values above 0")
+
+
+@dataclass(frozen=True)
+class RandomViewConfig:
+    """cam' of equation 36, framed as crops are.
+
+    Attributes:
+        source: "range" draws upright cameras uniformly from the ranges below. "turned" turns each image's own camera
+            about the object's up axis by an angle of ``azimuth_deg`` (UMR), so elevations are those of the images.
+            "learned" takes the predicted rotation of another training image; until one is known, the ranges.
+        azimuth_deg, elevation_deg: ranges.
+        fill: the object's longest side in the picture's, as in the crops that real images are.
+    """
+
+    source: Literal["range", "turned", "learned"] = "range"
+    azimuth_deg: tuple[float, float] = (0.0, 360.0)
+    elevation_deg: tuple[float, float] = (-10.0, 30.0)
+    fill: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fill <= 1:
+            raise ConfigError(f"views.fill is {self.fill}", "give a share above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """D of equations 37-39; it plays where ``weights.adversarial`` is above 0.
+
+    Attributes:
+        sees: "rgb" pictures, or silhouettes ("mask").
+        real: what is shown to it as real: "images" of the training set, or "renders", the shapes as their own images
+            show them, held constant (UMR's first stage). Renders cannot be told apart by soft edges or thin parts that
+            no render has.
+        kind: one logit an image, or one a patch.
+        width: channels after its first halving.
+        every: it is trained on every so many steps.
+        penalty: weight of the gradient penalty.
+        reversal: the adversarial term's gradient is scaled by this before it reaches the generator (UMR: 0.2).
+    """
+
+    sees: Literal["rgb", "mask"] = "rgb"
+    real: Literal["images", "renders"] = "images"
+    kind: Literal["patch", "global"] = "patch"
+    width: int = 64
+    every: int = 1
+    penalty: float = 10.0
+    reversal: float = 0.2
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "every")
+        if self.penalty < 0 or self.reversal <= 0:
+            raise ConfigError(f"critic.penalty {self.penalty}, reversal {self.reversal}", "give positive values")
+
+
+@dataclass(frozen=True)
+class FrechetConfig:
+    """Equations 40-47.
+
+    Attributes:
+        extractor: whose features; see ``networks.feature_extractors``.
+        running: compare with the moments of the training set, and average the rendered images' over steps; otherwise
+            a batch with a batch, whose covariances are underestimates.
+        num_real: images that the real moments are taken from, all where the set has fewer. Until then, one epoch of a
+            small set, the term does not count.
+        rank: principal directions of the real features that the covariances' root is taken in.
+        decay: of the rendered images' moments.
+    """
+
+    extractor: FeatureName = "inception_v3"
+    running: bool = True
+    num_real: int = 10000
+    rank: int = 256
+    decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_real", "rank")
+        if not 0 <= self.decay < 1:
+            raise ConfigError(f"frechet.decay is {self.decay}", "give a decay in [0, 1)")
+
+
+@dataclass(frozen=True)
+class PartsConfig:
+    """Parts of the image and of the mesh (equations 13 and 14).
+
+    Attributes:
+        use: "never", or "always", which refuses data sets without part maps.
+        learn: the template's parts are voted for by the part maps of all images, projected by the predicted cameras,
+            and renewed with the template; otherwise those of the run that this one started from stay.
+        points: points of each part that are drawn from an image's map, without the background (UMR: 10, 10, 30, 30);
+            the last counts for further parts.
+    """
+
+    use: Literal["never", "always"] = "never"
+    learn: bool = True
+    points: tuple[int, ...] = (10, 10, 30, 30)
+
+    def __post_init__(self) -> None:
+        if not self.points or min(self.points) < 1:
+            raise ConfigError(f"parts.points is {self.points}", "give at least one count of 1 or more")
+
+
+@dataclass(frozen=True)
+class MeshTextureConfig:
+    """The mesh-texture model.
+
+    Attributes:
+        image_px: the image's side as the encoder and the rasteriser see it.
+        padding, jitter, mirror: of the crop around each object.
+        poses: of camera.kind "bins": possible poses, and how they are told apart; as in the pose search that this run
+            starts from.
+        others: see there.
+    """
+
+    image_px: int = 256
+    padding: float = 0.05
+    jitter: float = 0.05
+    mirror: bool = True
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    texture: TextureConfig = field(default_factory=TextureConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    poses: PoseConfig = field(default_factory=PoseConfig)
+    variance: VarianceConfig = field(default_factory=VarianceConfig)
+    render: RenderConfig = field(default_factory=RenderConfig)
+    views: RandomViewConfig = field(default_factory=RandomViewConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    frechet: FrechetConfig = field(default_factory=FrechetConfig)
+    parts: PartsConfig = field(default_factory=PartsConfig)
+    weights: MeshTextureWeights = field(default_factory=MeshTextureWeights)
+    terms: TermSchedule = field(default_factory=TermSchedule)
+
+    def __post_init__(self) -> None:
+        _at_least(self, 16, "image_px")
+        weights = self.weights
+        if not self.variance.enabled and max(weights.pseudo_label, weights.searched) > 0:
+            raise ConfigError("weights of equations 31 and 32 without D_var", "set model.variance.enabled=true")
+        if self.parts.use == "never" and max(weights.part_chamfer, weights.part_probability) > 0:
+            raise ConfigError("weights of parts without part maps", "set model.parts.use=always, or the weights to 0")
+        if self.texture.predicts == "colors" and (
+            self.variance.enabled or max(weights.align, weights.cycle, weights.texture_distance) > 0
+        ):
+            raise ConfigError(
+                "terms of a texture flow, and predicted colours",
+                "set model.texture.predicts=flow, or the weights align, cycle and texture_distance to 0 and"
+                " model.variance.enabled=false",
+            )
+        if self.camera.kind != "keypoints" and self.shape.from_keypoints:
+            raise ConfigError("a template from keypoints without them", "set model.camera.kind=keypoints")
+        if self.camera.kind != "keypoints" and max(weights.keypoint, weights.camera, weights.assignment) > 0:
+            raise ConfigError("weights of keypoints without them", "set model.camera.kind=keypoints")
+        if self.camera.kind not in ("hypotheses", "bins") and weights.camera_entropy > 0:
+            raise ConfigError(
+                f"a weight of camera_entropy, and no probabilities to train: the cameras are {self.camera.kind!r}",
+                "set model.weights.camera_entropy=0, or model.camera.kind=hypotheses or bins",
+            )
+        if self.camera.kind != "bins" and max(weights.anchor, self.camera.distil_steps) > 0:
+            raise ConfigError(
+                "an anchor to poses for cameras without azimuth bins", "set model.camera.kind=bins, or the anchor to 0"
+            )
+        if self.camera.distil_steps > 0 and weights.anchor == 0:
+            raise ConfigError("steps of distilling without an anchor", "set model.weights.anchor above 0")
+        if self.camera.kind == "multiplex" and self.jitter > 0:
+            raise ConfigError(
+                f"a multiplex with crops that are jittered by {self.jitter}",
+                "set model.jitter=0: a camera kept for an image must fit its crop",
+            )
+
+
+def _at_least(config: object, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < least:
+            raise ConfigError(f"{name} is {getattr(config, name)}", f"give at least {least}")

@@ -1,0 +1,133 @@
+"""CMR's keypoints: where they are on the shape, and the cameras that they tell (Kanazawa et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from raylift.core import collectives
+from raylift.core.clock import Clock
+from raylift.core.collectives import global_count
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import ConfigError
+from raylift.core.model import Term
+from raylift.geometry.camera_conventions import WeakPerspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses
+from raylift.geometry.cameras import project
+from raylift.geometry.keypoint_structure import LEAST_VISIBLE, fit_weak_perspective, structure_from_keypoints
+from raylift.losses.cameras import assignment_entropy, camera_errors, keypoint_error, keypoint_positions
+from raylift.models.mesh_texture.bank import latest_rows
+from raylift.models.mesh_texture.network import Decoded
+from raylift.models.mesh_texture.scene import Scene
+
+SHARPNESS = 200.0
+"""A vertex at squared distance d from its keypoint starts with the logit -SHARPNESS d, world units."""
+
+
+class KeypointModel(nn.Module):
+    """The keypoints of a class: their structure, once the whole training set has been seen, and their vertices.
+
+    The annotations of all images are kept in a buffer. At the first step of epoch 1 the structure is solved from them,
+    the same on every rank; until then no term of keypoints counts.
+
+    Args:
+        num_vertices: of the template.
+        facts: of the data set.
+
+    Attributes:
+        assignment: logits of each keypoint's vertices.
+        structure: keypoints in the world, once ``is_solved``.
+
+    Raises:
+        ConfigError: the data set has no images, or too few keypoints.
+    """
+
+    seen: Tensor
+    structure: Tensor
+    is_solved: Tensor
+
+    def __init__(self, num_vertices: int, facts: DataFacts) -> None:
+        super().__init__()
+        if facts.num_keypoints < LEAST_VISIBLE:
+            raise ConfigError(
+                f"model.camera.kind is 'keypoints', and the data set has {facts.num_keypoints} of them",
+                f"use a data set with {LEAST_VISIBLE} keypoints or more, or model.camera.kind=single",
+            )
+        self.mirror = facts.keypoint_mirror
+        self.assignment = nn.Parameter(torch.zeros(facts.num_keypoints, num_vertices))
+        self.register_buffer("seen", torch.zeros(facts.num_images, facts.num_keypoints, 3))
+        self.register_buffer("structure", torch.zeros(facts.num_keypoints, 3))
+        self.register_buffer("is_solved", torch.tensor(False))
+
+    @torch.no_grad()
+    def keep(self, images: Int[Tensor, "N"], keypoints: Float[Tensor, "N K 3"]) -> None:
+        """Note this step's annotations; every rank calls it with its own."""
+        index, rows = latest_rows(images, keypoints.flatten(1))
+        self.seen[index] = rows.unflatten(1, (-1, 3)).to(self.seen.dtype)
+
+    @torch.no_grad()
+    def solve(self, clock: Clock) -> Float[Tensor, "K 3"] | None:
+        """Solve the structure when the first epoch is over; returns it in the step in which it is.
+
+        Raises:
+            DataError: too few images show enough keypoints.
+        """
+        if bool(self.is_solved) or clock.epoch < 1:
+            return None
+        # On the CPU, whose arithmetic does not depend on how many threads or blocks there are.
+        found = structure_from_keypoints(self.seen.cpu(), self.mirror)
+        self.structure.copy_(found)
+        self.is_solved.fill_(True)
+        return self.structure
+
+    @torch.no_grad()
+    def assign(self, template: Float[Tensor, "V 3"]) -> None:
+        """Start each keypoint at the template's vertices next to it."""
+        squared = (self.structure[:, None] - template[None]).square().sum(dim=-1)
+        self.assignment.copy_(-SHARPNESS * (squared - squared.amin(dim=1, keepdim=True)))
+
+    def with_fitted_cameras(self, scene: Scene) -> Decoded:
+        """What was decoded, seen by the cameras that keypoints tell (CMR's ``use_gtpose``).
+
+        An image of too few keypoints, and every image before the structure is solved, keeps D_cam's. So D_cam is
+        trained by those cameras alone, and shapes and textures never by its errors.
+        """
+        decoded, keypoints = scene.decoded, scene.batch["keypoints"]
+        if not bool(self.is_solved):
+            return decoded
+        fitted, own = self.fitted(keypoints), decoded.regressed
+        known = (keypoints[..., 2] > 0.5).sum(dim=1, keepdim=True) >= LEAST_VISIBLE
+        cameras = CameraHypotheses(
+            torch.where(known, fitted.scale[:, None], own.scale),
+            torch.where(known[..., None], fitted.translation[:, None], own.translation),
+            torch.where(known[..., None], fitted.quaternion[:, None], own.quaternion),
+            own.logits,
+        )
+        return replace(decoded, cameras=cameras)
+
+    def fitted(self, keypoints: Float[Tensor, "B K 3"]) -> WeakPerspective:
+        """The cameras that the images' keypoints tell; undetermined, but finite, where those are too few."""
+        structure = self.structure.expand(len(keypoints), -1, -1)
+        return fit_weak_perspective(structure, keypoints[..., :2], (keypoints[..., 2] > 0.5).to(structure.dtype))
+
+    def terms(self, scene: Scene) -> list[Term]:
+        """Reprojection of the keypoints, the camera that they tell, and how decided their vertices are."""
+        weights, keypoints = scene.config.weights, scene.batch["keypoints"]
+        weighs = 1.0 if bool(self.is_solved) else 0.0
+        visible: Bool[Tensor, "B K"] = keypoints[..., 2] > 0.5
+        on_shape = keypoint_positions(self.assignment, scene.decoded.vertices)
+        projected, _ = project(scene.camera, on_shape)
+        misses = keypoint_error(projected, keypoints[..., :2], visible)
+        share = misses.sum() / global_count(visible.sum(), misses)
+        terms = [Term("keypoint", share, weights.keypoint * weighs)]
+        errors = camera_errors(scene.decoded.regressed.best(), self.fitted(keypoints))
+        known = visible.sum(dim=1) >= LEAST_VISIBLE
+        off = (errors.rotation + errors.scale + errors.translation) * known
+        terms.append(Term("camera", off.sum() / global_count(known.sum(), off), weights.camera * weighs))
+        # Of parameters alone, which every rank has: each owns an equal part.
+        undecided = assignment_entropy(self.assignment).mean() / collectives.world_size()
+        terms.append(Term("assignment", undecided, weights.assignment * weighs))
+        return terms

@@ -1,0 +1,346 @@
+"""The mesh-texture model: what it needs, what it minimises, what it makes of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from raylift.core import collectives
+from raylift.core.clock import Clock
+from raylift.core.data_facts import DataFacts
+from raylift.core.errors import CheckpointError, ConfigError, DataError
+from raylift.core.generators import stable_hash
+from raylift.core.model import Phase, ReconstructionModel, Term
+from raylift.core.types import Batch, CropRequest, Reconstruction, SampleRequest
+from raylift.geometry.hull import on_hull
+from raylift.losses.frechet_moments import RealMoments, RenderedMoments
+from raylift.models.mesh_texture.bank import PoseBank
+from raylift.models.mesh_texture.config import MeshTextureConfig
+from raylift.models.mesh_texture.keypoints import KeypointModel
+from raylift.models.mesh_texture.network import MeshTextureNetwork
+from raylift.models.mesh_texture.part_terms import part_terms, part_votes
+from raylift.models.mesh_texture.pose_terms import anchor_term, is_pose_search, start_from_poses
+from raylift.models.mesh_texture.scene import Scene
+from raylift.models.mesh_texture.shape_terms import shape_terms
+from raylift.models.mesh_texture.texture_terms import texture_terms
+from raylift.models.mesh_texture.view_terms import (
+    FrechetFeatures,
+    adversarial_term,
+    critic_terms,
+    frechet_term,
+    random_views,
+    real_pictures,
+)
+from raylift.networks.camera_decoder import CameraDecoder
+from raylift.networks.critic import Critic
+from raylift.networks.feature_extractors import NUM_FEATURES, Frozen, open_features
+from raylift.networks.perceptual import PerceptualDistance, Trunk
+from raylift.networks.pretrained import perceptual_weights
+
+PERCEPTUAL_TRUNK: Trunk = "alexnet"
+STARTS_ANEW = (
+    "critic.",
+    "running_",
+    "pose_bank.",
+    "network.multiplex.",
+    "keypoints.",
+    *(f"network.template.{name}" for name in ("refreshed", "votes", "features", "has_feature")),
+)
+"""State of a former run that belongs to its own clock or training set."""
+
+
+@dataclass
+class _Notes:
+    """What the losses of one step leave for ``after_step``: this rank's part."""
+
+    images: Tensor
+    features: Tensor
+    quaternions: Tensor
+    camera_scores: Tensor | None = None
+    votes: Tensor | None = None
+    keypoints: Tensor | None = None
+    frechet: FrechetFeatures | None = None
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the critic is shown in one step: random views, and what it takes for real."""
+
+    step: int
+    fake: Tensor
+    real: Tensor
+
+
+class MeshTextureModel(ReconstructionModel):
+    """Textured meshes and their cameras from single images with silhouettes (see README.md here).
+
+    Args:
+        config: the recipe's model part.
+        seed: the run's; the initial weights depend on it and on nothing else.
+        facts: of the data set: how many images, keypoints and parts it has.
+
+    Raises:
+        ConfigError: the recipe needs parts or keypoints that the data set does not have.
+    """
+
+    def __init__(self, config: MeshTextureConfig, seed: int, facts: DataFacts) -> None:
+        super().__init__()
+        self.config, self.facts = config, facts
+        if config.parts.use == "always" and facts.num_parts < 2:
+            raise ConfigError(
+                "model.parts.use is 'always', and the data set has no part maps",
+                "write part maps with the job that makes them, or set model.parts.use=never and their weights to 0",
+            )
+        weights = config.weights
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stable_hash(seed, "mesh_texture", "weights"))
+            self.network = MeshTextureNetwork(config, facts)
+            has_keypoints = config.camera.kind == "keypoints"
+            self.keypoints = KeypointModel(self.network.template.num_vertices, facts) if has_keypoints else None
+            channels = 1 if config.critic.sees == "mask" else 3
+            self.critic = Critic(config.critic.kind, channels, config.critic.width) if weights.adversarial > 0 else None
+        number = NUM_FEATURES[config.frechet.extractor]
+        wants_moments, rank = weights.frechet > 0 and config.frechet.running, config.frechet.rank
+        self.running_real = RealMoments(number, rank) if wants_moments else None
+        self.running_fake = RenderedMoments(number, rank, config.frechet.decay) if wants_moments else None
+        self._perceptual: Frozen | None = None
+        self._extract: Frozen | None = None
+        self._notes: _Notes | None = None
+        self.pose_bank = PoseBank(facts.num_images) if config.views.source == "learned" else None
+        self._shown: _Shown | None = None
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The generator, and, where there is one, its critic."""
+        generate = Phase("generator", ("generator",))
+        if self.critic is None:
+            return (generate,)
+        return generate, Phase("critic", ("critic",), self.config.critic.every)
+
+    def players(self) -> dict[str, Sequence[nn.Parameter]]:
+        generator = [*self.network.parameters(), *(self.keypoints.parameters() if self.keypoints else ())]
+        players: dict[str, Sequence[nn.Parameter]] = {"generator": generator}
+        return players if self.critic is None else players | {"critic": list(self.critic.parameters())}
+
+    @property
+    def request(self) -> SampleRequest:
+        """A crop with its silhouette, the distance to it, its colours, which image it is, parts or keypoints."""
+        config = self.config
+        return SampleRequest(
+            config.image_px,
+            crop=CropRequest(config.padding, config.jitter, config.mirror),
+            mask_distance=max(config.weights.outside, config.weights.texture_distance) > 0,
+            object_colors=config.texture.from_object and config.texture.predicts == "flow",
+            keypoints=self.keypoints is not None,
+            parts=config.parts.use == "always",
+            image_index=True,
+        )
+
+    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+        """All terms of weight above 0, as their means over the global batch."""
+        scene = Scene(self.network, batch, clock, self._open_perceptual())
+        if phase == "critic":
+            assert self.critic is not None
+            shown = self._pictures(scene)
+            return critic_terms(scene, self.critic, shown.fake, shown.real)
+        # Under mixed precision the network runs in bfloat16; what is rendered and compared does not.
+        _ = scene.decoded
+        with torch.autocast(batch.keys.device.type, enabled=False):
+            if self.keypoints is not None:
+                scene.decoded = self.keypoints.with_fitted_cameras(scene)
+            return self._generator_terms(scene)
+
+    def _open_perceptual(self) -> Frozen | None:
+        if self.config.weights.perceptual and self._perceptual is None:
+            trunk = PerceptualDistance(PERCEPTUAL_TRUNK, perceptual_weights(PERCEPTUAL_TRUNK))
+            self._perceptual = Frozen(trunk)
+        return self._perceptual
+
+    @property
+    def leaves_parameters_out(self) -> bool:
+        """While D_cam is distilled, no other decoder is trained."""
+        return self.config.camera.distil_steps > 0
+
+    def _generator_terms(self, scene: Scene) -> list[Term]:
+        weights, batch = self.config.weights, scene.batch
+        anchors = [anchor_term(scene)] if weights.anchor else []
+        if scene.clock.step < self.config.camera.distil_steps:
+            return anchors
+        terms = anchors + shape_terms(scene) + texture_terms(scene)
+        notes = self._note(scene)
+        if self.config.parts.use == "always":
+            terms += part_terms(scene)
+            if self.config.parts.learn:
+                notes.votes = part_votes(scene)
+        if self.keypoints is not None:
+            terms += self.keypoints.terms(scene)
+            notes.keypoints = batch["keypoints"].detach()
+        if weights.adversarial or weights.frechet:
+            terms += self._view_terms(scene, notes)
+        self._notes = notes
+        return terms
+
+    def _note(self, scene: Scene) -> _Notes:
+        images, known = scene.batch["image_index"], self.facts.num_images
+        if len(images) and int(images.max()) >= known:
+            raise DataError(
+                f"a batch shows image {int(images.max())} of a training set of {known}",
+                "the data set has changed since the model was built: start a new run on it",
+            )
+        scores = scene.hypothesis_scores if self.network.multiplex is not None else None
+        quaternions = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
+        return _Notes(images, scene.decoded.feature.detach(), quaternions, scores)
+
+    def _view_terms(self, scene: Scene, notes: _Notes) -> list[Term]:
+        terms = []
+        sees_mask = self.critic is not None and self.config.critic.sees == "mask"
+        sees_rgb = (self.critic is not None and not sees_mask) or self.config.weights.frechet > 0
+        views = random_views(scene, sees_rgb, sees_mask, self.pose_bank)
+        if self.critic is not None:
+            fake = views.mask if sees_mask else views.rgb
+            assert fake is not None
+            terms.append(adversarial_term(scene, self.critic, fake))
+            self._shown = _Shown(scene.clock.step, fake.detach(), real_pictures(scene))
+        if self.config.weights.frechet:
+            assert views.rgb is not None
+            if self._extract is None:
+                self._extract = open_features(self.config.frechet.extractor)
+            term, notes.frechet = frechet_term(scene, self._extract, views.rgb, self._running())
+            terms.append(term)
+        return terms
+
+    def _running(self) -> tuple[RealMoments, RenderedMoments] | None:
+        return (
+            None if self.running_real is None or self.running_fake is None else (self.running_real, self.running_fake)
+        )
+
+    def _pictures(self, scene: Scene) -> _Shown:
+        """What the critic compares in this step, which the generator's phase has rendered already."""
+        if (
+            self._shown is not None
+            and self._shown.step == scene.clock.step
+            and len(self._shown.fake) == len(scene.batch)
+        ):
+            return self._shown
+        sees_mask = self.config.critic.sees == "mask"
+        with torch.no_grad():
+            views = random_views(scene, not sees_mask, sees_mask, self.pose_bank)
+            real = real_pictures(scene)
+        fake = views.mask if sees_mask else views.rgb
+        assert fake is not None
+        return _Shown(scene.clock.step, fake, real)
+
+    @torch.no_grad()
+    def after_step(self, clock: Clock) -> None:
+        """Take in what the step noted; renew the template, its parts and the multiplex where that is due."""
+        notes, self._notes, self._shown = self._notes, None, None
+        if notes is None:
+            return
+        template, multiplex = self.network.template, self.network.multiplex
+        template.keep_features(notes.images, notes.features)
+        if self.pose_bank is not None:
+            self.pose_bank.keep(notes.images, notes.quaternions)
+        if notes.votes is not None:
+            template.vote(notes.votes)
+        if self.keypoints is not None and notes.keypoints is not None:
+            self.keypoints.keep(notes.images, notes.keypoints)
+            structure = self.keypoints.solve(clock)
+            if structure is not None and self.config.shape.from_keypoints:
+                template.become(on_hull(template.sphere, structure))
+            if structure is not None:
+                self.keypoints.assign(template.vertices)
+        if notes.frechet is not None:
+            self._keep_moments(notes.frechet)
+        if multiplex is not None:
+            assert notes.camera_scores is not None
+            multiplex.observe(notes.images, notes.camera_scores)
+            self._prune(clock)
+        self._refresh(clock)
+
+    def _keep_moments(self, features: FrechetFeatures) -> None:
+        """Average the rendered features; collect the real ones until there are enough."""
+        running = self._running()
+        if running is None:
+            return
+        real, rendered = running
+        if features.real is None:
+            rendered.update(collectives.gather_rows(features.rendered), real)
+            return
+        real.collect(collectives.gather_rows(features.real))
+        if int(real.count) >= min(self.facts.num_images, self.config.frechet.num_real):
+            real.fix()
+
+    def _refresh(self, clock: Clock) -> None:
+        """Every so many epochs, and at the very end, so that whoever starts from this run has the latest."""
+        template, every = self.network.template, self.config.shape.refresh_every
+        is_last = clock.step + 1 == clock.num_steps
+        periods = clock.epoch // every if every else 0
+        if every and (periods > int(template.refreshed) or is_last):
+            template.refresh(self.network.shape)
+            template.refreshed.fill_(periods)
+        elif is_last and self.config.parts.use == "always" and self.config.parts.learn:
+            template.settle_parts()
+
+    def _prune(self, clock: Clock) -> None:
+        """Equal shares of the cameras go after each of the given epochs."""
+        config, multiplex = self.config.camera, self.network.multiplex
+        assert multiplex is not None
+        passed = sum(clock.epoch >= epoch for epoch in config.prune_epochs)
+        if not passed:
+            return
+        total = config.azimuths * len(config.elevations_deg)
+        wanted = total - (total - config.keep) * passed // len(config.prune_epochs)
+        if int(multiplex.num_kept) > wanted:
+            multiplex.prune(wanted)
+            multiplex.reset_scores()
+
+    def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Start from a former run's template, its parts, and all of its networks that have the same sizes here.
+
+        Of a pose search its mesh becomes the template, and its poses what D_cam is held to.
+
+        Raises:
+            CheckpointError: its template is of another mesh, or has no parts where this recipe keeps them.
+        """
+        if is_pose_search(state):
+            start_from_poses(self.network, state, where)
+            return
+        own, state = self.state_dict(), self._with_cameras_spread(state)
+        needed = ["network.template.positions", "network.template.origin", "network.shape.last.weight"]
+        keeps_parts = self.config.parts.use == "always" and not self.config.parts.learn
+        needed += ["network.template.parts"] if keeps_parts else []
+        for name in needed:
+            theirs = state.get(name)
+            if theirs is None or theirs.shape != own[name].shape or (name.endswith("parts") and not theirs.any()):
+                found = "nothing" if theirs is None else f"{tuple(theirs.shape)}"
+                raise CheckpointError(
+                    f"{where} has {found} for {name}, this recipe needs {tuple(own[name].shape)}, learned",
+                    "start from a run of the same model.shape, and of the same parts where this recipe keeps them",
+                )
+        fits = {
+            name: value
+            for name, value in state.items()
+            if name in own and own[name].shape == value.shape and not name.startswith(STARTS_ANEW)
+        }
+        self.load_state_dict({**own, **fits})
+
+    def _with_cameras_spread(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A former run's one camera as this run's hypotheses around it."""
+        names = [f"network.camera.{name}" for name in ("head.weight", "head.bias", "base")]
+        single = [state[name] for name in names if name in state]
+        camera = self.network.camera
+        if not isinstance(camera, CameraDecoder) or self.config.camera.kind != "hypotheses":
+            return state
+        if len(single) != 3 or len(single[2]) != 1:
+            return state
+        spread = camera.spread(*single)
+        return {**state, **{f"network.camera.{name}": value for name, value in spread.items()}}
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch) -> list[Reconstruction]:
+        """One textured mesh a sample, with the most probable camera of D_cam."""
+        found = self.network.reconstruct(batch)
+        return [Reconstruction(name, mesh, camera) for name, (mesh, camera) in zip(batch.ids, found, strict=True)]

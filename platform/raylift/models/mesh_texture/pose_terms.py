@@ -1,0 +1,69 @@
+"""The term that holds D_cam to the poses of a pose search, and how a run starts from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from raylift.core.collectives import share_of_mean
+from raylift.core.errors import CheckpointError, ConfigError
+from raylift.core.model import Term
+from raylift.geometry.icosphere import sphere_interpolation, symmetric_icosphere
+from raylift.losses.cameras import pose_anchor_error
+from raylift.models.mesh_texture.network import MeshTextureNetwork
+from raylift.models.mesh_texture.scene import Scene
+
+POSTERIOR = "posterior."
+"""Prefix of a pose search's result in its state."""
+
+
+def anchor_term(scene: Scene) -> Term:
+    """D_cam against the posterior of each crop, which is found anew: mirrored and jittered crops have their own.
+
+    Raises:
+        ConfigError: the run does not start from a pose search.
+    """
+    poses, batch = scene.network.poses, scene.batch
+    assert poses is not None
+    if not bool(poses.ready):
+        raise ConfigError(
+            "model.weights.anchor is above 0 and there are no poses to hold to",
+            "train the whole chain (mesh_texture/best-quick), set start_from=RUN of a poses recipe, or the anchor to 0",
+        )
+    target = poses(batch["image"], batch["mask"]).bins(scene.config.camera.num_hypotheses)
+    error = pose_anchor_error(scene.decoded.regressed, target)
+    return Term("anchor", share_of_mean(error), scene.config.weights.anchor)
+
+
+def is_pose_search(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state is a pose search's and no mesh-texture run's."""
+    return f"{POSTERIOR}ready" in state
+
+
+@torch.no_grad()
+def start_from_poses(network: MeshTextureNetwork, state: Mapping[str, Tensor], where: str) -> None:
+    """Take up a finished pose search: its posterior as the anchor, its mesh as the template.
+
+    Raises:
+        CheckpointError: the search is not finished, or of another grid, level or cue.
+    """
+    if not bool(state[f"{POSTERIOR}ready"]):
+        raise CheckpointError(f"the pose search in {where} has not found its poses", "let it run to its last step")
+    found = {name.removeprefix(POSTERIOR): value for name, value in state.items() if name.startswith(POSTERIOR)}
+    if network.poses is not None:
+        own = network.poses.state_dict()
+        other = [name for name, value in own.items() if name not in found or found[name].shape != value.shape]
+        if other:
+            raise CheckpointError(
+                f"{where} has other sizes of {', '.join(other)} than this recipe",
+                "set model.poses to the pose search's values in both stages",
+            )
+        network.poses.load_state_dict(found)
+    vertices = found["vertices"].to(network.template.positions)
+    level = next((level for level in range(7) if len(vertices) == 10 * 4**level + 2), -1)
+    coarse, fine = symmetric_icosphere(level), symmetric_icosphere(network.config.shape.level)
+    finer = sphere_interpolation(coarse, fine.vertices).to(vertices) @ vertices
+    network.template.positions.copy_(fine.restrict(finer) if network.config.shape.symmetric else finer)
+    network.template.origin.zero_()

@@ -1,0 +1,90 @@
+"""F_r: this model's meshes, which share faces and UVs, by the soft rasteriser."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from raylift.core.types import Camera
+from raylift.models.mesh_texture.config import RenderConfig
+from raylift.rendering.screen import project_to_screen
+from raylift.rendering.soft_blend import SoftBlend
+from raylift.rendering.soft_silhouette import soft_silhouette
+from raylift.rendering.soft_view import SoftView
+
+
+class Renderer(nn.Module):
+    """Silhouettes and pictures of meshes of one topology, by B weak-perspective cameras.
+
+    Args:
+        faces: of every mesh.
+        corner_uvs: of every mesh's corners.
+        image_px: of the pictures.
+        config: softness.
+    """
+
+    faces: Tensor
+    corner_uvs: Tensor
+
+    def __init__(
+        self, faces: Int[Tensor, "F 3"], corner_uvs: Float[Tensor, "F 3 2"], image_px: int, config: RenderConfig
+    ) -> None:
+        super().__init__()
+        self.image_px, self.config = image_px, config
+        self.blend = SoftBlend(config.texture_sigma, config.gamma)
+        # Constants that follow from the recipe are left out of checkpoints.
+        self.register_buffer("faces", faces, persistent=False)
+        self.register_buffer("corner_uvs", corner_uvs, persistent=False)
+
+    def silhouette(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "N H W"]:
+        """Coverage in [0, 1]; gradients reach vertices and cameras.
+
+        Args:
+            camera: N = B x K cameras: K consecutive ones of each mesh.
+        """
+        config, screen = self.config, on_screen(vertices, camera)
+        return soft_silhouette(screen, self.faces, self.image_px, config.sigma, faces_per_pixel=config.silhouette_faces)
+
+    def view(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> SoftView:
+        """Meshes as cameras see them, rasterised once: for ``textured``, and for what else its methods give.
+
+        Args:
+            camera: N = B x K cameras: K consecutive ones of each mesh.
+        """
+        layers = self.config.faces_per_pixel
+        return SoftView(on_screen(vertices, camera), self.faces, self.image_px, layers, self.blend, perspective=False)
+
+    def textured(self, view: SoftView, texture: Float[Tensor, "B C Ht Wt"]) -> Float[Tensor, "N C H W"]:
+        """Pictures on white; gradients reach textures and ``view.screen``.
+
+        Args:
+            view: of N = B x K cameras: K consecutive ones of each texture.
+        """
+        return view.texture(self.corner_uvs, precise(texture), (1.0,) * texture.shape[1])
+
+
+def on_screen(vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "N V 3"]:
+    """(u, v, z) of every mesh by K consecutive cameras each: N = B x K."""
+    number, views = vertices.shape[0], len(camera)
+    if views != number:
+        vertices = vertices.repeat_interleave(views // number, dim=0)
+    return project_to_screen(precise(vertices), camera)
+
+
+def constant(camera: Camera) -> Camera:
+    """The same cameras without gradient."""
+    return replace(
+        camera,
+        focal=camera.focal.detach(),
+        principal=camera.principal.detach(),
+        rotation=camera.rotation.detach(),
+        translation=camera.translation.detach(),
+    )
+
+
+def precise(values: Tensor) -> Tensor:
+    """At least float32: in bfloat16 a coordinate is rounded to 1/256 of itself, about a pixel."""
+    return values if values.dtype == torch.float64 else values.float()

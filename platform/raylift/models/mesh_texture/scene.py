@@ -1,0 +1,283 @@
+"""One training batch as the terms see it: what was decoded, how well each camera fits, and the pictures taken.
+
+An image has K hypotheses of its camera. Silhouettes are rendered by all of them, pictures by P (``config.camera``'s
+``pictures``), and labels of the texture flow belong to one, the main one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from raylift.core.clock import Clock
+from raylift.core.collectives import global_count
+from raylift.core.generators import keyed_uniforms
+from raylift.core.types import Batch, Camera
+from raylift.geometry.camera_hypotheses import CameraHypotheses
+from raylift.geometry.cameras import project
+from raylift.losses.cameras import combined_scores, expected_over_hypotheses, hypothesis_probabilities
+from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
+from raylift.losses.silhouette import outside_mask_error, silhouette_iou_loss
+from raylift.losses.texture_flow import masked_share, reconstruction_error
+from raylift.models.mesh_texture.config import MeshTextureConfig
+from raylift.models.mesh_texture.network import Decoded, MeshTextureNetwork, pick
+from raylift.models.mesh_texture.renderer import constant, on_screen
+from raylift.networks.feature_extractors import Frozen
+from raylift.rendering.soft_view import SoftView
+
+
+@dataclass
+class Scene:
+    """A batch with what the network makes of it; whatever is rendered is rendered when it is first asked for, once.
+
+    Attributes:
+        network: that decodes it.
+        batch: this rank's part of the global batch.
+        clock: of the step.
+        perceptual: LPIPS; None where its weight is 0.
+    """
+
+    network: MeshTextureNetwork
+    batch: Batch
+    clock: Clock
+    perceptual: Frozen | None = None
+
+    @property
+    def config(self) -> MeshTextureConfig:
+        return self.network.config
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        decoded = self.network.decode(self.batch)
+        if self.network.multiplex is not None and self.network.training:
+            self._move_evenly(decoded.cameras)
+        if self.clock.epoch >= self.config.terms.shape_from:
+            return decoded
+        # Cameras alone learn, by the template; the shape keeps a gradient of zero, which every rank's step expects.
+        template = self.network.template.vertices.detach()
+        return replace(decoded, vertices=template + 0 * decoded.vertices)
+
+    def _move_evenly(self, cameras: CameraHypotheses) -> None:
+        """Let each camera of a multiplex learn from its own error, however improbable it is (UCMR).
+
+        Terms are expected over an image's K cameras, so a camera's gradient carries its probability. It is divided out
+        and replaced by 1 / K; shapes and textures keep learning from the expectation.
+        """
+
+        def evened(gradient: Tensor) -> Tensor:
+            share = self.probabilities * self.probabilities.shape[1]
+            return gradient / share.clamp(min=1e-12).reshape(share.shape + (1,) * (gradient.dim() - 2))
+
+        for numbers in (cameras.scale, cameras.translation, cameras.quaternion):
+            if numbers.requires_grad:
+                numbers.register_hook(evened)
+
+    @property
+    def image(self) -> Float[Tensor, "B 3 H W"]:
+        return self.batch["image"]
+
+    @property
+    def mask(self) -> Float[Tensor, "B H W"]:
+        return self.batch["mask"][:, 0]
+
+    @cached_property
+    def silhouettes(self) -> Float[Tensor, "B K H W"]:
+        """Of every image's K cameras."""
+        decoded = self.decoded
+        flat = self.network.renderer.silhouette(decoded.vertices, decoded.cameras.cameras())
+        return flat.unflatten(0, (-1, decoded.num_hypotheses))
+
+    @cached_property
+    def mask_errors(self) -> Float[Tensor, "B K"]:
+        """Equation 1 for every image and camera."""
+        predicted = self.silhouettes.flatten(0, 1)
+        truth = self.mask.repeat_interleave(self.decoded.num_hypotheses, dim=0)
+        return silhouette_iou_loss(predicted, truth).unflatten(0, (-1, self.decoded.num_hypotheses))
+
+    @cached_property
+    def silhouette_errors(self) -> dict[str, Float[Tensor, "B K"]]:
+        """Errors of silhouettes that count, by the name of their weight."""
+        weights, errors, seen = self.config.weights, {}, self.silhouettes
+        if weights.mask:
+            errors["mask"] = self.mask_errors
+        if weights.mask_squares:
+            errors["mask_squares"] = (seen - self.mask[:, None]).square().mean(dim=(2, 3))
+        if weights.outside:
+            distance = self.batch["mask_distance"].expand_as(seen)
+            errors["outside"] = outside_mask_error(seen, distance).mean(dim=(2, 3))
+        return errors
+
+    @cached_property
+    def hypothesis_scores(self) -> Float[Tensor, "B K"]:
+        """How badly each camera of a multiplex does among its image's; constant.
+
+        By silhouettes and, where pictures are taken by all cameras, by pictures, half each, as in UCMR.
+        """
+        weights = self.config.weights
+        kinds = [self.silhouette_errors]
+        shows = self.clock.epoch >= self.config.terms.texture_from
+        if self.config.camera.pictures == "all" and shows and self.picture_errors:
+            kinds.append(
+                {name: errors.unflatten(0, (len(self.batch), -1)) for name, errors in self.picture_errors.items()}
+            )
+        totals = [
+            torch.stack([getattr(weights, name) * errors.detach() for name, errors in kind.items()]).sum(dim=0)
+            for kind in kinds
+        ]
+        return combined_scores(*totals)
+
+    @cached_property
+    def probabilities(self) -> Float[Tensor, "B K"]:
+        """Of every image's cameras: D_cam's, or, of a multiplex, by how well they fit."""
+        if self.config.camera.kind == "multiplex":
+            return hypothesis_probabilities(self.hypothesis_scores, self.config.camera.temperature)
+        return self.decoded.cameras.probabilities
+
+    @cached_property
+    def best(self) -> Int[Tensor, "B"]:
+        """Each image's most probable camera."""
+        return self.probabilities.argmax(dim=1)
+
+    @cached_property
+    def taken(self) -> Int[Tensor, "B P"]:
+        """The hypotheses that pictures are taken by."""
+        kind, every = self.config.camera.pictures, self.decoded.num_hypotheses
+        if kind == "all":
+            return torch.arange(every, device=self.batch.keys.device).expand(len(self.batch), -1)
+        if kind == "drawn":
+            draws = keyed_uniforms(self.batch.keys, self.clock.seed, self.clock.step, "hypothesis")
+            below = self.probabilities.detach().cumsum(dim=1) < draws[:, None].to(self.probabilities)
+            return below.sum(dim=1, keepdim=True).clamp(max=every - 1)
+        return self.best[:, None]
+
+    @cached_property
+    def counts(self) -> Float[Tensor, "B P"]:
+        """How much each picture counts in an expectation over hypotheses, with the probabilities' gradient.
+
+        A drawn hypothesis counts once; its gradient p_k / p_k makes the draw's expectation that of the whole sum.
+        """
+        if self.config.camera.pictures == "best":
+            return torch.ones_like(self.taken, dtype=self.probabilities.dtype)
+        chosen = self.probabilities.gather(1, self.taken)
+        return chosen if self.config.camera.pictures == "all" else chosen / chosen.detach()
+
+    @cached_property
+    def main_picture(self) -> Int[Tensor, "B"]:
+        """Which of an image's P pictures is by its main camera."""
+        return self.best if self.config.camera.pictures == "all" else torch.zeros_like(self.taken[:, 0])
+
+    @cached_property
+    def main_hypothesis(self) -> Int[Tensor, "B"]:
+        """The hypothesis that labels belong to: the most probable one, or the drawn one."""
+        return self.taken.gather(1, self.main_picture[:, None])[:, 0]
+
+    def expected(self, errors: Float[Tensor, "N"]) -> Float[Tensor, "B"]:
+        """The expectation over hypotheses of an error of N = B x P pictures."""
+        return expected_over_hypotheses(errors.unflatten(0, self.taken.shape), self.counts)
+
+    def repeated(self, values: Float[Tensor, "B ..."]) -> Float[Tensor, "N ..."]:
+        """One for each of N = B x P pictures."""
+        number = self.taken.shape[1]
+        return values if number == 1 else values.repeat_interleave(number, dim=0)
+
+    def of_main(self, values: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "B ..."]:
+        """Those of N = B x P values that are by main cameras."""
+        number = self.taken.shape[1]
+        if number == 1:
+            return values
+        return values[torch.arange(len(self.main_picture), device=values.device) * number + self.main_picture]
+
+    @cached_property
+    def camera(self) -> Camera:
+        """Each image's main one."""
+        return pick(self.decoded.cameras, self.main_hypothesis)
+
+    @cached_property
+    def picture_cameras(self) -> Camera:
+        """N = B x P, an image's next to each other."""
+        return self.decoded.cameras.take(self.taken).cameras()
+
+    @cached_property
+    def texture(self) -> Float[Tensor, "B 3 Ht Wt"]:
+        """I_uv."""
+        return self.network.texture(self.image, self.decoded)
+
+    @cached_property
+    def view(self) -> SoftView:
+        """V_pred by ``picture_cameras``: rasterised once, whatever is drawn on it."""
+        return self.network.renderer.view(self.decoded.vertices, self.picture_cameras)
+
+    @cached_property
+    def picture(self) -> Float[Tensor, "N 3 H W"]:
+        """F_r(V_pred, Tex, cam) for N = B x P cameras."""
+        return self.paint(self.texture)
+
+    @cached_property
+    def picture_errors(self) -> dict[str, Float[Tensor, "N"]]:
+        """Errors of pictures that count, by the name of their weight."""
+        # The nearest face hides the others, so the picture shows T_seen alone: equations 10 and 35 are the same number.
+        weights, errors = self.config.weights, {}
+        if weights.reconstruction:
+            errors["reconstruction"] = self.over_mask(reconstruction_error(self.picture, self.repeated(self.image)))
+        if self.perceptual is not None:
+            errors["perceptual"] = self.perceptual(self.picture, self.repeated(self.image))
+        return errors
+
+    def over_mask(self, errors: Float[Tensor, "N H W"]) -> Float[Tensor, "N"]:
+        """The mean over each image's mask of errors of N = B x P pictures."""
+        return masked_share(errors, self.repeated(self.mask))
+
+    @cached_property
+    def painted_view(self) -> SoftView:
+        """``view`` with the gradients that pictures may have."""
+        wanted = self.config.texture
+        if wanted.moves_shape and wanted.moves_camera:
+            return self.view
+        vertices = self.decoded.vertices if wanted.moves_shape else self.decoded.vertices.detach()
+        cameras = self.picture_cameras if wanted.moves_camera else constant(self.picture_cameras)
+        return self.view.along(on_screen(vertices, cameras))
+
+    def paint(self, texture: Float[Tensor, "B 3 Ht Wt"]) -> Float[Tensor, "N 3 H W"]:
+        """Pictures of the shapes with these textures, by ``picture_cameras``; they train what pictures may train."""
+        return self.network.renderer.textured(self.painted_view, texture)
+
+    @cached_property
+    def centroids(self) -> FaceCentroids:
+        """Where each face is seen: the pseudo-label of equation 12, constant.
+
+        Only the nearest face of a pixel is seen there. Of two faces that share texels, the side that is seen more
+        counts.
+        """
+        template = self.network.template
+        weight, moment = self.painted_view.face_sums(num_layers=1)
+        seen = face_centroids(self.of_main(weight.detach()), self.of_main(moment.detach()))
+        return side_seen_more(seen, template.mirror_face) if self.config.texture.symmetric else seen
+
+    @cached_property
+    def texel_places(self) -> Float[Tensor, "B T 2"]:
+        """Where in the image each texel's point of the shape projects, seen or hidden; constant."""
+        network = self.network
+        with torch.no_grad():
+            corners = self.decoded.vertices[:, network.template.faces[network.texel_face.flatten()]]
+            points = torch.einsum("tk,btkc->btc", network.texel_weights.flatten(0, 1).to(corners), corners)
+            return project(self.camera, points)[0]
+
+    def share_of_seen(self, errors: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
+        """This rank's share of the mean over all faces that are seen, each counted by how much of it is seen."""
+        weight = self.centroids.weight
+        return (errors * weight).sum() / global_count(weight.sum(), errors)
+
+    def shown_vertices(self) -> Float[Tensor, "B V"]:
+        """1 for the vertices of faces that are nearest at some pixel, by the main camera."""
+        faces = self.network.template.faces
+        nearest = self.of_main(self.view.nearest_faces).flatten(1)
+        shown = torch.zeros(len(nearest), len(faces) + 1, dtype=torch.bool, device=nearest.device)
+        shown.scatter_(1, torch.where(nearest < 0, len(faces), nearest), True)
+        vertices = torch.zeros(len(nearest), self.network.template.num_vertices, device=nearest.device)
+        for corner in range(3):
+            vertices.index_add_(1, faces[:, corner], shown[:, :-1].float())
+        return (vertices > 0).to(self.image.dtype)

@@ -1,0 +1,136 @@
+"""Terms of random views: the critic's game and the Fréchet distance (equations 36-47)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from raylift.core.collectives import share_of_mean
+from raylift.core.generators import keyed_uniforms
+from raylift.core.model import Term
+from raylift.geometry.camera_conventions import from_weak_perspective
+from raylift.geometry.camera_prior import CameraPrior
+from raylift.losses.adversarial import (
+    critic_fake_loss,
+    critic_real_loss,
+    generator_loss,
+    gradient_penalty,
+    interpolation_shares,
+)
+from raylift.losses.frechet import frechet_share, real_features, rendered_features
+from raylift.losses.frechet_moments import RealMoments, RenderedMoments, running_frechet_share
+from raylift.models.mesh_texture.bank import PoseBank
+from raylift.models.mesh_texture.cameras import framed_camera, turned_quaternions
+from raylift.models.mesh_texture.scene import Scene
+from raylift.networks.feature_extractors import Frozen
+
+
+@dataclass(frozen=True)
+class RandomViews:
+    """I_rand of equation 36.
+
+    Attributes:
+        rgb: textured pictures, or None where nothing looks at them.
+        mask: silhouettes [B, 1, H, W], or None likewise.
+    """
+
+    rgb: Float[Tensor, "B 3 H W"] | None
+    mask: Float[Tensor, "B 1 H W"] | None
+
+
+def random_rotations(scene: Scene, bank: PoseBank | None) -> Float[Tensor, "B 4"]:
+    """Rotations of cam' (equation 36), drawn for (seed, step, sample); constant.
+
+    Args:
+        bank: of predicted poses; where they are the source of views.
+    """
+    wanted, clock, keys = scene.config.views, scene.clock, scene.batch.keys
+    if wanted.source == "turned":
+        own = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
+        shares = keyed_uniforms(keys, clock.seed, clock.step, "random view")
+        return turned_quaternions(own, wanted.azimuth_deg, shares)
+    learned = None if bank is None else bank.draw(keys, clock.seed, clock.step)
+    if learned is not None:
+        return learned
+    # Where cameras are bounded, views that no camera could take would teach shapes what no image shows.
+    bounded = scene.config.camera.kind == "bins"
+    elevation = scene.config.poses.ranges.elevation_deg if bounded else wanted.elevation_deg
+    return CameraPrior(wanted.azimuth_deg, elevation).draw(keys, clock.seed, clock.step).quaternion
+
+
+def random_views(scene: Scene, rgb: bool, mask: bool, bank: PoseBank | None = None) -> RandomViews:
+    """Every shape from a camera of its own, drawn for (seed, step, sample), framed as the crops are."""
+    vertices = scene.decoded.vertices
+    quaternion = random_rotations(scene, bank).to(vertices.dtype)
+    camera = from_weak_perspective(framed_camera(vertices, quaternion, scene.config.views.fill))
+    renderer = scene.network.renderer
+    return RandomViews(
+        renderer.textured(renderer.view(vertices, camera), scene.texture) if rgb else None,
+        renderer.silhouette(vertices, camera)[:, None] if mask else None,
+    )
+
+
+def adversarial_term(scene: Scene, critic: nn.Module, fake: Tensor) -> Term:
+    """Equation 38. Scaling the gradient that comes back (UMR's reversal) is scaling the weight: it trains no critic."""
+    config, weights = scene.config.critic, scene.config.weights
+    starts = scene.clock.epoch >= scene.config.terms.adversarial_from
+    share = share_of_mean(generator_loss(critic(fake)))
+    return Term("adversarial", share, weights.adversarial * config.reversal if starts else 0.0)
+
+
+def real_pictures(scene: Scene) -> Tensor:
+    """What the critic takes for real; constant."""
+    sees_mask, images = scene.config.critic.sees == "mask", scene.config.critic.real == "images"
+    if sees_mask:
+        own = scene.silhouettes.gather(
+            1, scene.main_hypothesis[:, None, None, None].expand_as(scene.silhouettes[:, :1])
+        )
+        return scene.batch["mask"] if images else own.detach()
+    return scene.image if images else scene.of_main(scene.picture).detach()
+
+
+def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor, real: Tensor) -> list[Term]:
+    """Equations 37 and 39.
+
+    Args:
+        fake: random views; taken as constants.
+        real: see ``real_pictures``.
+    """
+    shares = interpolation_shares(scene.batch.keys, scene.clock.seed, scene.clock.step)
+    penalty = gradient_penalty(critic, real, fake, shares)
+    return [
+        Term("critic_real", share_of_mean(critic_real_loss(critic(real)))),
+        Term("critic_fake", share_of_mean(critic_fake_loss(critic(fake.detach())))),
+        Term("penalty", share_of_mean(penalty), scene.config.critic.penalty),
+    ]
+
+
+@dataclass(frozen=True)
+class FrechetFeatures:
+    """What a step adds to the moments.
+
+    Attributes:
+        rendered: of the random views.
+        real: of the images, as long as their moments are collected.
+    """
+
+    rendered: Float[Tensor, "B D"]
+    real: Float[Tensor, "B D"] | None
+
+
+def frechet_term(
+    scene: Scene, extract: Frozen, rendered: Tensor, running: tuple[RealMoments, RenderedMoments] | None
+) -> tuple[Term, FrechetFeatures]:
+    """Equations 40-47; returns the features too, for the moments."""
+    fake, real = rendered_features(extract, rendered), None
+    starts = scene.clock.epoch >= scene.config.terms.adversarial_from
+    if running is None:
+        share = frechet_share(real_features(extract, scene.image), fake)
+    else:
+        if not bool(running[0].is_fixed):
+            real, starts = real_features(extract, scene.image), False
+        share = running_frechet_share(fake, *running)
+    term = Term("frechet", share.to(scene.image.dtype), scene.config.weights.frechet if starts else 0.0)
+    return term, FrechetFeatures(fake.detach(), real)

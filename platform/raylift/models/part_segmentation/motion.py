@@ -1,0 +1,63 @@
+"""The second look at each image: moved, bent and in other colours, by draws that belong to the sample (law 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from raylift.core.generators import torch_generator
+from raylift.geometry.thin_plate import ThinPlate, control_grid, fit_thin_plate, warp_maps
+from raylift.models.part_segmentation.config import MotionConfig
+
+_GREY = (0.299, 0.587, 0.114)
+
+
+def draw_warps(config: MotionConfig, seed: int, step: int, keys: Tensor, like: Tensor) -> ThinPlate:
+    """One warp a sample: a similarity, then every control point moved by a normal draw.
+
+    A warp says where each pixel of the moved image comes from.
+
+    Args:
+        keys: int64 [B], of the samples.
+        like: gives device and type.
+    """
+    centers = control_grid(config.control_points)
+    targets = torch.stack([_targets(config, seed, step, int(key), centers) for key in keys.tolist()])
+    return fit_thin_plate(centers.to(like), targets.to(like))
+
+
+def _targets(config: MotionConfig, seed: int, step: int, key: int, centers: Tensor) -> Tensor:
+    draws = torch_generator(seed, step, key, "parts", "warp")
+    turn, size, *shift = (2 * torch.rand(4, generator=draws) - 1).tolist()
+    angle, scale = math.radians(config.rotation_deg) * turn, math.exp(config.scale * size)
+    rotation = torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    bends = config.bend * torch.randn(centers.shape, generator=draws)
+    return scale * centers @ rotation + config.shift * torch.tensor(shift) + bends
+
+
+def move_image(image: Float[Tensor, "B 3 H W"], warp: ThinPlate) -> Float[Tensor, "B 3 H W"]:
+    """The image moved; what comes from outside is white, as the background is."""
+    return 1 - warp_maps(1 - image, warp)
+
+
+def move_responses(responses: Float[Tensor, "B C H W"], warp: ThinPlate) -> Float[Tensor, "B C H W"]:
+    """T_s(R): responses moved; what comes from outside is background. They still add up to 1."""
+    parts = warp_maps(responses[:, 1:], warp)
+    return torch.cat([1 - parts.sum(dim=1, keepdim=True), parts], dim=1)
+
+
+def recolor(
+    image: Float[Tensor, "B 3 H W"], config: MotionConfig, seed: int, step: int, keys: Tensor
+) -> Float[Tensor, "B 3 H W"]:
+    """Other saturation, contrast, brightness and tint, within [0, 1]."""
+    factors = torch.stack(
+        [torch.rand(6, generator=torch_generator(seed, step, int(key), "parts", "color")) for key in keys.tolist()]
+    )
+    factors = (1 + config.color * (2 * factors - 1)).to(image)[:, :, None, None]
+    grey = torch.einsum("bchw,c->bhw", image, image.new_tensor(_GREY))[:, None]
+    saturated = grey + factors[:, :1] * (image - grey)
+    contrasted = 0.5 + factors[:, 1:2] * (saturated - 0.5)
+    return (factors[:, 2:3] * factors[:, 3:6] * contrasted).clamp(0, 1)

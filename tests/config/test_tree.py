@@ -1,0 +1,97 @@
+"""Recipes: round trips, overrides, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raylift.config import tree
+from raylift.core.errors import ConfigError
+from raylift.models import catalogue
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_recipe_survives_json_and_builds(name: str) -> None:
+    recipe = catalogue.get(name)
+    assert recipe.name == name
+    assert catalogue.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_leaf_can_be_overridden_by_its_own_value(name: str) -> None:
+    recipe = catalogue.get(name)
+    for path, value in tree.flatten(recipe).items():
+        assert tree.override(recipe, [f"{path}={json.dumps(tree.to_plain(value))}"]) == recipe, path
+
+
+def test_overrides_reach_the_leaf_and_nothing_else() -> None:
+    base = catalogue.get("implicit/quick")
+    changed = catalogue.get("implicit/quick", ["model.weights.sdf=5", "data.categories=chair"])
+    assert tree.differences(base, changed) == {"model.weights.sdf": (10.0, 5.0), "data.categories": ((), ("chair",))}
+
+
+def test_two_values_that_only_fit_together_may_come_in_either_order() -> None:
+    forward = catalogue.get("implicit/quick", ["schedule.num_steps=0", "schedule.num_epochs=3"])
+    assert forward == catalogue.get("implicit/quick", ["schedule.num_epochs=3", "schedule.num_steps=0"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("model.wieghts.sdf=5", "did you mean 'model.weights.sdf'"),
+        ("wieghts.sdf=5", "model.weights.sdf"),
+        ("model.weights.sdf=heavy", "a number"),
+        ("model.weights.sdf=-1", "weights of 0 or more"),
+        ("model.weights.sdf=NaN", "a number"),
+        ("model.weights.sdf=true", "a number"),
+        ("model.conditioning.kind=visble", "did you mean 'visible'"),
+        ("model.backbone=resnet5", "did you mean 'resnet50'"),
+        ("evaluation.protocols=occnt", "'occnet'"),
+        ("evaluation.lpips=1", "true or false"),
+        ("model=3", "group of values"),
+        ("seed.deeper=1", "is a value"),
+        ("seed=1.5", "a whole number"),
+        ("seed", "path=value"),
+        ("=1", "path=value"),
+        ("name=other/quick", "model"),
+    ],
+)
+def test_bad_overrides_are_refused_with_the_way_out(assignment: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        catalogue.get("implicit/quick", [assignment])
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="implicit/quick"):
+        catalogue.get("implicit/qick")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "nerf/quick"}', '{"name": "implicit/quick", "oops": 1}'])
+def test_bad_recipe_files_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        catalogue.from_json(text)
+
+
+def test_a_newer_layout_is_refused() -> None:
+    values = catalogue.get("implicit/quick").to_dict() | {"recipe_version": 99}
+    with pytest.raises(ConfigError, match="layout 99"):
+        catalogue.from_json(json.dumps(values))
+
+
+@given(st.text(max_size=40), st.text(max_size=20))
+def test_no_override_text_escapes_as_another_error(path: str, value: str) -> None:
+    try:
+        catalogue.get("implicit/test", [f"{path}={value}"])
+    except ConfigError:
+        return
+
+
+def test_the_fingerprint_moves_with_what_decides_the_weights_only() -> None:
+    base = catalogue.get("implicit/quick")
+    assert (
+        base.fingerprint == catalogue.get("implicit/quick", ["scale.workers=8", "evaluation.resolution=64"]).fingerprint
+    )
+    assert base.fingerprint != catalogue.get("implicit/quick", ["seed=1"]).fingerprint

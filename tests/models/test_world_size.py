@@ -1,0 +1,191 @@
+"""Law 1 for every model and conditioning: 2 and 4 ranks have the loss and the gradients of one.
+
+A new model adds its cases to ``CASES``: a name that ``build`` turns into a float64 model and a global batch.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raylift.core.clock import Clock
+from raylift.core.collectives import rank, world_size
+from raylift.core.model import Model
+from raylift.core.types import Batch
+from raylift.models import catalogue
+from raylift.models.part_segmentation.model import PartSegmentationModel
+from tests.models import mesh_texture_samples, part_samples
+from tests.models.implicit_samples import CLOCK, VARIANTS, as_double, small_config, small_model, spheres
+from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES
+from tests.ranks import run_ranks
+
+PARTS = ("model.parts.use=always", "model.weights.part_chamfer=1", "model.weights.part_probability=1")
+GLOBAL_BATCH = 6  # over 4 ranks: 1, 2, 1, 2 samples
+MESH_TEXTURE = {
+    "umr-test.stage1": PARTS,
+    "umr-test.stage1 by learned views": ("model.views.source=learned",),
+    "umr-test.stage2": (*PARTS, "model.camera.pictures=all", "model.weights.camera_use=0.1"),
+    "umr-test.stage2 by drawn cameras": ("model.camera.pictures=drawn", "model.weights.mask_squares=1"),
+    "adaptive-test.stage2": (),
+    "ucmr-test": ("model.terms.shape_from=0", "model.terms.texture_from=0"),
+    "cmr-test": (),
+    "best-test.stage1": ("model.camera.distil_steps=0",),
+}
+"""Recipes, perhaps with a remark behind them, each with overrides that add what it leaves out."""
+CASES = [
+    *(f"implicit/{name}" for name in VARIANTS),
+    *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
+    "part_segmentation/test",
+    "poses/test",
+]
+Result = dict[str, dict[str, Tensor]]
+
+
+def build(case: str) -> tuple[Model, Batch]:
+    """A model and a global batch, the same in every process."""
+    name, _, variant = case.partition("/")
+    if name == "mesh_texture":
+        return _mesh_texture(variant)
+    if name == "part_segmentation":
+        parts = part_samples.small_config()
+        batch = part_samples.blobs(parts, GLOBAL_BATCH, torch.float64)
+        return PartSegmentationModel(parts, seed=0).double().train(), batch
+    if name == "poses":
+        return _pose_search()
+    config = small_config(variant)
+    return small_model(config).double().train(), as_double(spheres(config, GLOBAL_BATCH))
+
+
+def _mesh_texture(variant: str) -> tuple[Model, Batch]:
+    """Off its start, where some gradients are zero, with parts and keypoints found, so that every term counts."""
+    recipe = catalogue.get(
+        f"mesh_texture/{variant.partition(' ')[0]}",
+        [*MESH_TEXTURE[variant], "model.terms.deform_from=0", "model.weights.outside=1"],
+    )
+    model = mesh_texture_samples.with_poses(catalogue.build_model(recipe, FACTS).double().train())
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    # Every rank shows the whole set here: features repeat and votes are shares, so all ranks end where one does.
+    model.losses("generator", batch, CLOCK)
+    model.after_step(Clock(0, 1, epoch=1))
+    draws = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=draws, dtype=parameter.dtype)
+    return model, batch.select(slice(0, GLOBAL_BATCH))
+
+
+def _pose_search() -> tuple[Model, Batch]:
+    """With a painted cue and azimuths that are pulled."""
+    model = catalogue.build_model(catalogue.get("poses/test", ["model.cue_from=0.0"]), FACTS).double().train()
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
+    model.losses("fit", batch.select(part), CLOCK)
+    model.after_step(CLOCK)
+    return model, batch.select(slice(0, GLOBAL_BATCH))
+
+
+class _PhaseLoss(nn.Module):
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, phase: str, batch: Batch) -> dict[str, Tensor]:
+        terms = self.model.losses(phase, batch, CLOCK)
+        return {term.name: term.share for term in terms} | {"total": sum(term.weight * term.share for term in terms)}  # type: ignore[dict-item]
+
+
+def shares_and_gradients(cases: list[str]) -> dict[str, Result]:
+    """This rank's shares, and the gradients that DistributedDataParallel leaves on it, by case and phase."""
+    results: dict[str, Result] = {}
+    for case in cases:
+        model, batch = build(case)
+        part = slice(rank() * GLOBAL_BATCH // world_size(), (rank() + 1) * GLOBAL_BATCH // world_size())
+        module: nn.Module = _PhaseLoss(model)
+        if world_size() > 1:
+            module = DistributedDataParallel(module, find_unused_parameters=len(model.phases) > 1)
+        results[case] = {}
+        for phase in model.phases:
+            model.zero_grad()
+            shares = module(phase.name, batch.select(part))
+            (shares["total"] * world_size()).backward()
+            gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+            results[case][phase.name] = gradients | {f"share/{name}": s.detach() for name, s in shares.items()}
+    return results
+
+
+@pytest.fixture(scope="module")
+def one_rank() -> dict[str, Result]:
+    return shares_and_gradients(CASES)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_many_ranks_equal_one(world: int, one_rank: dict[str, Result]) -> None:
+    ranks = run_ranks(world, shares_and_gradients, CASES)
+    for case, phases in one_rank.items():
+        for phase, alone in phases.items():
+            for name, expected in alone.items():
+                values = [result[case][phase][name] for result in ranks]
+                got = torch.stack(values).sum(0) if name.startswith("share/") else values[0]
+                scale = float(expected.abs().max()) or 1.0
+                torch.testing.assert_close(
+                    got, expected, rtol=0, atol=1e-10 * scale, msg=lambda m, n=name, c=case: f"{c} {n}: {m}"
+                )
+                if not name.startswith("share/"):
+                    assert all(torch.equal(value, got) for value in values), f"{case} {name} differs between ranks"
+
+
+def test_every_parameter_is_trained(one_rank: dict[str, Result]) -> None:
+    for case in CASES:
+        model, _ = build(case)
+        trained = {name for gradients in one_rank[case].values() for name, g in gradients.items() if bool(g.any())}
+        assert {name for name, _ in model.named_parameters()} <= trained, case
+
+
+def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
+    """What is not trained by gradient, after three steps of this rank's parts: templates, banks, tables, moments."""
+    states = {}
+    for name in names:
+        refreshed = () if "cmr" in name else ("model.shape.refresh_every=1",)  # CMR and UCMR train their templates
+        overrides = (*MESH_TEXTURE[name], *refreshed)
+        recipe = catalogue.get(f"mesh_texture/{name.partition(' ')[0]}", overrides)
+        model = catalogue.build_model(recipe, FACTS).double().train()
+        mesh_texture_samples.with_poses(model)
+        batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+        part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
+        for epoch in range(3):
+            with torch.no_grad():
+                model.losses("generator", batch.select(part), Clock(epoch, 9, epoch))
+                model.after_step(Clock(epoch, 9, epoch))
+        states[name] = {key: value.double() for key, value in model.state_dict().items()}
+    return states
+
+
+def searched_state() -> dict[str, Tensor]:
+    """All that a pose search keeps after a whole run of this rank's parts."""
+    model = catalogue.build_model(catalogue.get("poses/test", ["model.cue_from=0.0"]), FACTS).double().train()
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
+    for step in range(6):
+        with torch.no_grad():
+            model.losses("fit", batch.select(part), Clock(step, 6))
+            model.after_step(Clock(step, 6))
+    return {key: value.double() for key, value in model.state_dict().items()}
+
+
+def test_a_pose_search_keeps_the_same_on_any_number_of_ranks() -> None:
+    alone = searched_state()
+    for result in run_ranks(2, searched_state):
+        for key, expected in alone.items():
+            torch.testing.assert_close(result[key], expected, rtol=1e-9, atol=1e-11, msg=lambda m, k=key: f"{k}: {m}")
+
+
+def test_what_is_refreshed_is_the_same_on_any_number_of_ranks() -> None:
+    alone = state_after_steps(list(MESH_TEXTURE))
+    for result in run_ranks(2, state_after_steps, list(MESH_TEXTURE)):
+        for name, state in alone.items():
+            for key, expected in state.items():
+                torch.testing.assert_close(
+                    result[name][key], expected, rtol=1e-9, atol=1e-11, msg=lambda m, n=name, k=key: f"{n} {k}: {m}"
+                )

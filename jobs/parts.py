@@ -31,7 +31,7 @@ from raylift.data.precomputed_maps import PrecomputedMaps
 from raylift.evaluation.part_prediction import draw_parts, stack_pictures
 from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
-from raylift.training.loop import Report
+from raylift.training.loop import RunProgress
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _trained(arguments: Arguments, console: Console) -> PartPredictor:
     tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
     with progress_bar(console, "steps") as bar:
 
-        def show(report: Report) -> None:
+        def show(report: RunProgress) -> None:
             shown = ("loss/total", "val/explained", "val/agreement", "val/used_parts")
             news = [f"{key.split('/')[-1]} {report.metrics[key]:.4g}" for key in shown if key in report.metrics]
             bar.show(report.step, report.num_steps, "  ".join(news))

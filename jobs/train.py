@@ -31,7 +31,7 @@ from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar, run_job
 from raylift.models.stages import plan_runs
 from raylift.tracking.mlflow_tracker import default_tracking_uri
-from raylift.training.loop import Report
+from raylift.training.loop import RunProgress
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console)
     summarise(console, outcome)
 
 
-def show(bar: ProgressBar) -> Callable[[Report], None]:
+def show(bar: ProgressBar) -> Callable[[RunProgress], None]:
     """Reports onto a bar."""
     seen: dict[str, float] = {}
 
-    def update(report: Report) -> None:
+    def update(report: RunProgress) -> None:
         seen.update(report.metrics)
         names = ("loss/total", "val/iou", "val/mask_iou", "throughput/samples_per_s")
         news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)

@@ -25,7 +25,7 @@ from raylift.cluster.train import start_patiently, train
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY
 from raylift.data.sources.procedural import ProceduralSource
-from raylift.sweeps.config import Metric, Sweep, from_plain
+from raylift.sweeps.config import Metric, Sweep, from_dict
 from raylift.sweeps.results import best_trial
 from raylift.sweeps.trial_recipes import base_recipe
 
@@ -35,7 +35,7 @@ IOU = Metric("val/iou")
 def make_sweep(scales: int, steps: int, scheduler: dict[str, Any]) -> Sweep:
     """A grid of Fourier scales of the test recipe, with eight evaluations a trial."""
     every = max(1, steps // 8)
-    return from_plain(
+    return from_dict(
         {
             "title": "benchmark",
             "recipe": "implicit/test",

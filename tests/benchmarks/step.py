@@ -4,7 +4,7 @@
     python tests/benchmarks/step.py --recipe implicit/quick --data data/seats --steps 60
 
 The bare loop is what one would write by hand: DistributedDataParallel, AdamW, a gradient clip, samples loaded in the
-same process. Through Ray there are Ray Data's loaders beside the workers, the check that all is finite, the ledger,
+same process. Through Ray there are Ray Data's loaders beside the workers, the check that all is finite, metrics,
 reports and checkpoints. Medians over the logged steps after a warm-up, all from one run of this file.
 """
 
@@ -29,7 +29,7 @@ import torch
 
 from raylift.config.recipe import Recipe
 from raylift.core import collectives
-from raylift.core.clock import Clock
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import SampleStream
@@ -116,17 +116,17 @@ def bare_loop(name: str, data: str, steps: int, out: Path) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, batch: Batch, clock: Clock) -> torch.Tensor:
-            terms = model.losses(model.phases[0].name, batch, clock)
+        def forward(self, batch: Batch, step_info: StepInfo) -> torch.Tensor:
+            terms = model.losses(model.phases[0].name, batch, step_info, {}).terms
             return torch.stack([term.weight * term.share for term in terms]).sum()
 
     model = torch.nn.parallel.DistributedDataParallel(Loss())
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.optimisation.learning_rate)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.optimizers["default"].learning_rate)
     seconds = []
     started = time.perf_counter()
     for step, batch in enumerate(stream.batches(collectives.rank(), collectives.world_size(), 0, total)):
         optimizer.zero_grad(set_to_none=True)
-        (model(batch, Clock(step, total)) * dist.get_world_size()).backward()
+        (model(batch, StepInfo(step, total)) * dist.get_world_size()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         now = time.perf_counter()
@@ -140,11 +140,11 @@ def bare_loop(name: str, data: str, steps: int, out: Path) -> None:
 def through_ray(name: str, data: str, steps: int, workers: int, scratch: str) -> float:
     """Median seconds a step through Ray Train and Ray Data."""
     from raylift.cluster.train import train
-    from raylift.training.loop import Report
+    from raylift.training.loop import RunProgress
 
     seconds: dict[int, float] = {}
 
-    def note(report: Report) -> None:
+    def note(report: RunProgress) -> None:
         if "throughput/step_s" in report.metrics:
             seconds[report.step] = report.metrics["throughput/step_s"]
 

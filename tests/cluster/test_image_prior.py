@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from raylift.cluster.reconstruct import Reconstructor
-from raylift.cluster.worker import RunPlace, train_worker
+from raylift.cluster.worker import RunPaths, train_worker
 from raylift.data.image_folder import make_input
 from raylift.data.ingest import ingest
 from raylift.data.ingest_config import TINY
@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_photograph_is_reconstructed_from_the_run_alone(data: Path, tmp_path: Path) -> None:
     recipe = catalogue.get("implicit/test", [*SMALL, "schedule.num_steps=4"])
-    place = RunPlace(str(data), str(tmp_path), "prior")
+    place = RunPaths(str(data), str(tmp_path), "prior")
     train_worker(recipe, place, torch.device("cpu"), through_ray=False)
     data.rename(data.with_name("moved"))
     try:
@@ -62,7 +62,7 @@ def _killed(report: object) -> None:
 
 def test_a_restart_keeps_the_same_shapes(data: Path, tmp_path: Path) -> None:
     recipe = catalogue.get("implicit/test", [*SMALL, "schedule.num_steps=6", "schedule.checkpoint_every=3"])
-    once, twice = (RunPlace(str(data), str(tmp_path), name) for name in ("once", "twice"))
+    once, twice = (RunPaths(str(data), str(tmp_path), name) for name in ("once", "twice"))
     train_worker(recipe, once, torch.device("cpu"), through_ray=False)
     with pytest.raises(_Killed):
         train_worker(recipe, twice, torch.device("cpu"), _killed, through_ray=False)

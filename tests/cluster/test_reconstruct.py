@@ -20,8 +20,8 @@ from PIL import Image
 from rich.console import Console
 
 from raylift.cluster.reconstruct import Reconstructor, log_model
-from raylift.core.clock import Clock
 from raylift.core.errors import CheckpointError, ConfigError
+from raylift.core.step_info import StepInfo
 from raylift.data.batches import collate
 from raylift.data.image_folder import make_input
 from raylift.data.samples import assemble_image
@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         given = replace(
             batch, fields={**batch.fields, "points": points, "sdf": sdf, "color": (points + 0.5).clamp(0, 1)}
         )
-        terms = model.losses("fit", given, Clock(step, 150))
+        terms = model.losses("fit", given, StepInfo(step, 150), {}).terms
         optimizer.zero_grad()
         sum((term.share * term.weight for term in terms), torch.zeros(())).backward()
         optimizer.step()

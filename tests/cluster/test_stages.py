@@ -65,7 +65,7 @@ def test_stage_two_keeps_the_template_of_stage_one(runs: Path) -> None:
     assert (first.entry.step, second.entry.step) == (8, 5)
     assert "val/mask_iou" in second.entry.metrics
     assert second.entry.recipe["start_from"] == str(runs / "both.stage1")
-    assert second.entry.facts["num_images"] == 5
+    assert second.entry.info["num_images"] == 5
 
 
 def test_a_chain_begins_with_a_stage_of_another_model(

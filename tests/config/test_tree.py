@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def test_every_recipe_survives_json_and_builds(name: str) -> None:
 def test_every_leaf_can_be_overridden_by_its_own_value(name: str) -> None:
     recipe = catalogue.get(name)
     for path, value in tree.flatten(recipe).items():
-        assert tree.override(recipe, [f"{path}={json.dumps(tree.to_plain(value))}"]) == recipe, path
+        assert tree.override(recipe, [f"{path}={json.dumps(tree.to_dict(value))}"]) == recipe, path
 
 
 def test_overrides_reach_the_leaf_and_nothing_else() -> None:
@@ -36,6 +37,35 @@ def test_overrides_reach_the_leaf_and_nothing_else() -> None:
 def test_two_values_that_only_fit_together_may_come_in_either_order() -> None:
     forward = catalogue.get("implicit/quick", ["schedule.num_steps=0", "schedule.num_epochs=3"])
     assert forward == catalogue.get("implicit/quick", ["schedule.num_epochs=3", "schedule.num_steps=0"])
+
+
+def test_a_group_of_parameters_gets_an_optimizer_of_its_own() -> None:
+    name, rate = "mesh_texture/umr-test.stage2", "optimizers.critic.learning_rate=4e-4"
+    recipe = catalogue.get(name, [rate, "optimizers.default.weight_decay=0.5"])
+    assert recipe == catalogue.get(name, ["optimizers.default.weight_decay=0.5", rate])
+    default, critic = recipe.optimizers["default"], recipe.optimizers["critic"]
+    assert critic == replace(default, learning_rate=4e-4)
+    assert default.weight_decay == 0.5
+    assert catalogue.from_json(recipe.to_json()) == recipe
+    again = tree.override(recipe, ["optimizers.critic.kind=sgd"])
+    assert again.optimizers["critic"] == replace(critic, kind="sgd")
+
+
+def test_what_a_resumed_run_may_change_is_what_the_fingerprint_leaves_out() -> None:
+    base = catalogue.get("implicit/quick")
+    text = {bool: "true", int: "7", float: "0.625", str: "x"}
+    for path, value in tree.flatten(base).items():
+        if not isinstance(value, bool | int | float) or path == "schedule.num_epochs":
+            continue
+        given = json.dumps(not value) if isinstance(value, bool) else text[type(value)]
+        try:
+            changed = tree.override(base, [f"{path}={given}"])
+        except ConfigError:
+            continue
+        is_free = any(path == one or path.startswith(f"{one}.") for one in base.free_paths)
+        assert (changed.fingerprint == base.fingerprint) == (is_free or changed == base), path
+    assert {"evaluation", "scale", "schedule.log_every"} <= set(base.free_paths)
+    assert not {"seed", "schedule.num_steps", "optimizers"} & set(base.free_paths)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +82,10 @@ def test_two_values_that_only_fit_together_may_come_in_either_order() -> None:
         ("evaluation.protocols=occnt", "'occnet'"),
         ("evaluation.lpips=1", "true or false"),
         ("model=3", "group of values"),
+        ("optimizers=3", "group of values"),
+        ("optimizers.critic=3", "optimizers.critic.learning_rate"),
+        ("optimizers.critic.learning_rat=3", "did you mean"),
+        ("optimizers.default.kind=adamv", "adamw"),
         ("seed.deeper=1", "is a value"),
         ("seed=1.5", "a whole number"),
         ("seed", "path=value"),

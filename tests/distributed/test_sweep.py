@@ -15,10 +15,10 @@ from ray import tune
 
 from raylift.cluster import sweep_report, sweep_trial
 from raylift.cluster.sweep import SweepEvent, run_sweep
-from raylift.cluster.sweep_report import Ledger
+from raylift.cluster.sweep_report import SweepTracker
 from raylift.cluster.sweep_trial import Reporter, TrialPlace
 from raylift.cluster.train import train
-from raylift.cluster.worker import RunPlace
+from raylift.cluster.worker import RunPaths
 from raylift.core.errors import ConfigError, DataError
 from raylift.models import catalogue
 from raylift.sweeps.config import Sweep
@@ -42,7 +42,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_reports_what_failed(cluster: None,
     """Trial 1 gets a learning rate that ends its loss; somebody presses Ctrl-C in trial 2."""
     from mlflow import MlflowClient
 
-    rates = {"optimisation.learning_rate": {"kind": "grid", "values": [2e-3, 1e30, 1e-3, 4e-3]}}
+    rates = {"optimizers.default.learning_rate": {"kind": "grid", "values": [2e-3, 1e30, 1e-3, 4e-3]}}
     # Long trials: one that has reported once has many steps to go when the signal comes.
     sweep = _sweep(
         space=rates, searcher={"kind": "grid"}, resources={**ALONE, "concurrency": 1}, budget={"trials": 4, "steps": 40}
@@ -67,7 +67,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_reports_what_failed(cluster: None,
     best = outcome.best
     assert best is not None
     recipe = catalogue.get(outcome.best_recipe)
-    assert recipe.optimisation.learning_rate == best.values["optimisation.learning_rate"]
+    assert recipe.optimizers.default.learning_rate == best.values["optimizers.default.learning_rate"]
     assert recipe.schedule.num_steps == 40
     assert {Path(path).name for path in outcome.files} >= {"trials.csv", "parameters.png", "parallel.png"}
     client = MlflowClient(uri)
@@ -113,7 +113,7 @@ def reporter(data: Path, tmp_path: Path) -> Callable[..., tuple[Reporter, TrialP
 
     def make(sweep: Sweep, number: int = 0, values: dict[str, Any] | None = None) -> tuple[Reporter, TrialPlace]:
         base = base_recipe(sweep)
-        place = TrialPlace(sweep.to_plain(), base.to_json(), str(tmp_path / "mine"), str(data))
+        place = TrialPlace(sweep.to_dict(), base.to_json(), str(tmp_path / "mine"), str(data))
         folder = SweepFolder(place.folder)
         known = folder.trial(number)
         trial = known if known.generations else make_trial(number, values or {}, status="unfinished")
@@ -177,8 +177,8 @@ def test_a_trial_without_a_shape_is_stopped_by_its_rule(
 def test_a_trial_that_ends_without_a_word_to_its_scheduler_ends_as_an_error(
     reporter: Callable[..., tuple[Reporter, TrialPlace]], told: _Told
 ) -> None:
-    sweep = _sweep(space={"optimisation.learning_rate": {"kind": "choice", "values": [1e30]}})
-    trial, place = reporter(sweep, 0, {"optimisation.learning_rate": 1e30})
+    sweep = _sweep(space={"optimizers.default.learning_rate": {"kind": "choice", "values": [1e30]}})
+    trial, place = reporter(sweep, 0, {"optimizers.default.learning_rate": 1e30})
     with pytest.raises(RuntimeError, match="non_finite"):
         trial.run(base_recipe(sweep))
     assert SweepFolder(place.folder).trial(0).end.status == "stopped"
@@ -216,14 +216,14 @@ def test_a_tracking_server_that_is_away_loses_nothing(
     sweep = _sweep(space=WEIGHTS)
     base = base_recipe(sweep)
     away = "http://127.0.0.1:9"
-    place = RunPlace(str(data), str(tmp_path), "mine", away, "implicit")
+    place = RunPaths(str(data), str(tmp_path), "mine", away, "implicit")
     said = [make_trial(0, {"model.weights.sdf": 2.0}, 0.5)]
     monkeypatch.setattr(sweep_report, "FIRST_PATIENCE_S", 0.3)
     monkeypatch.setattr(sweep_report, "LAST_PATIENCE_S", 0.3)
-    assert not Ledger(sweep, base, place).close(said, {}, "FINISHED")
+    assert not SweepTracker(sweep, base, place).close(said, {}, "FINISHED")
     monkeypatch.undo()
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    back = Ledger(sweep, base, RunPlace(str(data), str(tmp_path), "mine", uri, "implicit"))
+    back = SweepTracker(sweep, base, RunPaths(str(data), str(tmp_path), "mine", uri, "implicit"))
     assert back.close([], {}, "FINISHED")
     client = MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
@@ -236,14 +236,14 @@ def test_a_sweep_that_goes_on_with_the_same_trials_tells_the_new_best(data: Path
 
     sweep = _sweep(space=WEIGHTS)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    place = RunPlace(str(data), str(tmp_path), "mine", uri, "implicit")
+    place = RunPaths(str(data), str(tmp_path), "mine", uri, "implicit")
     first = [
         replace(make_trial(0, {"model.weights.sdf": 2.0}, 0.5), steps=10),
         replace(make_trial(1, {"model.weights.sdf": 3.0}, 0.3, status="unfinished"), steps=10),
     ]
     then = [first[0], replace(make_trial(1, {"model.weights.sdf": 3.0}, 0.3, 0.7), steps=20)]
     for trials in (first, then):
-        assert Ledger(sweep, base_recipe(sweep), place).close(trials, {}, "FINISHED")
+        assert SweepTracker(sweep, base_recipe(sweep), place).close(trials, {}, "FINISHED")
     client = MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("implicit").experiment_id])
     assert run.data.metrics == {"best/val/iou": 0.7, "trial/val/iou": 0.7}

@@ -18,7 +18,7 @@ from raylift.config.recipe import Recipe
 from raylift.core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore, open_checkpoint
-from raylift.training.loop import Report
+from raylift.training.loop import RunProgress
 
 NUM_STEPS = 40
 SCALED = ("scale.workers=2", "scale.cpus_per_worker=0.5", "scale.data_cpus=0.25")
@@ -42,7 +42,7 @@ class Watcher:
         self.told: dict[int, dict[str, float]] = {}
         self._act_at, self._act = act_at, act
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: RunProgress) -> None:
         news = {name: value for name, value in report.metrics.items() if not name.startswith("throughput/")}
         assert self.told.setdefault(report.step, news) == news
         if self._act_at and report.step >= self._act_at:
@@ -181,7 +181,7 @@ def test_checkpoints_and_data_on_s3(
 
 @pytest.mark.ray
 def test_a_loss_that_is_not_finite_ends_the_run_without_retries(cluster: None, data: Path, tmp_path: Path) -> None:
-    wild = _recipe("optimisation.learning_rate=1e30", "optimisation.schedule.kind=constant")
+    wild = _recipe("optimizers.default.learning_rate=1e30", "optimizers.default.schedule.kind=constant")
     with pytest.raises(TrainingError, match=r"step \d+, phase 'fit': (term|all terms).*not.*finite.*#\d") as caught:
         train(wild, data, tmp_path, "wild")
     assert "procedural" in caught.value.problem

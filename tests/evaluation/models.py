@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from raylift.core.clock import Clock
-from raylift.core.model import Phase, ReconstructionModel, Term
+from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
 from raylift.data.dataset import ShardedDataset
 
@@ -26,7 +26,7 @@ class AnsweringModel(ReconstructionModel):
     def request(self) -> SampleRequest:
         return SampleRequest(image_px=32, num_points=16)
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         return [Term("nothing", self.weight.sum())]
 
     def answer(self, sample: str) -> Mesh | Field:

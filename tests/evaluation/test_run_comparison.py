@@ -25,7 +25,7 @@ def run_of(name: str, shift: float = 0.0, **more: Any) -> TrackedRun:
         run_id=name,
         name=name,
         status="FINISHED",
-        params={"seed": "0", "model.hidden": "32", "optimisation.learning_rate": "0.002"},
+        params={"seed": "0", "model.hidden": "32", "optimizers.default.learning_rate": "0.002"},
         tags={"model": "implicit", "data.fingerprint": "d1", "git.revision": "abc"},
         curves={"val/iou": ((1, 0.1), (2, 0.2)), "loss/total": ((1, 2.0), (2, 1.0)), "epoch": ((1, 0.0), (2, 0.0))},
         scores={"test": rows},
@@ -49,7 +49,7 @@ def test_differences_are_paired_against_the_first_run() -> None:
 def test_only_values_that_differ_are_shown() -> None:
     other = run_of("b", params={"seed": "1", "model.hidden": "32", "new": "x"})
     assert compare_runs([run_of("a"), other]).params == {
-        "seed": ("0", "1"), "optimisation.learning_rate": ("0.002", ""), "new": ("", "x")
+        "seed": ("0", "1"), "optimizers.default.learning_rate": ("0.002", ""), "new": ("", "x")
     }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_runs_of_different_models_share_protocols_alone() -> None:
     assert "Different models: a: implicit, b: mesh_texture" in found.notes[0]
     assert found.scores[0].gains[1] is not None
     assert "loss/total" not in found.curves
-    assert list(found.params) == ["seed", "optimisation.learning_rate"]
+    assert list(found.params) == ["seed", "optimizers.default.learning_rate"]
 
 
 def test_nothing_in_common_is_an_error() -> None:

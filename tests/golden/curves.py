@@ -17,6 +17,7 @@ from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
 from raylift.models import catalogue
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.loop import Feed, Hooks, fit
+from raylift.training.plan import FitPlan
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, feed
 
 FILE = Path(__file__).with_name("curves.json")
@@ -107,13 +108,15 @@ def curve(name: str) -> list[dict[str, float]]:
         batches = partial(balls, model.request, recipe.data.batch_size)
     fit(
         model,
-        recipe.optimisation,
-        recipe.schedule,
         batches,
-        num_steps,
-        epoch_of=lambda step: 1 + EPOCHS_A_STEP * step if name in OF_IMAGES else 0,
-        seed=recipe.seed,
-        hooks=Hooks(tracker=tracker),
+        FitPlan(
+            recipe.optimizers,
+            recipe.schedule,
+            num_steps,
+            epoch_of=lambda step: 1 + EPOCHS_A_STEP * step if name in OF_IMAGES else 0,
+            seed=recipe.seed,
+        ),
+        Hooks(tracker=tracker),
     )
     return [{key: value for key, value in metrics.items() if key.startswith(KEPT)} for _, metrics in tracker.metrics]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raylift.core.clock import Clock
+from raylift.core.step_info import StepInfo
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
 from raylift.data.pictures import mask_distance
 from raylift.geometry.cameras import orbit, pixel_rays, to_camera_axes
@@ -20,7 +20,7 @@ from raylift.models.implicit.config import (
 from raylift.models.implicit.model import ImplicitModel
 from tests.networks import boxes
 
-CLOCK = Clock(step=0, num_steps=1)
+STEP = StepInfo(step=0, num_steps=1)
 
 READS = ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, silhouette=True, mirrored=True)
 TOLD = ReadsConfig(

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.generators import stable_hash
 from raylift.core.model import Model
 from raylift.core.types import Batch, Camera, Mesh
@@ -20,7 +20,7 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 
 NUM_IMAGES = 8
-FACTS = DataFacts(NUM_IMAGES, keypoint_mirror=(0, 1, 3, 2, 4, 5), part_mirror=(0, 1, 2))
+FACTS = DatasetInfo(NUM_IMAGES, keypoint_mirror=(0, 1, 3, 2, 4, 5), part_mirror=(0, 1, 2))
 """Six keypoints (top, bottom, left, right, front, back) and two parts (upper, lower) beside the background."""
 
 

@@ -24,7 +24,7 @@ from raylift.models.implicit.readers.reader import Query
 from raylift.models.implicit.view import View
 from raylift.networks.point_sampling import sample_map
 from raylift.networks.resnet import normalize_image
-from tests.models.implicit_samples import CLOCK, VARIANTS, as_double, small_config, small_model, spheres
+from tests.models.implicit_samples import STEP, VARIANTS, as_double, small_config, small_model, spheres
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -38,14 +38,14 @@ def test_request_names_what_the_losses_use(variant: str) -> None:
     for name in batch.fields:
         lacking = replace(batch, fields={key: value for key, value in batch.fields.items() if key != name})
         with pytest.raises(DataError, match=name):
-            model.losses("fit", lacking, CLOCK)
+            model.losses("fit", lacking, STEP, {})
 
 
 def test_losses_are_equation_4_over_truncated_distances() -> None:
     config = small_config(truncation=0.05, weights=ImplicitWeights(color=0.25, sdf=4.0))
     model, batch = small_model(config, 0), spheres(config, 3)
     sdf, color = model.network.decode(model.network.encode(batch), batch["points"])
-    terms = {term.name: term for term in model.losses("fit", batch, CLOCK)}
+    terms = {term.name: term for term in model.losses("fit", batch, STEP, {}).terms}
     expected = functional.l1_loss(sdf, batch["sdf"].clamp(-0.05, 0.05))
     torch.testing.assert_close(terms["sdf"].share, expected)
     torch.testing.assert_close(terms["color"].share, 3 * functional.l1_loss(color, batch["color"]))
@@ -90,7 +90,9 @@ def test_state_dict_is_the_whole_state() -> None:
     trained, fresh = small_model(config, 1).eval(), small_model(config, 2).eval()
     fresh.load_state_dict(trained.state_dict())
     batch = spheres(config, 2)
-    for a, b in zip(trained.losses("fit", batch, CLOCK), fresh.losses("fit", batch, CLOCK), strict=True):
+    for a, b in zip(
+        trained.losses("fit", batch, STEP, {}).terms, fresh.losses("fit", batch, STEP, {}).terms, strict=True
+    ):
         assert torch.equal(a.share, b.share)
 
 
@@ -137,7 +139,7 @@ def test_places_and_losses_leave_mixed_precision() -> None:
     scene = EncodedScene(tuple(states[name] for name in model.network.readers), batch.camera)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         model.network.decode(scene, batch["points"])
-        terms = model.losses("fit", batch, CLOCK)
+        terms = model.losses("fit", batch, STEP, {}).terms
     exact = EncodedScene(
         tuple(tuple(part.double() for part in state) for state in scene.states), as_double(batch).camera
     )
@@ -151,7 +153,7 @@ def test_gradient_reaches_the_image_and_the_grid() -> None:
     model, batch = small_model(config, 0), spheres(config, 2)
     image, voxels = batch["image"].clone().requires_grad_(), batch["voxels"].clone().requires_grad_()
     fed = replace(batch, fields={**batch.fields, "image": image, "voxels": voxels})
-    sum(term.share for term in model.losses("fit", fed, CLOCK)).backward()
+    sum(term.share for term in model.losses("fit", fed, STEP, {}).terms).backward()
     assert bool(image.grad.any())
     assert bool(voxels.grad.any())
 
@@ -160,7 +162,7 @@ def test_batches_that_do_not_fit_are_refused() -> None:
     config = small_config()
     model, batch = small_model(config, 0), spheres(config, 2)
     with pytest.raises(DataError, match="no camera"):
-        model.losses("fit", replace(batch, camera=None), CLOCK)
+        model.losses("fit", replace(batch, camera=None), STEP, {})
     coarse = replace(batch, fields={**batch.fields, "voxels": batch["voxels"][..., :8]})
     with pytest.raises(DataError, match=r"voxels are .* the recipe conditions on"):
         model.reconstruct(coarse)
@@ -201,7 +203,7 @@ def test_overfits_four_spheres(conditioning: str, iou: float, color: float) -> N
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for step in range(steps):
         optimizer.zero_grad()
-        terms = model.losses("fit", spheres(config, 4, points_seed=step), CLOCK)
+        terms = model.losses("fit", spheres(config, 4, points_seed=step), STEP, {}).terms
         sum(term.weight * term.share for term in terms).backward()
         optimizer.step()
         schedule.step()
@@ -223,7 +225,7 @@ def test_the_inside_counts_as_much_more_as_the_recipe_says() -> None:
     for truth, factor in ((0.05, 1.0), (-0.05, 1.6)):
         told = replace(batch, fields={**batch.fields, "sdf": torch.full_like(batch["sdf"], truth)})
         shares = [
-            next(term.share for term in model.losses("fit", told, CLOCK) if term.name == "sign")
+            next(term.share for term in model.losses("fit", told, STEP, {}).terms if term.name == "sign")
             for model in (plain, weighed)
         ]
         torch.testing.assert_close(shares[1], factor * shares[0])
@@ -236,11 +238,11 @@ def test_members_are_trained_each_by_its_own_prediction_and_averaged() -> None:
     first, second = model.networks
     assert all(torch.equal(value, alone.network.state_dict()[name]) for name, value in first.state_dict().items())
     assert not torch.equal(first.embedding.matrix, second.embedding.matrix)
-    shares = {term.name: term.share for term in model.losses("fit", batch, CLOCK)}
+    shares = {term.name: term.share for term in model.losses("fit", batch, STEP, {}).terms}
     each = []
     for network in (first, second):
         alone.network = network
-        each.append({term.name: term.share for term in alone.losses("fit", batch, CLOCK)})
+        each.append({term.name: term.share for term in alone.losses("fit", batch, STEP, {}).terms})
     for name, share in shares.items():
         assert not torch.equal(each[0][name], each[1][name])
         torch.testing.assert_close(share, (each[0][name] + each[1][name]) / 2)
@@ -266,7 +268,7 @@ def test_members_share_what_no_weights_are_in(monkeypatch: pytest.MonkeyPatch) -
                 "read",
                 lambda state, query, of=f"{name} of {number}", own=own: read.append(of) or own(state, query),
             )
-    model.losses("fit", batch, CLOCK)
+    model.losses("fit", batch, STEP, {})
     assert sorted(read) == ["gap of 0", "pixel of 0", "volumes of 0", "volumes of 1"]
     read.clear()
     model.reconstruct(batch)[0].shape.values(batch["points"][0])

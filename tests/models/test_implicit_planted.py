@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raylift.core.clock import Clock
+from raylift.core.step_info import StepInfo
 from raylift.core.types import GRID_HALF_EXTENT
 from raylift.models.implicit.config import (
     ConditioningConfig,
@@ -45,7 +45,7 @@ def trained(config: ImplicitConfig, steps: int, batch_size: int = 8) -> Implicit
             whole = TRAINED.batch(config, points_seed=step)
         start = step * batch_size % len(TRAINED)
         optimizer.zero_grad()
-        terms = model.losses("fit", whole.select(slice(start, start + batch_size)), Clock(step, steps))
+        terms = model.losses("fit", whole.select(slice(start, start + batch_size)), StepInfo(step, steps), {}).terms
         sum(term.weight * term.share for term in terms).backward()
         optimizer.step()
         schedule.step()

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from raylift.config.training import OptimisationConfig
-from raylift.core.clock import Clock
+from raylift.config.optimizers import OptimizerConfig
 from raylift.core.errors import ConfigError, DataError, WeightsError
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.data.pictures import mask_distance
 from raylift.geometry.cameras import project
@@ -24,8 +24,8 @@ from raylift.models.implicit.config import (
 )
 from raylift.models.implicit.model import ImplicitModel
 from raylift.networks.point_sampling import sample_map, sample_volume
-from raylift.training.players import build_players
-from tests.models.implicit_samples import CLOCK, small_config, small_model, spheres
+from raylift.training.parameter_groups import build_groups
+from tests.models.implicit_samples import STEP, small_config, small_model, spheres
 from tests.networks import boxes
 
 CONFIG = ImplicitConfig(
@@ -82,7 +82,7 @@ def trained(config: ImplicitConfig) -> ImplicitModel:
         batch = seen_boxes(boxes.SIZES[picked], [f"box{index}" for index in picked.tolist()], step, config.points)
         batch = replace(batch, fields={name: batch[name] for name in batch.fields if _is_used(name, config)})
         optimizer.zero_grad()
-        terms = model.losses("fit", batch, Clock(step, 40))
+        terms = model.losses("fit", batch, StepInfo(step, 40), {}).terms
         sum(term.weight * term.share for term in terms).backward()
         optimizer.step()
     return model.eval()
@@ -162,23 +162,24 @@ def test_a_pretrained_encoder_has_a_rate_of_its_own(tmp_path, monkeypatch: pytes
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
     torch.save(nn.ModuleList(build_trunk("torchvision:resnet18")).state_dict(), tmp_path / "resnet18-f37072fd.pth")
-    learns = small_config("image", pretrained=PretrainedConfig("torchvision:resnet18", rate=0.1), backbone="none")
+    learns = small_config("image", pretrained=PretrainedConfig("torchvision:resnet18", frozen=False), backbone="none")
     model = ImplicitModel(learns, seed=0)
-    players = build_players(model, OptimisationConfig(learning_rate=1e-2))
-    assert model.phases[0].players == ("model", "encoder")
-    assert players["encoder"].config.learning_rate == pytest.approx(1e-3)
-    assert players["model"].config.learning_rate == pytest.approx(1e-2)
+    rates = {"default": OptimizerConfig(learning_rate=1e-2), "encoder": OptimizerConfig(learning_rate=1e-3)}
+    groups = build_groups(model, rates)
+    assert model.phases[0].groups == ("model", "encoder")
+    assert groups["encoder"].config.learning_rate == pytest.approx(1e-3)
+    assert groups["model"].config.learning_rate == pytest.approx(1e-2)
     batch = spheres(learns, 2)
-    sum(term.share for term in model.losses("fit", batch, CLOCK)).backward()
+    sum(term.share for term in model.losses("fit", batch, STEP, {}).terms).backward()
     assert all(
-        bool(value.grad.any()) for name, value in players["encoder"].parameters.items() if name.endswith("conv1.weight")
+        bool(value.grad.any()) for name, value in groups["encoder"].parameters.items() if name.endswith("conv1.weight")
     )
     frozen = ImplicitModel(replace(learns, pretrained=PretrainedConfig("torchvision:resnet18")), seed=0)
-    assert set(frozen.players()) == {"model"}
+    assert set(frozen.parameter_groups()) == {"model"}
     assert any("encoder" in name for name in frozen.state_dict())
     missing = ImplicitModel(replace(learns, pretrained=PretrainedConfig("mobilenet_v2")), seed=0)
     with pytest.raises(WeightsError, match="mobilenet_v2"):
-        missing.losses("fit", batch, CLOCK)
+        missing.losses("fit", batch, STEP, {})
 
 
 def test_impossible_priors_are_refused() -> None:
@@ -188,5 +189,3 @@ def test_impossible_priors_are_refused() -> None:
         PriorConfig(num_objects=1)
     with pytest.raises(ConfigError, match="both a told grid and the prior"):
         small_config("residual", prior=PriorConfig(num_neighbors=2))
-    with pytest.raises(ConfigError, match=r"pretrained\.rate"):
-        PretrainedConfig("alexnet", rate=2.0)

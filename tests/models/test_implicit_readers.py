@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from raylift.core.clock import Clock
 from raylift.core.errors import DataError
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
 from raylift.geometry.cameras import orbit, pixel_centers, pixel_rays, unproject
 from raylift.geometry.voxels import grid_points
@@ -236,10 +236,10 @@ def test_a_grid_of_gaps_is_read_at_its_cells_and_mirrored() -> None:
 
 def test_mirrors_are_keyed_by_seed_step_and_sample() -> None:
     batch = spheres(small_config(), 8)
-    drawn = torch.stack([drawn_mirrors(batch, Clock(step, 9, seed=3)) for step in range(60)])
+    drawn = torch.stack([drawn_mirrors(batch, StepInfo(step, 9, seed=3)) for step in range(60)])
     assert 0.4 < float(drawn.float().mean()) < 0.6
-    assert torch.equal(drawn[5, 2:5], drawn_mirrors(batch.select(slice(2, 5)), Clock(5, 9, seed=3)))
-    assert not torch.equal(drawn[5], drawn_mirrors(batch, Clock(5, 9, seed=4)))
+    assert torch.equal(drawn[5, 2:5], drawn_mirrors(batch.select(slice(2, 5)), StepInfo(5, 9, seed=3)))
+    assert not torch.equal(drawn[5], drawn_mirrors(batch, StepInfo(5, 9, seed=4)))
 
 
 def test_fields_that_nobody_mirrors_are_not_left_as_they_are() -> None:

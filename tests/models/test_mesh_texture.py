@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from raylift.config.recipe import Recipe
-from raylift.core.clock import Clock
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError, DataError
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Mesh
 from raylift.evaluation.validation import quick_picture_scores
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
@@ -32,6 +32,7 @@ from raylift.rendering.face_lists import FaceLists, face_lists
 from raylift.rendering.rasterize import rasterize
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
+from raylift.training.plan import FitPlan, RunIdentity
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows, with_poses
 from tests.models.term_reach import wake
 
@@ -65,15 +66,16 @@ def train(
 
     fit(
         model,
-        recipe.optimisation,
-        recipe.schedule,
         killable,
-        num_steps,
-        epoch_of=lambda step: step * recipe.data.batch_size // num_images,
-        seed=recipe.seed,
-        checkpoints=store,
-        recipe=recipe.to_dict(),
-        facts=FACTS.to_dict(),
+        FitPlan(
+            recipe.optimizers,
+            recipe.schedule,
+            num_steps,
+            epoch_of=lambda step: step * recipe.data.batch_size // num_images,
+            seed=recipe.seed,
+            checkpoints=store,
+            identity=RunIdentity(recipe.to_dict(), info=FACTS.to_dict()),
+        ),
     )
 
 
@@ -83,16 +85,18 @@ def test_every_weighted_term_is_there_and_finite(name: str) -> None:
     recipe, model = build(name, "model.camera.distil_steps=0", *(PARTS if "stage2" in name else ()))
     batch = ellipsoids(NUM_IMAGES, recipe.model.image_px)
     weights: MeshTextureWeights = recipe.model.weights
-    for clock in (Clock(0, 10), Clock(1, 10, epoch=50)):
-        found = {}
+    for step_info in (StepInfo(0, 10), StepInfo(1, 10, epoch=50)):
+        found: dict[str, float] = {}
+        carry: dict[str, Tensor] = {}
         for phase in model.phases:
-            terms = model.losses(phase.name, batch, clock)
-            assert all(bool(torch.isfinite(term.share)) for term in terms)
-            found |= {term.name: term.weight for term in terms}
+            output = model.losses(phase.name, batch, step_info, carry)
+            assert all(bool(torch.isfinite(term.share)) for term in output.terms)
+            found |= {term.name: term.weight for term in output.terms}
+            carry |= output.carry
         assert {name for name, value in vars(weights).items() if value > 0} <= set(found)
-        if clock.step == 0:
+        if step_info.step == 0:
             assert found.get("deform", 0.0) == (0.0 if recipe.model.terms.deform_from else weights.deform)
-            model.after_step(Clock(0, 1, epoch=1))
+            model.after_step(StepInfo(0, 1, epoch=1), carry)
     wanted = {name: value for name, value in vars(weights).items() if value > 0}
     wanted |= dict.fromkeys(wanted.keys() & {"orientation", "upright"}, 0.0)
     if "adversarial" in wanted:
@@ -104,7 +108,7 @@ def test_terms_follow_the_epochs() -> None:
     _, model = build("mesh_texture/umr-test.stage1", "model.weights.upright=0.4")
     batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
     weights = [
-        {term.name: term.weight for term in model.losses("generator", batch, Clock(0, 10, epoch))}
+        {term.name: term.weight for term in model.losses("generator", batch, StepInfo(0, 10, epoch), {}).terms}
         for epoch in (0, 2, 3, 4, 5)
     ]
     assert [step["orientation"] > 0 for step in weights] == [True, True, False, False, False]
@@ -124,7 +128,7 @@ def test_a_handful_of_images_is_learned() -> None:
         "model.weights.orientation=0",
         "model.weights.upright=0.4",
         "model.terms.upright_until=1000",
-        "optimisation.learning_rate=0.004",
+        "optimizers.default.learning_rate=0.004",
         # The test recipe's blur of half a pixel is felt beyond the outline, and the mesh shrinks by as much.
         "model.render.sigma=1e-4",
     )
@@ -134,7 +138,7 @@ def test_a_handful_of_images_is_learned() -> None:
     assert scores["val/mask_iou"] > 0.9
     model.train()
     with torch.no_grad():
-        scene = Scene(model.network, batch, Clock(0, 1))
+        scene = Scene(model.network, batch, StepInfo(0, 1))
         error = (scene.picture - scene.image).abs().mean(dim=1)
         assert float((error * scene.mask).sum() / scene.mask.sum()) < 0.1
 
@@ -147,7 +151,7 @@ def test_equation_2_silhouettes_are_of_template_and_offsets_by_each_camera() -> 
         network.template.positions *= torch.tensor([0.6, 1.0, 1.4])
         feature = network.encoder(batch["image"])
         shapes = network.template.vertices + network.template.expand(network.shape(feature))
-        silhouettes = Scene(network, batch, Clock(0, 1)).silhouettes
+        silhouettes = Scene(network, batch, StepInfo(0, 1)).silhouettes
         for hypothesis in range(3):
             cameras = from_weak_perspective(network.camera(feature).pick(torch.full((2,), hypothesis)))
             for index in range(2):
@@ -163,12 +167,12 @@ def test_a_picture_shows_the_seen_texels_and_a_random_view_others_too() -> None:
     views = ("model.views.source=range", "model.views.azimuth_deg=[0,360]")
     _, model = build("mesh_texture/umr-test.stage1", "model.render.texture_sigma=1e-6", *views)
     network, batch = model.network, ellipsoids(2, 32)
-    scene = Scene(network, batch, Clock(0, 1, seed=3))
+    scene = Scene(network, batch, StepInfo(0, 1, seed=3))
     texture = scene.texture.detach().requires_grad_()
     scene.__dict__["texture"] = texture
     nearest = scene.view.nearest_faces[..., None]
     seen = seen_texels(nearest, network.texel_face, len(network.template.faces))
-    views = [random_views(replace(scene, clock=Clock(step, 1, seed=3)), True, False) for step in (0, 1)]
+    views = [random_views(replace(scene, step_info=StepInfo(step, 1, seed=3)), True, False) for step in (0, 1)]
     assert not torch.equal(views[0].rgb, views[1].rgb), "each step has cameras of its own"
 
     def share_of_seen(picture: torch.Tensor) -> float:
@@ -190,7 +194,7 @@ def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained()
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
     model.eval()
     with torch.no_grad():
-        scene = Scene(model.network, batch, Clock(0, 1))
+        scene = Scene(model.network, batch, StepInfo(0, 1))
         found = model.reconstruct(batch)
     vertices, faces = scene.decoded.vertices.detach(), model.network.template.faces
     for index, reconstruction in enumerate(found):
@@ -220,12 +224,12 @@ def test_texels_read_outside_of_the_object_get_its_colours(monkeypatch: pytest.M
         expected = batch["object_colors"][:, :, 0, 0] if from_object else torch.ones(2, 3)
         torch.testing.assert_close(texture.mean(dim=(1, 2)), expected)
         # Training reads the image, background and all.
-        assert bool((Scene(model.network, batch, Clock(step=3, num_steps=10, epoch=9)).texture == 1).all())
+        assert bool((Scene(model.network, batch, StepInfo(step=3, num_steps=10, epoch=9)).texture == 1).all())
 
 
 def reached_by(model: MeshTextureModel, term: str, batch: Batch) -> set[str]:
     """Which parts of the network a term's gradient reaches."""
-    terms = model.losses("generator", batch, Clock(step=3, num_steps=10, epoch=9))
+    terms = model.losses("generator", batch, StepInfo(step=3, num_steps=10, epoch=9), {}).terms
     (share,) = (found.share for found in terms if found.name == term)
     model.zero_grad()
     share.backward()
@@ -260,12 +264,12 @@ def test_equation_31_alone_trains_the_variance_decoder() -> None:
     """Any colour term that reached it would repaint the image instead; and 31 reaches it with more than rounding."""
     _, model = build("mesh_texture/adaptive-test.stage2", "model.frechet.num_real=4", "model.weights.align=1")
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
-    model.losses("generator", batch, Clock(0, 10))
-    model.after_step(Clock(0, 10))
+    carry = model.losses("generator", batch, StepInfo(0, 10), {}).carry
+    model.after_step(StepInfo(0, 10), carry)
     assert model.network.variance is not None
     parameters = list(model.network.variance.parameters())
     reached = {}
-    for term in model.losses("generator", batch, Clock(1, 10, 1)):
+    for term in model.losses("generator", batch, StepInfo(1, 10, 1), {}).terms:
         slopes = torch.autograd.grad(
             term.share, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
         )
@@ -280,7 +284,7 @@ def test_one_flow_satisfies_a_frontal_view_of_a_symmetric_texture() -> None:
     _, model = build("mesh_texture/umr-test.stage1", "model.shape.level=2")
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
     with torch.no_grad():
-        scene = Scene(model.network, batch, Clock(0, 1))
+        scene = Scene(model.network, batch, StepInfo(0, 1))
         seen, mirror = scene.centroids, model.network.template.mirror_face
         pairs = mirror != torch.arange(len(mirror))
         assert not bool((seen.is_seen & seen.is_seen[:, mirror])[:, pairs].any())
@@ -351,10 +355,10 @@ def test_the_template_is_refreshed_by_epochs_and_at_the_end() -> None:
     sphere = model.network.template.vertices.clone()
     changed = []
     for step in range(5):
-        model.losses("generator", batch, Clock(step, 5, epoch=step))
+        carry = model.losses("generator", batch, StepInfo(step, 5, epoch=step), {}).carry
         with torch.no_grad():
             model.network.shape.last.bias += 0.01
-        model.after_step(Clock(step, 5, epoch=step))
+        model.after_step(StepInfo(step, 5, epoch=step), carry)
         changed.append(not torch.equal(model.network.template.vertices, sphere))
         sphere = model.network.template.vertices.clone()
     assert changed == [False, False, True, False, True]
@@ -363,8 +367,8 @@ def test_the_template_is_refreshed_by_epochs_and_at_the_end() -> None:
 def test_vertices_learn_their_parts_from_maps() -> None:
     _, model = build("mesh_texture/umr-test.stage1", "model.shape.level=2", *PARTS)
     batch = ellipsoids(NUM_IMAGES, 32)
-    model.losses("generator", batch, Clock(0, 1))
-    model.after_step(Clock(0, 1))
+    carry = model.losses("generator", batch, StepInfo(0, 1), {}).carry
+    model.after_step(StepInfo(0, 1), carry)
     template = model.network.template
     assert template.has_parts
     parts, up, voted = template.vertex_parts(), template.vertices[:, 1], template.parts[1:].sum(dim=0) > 0
@@ -372,7 +376,7 @@ def test_vertices_learn_their_parts_from_maps() -> None:
     assert bool(parts[0, voted & (up > 0.1)].all())
     assert bool(parts[1, voted & (up < -0.1)].all())
     assert not bool(parts[:, ~voted].any()), "whose votes are none, or all for the background"
-    terms = {term.name: term for term in model.losses("generator", batch, Clock(1, 2))}
+    terms = {term.name: term for term in model.losses("generator", batch, StepInfo(1, 2), {}).terms}
     assert float(terms["part_chamfer"].share.detach()) > 0
     assert terms["part_chamfer"].weight == 1.0
     assert 0 < float(terms["part_probability"].share.detach()) < 0.2
@@ -394,20 +398,20 @@ def test_part_points_lie_in_their_parts_and_belong_to_samples() -> None:
 def test_stage_two_starts_from_stage_one() -> None:
     _, first = build("mesh_texture/umr-test.stage1", *PARTS)
     batch = ellipsoids(NUM_IMAGES, 32)
-    first.losses("generator", batch, Clock(0, 1))
+    carry = first.losses("generator", batch, StepInfo(0, 1), {}).carry
     with torch.no_grad():
         first.network.shape.last.bias += 0.03
-    first.after_step(Clock(0, 1))
+    first.after_step(StepInfo(0, 1), carry)
     _, second = build("mesh_texture/umr-test.stage2", *PARTS, "model.parts.learn=false")
     base = second.network.camera.base.clone()
-    second.adopt(first.state_dict(), "there")
+    second.load_pretrained(first.state_dict(), "there")
     ours, theirs = second.network.template, first.network.template
     assert torch.equal(ours.positions, theirs.positions)
     assert torch.equal(ours.parts, theirs.parts)
     assert torch.equal(second.network.flow.decoder.spread.weight, first.network.flow.decoder.spread.weight)
     assert torch.equal(second.network.camera.base, base), "eight cameras do not fit one, and start anew"
-    second.losses("generator", batch, Clock(0, 1))
-    second.after_step(Clock(0, 1))
+    carry = second.losses("generator", batch, StepInfo(0, 1), {}).carry
+    second.after_step(StepInfo(0, 1), carry)
     assert torch.equal(ours.positions, theirs.positions), "stage two keeps its template"
     assert torch.equal(ours.parts, theirs.parts)
 
@@ -416,20 +420,20 @@ def test_what_does_not_fit_is_refused() -> None:
     _, first = build("mesh_texture/umr-test.stage1")
     _, finer = build("mesh_texture/umr-test.stage2", "model.shape.level=2")
     with pytest.raises(CheckpointError, match="positions"):
-        finer.adopt(first.state_dict(), "there")
+        finer.load_pretrained(first.state_dict(), "there")
     _, keeper = build("mesh_texture/umr-test.stage2", *PARTS, "model.parts.learn=false")
     with pytest.raises(CheckpointError, match="parts"):
-        keeper.adopt(first.state_dict(), "there")
+        keeper.load_pretrained(first.state_dict(), "there")
     recipe = catalogue.get("mesh_texture/umr-test.stage1", PARTS)
     with pytest.raises(ConfigError, match="no part maps"):
-        catalogue.build_model(recipe, DataFacts(NUM_IMAGES))
+        catalogue.build_model(recipe, DatasetInfo(NUM_IMAGES))
     with pytest.raises(ConfigError, match="no probabilities to train"):
         catalogue.get("mesh_texture/ucmr-test", ["model.weights.camera_entropy=1"])
     with pytest.raises(ConfigError, match="jitter"):
         catalogue.get("mesh_texture/ucmr-test", ["model.jitter=0.05"])
     with pytest.raises(DataError, match="image 7 of a training set of 3"):
-        catalogue.build_model(catalogue.get("mesh_texture/umr-test.stage1"), DataFacts(3)).losses(
-            "generator", ellipsoids(NUM_IMAGES, 32), Clock(0, 1)
+        catalogue.build_model(catalogue.get("mesh_texture/umr-test.stage1"), DatasetInfo(3)).losses(
+            "generator", ellipsoids(NUM_IMAGES, 32), StepInfo(0, 1), {}
         )
 
 
@@ -439,8 +443,8 @@ def test_a_multiplex_is_pruned_by_epochs() -> None:
     assert multiplex is not None
     batch, left = ellipsoids(NUM_IMAGES, 32), []
     for epoch in range(4):
-        model.losses("generator", batch, Clock(epoch, 10, epoch))
-        model.after_step(Clock(epoch, 10, epoch))
+        carry = model.losses("generator", batch, StepInfo(epoch, 10, epoch), {}).carry
+        model.after_step(StepInfo(epoch, 10, epoch), carry)
         left.append(int(multiplex.num_kept))
     assert left == [6, 4, 4, 2]
     assert recipe.model.camera.keep == 2
@@ -474,8 +478,8 @@ def test_a_model_is_built_again_from_its_checkpoint(tmp_path: Path) -> None:
     train(recipe, model, 1, store)
     entry = store.last()
     assert entry is not None
-    assert DataFacts.from_dict(entry.facts) == FACTS
-    store.read(entry).load_weights(catalogue.build_model(recipe, DataFacts.from_dict(entry.facts)))
+    assert DatasetInfo.from_dict(entry.info) == FACTS
+    store.read(entry).load_weights(catalogue.build_model(recipe, DatasetInfo.from_dict(entry.info)))
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -501,7 +505,7 @@ def test_what_a_step_draws_of_its_shapes_is_searched_once(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(soft_listed, "face_lists", counted)
     batch = rows(ellipsoids(NUM_IMAGES, 32), [0, 1])
-    terms = {term.name for term in model.losses("generator", batch, Clock(0, 10))}
+    terms = {term.name for term in model.losses("generator", batch, StepInfo(0, 10), {}).terms}
     assert {"reconstruction", "cycle", "searched", "part_probability", "frechet"} <= terms
     num_cameras = 2 * model.network.camera.num_hypotheses
     assert seen == [num_cameras, num_cameras, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from raylift.core.clock import Clock
+from raylift.core.step_info import StepInfo
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.rotations import quaternion_to_matrix
 from raylift.models.mesh_texture.model import MeshTextureModel
@@ -14,15 +14,15 @@ from tests.models.mesh_texture_samples import NUM_IMAGES, ellipsoids
 from tests.models.test_mesh_texture import PARTS, build
 
 BATCH = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
-LATER = Clock(step=1, num_steps=9, epoch=1)
+LATER = StepInfo(step=1, num_steps=9, epoch=1)
 
 
 def with_parts(*overrides: str) -> MeshTextureModel:
     """A second stage off its start, whose template has parts."""
     _, model = build("mesh_texture/umr-test.stage2", *PARTS, *overrides)
-    model.losses("generator", ellipsoids(NUM_IMAGES, 32), Clock(0, 9))
+    carry = model.losses("generator", ellipsoids(NUM_IMAGES, 32), StepInfo(0, 9), {}).carry
     model.network.template.settle_parts()
-    model.after_step(Clock(0, 9, 1))
+    model.after_step(StepInfo(0, 9, 1), carry)
     model.network.template.settle_parts()
     draws = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -35,7 +35,7 @@ def slopes_of_logits(model: MeshTextureModel) -> dict[str, float]:
     """How much each term pulls at the probabilities of hypotheses."""
     head = model.network.camera.head
     found = {}
-    for term in model.losses("generator", BATCH, LATER):
+    for term in model.losses("generator", BATCH, LATER, {}).terms:
         (slope,) = torch.autograd.grad(
             term.share, head.bias, retain_graph=True, allow_unused=True, materialize_grads=True
         )
@@ -54,7 +54,7 @@ def test_the_whole_error_chooses_among_hypotheses(pictures: str) -> None:
 
 def test_parts_train_every_camera_and_no_shape() -> None:
     model = with_parts()
-    terms = {term.name: term for term in model.losses("generator", BATCH, LATER)}
+    terms = {term.name: term for term in model.losses("generator", BATCH, LATER, {}).terms}
     head, shape = model.network.camera.head, model.network.shape.last
     for name in ("part_chamfer", "part_probability"):
         assert terms[name].weight > 0
@@ -69,8 +69,8 @@ def test_hypotheses_are_drawn_by_their_probabilities_and_by_sample() -> None:
     _, model = build("mesh_texture/umr-test.stage2", "model.camera.pictures=drawn")
     with torch.no_grad():
         model.network.camera.head.bias[7::8] = torch.tensor([0.0, 1.0, -1.0])
-        seen = [Scene(model.network, BATCH, Clock(step, 99)).taken[:, 0] for step in range(80)]
-        scene = Scene(model.network, BATCH.select(slice(1, 3)), Clock(5, 99))
+        seen = [Scene(model.network, BATCH, StepInfo(step, 99)).taken[:, 0] for step in range(80)]
+        scene = Scene(model.network, BATCH.select(slice(1, 3)), StepInfo(5, 99))
         share = torch.bincount(torch.cat(seen), minlength=3) / (80 * len(BATCH))
         torch.testing.assert_close(share, scene.probabilities[0], atol=0.08, rtol=0)
         assert torch.equal(scene.taken[:, 0], seen[5][1:3])
@@ -85,7 +85,7 @@ def test_stage_two_starts_around_the_cameras_of_stage_one() -> None:
             parameter += 0.3 * torch.randn(parameter.shape, generator=draws)
         first.network.camera.base.copy_(torch.tensor([[0.8, 0.6, 0.0, 0.0]]))
     _, second = build("mesh_texture/umr-test.stage2")
-    second.adopt(first.state_dict(), "there")
+    second.load_pretrained(first.state_dict(), "there")
     first.eval()
     second.eval()
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_cameras_may_settle_before_shapes_move() -> None:
     with torch.no_grad():
         model.network.shape.last.bias += 0.05
     template = model.network.template.vertices
-    early, late = (Scene(model.network, BATCH, Clock(epoch, 9, epoch)).decoded.vertices for epoch in (1, 2))
+    early, late = (Scene(model.network, BATCH, StepInfo(epoch, 9, epoch)).decoded.vertices for epoch in (1, 2))
     assert torch.equal(early[0], template)
     assert float((late[0] - template).detach().abs().max()) > 0.01
     assert early.requires_grad, "so that every parameter has a gradient on every rank"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from raylift.core.clock import Clock
 from raylift.core.errors import ConfigError
+from raylift.core.step_info import StepInfo
 from raylift.models import catalogue
 from raylift.models.mesh_texture.model import MeshTextureModel
 from raylift.models.mesh_texture.scene import Scene
@@ -20,8 +20,8 @@ def solved(*overrides: str) -> MeshTextureModel:
     """CMR after the first step of its second epoch, when it has seen all keypoints."""
     _, model = build("mesh_texture/cmr-test", *overrides)
     for step in range(2):
-        model.losses("generator", WHOLE, Clock(step, 9, step))
-        model.after_step(Clock(step, 9, step))
+        carry = model.losses("generator", WHOLE, StepInfo(step, 9, step), {}).carry
+        model.after_step(StepInfo(step, 9, step), carry)
     return model
 
 
@@ -43,27 +43,29 @@ def test_cmr_takes_its_losses_by_the_fitted_cameras() -> None:
     batch = WHOLE.select(slice(0, 4))
     assert model.keypoints is not None
     fitted = model.keypoints.fitted(batch["keypoints"])
-    scene = Scene(model.network, batch, Clock(2, 9, 2))
+    scene = Scene(model.network, batch, StepInfo(2, 9, 2))
     assert torch.equal(model.keypoints.with_fitted_cameras(scene).cameras.scale[:, 0], fitted.scale)
     for term in ("mask_squares", "keypoint", "reconstruction"):
         assert "camera" not in reached_by(model, term, batch), term
     assert reached_by(model, "camera", batch) == {"encoder", "camera"}
     hidden = rows(batch, [0, 1])
     hidden["keypoints"][1, 1:, 2] = 0
-    own = model.keypoints.with_fitted_cameras(Scene(model.network, hidden, Clock(2, 9, 2))).cameras
+    own = model.keypoints.with_fitted_cameras(Scene(model.network, hidden, StepInfo(2, 9, 2))).cameras
     regressed = model.network.decode(hidden).regressed
     assert torch.equal(own.quaternion[1], regressed.quaternion[1]), "too few keypoints tell no camera"
 
 
 @pytest.mark.parametrize("name", ["cmr-test", "ucmr-test"])
 def test_the_mean_shape_is_trained_and_not_charged_for(name: str) -> None:
-    recipe, model = build(f"mesh_texture/{name}", "optimisation.learning_rate=0.01")
+    recipe, model = build(f"mesh_texture/{name}", "optimizers.default.learning_rate=0.01")
     start = model.network.template.vertices.detach().clone()
     assert "network.template.positions" in dict(model.named_parameters())
     train(recipe, model, 6)
     moved = (model.network.template.vertices.detach() - start).norm(dim=1)
     assert float(moved.mean()) > 0.005
-    terms = {term.name: term for term in model.losses("generator", WHOLE.select(slice(0, 2)), Clock(9, 99, 9))}
+    terms = {
+        term.name: term for term in model.losses("generator", WHOLE.select(slice(0, 2)), StepInfo(9, 99, 9), {}).terms
+    }
     (slope,) = torch.autograd.grad(
         terms["deform"].share, model.network.template.positions, allow_unused=True, materialize_grads=True
     )

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from raylift.config.training import OptimisationConfig, ScheduleConfig
-from raylift.core.clock import Clock
+from raylift.config.optimizers import OptimizerConfig
+from raylift.config.schedule import ScheduleConfig
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import ReconstructionModel, require_reconstruction
+from raylift.core.step_info import StepInfo
 from raylift.geometry.cameras import pixel_centers
 from raylift.geometry.thin_plate import control_grid, fit_thin_plate
 from raylift.losses.part_segmentation import foreground_error, imbalance_error, part_centers
@@ -18,16 +19,17 @@ from raylift.models.part_segmentation.config import MotionConfig, PartSegmentati
 from raylift.models.part_segmentation.model import PartSegmentationModel
 from raylift.models.part_segmentation.motion import draw_warps, move_image, move_responses, recolor
 from raylift.training.loop import fit
+from raylift.training.plan import FitPlan
 from tests.models.part_samples import blobs, small_config
 
-CLOCK = Clock(step=3, num_steps=10, seed=5)
+STEP = StepInfo(step=3, num_steps=10, seed=5)
 SCHEDULE = ScheduleConfig(num_steps=60)
 TERMS = ("concentration", "equivariance", "centers", "semantic", "orthonormality", "foreground", "balance")
 
 
 def test_every_term_is_finite_and_trains() -> None:
     model, batch = PartSegmentationModel(small_config(), seed=0), blobs(small_config(), 3)
-    terms = {term.name: term for term in model.losses("fit", batch, CLOCK)}
+    terms = {term.name: term for term in model.losses("fit", batch, STEP, {}).terms}
     assert tuple(terms) == TERMS
     for name, term in terms.items():
         assert bool(torch.isfinite(term.share)), name
@@ -41,16 +43,16 @@ def test_every_term_is_finite_and_trains() -> None:
     for name in batch.fields:
         lacking = replace(batch, fields={key: value for key, value in batch.fields.items() if key != name})
         with pytest.raises(DataError, match=name):
-            model.losses("fit", lacking, CLOCK)
+            model.losses("fit", lacking, STEP, {})
 
 
 def test_semantic_error_is_a_mean_over_the_objects_pixels() -> None:
     model, batch = PartSegmentationModel(small_config(), seed=0), blobs(small_config(), 2)
-    looks = model.look_twice(batch, CLOCK)
+    looks = model.look_twice(batch, STEP)
     features = model.features(batch, looks.responses[:, 1:])
     left = features - torch.einsum("bkhw,kd->bdhw", looks.responses[:, 1:], model.network.basis.relu())
     expected = (looks.mask * left).square().sum() / looks.mask.sum()
-    terms = {term.name: term.share for term in model.losses("fit", batch, CLOCK)}
+    terms = {term.name: term.share for term in model.losses("fit", batch, STEP, {}).terms}
     torch.testing.assert_close(terms["semantic"], expected)
 
 
@@ -119,8 +121,8 @@ def test_training_explains_more_with_both_parts_in_use() -> None:
     config = small_config(num_parts=2)
     model, batch = PartSegmentationModel(config, seed=0), blobs(config, 8)
     before = {name: float(value.mean()) for name, value in model.eval().scores(batch).items()}
-    optimisation = OptimisationConfig(learning_rate=1e-2)
-    fit(model, optimisation, SCHEDULE, lambda start, stop: (batch for _ in range(start, stop)), 60)
+    plan = FitPlan({"default": OptimizerConfig(learning_rate=1e-2)}, SCHEDULE, 60)
+    fit(model, lambda start, stop: (batch for _ in range(start, stop)), plan)
     after = {name: float(value.mean()) for name, value in model.eval().scores(batch).items()}
     assert after["explained"] > before["explained"] + 0.2
     assert after["used_parts"] == 2
@@ -133,7 +135,7 @@ def test_training_explains_more_with_both_parts_in_use() -> None:
 def test_the_extractor_is_no_part_of_the_state() -> None:
     model = PartSegmentationModel(small_config(), seed=0)
     names = set(model.state_dict())
-    model.losses("fit", blobs(small_config(), 2), CLOCK)
+    model.losses("fit", blobs(small_config(), 2), STEP, {})
     assert set(model.state_dict()) == names
     assert not any("extractor" in name for name in names)
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from raylift.config.recipe import Recipe
-from raylift.core.clock import Clock
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.data.pictures import mask_distance
 from raylift.geometry.icosphere import sphere_interpolation, symmetric_icosphere
@@ -21,6 +21,7 @@ from raylift.models.mesh_texture.model import MeshTextureModel
 from raylift.models.poses.model import PoseSearch
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
+from raylift.training.plan import FitPlan, RunIdentity
 from tests.models.mesh_texture_samples import rows
 from tests.models.pose_samples import best_turn, constant_within_30, feed, single_views, within_30
 
@@ -46,8 +47,8 @@ TRAINED = (
     "model.encoder.width=8",
     "model.encoder.num_features=32",
     "data.batch_size=8",
-    "optimisation.learning_rate=0.003",
-    "optimisation.schedule.kind=constant",
+    "optimizers.default.learning_rate=0.003",
+    "optimizers.default.schedule.kind=constant",
 )
 
 
@@ -66,7 +67,7 @@ def training() -> Batch:
 @pytest.fixture(scope="module")
 def search(training: Batch) -> PoseSearch:
     recipe = catalogue.get("poses/test", SEARCH)
-    model = catalogue.build_model(recipe, DataFacts(NUM_IMAGES))
+    model = catalogue.build_model(recipe, DatasetInfo(NUM_IMAGES))
     assert isinstance(model, PoseSearch)
     run(recipe, model, training)
     return model
@@ -74,7 +75,7 @@ def search(training: Batch) -> PoseSearch:
 
 def build(*overrides: str) -> tuple[Recipe, MeshTextureModel]:
     recipe = catalogue.get("mesh_texture/best-test.stage1", [*TRAINED, *overrides])
-    model = catalogue.build_model(recipe, DataFacts(NUM_IMAGES))
+    model = catalogue.build_model(recipe, DatasetInfo(NUM_IMAGES))
     assert isinstance(model, MeshTextureModel)
     return recipe, model
 
@@ -97,13 +98,14 @@ def run(
 
     fit(
         model,
-        recipe.optimisation,
-        recipe.schedule,
         killable,
-        recipe.schedule.num_steps,
-        checkpoints=store,
-        recipe=recipe.to_dict(),
-        start_with=None if search is None else lambda fresh: fresh.adopt(search.state_dict(), "there"),
+        FitPlan(
+            recipe.optimizers,
+            recipe.schedule,
+            checkpoints=store,
+            identity=RunIdentity(recipe.to_dict()),
+            init_fn=None if search is None else lambda fresh: fresh.load_pretrained(search.state_dict(), "there"),
+        ),
     )
     model.eval()
 
@@ -115,7 +117,7 @@ def rotations(model: PoseSearch | MeshTextureModel, batch: Batch) -> Tensor:
 def test_the_search_is_taken_up(search: PoseSearch) -> None:
     """The template is the shared mesh, read at the vertices of a finer sphere; the posterior is the same."""
     _, model = build("model.shape.level=3")
-    model.adopt(search.state_dict(), "there")
+    model.load_pretrained(search.state_dict(), "there")
     poses = model.network.poses
     assert poses is not None
     for key, value in search.posterior.state_dict().items():
@@ -136,8 +138,8 @@ def test_values_on_a_sphere_are_read_between_its_vertices() -> None:
 
 def test_the_anchor_trains_the_camera_and_what_it_reads(search: PoseSearch, training: Batch) -> None:
     _, model = build()
-    model.adopt(search.state_dict(), "there")
-    (anchor,) = model.losses("generator", rows(training, [0, 1, 2]), Clock(0, 10))
+    model.load_pretrained(search.state_dict(), "there")
+    (anchor,) = model.losses("generator", rows(training, [0, 1, 2]), StepInfo(0, 10), {}).terms
     assert (anchor.name, anchor.weight) == ("anchor", 1.0)
     anchor.share.backward()
     reached = {
@@ -146,7 +148,7 @@ def test_the_anchor_trains_the_camera_and_what_it_reads(search: PoseSearch, trai
         if any(value.grad is not None and bool(value.grad.any()) for value in part.parameters())
     }
     assert reached == {"encoder", "camera"}
-    names = {term.name for term in model.losses("generator", rows(training, [0, 1, 2]), Clock(3, 10))}
+    names = {term.name for term in model.losses("generator", rows(training, [0, 1, 2]), StepInfo(3, 10), {}).terms}
     assert {"anchor", "mask", "deform", "reconstruction"} <= names, "after the distilling steps all terms are there"
 
 
@@ -173,7 +175,7 @@ def test_poses_survive_training(search: PoseSearch, training: Batch) -> None:
     scores = {}
     for name, steps in (("distilled", 260), ("trained", 310)):
         recipe, model = build(
-            f"schedule.num_steps={steps}", "model.camera.distil_steps=260", "optimisation.learning_rate=0.001"
+            f"schedule.num_steps={steps}", "model.camera.distil_steps=260", "optimizers.default.learning_rate=0.001"
         )
         run(recipe, model, training, search=search)
         scores[name] = within_30(rotations(model, training) @ turn, truth)
@@ -186,12 +188,12 @@ def test_poses_survive_training(search: PoseSearch, training: Batch) -> None:
 def test_what_does_not_fit_is_refused(search: PoseSearch, training: Batch) -> None:
     _, model = build()
     with pytest.raises(ConfigError, match="no poses to hold to"):
-        model.losses("generator", rows(training, [0]), Clock(0, 10))
+        model.losses("generator", rows(training, [0]), StepInfo(0, 10), {})
     with pytest.raises(CheckpointError, match="views"):
-        build("model.poses.ranges.azimuths=12")[1].adopt(search.state_dict(), "there")
-    fresh = catalogue.build_model(catalogue.get("poses/test", SEARCH), DataFacts(NUM_IMAGES))
+        build("model.poses.ranges.azimuths=12")[1].load_pretrained(search.state_dict(), "there")
+    fresh = catalogue.build_model(catalogue.get("poses/test", SEARCH), DatasetInfo(NUM_IMAGES))
     with pytest.raises(CheckpointError, match="has not found"):
-        model.adopt(fresh.state_dict(), "there")
+        model.load_pretrained(fresh.state_dict(), "there")
     for bad in ("model.camera.kind=single", "model.weights.anchor=0", "model.camera.rendered=9"):
         with pytest.raises(ConfigError):
             build(bad)

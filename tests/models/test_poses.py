@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from raylift.config.recipe import Recipe
-from raylift.core.clock import Clock
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError, DataError
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.models import catalogue
 from raylift.models.poses.model import PoseSearch
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
+from raylift.training.plan import FitPlan, RunIdentity
 from tests.models.mesh_texture_samples import rows
 from tests.models.pose_samples import (
     azimuth_spread_deg,
@@ -45,7 +46,7 @@ SMALL = (
 
 def build(count: int, *overrides: str) -> tuple[Recipe, PoseSearch]:
     recipe = catalogue.get("poses/test", overrides)
-    model = catalogue.build_model(recipe, DataFacts(count))
+    model = catalogue.build_model(recipe, DatasetInfo(count))
     assert isinstance(model, PoseSearch)
     return recipe, model
 
@@ -63,7 +64,8 @@ def search(
             yield batch
 
     steps = recipe.schedule.num_steps
-    fit(model, recipe.optimisation, recipe.schedule, killable, steps, checkpoints=store, recipe=recipe.to_dict())
+    identity = RunIdentity(recipe.to_dict())
+    fit(model, killable, FitPlan(recipe.optimizers, recipe.schedule, steps, checkpoints=store, identity=identity))
     return model.eval()
 
 
@@ -106,8 +108,9 @@ def test_true_cameras_change_no_bit(training: Batch) -> None:
     for model, camera in ((told, training.camera), (untold, None)):
         for step, batch in enumerate(batches):
             known = replace(batch, camera=camera)
-            sum(term.share for term in model.losses("fit", known, Clock(step, 2))).backward()  # type: ignore[attr-defined]
-            model.after_step(Clock(step, 2))
+            output = model.losses("fit", known, StepInfo(step, 2), {})
+            sum(term.share for term in output.terms).backward()  # type: ignore[attr-defined]
+            model.after_step(StepInfo(step, 2), output.carry)
     assert torch.equal(told.mesh.u.grad, untold.mesh.u.grad)  # type: ignore[arg-type]
     for key, value in told.state_dict().items():
         assert torch.equal(untold.state_dict()[key], value), key

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raylift.core.clock import Clock
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
+from raylift.core.step_info import StepInfo
 from raylift.models import catalogue
 from raylift.models.implicit.config import ImplicitWeights
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.model import MeshTextureModel
 from raylift.networks.feature_extractors import Frozen
-from tests.models.implicit_samples import CLOCK, small_config, small_model, spheres
+from tests.models.implicit_samples import STEP, small_config, small_model, spheres
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids, with_poses
 from tests.models.term_reach import Group, reach_of, table, wake
 
@@ -123,8 +123,8 @@ def mesh_texture(kind: str) -> tuple[MeshTextureModel, dict[str, Group]]:
     assert isinstance(model, MeshTextureModel)
     with_poses(model)
     model._perceptual = Frozen(_Look())
-    model.losses("generator", as_double(ellipsoids(NUM_IMAGES, 32)), Clock(0, 10))
-    model.after_step(Clock(0, 1, epoch=1))
+    carry = model.losses("generator", as_double(ellipsoids(NUM_IMAGES, 32)), StepInfo(0, 10), {}).carry
+    model.after_step(StepInfo(0, 1, epoch=1), carry)
     wake(model)
     network = model.network
     head = network.camera.head
@@ -155,10 +155,10 @@ def _there(module: nn.Module | None) -> list[nn.Module]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_term_of_mesh_texture_reaches_what_it_is_for(kind: str) -> None:
     model, groups = mesh_texture(kind)
-    batch, clock = as_double(ellipsoids(NUM_IMAGES, 32)), Clock(3, 10, epoch=1)
-    terms = model.losses("generator", batch, clock)
+    batch, step_info = as_double(ellipsoids(NUM_IMAGES, 32)), StepInfo(3, 10, epoch=1)
+    terms = model.losses("generator", batch, step_info, {}).terms
     assert {term.name for term in terms} == {name for name, weight in vars(model.config.weights).items() if weight > 0}
-    trained = {name: group for name, group in groups.items() if name != CRITIC}  # the other player's
+    trained = {name: group for name, group in groups.items() if name != CRITIC}  # the other group's
     found = reach_of(terms, trained)
     wanted = declared(model.config)
     expected = {name: wanted[name] & set(trained) for name in found}
@@ -167,7 +167,7 @@ def test_every_term_of_mesh_texture_reaches_what_it_is_for(kind: str) -> None:
         reached |= {ENCODER} if reached & from_image else set()
         assert reached, f"{name} trains nothing here"
     assert found == expected, table(found, trained)
-    assert reach_of(model.losses("critic", batch, clock), groups) == {
+    assert reach_of(model.losses("critic", batch, step_info, {}).terms, groups) == {
         name: {CRITIC} for name in ("critic_real", "critic_fake", "penalty")
     }
 
@@ -206,7 +206,7 @@ def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
     }
     groups = {name: group for name, group in groups.items() if group.parameters}
     assert sum(len(group.parameters) for group in groups.values()) == len(list(model.parameters()))
-    found = reach_of(model.losses("fit", spheres(config, 2), CLOCK), groups)
+    found = reach_of(model.losses("fit", spheres(config, 2), STEP, {}).terms, groups)
     assert found == {name: reached & set(groups) for name, reached in IMPLICIT.items()}, table(found, groups)
 
 
@@ -218,11 +218,11 @@ def test_the_readme_of_implicit_has_the_table() -> None:
 def test_every_term_of_poses_trains_the_mesh_of_its_own_start() -> None:
     """Starts compete by their objectives, so none may lean on another."""
     recipe = catalogue.get("poses/test")
-    model = catalogue.build_model(recipe, DataFacts(NUM_IMAGES))
+    model = catalogue.build_model(recipe, DatasetInfo(NUM_IMAGES))
     (u,) = model.parameters()
     wake(model)
     found = reach_of(
-        model.losses("fit", ellipsoids(NUM_IMAGES, recipe.model.image_px), Clock(3, 10)),
+        model.losses("fit", ellipsoids(NUM_IMAGES, recipe.model.image_px), StepInfo(3, 10), {}).terms,
         {f"mesh {start}": Group((u,), torch.arange(len(u)) == start) for start in range(len(u))},
     )
     assert found == {f"start_{start}": {f"mesh {start}"} for start in range(len(u))}

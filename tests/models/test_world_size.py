@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raylift.core.clock import Clock
 from raylift.core.collectives import rank, world_size
 from raylift.core.model import Model
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.models import catalogue
 from raylift.models.part_segmentation.model import PartSegmentationModel
 from tests.models import mesh_texture_samples, part_samples
-from tests.models.implicit_samples import CLOCK, VARIANTS, as_double, small_config, small_model, spheres
+from tests.models.implicit_samples import STEP, VARIANTS, as_double, small_config, small_model, spheres
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES
 from tests.ranks import run_ranks
 
@@ -67,8 +67,8 @@ def _mesh_texture(variant: str) -> tuple[Model, Batch]:
     model = mesh_texture_samples.with_poses(catalogue.build_model(recipe, FACTS).double().train())
     batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
     # Every rank shows the whole set here: features repeat and votes are shares, so all ranks end where one does.
-    model.losses("generator", batch, CLOCK)
-    model.after_step(Clock(0, 1, epoch=1))
+    carry = model.losses("generator", batch, STEP, {}).carry
+    model.after_step(StepInfo(0, 1, epoch=1), carry)
     draws = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -81,8 +81,8 @@ def _pose_search() -> tuple[Model, Batch]:
     model = catalogue.build_model(catalogue.get("poses/test", ["model.cue_from=0.0"]), FACTS).double().train()
     batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
     part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
-    model.losses("fit", batch.select(part), CLOCK)
-    model.after_step(CLOCK)
+    carry = model.losses("fit", batch.select(part), STEP, {}).carry
+    model.after_step(STEP, carry)
     return model, batch.select(slice(0, GLOBAL_BATCH))
 
 
@@ -92,7 +92,7 @@ class _PhaseLoss(nn.Module):
         self.model = model
 
     def forward(self, phase: str, batch: Batch) -> dict[str, Tensor]:
-        terms = self.model.losses(phase, batch, CLOCK)
+        terms = self.model.losses(phase, batch, STEP, {}).terms
         return {term.name: term.share for term in terms} | {"total": sum(term.weight * term.share for term in terms)}  # type: ignore[dict-item]
 
 
@@ -156,8 +156,8 @@ def state_after_steps(names: list[str]) -> dict[str, dict[str, Tensor]]:
         part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
         for epoch in range(3):
             with torch.no_grad():
-                model.losses("generator", batch.select(part), Clock(epoch, 9, epoch))
-                model.after_step(Clock(epoch, 9, epoch))
+                carry = model.losses("generator", batch.select(part), StepInfo(epoch, 9, epoch), {}).carry
+                model.after_step(StepInfo(epoch, 9, epoch), carry)
         states[name] = {key: value.double() for key, value in model.state_dict().items()}
     return states
 
@@ -169,8 +169,8 @@ def searched_state() -> dict[str, Tensor]:
     part = slice(rank() * NUM_IMAGES // world_size(), (rank() + 1) * NUM_IMAGES // world_size())
     for step in range(6):
         with torch.no_grad():
-            model.losses("fit", batch.select(part), Clock(step, 6))
-            model.after_step(Clock(step, 6))
+            carry = model.losses("fit", batch.select(part), StepInfo(step, 6), {}).carry
+            model.after_step(StepInfo(step, 6), carry)
     return {key: value.double() for key, value in model.state_dict().items()}
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from raylift.sweeps.config import Sweep, from_plain
+from raylift.sweeps.config import Sweep, from_dict
 from raylift.sweeps.records import End, Trial
 from raylift.sweeps.stop_rules import Observation
 
 SPACE = {
     "model.fourier.scale": {"kind": "log_uniform", "low": 0.1, "high": 10.0},
     "model.fourier.size": {"kind": "choice", "values": [0, 16]},
-    "optimisation.weight_decay": {"kind": "uniform", "low": 0.0, "high": 0.1, "when": {"model.fourier.size": [16]}},
+    "optimizers.default.weight_decay": {
+        "kind": "uniform",
+        "low": 0.0,
+        "high": 0.1,
+        "when": {"model.fourier.size": [16]},
+    },
 }
 
 
@@ -24,7 +29,7 @@ def make_sweep(**values: Any) -> Sweep:
         "metrics": [{"name": "val/iou"}],
         "budget": {"trials": 4},
     }
-    return from_plain({**plain, **values})
+    return from_dict({**plain, **values})
 
 
 def make_trial(number: int, values: dict[str, Any], *scores: float, status: str = "finished", **more: float) -> Trial:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
 from raylift.models import catalogue
-from raylift.sweeps.config import from_plain, read_sweep
+from raylift.sweeps.config import from_dict, read_sweep
 from raylift.sweeps.records import SweepFolder
 from raylift.sweeps.trial_recipes import base_recipe, base_values, check_same_state, check_space, trial_recipe
 from tests.sweeps.sweeps import SPACE, make_sweep
@@ -27,14 +27,14 @@ def test_ready_sweeps_are_whole(path: Path) -> None:
     assert len(corners) > len(sweep.space.dimensions), "each dimension's ends, at least"
     assert len(check_space(sweep, base)) > len(corners), "and drawn ones"
     assert sweep.about
-    assert from_plain(json.loads(json.dumps(sweep.to_plain()))) == sweep
+    assert from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep
     assert sweep.space.own(catalogue.tree.flatten(base)), "the recipe's own values are in the space, to be beaten"
 
 
 def test_ready_sweeps_cover_what_they_should() -> None:
     searched = {path for file in READY for path in read_sweep(file).space.dimensions}
     assert {
-        "model.fourier.scale", "model.fourier.size", "optimisation.learning_rate", "model.weights.sdf",
+        "model.fourier.scale", "model.fourier.size", "optimizers.default.learning_rate", "model.weights.sdf",
         "model.weights.mask", "model.weights.pseudo_label", "model.render.sigma", "model.render.gamma",
     } <= searched  # fmt: skip
 
@@ -113,7 +113,7 @@ def test_the_base_recipe_has_the_sweep_s_resources_steps_and_metric() -> None:
 
 def test_overrides_reach_the_recipe_and_the_sweep(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps(make_sweep().to_plain()))
+    path.write_text(json.dumps(make_sweep().to_dict()))
     sweep = read_sweep(path, ["model.hidden=16", "sweep:budget.trials=9", "sweep:searcher.kind=tpe"])
     assert base_recipe(sweep).model.hidden == 16
     assert (sweep.budget.trials, sweep.searcher.kind) == (9, "tpe")
@@ -148,7 +148,7 @@ def test_a_folder_of_another_sweep_is_refused_and_a_larger_budget_is_not(tmp_pat
 def test_a_population_must_be_able_to_take_up_each_other_s_checkpoints() -> None:
     weights = {"model.weights.sdf": {"kind": "uniform", "low": 1, "high": 5}}
     sweep = make_sweep(space=weights, scheduler={"kind": "pbt"})
-    check_same_state(check_space(sweep, base_recipe(sweep)), DataFacts())
+    check_same_state(check_space(sweep, base_recipe(sweep)), DatasetInfo())
     sweep = make_sweep(space={"model.hidden": {"kind": "choice", "values": [16, 32]}}, scheduler={"kind": "pbt"})
     with pytest.raises(ConfigError, match=r"pbt over model\.hidden"):
-        check_same_state(check_space(sweep, base_recipe(sweep)), DataFacts())
+        check_same_state(check_space(sweep, base_recipe(sweep)), DatasetInfo())

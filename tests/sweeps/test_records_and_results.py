@@ -23,7 +23,7 @@ IOU = Metric("val/iou")
 
 def test_a_trial_is_pieced_together_from_its_files(tmp_path: Path) -> None:
     folder = SweepFolder(str(tmp_path))
-    values = {"model.conditioning.kind": "image", "optimisation.betas": (0.5, 0.9)}
+    values = {"model.conditioning.kind": "image", "optimizers.default.betas": (0.5, 0.9)}
     folder.plan(0, values)
     assert folder.trial(0).end == End("unfinished")
     told = replace(
@@ -84,7 +84,7 @@ def test_proposals_begin_with_the_recipe_and_stay_in_the_space(kind: str) -> Non
         values = proposals.propose(number)
         assert values is not None
         assert all(sweep.space.dimensions[path].contains(value) for path, value in values.items())
-        assert ("optimisation.weight_decay" in values) == (values["model.fourier.size"] == 16)
+        assert ("optimizers.default.weight_decay" in values) == (values["model.fourier.size"] == 16)
         if number == 0:
             assert values == {path: base[path] for path in sweep.space.dimensions}
         proposals.tell(make_trial(number, values, 0.1 * number) if number != 2 else make_trial(2, values))

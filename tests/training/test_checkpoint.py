@@ -25,9 +25,9 @@ def _write(store: CheckpointStore, step: int, score: float | None = None) -> nn.
     with torch.no_grad():
         model.weight.fill_(step)
     averages = {"weight": torch.full((2, 3), 0.5)}
-    players = {"model": {"optimizer": {"state": {}, "param_groups": []}, "averages": averages, "num_updates": step}}
+    groups = {"model": {"optimizer": {"state": {}, "param_groups": []}, "averages": averages, "num_updates": step}}
     metrics = {} if score is None else {"val/iou": score}
-    store.write(step, 9, model, players, RECIPE, metrics, {"loss/total": (1.5, 2)}, data="d1")
+    store.write(step, 9, model, groups, RECIPE, metrics, {"loss/total": (1.5, 2)}, data="d1")
     return model
 
 
@@ -39,7 +39,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (entry.step, entry.num_steps, entry.metrics, entry.recipe) == (4, 9, {"val/iou": 0.3}, RECIPE)
     checkpoint = store.read(entry)
     assert torch.equal(checkpoint.model["weight"], model.weight)
-    assert checkpoint.ledger == {"loss/total": (1.5, 2)}
+    assert checkpoint.accumulator == {"loss/total": (1.5, 2)}
     opened = open_checkpoint(store.path(entry))
     other = nn.Linear(3, 2)
     opened.load_weights(other)

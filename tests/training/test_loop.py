@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from raylift.config.training import OptimisationConfig, ScheduleConfig
+from raylift.config.optimizers import OptimizerConfig
+from raylift.config.schedule import ScheduleConfig
 from raylift.core.errors import CheckpointError, TrainingError
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.checkpoint import CheckpointStore
-from raylift.training.loop import FitOutcome, Hooks, Report, fit
+from raylift.training.loop import FitOutcome, Hooks, RunProgress, fit
+from raylift.training.plan import FitPlan, RunIdentity
 from tests.ranks import run_ranks
 from tests.training.toy import ToyModel, epoch_of, feed
 
 NUM_STEPS = 11
-OPTIMISATION = OptimisationConfig(learning_rate=0.05, ema_decay=0.9)
+OPTIMIZERS = {"default": OptimizerConfig(learning_rate=0.05, ema_decay=0.9)}
 # Intervals that do not divide one another: checkpoints fall inside of logging windows.
 SCHEDULE = ScheduleConfig(num_steps=NUM_STEPS, log_every=3, eval_every=5, checkpoint_every=4, keep_last=2)
 RECIPE = {"name": "toy", "schedule": {"num_steps": NUM_STEPS}}
@@ -39,7 +41,7 @@ def _run(
     folder: Path | None,
     killed_after: int | None = None,
     tracker: MemoryTracker | None = None,
-    reports: list[Report] | None = None,
+    reports: list[RunProgress] | None = None,
     recipe: Mapping[str, object] = RECIPE,
 ) -> tuple[ToyModel, FitOutcome | None]:
     model = ToyModel()
@@ -53,15 +55,16 @@ def _run(
     try:
         outcome = fit(
             model,
-            OPTIMISATION,
-            SCHEDULE,
             killable,
-            NUM_STEPS,
-            epoch_of=epoch_of,
-            seed=3,
-            hooks=Hooks(evaluate=_evaluate, tracker=tracker, report=None if reports is None else reports.append),
-            checkpoints=None if folder is None else CheckpointStore(folder),
-            recipe=recipe,
+            FitPlan(
+                OPTIMIZERS,
+                SCHEDULE,
+                epoch_of=epoch_of,
+                seed=3,
+                checkpoints=None if folder is None else CheckpointStore(folder),
+                identity=RunIdentity(recipe, free_paths=("scale",)),
+            ),
+            Hooks(evaluate=_evaluate, tracker=tracker, on_progress=None if reports is None else reports.append),
         )
     except Killed:
         return model, None
@@ -125,7 +128,7 @@ def test_a_run_may_go_on_with_more_workers(tmp_path: Path) -> None:
 
 
 def test_what_is_due_happens_and_is_reported(tmp_path: Path) -> None:
-    tracker, reports = MemoryTracker(), list[Report]()
+    tracker, reports = MemoryTracker(), list[RunProgress]()
     _, outcome = _run(tmp_path, tracker=tracker, reports=reports)
     assert [step for step, metrics in tracker.metrics if "loss/residual" in metrics] == [3, 6, 9, 11]
     assert [step for step, metrics in tracker.metrics if "val/iou" in metrics] == [5, 10, 11]
@@ -158,14 +161,7 @@ def test_pictures_are_drawn_when_due_with_averaged_weights_and_the_weights_come_
         assert not model.training
         seen.append((done, model.state_dict()["hidden"].clone()))
 
-    fit(
-        model,
-        OPTIMISATION,
-        replace(SCHEDULE, panel_every=4),
-        feed(),
-        NUM_STEPS,
-        hooks=Hooks(draw=draw),
-    )
+    fit(model, feed(), FitPlan(OPTIMIZERS, replace(SCHEDULE, panel_every=4)), Hooks(draw=draw))
     assert [done for done, _ in seen] == [4, 8, 11]
     assert not torch.equal(seen[-1][1], model.hidden), "the averaged weights were drawn, the trained ones are back"
     assert model.training
@@ -198,7 +194,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_remedy_works(tmp_path: Path) ->
 
 def test_data_that_ends_too_early_is_an_error() -> None:
     with pytest.raises(TrainingError, match="the data ended at step 4 of 11"):
-        fit(ToyModel(), OPTIMISATION, SCHEDULE, lambda start, stop: feed()(start, 4), NUM_STEPS)
+        fit(ToyModel(), lambda start, stop: feed()(start, 4), FitPlan(OPTIMIZERS, SCHEDULE))
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint_good(tmp_path: Path) -> None:
@@ -207,7 +203,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint_good(tmp_path: Pat
 
     store = CheckpointStore(tmp_path)
     with pytest.raises(TrainingError, match=r"step 6, phase 'generate': term residual, doubt, watched is not finite"):
-        fit(ToyModel(), OPTIMISATION, SCHEDULE, feed(poison), NUM_STEPS, checkpoints=store)
+        fit(ToyModel(), feed(poison), FitPlan(OPTIMIZERS, SCHEDULE, checkpoints=store))
     last = store.last()
     assert last is not None
     assert last.step == 4
@@ -218,6 +214,7 @@ def test_training_learns() -> None:
     """The toy reaches a tenth of its first loss: averages of gradients, rates and updates have the right signs."""
     tracker = MemoryTracker()
     schedule = ScheduleConfig(num_steps=300, log_every=20)
-    fit(ToyModel(), replace(OPTIMISATION, learning_rate=0.02), schedule, feed(), 300, hooks=Hooks(tracker=tracker))
+    slow = {"default": replace(OPTIMIZERS["default"], learning_rate=0.02)}
+    fit(ToyModel(), feed(), FitPlan(slow, schedule), Hooks(tracker=tracker))
     losses = [metrics["loss/residual"] for _, metrics in tracker.metrics]
     assert losses[-1] < 0.1 * losses[0]

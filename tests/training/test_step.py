@@ -1,4 +1,4 @@
-"""One step: phases touch their own players only, the world-size law, and what is not finite never reaches a weight."""
+"""One step: phases touch their own groups only, the world-size law, and what is not finite never reaches a weight."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from raylift.config.training import OptimisationConfig
-from raylift.core.clock import Clock
+from raylift.config.optimizers import OptimizerConfig
 from raylift.core.errors import ConfigError, TrainingError
-from raylift.core.model import Phase, Term
+from raylift.core.model import Carry, LossOutput, Phase, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.training.ledger import Ledger
-from raylift.training.players import build_players
+from raylift.training.metric_accumulator import MetricAccumulator
+from raylift.training.parameter_groups import build_groups
 from raylift.training.step import TrainingStep, check_normalisation
 from tests.ranks import run_ranks
-from tests.training.toy import OnePlayer, ToyModel, feed
+from tests.training.toy import OneGroup, ToyModel, feed
 
 CPU = torch.device("cpu")
 
 
 def _train(kind: str, num_steps: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    model = ToyModel() if kind == "two" else OnePlayer()
-    players = build_players(model, OptimisationConfig(learning_rate=0.05, ema_decay=0.9))
-    step, ledger = TrainingStep(model, players), Ledger(CPU)
+    model = ToyModel() if kind == "two" else OneGroup()
+    groups = build_groups(model, {"default": OptimizerConfig(learning_rate=0.05, ema_decay=0.9)})
+    step, accumulator = TrainingStep(model, groups), MetricAccumulator(CPU)
     for index, batch in enumerate(feed()(0, num_steps)):
-        step.run(batch, Clock(index, num_steps), ledger)
-    averages = {f"average/{name}": value for player in players.values() for name, value in player.averages().items()}
-    return {**model.state_dict(), **averages}, ledger.flush()
+        step.run(batch, StepInfo(index, num_steps), accumulator)
+    averages = {f"average/{name}": value for group in groups.values() for name, value in group.averages().items()}
+    return {**model.state_dict(), **averages}, accumulator.flush()
 
 
 @pytest.mark.parametrize(("kind", "world"), [("one", 2), ("two", 4)])
@@ -44,25 +44,25 @@ def test_world_size_law(kind: str, world: int) -> None:
             assert other_metrics[name] == pytest.approx(metric, rel=1e-10)
 
 
-def test_a_lazy_phase_runs_when_it_is_due_and_trains_its_player_only() -> None:
+def test_a_lazy_phase_runs_when_it_is_due_and_trains_its_group_only() -> None:
     model = ToyModel()
-    step = TrainingStep(model, build_players(model, OptimisationConfig(learning_rate=0.05)))
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig(learning_rate=0.05)}))
     for index, batch in enumerate(feed()(0, 4)):
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        ledger = Ledger(CPU)
-        step.run(batch, Clock(index, 4), ledger)
+        accumulator = MetricAccumulator(CPU)
+        step.run(batch, StepInfo(index, 4), accumulator)
         assert not torch.equal(model.hidden, before["hidden"])
         assert torch.equal(model.critic, before["critic"]) == (index % 2 == 1)
-        assert ("loss/critic" in ledger.flush()) == (index % 2 == 0)
+        assert ("loss/critic" in accumulator.flush()) == (index % 2 == 0)
 
 
 def test_metrics_are_the_terms_and_the_weighted_total() -> None:
-    model = OnePlayer()
-    step, ledger = TrainingStep(model, build_players(model, OptimisationConfig())), Ledger(CPU)
+    model = OneGroup()
+    step, accumulator = TrainingStep(model, build_groups(model, {"default": OptimizerConfig()})), MetricAccumulator(CPU)
     batch = next(feed()(0, 1))
-    terms = model.losses("generate", batch, Clock(0, 1))
-    step.run(batch, Clock(0, 1), ledger)
-    metrics = ledger.flush()
+    terms = model.losses("generate", batch, StepInfo(0, 1), {}).terms
+    step.run(batch, StepInfo(0, 1), accumulator)
+    metrics = accumulator.flush()
     for term in terms:
         assert metrics[f"loss/{term.name}"] == pytest.approx(term.share.item(), rel=1e-12)
     total = sum(term.weight * term.share.item() for term in terms)
@@ -71,15 +71,27 @@ def test_metrics_are_the_terms_and_the_weighted_total() -> None:
 
 
 def test_a_term_of_weight_0_trains_nothing() -> None:
-    class Watching(OnePlayer):
-        def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-            return [replace(term, weight=0.0) for term in super().losses(phase, batch, clock)]
+    class Watching(OneGroup):
+        def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+            output = super().losses(phase, batch, step_info, carry)
+            return LossOutput([replace(term, weight=0.0) for term in output.terms], output.carry)
 
     model = Watching()
     before = {name: value.clone() for name, value in model.named_parameters()}
-    step = TrainingStep(model, build_players(model, OptimisationConfig(weight_decay=0.0)))
-    step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig(weight_decay=0.0)}))
+    step.run(next(feed()(0, 1)), StepInfo(0, 1), MetricAccumulator(CPU))
     assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+
+
+def test_what_is_carried_holds_no_graph() -> None:
+    class Leaking(OneGroup):
+        def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+            return LossOutput(super().losses(phase, batch, step_info, carry).terms, {"sums": self.out * 2})
+
+    model = Leaking()
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig()}))
+    with pytest.raises(ConfigError, match="phase 'generate' carries sums with a gradient"):
+        step.run(next(feed()(0, 1)), StepInfo(0, 1), MetricAccumulator(CPU))
 
 
 def _poison_y(step: int, batch: Batch) -> Batch:
@@ -93,23 +105,24 @@ def _poison_y(step: int, batch: Batch) -> Batch:
 
 def _until_error(kind: str) -> tuple[str, bool]:
     model = ToyModel() if kind == "two" else Exploding()
-    step = TrainingStep(model, build_players(model, OptimisationConfig()))
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig()}))
     for index, batch in enumerate(feed(_poison_y if kind == "two" else lambda _, batch: batch)(0, 3)):
         before = [value.detach().clone() for value in model.parameters()]
         try:
-            step.run(batch, Clock(index, 3), Ledger(CPU))
+            step.run(batch, StepInfo(index, 3), MetricAccumulator(CPU))
         except TrainingError as error:
             same = all(torch.equal(own, was) for own, was in zip(model.parameters(), before, strict=True))
             return str(error), same
     return "no error", False
 
 
-class Exploding(OnePlayer):
+class Exploding(OneGroup):
     """Finite terms whose gradient is not: the root's slope at 0."""
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         extra = Term("root", (self.critic * 0).clamp(min=0).sum().sqrt() / 2)
-        return [*super().losses(phase, batch, clock), extra]
+        output = super().losses(phase, batch, step_info, carry)
+        return LossOutput([*output.terms, extra], output.carry)
 
 
 def _both_errors() -> list[tuple[str, bool]]:
@@ -138,14 +151,14 @@ def test_a_batch_norm_over_local_samples_is_refused() -> None:
 
 
 def test_terms_must_have_names_of_their_own() -> None:
-    class Twice(OnePlayer):
-        def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-            return super().losses(phase, batch, clock)[:1] * 2
+    class Twice(OneGroup):
+        def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+            return LossOutput(list(super().losses(phase, batch, step_info, carry).terms)[:1] * 2)
 
     model = Twice()
-    step = TrainingStep(model, build_players(model, OptimisationConfig()))
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig()}))
     with pytest.raises(ConfigError, match="each with its own name"):
-        step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
+        step.run(next(feed()(0, 1)), StepInfo(0, 1), MetricAccumulator(CPU))
 
 
 def test_two_phases_must_not_share_a_terms_name() -> None:
@@ -154,28 +167,28 @@ def test_two_phases_must_not_share_a_terms_name() -> None:
         def phases(self) -> tuple[Phase, ...]:
             return (Phase("generate", ("generator",)), Phase("generate_again", ("critic",)))
 
-        def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-            return super().losses("generate", batch, clock)
+        def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+            return super().losses("generate", batch, step_info, carry)
 
     model = Clashing()
-    step = TrainingStep(model, build_players(model, OptimisationConfig()))
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig()}))
     with pytest.raises(TrainingError, match="both have a term 'loss/residual'"):
-        step.run(next(feed()(0, 1)), Clock(0, 1), Ledger(CPU))
+        step.run(next(feed()(0, 1)), StepInfo(0, 1), MetricAccumulator(CPU))
 
 
 def test_bfloat16_runs_the_forward_pass_and_keeps_float32_weights() -> None:
-    model = OnePlayer(dtype=torch.float32)
+    model = OneGroup(dtype=torch.float32)
     seen: list[torch.dtype] = []
     inner = model._residual
 
-    def spy(batch: Batch, clock: Clock) -> Tensor:
+    def spy(batch: Batch, step_info: StepInfo) -> Tensor:
         seen.append((batch["x"] @ model.hidden).dtype)
-        return inner(batch, clock)
+        return inner(batch, step_info)
 
     model._residual = spy  # type: ignore[method-assign]
-    ledger = Ledger(CPU)
-    step = TrainingStep(model, build_players(model, OptimisationConfig()), bf16=True)
-    step.run(next(feed(dtype=torch.float32)(0, 1)), Clock(0, 1), ledger)
+    accumulator = MetricAccumulator(CPU)
+    step = TrainingStep(model, build_groups(model, {"default": OptimizerConfig()}), bf16=True)
+    step.run(next(feed(dtype=torch.float32)(0, 1)), StepInfo(0, 1), accumulator)
     assert seen == [torch.bfloat16]
     assert model.hidden.dtype == torch.float32
-    assert 0 < ledger.flush()["loss/total"] < 100
+    assert 0 < accumulator.flush()["loss/total"] < 100

@@ -1,4 +1,4 @@
-"""A model as small as one can be that still has everything the loop must carry: two players, a lazy phase, a buffer
+"""A model as small as one can be that still has everything the loop must carry: two groups, a lazy phase, a buffer
 that training does not touch by gradient, draws keyed by sample, and a term that is only logged."""
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from raylift.core.clock import Clock
 from raylift.core.collectives import global_count, global_sum, rank, share_of_mean, world_size
 from raylift.core.generators import stable_hash, torch_generator
-from raylift.core.model import Phase, ReconstructionModel, Term
+from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 WIDTH = 5
@@ -31,7 +31,6 @@ class ToyModel(ReconstructionModel):
 
         self.hidden, self.out, self.critic = normal(WIDTH, 8), normal(8), normal(WIDTH)
         self.register_buffer("template", torch.zeros(WIDTH, dtype=dtype))
-        self._sums: Tensor | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -41,47 +40,50 @@ class ToyModel(ReconstructionModel):
     def request(self) -> SampleRequest:
         return SampleRequest(image_px=1)
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"generator": [self.hidden, self.out], "critic": [self.critic]}
 
-    def _residual(self, batch: Batch, clock: Clock) -> Tensor:
+    def _residual(self, batch: Batch, step_info: StepInfo) -> Tensor:
         noise = torch.stack(
             [
-                torch.randn(WIDTH, generator=torch_generator(clock.seed, clock.step, int(key)), dtype=self.out.dtype)
+                torch.randn(
+                    WIDTH, generator=torch_generator(step_info.seed, step_info.step, int(key)), dtype=self.out.dtype
+                )
                 for key in batch.keys
             ]
         )
         seen = batch["x"] + 0.1 * noise - self.template
         return torch.tanh(seen @ self.hidden) @ self.out - batch["y"]
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-        residual = self._residual(batch, clock)
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+        residual = self._residual(batch, step_info)
         doubt = batch["x"] @ self.critic
         if phase == "generate":
-            self._sums = batch["x"].detach().sum(0) / global_count(len(batch), batch["x"])
-            return [
+            sums = batch["x"].detach().sum(0) / global_count(len(batch), batch["x"])
+            terms = [
                 Term("residual", share_of_mean(residual.square()), 2.0),
                 Term("doubt", share_of_mean(residual * doubt), 0.1),
                 Term("watched", share_of_mean(residual.abs()), 0.0),
             ]
-        return [Term("critic", share_of_mean((doubt - residual.detach()).square()))]
+            return LossOutput(terms, {"sums": sums})
+        assert "sums" in carry
+        return LossOutput([Term("critic", share_of_mean((doubt - residual.detach()).square()))])
 
-    def after_step(self, clock: Clock) -> None:
-        assert self._sums is not None
-        self.template.lerp_(global_sum(self._sums), 0.05)
+    def after_step(self, step_info: StepInfo, carry: Carry) -> None:
+        self.template.lerp_(global_sum(carry["sums"]), 0.05)
 
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
         return []
 
 
-class OnePlayer(ToyModel):
-    """The same with one phase of one player, as most models are."""
+class OneGroup(ToyModel):
+    """The same with one phase of one group, as most models are."""
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("generate", ("model",)),)
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"model": [self.hidden, self.out, self.critic]}
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from raylift.config.recipe import Recipe
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.model import ReconstructionModel, require_reconstruction
 from raylift.core.types import Camera, Field, Mesh
@@ -91,7 +91,7 @@ class Reconstructor:
         """
         recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
         model = require_reconstruction(
-            catalogue.build_model(recipe, DataFacts.from_dict(checkpoint.entry.facts)), recipe.name
+            catalogue.build_model(recipe, DatasetInfo.from_dict(checkpoint.entry.info)), recipe.name
         )
         checkpoint.load_weights(model)
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -214,12 +214,12 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
         run: the run's folder, local or s3://.
         tracking: server or store; by default the one that training used.
     """
-    from raylift.cluster.worker import RunPlace
+    from raylift.cluster.worker import RunPaths
     from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
     text = str(run).rstrip("/")
     storage, _, name = (text if "://" in text else str(Path(text).absolute())).rpartition("/")
-    place = RunPlace("", storage, name)
+    place = RunPaths("", storage, name)
     beside = default_tracking_uri("." if "://" in storage else storage)
     described = Folder(place.folder)
     known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raylift.config.recipe import Recipe
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.model import Model
 from raylift.models.catalogue import MODELS, build_model
@@ -42,16 +42,16 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
     return checkpoint, where
 
 
-def take_over(model: Model, recipe: Recipe) -> None:
+def init_from_run(model: Model, recipe: Recipe) -> None:
     """Let a fresh model start where ``recipe.start_from`` ended.
 
     Raises:
         CheckpointError: it does not fit.
     """
     checkpoint, where = starting_checkpoint(recipe)
-    model.adopt(checkpoint.weights, where)
+    model.load_pretrained(checkpoint.weights, where)
 
 
-def check_start(recipe: Recipe, facts: DataFacts) -> None:
+def check_start(recipe: Recipe, info: DatasetInfo) -> None:
     """Refuse before anything starts what every worker would refuse."""
-    take_over(build_model(recipe, facts), recipe)
+    init_from_run(build_model(recipe, info), recipe)

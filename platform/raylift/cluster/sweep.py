@@ -16,16 +16,16 @@ from typing import Any
 import ray
 from ray import tune
 
-from raylift.cluster.sweep_report import Ledger, report_sweep
+from raylift.cluster.sweep_report import SweepTracker, report_sweep
 from raylift.cluster.sweep_room import check_room, demands, driver_resources
 from raylift.cluster.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall
 from raylift.cluster.sweep_trial import MetricError, TrialPlace, run_trial
 from raylift.cluster.train import absolute, check_before_start, checked_name, start_patiently
-from raylift.cluster.worker import RunPlace
+from raylift.cluster.worker import RunPaths
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import data_facts
+from raylift.data.stream import dataset_info
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder, Trial
@@ -114,7 +114,7 @@ def run_sweep(
     base = base_recipe(sweep)
     if base.start_from:
         base = replace(base, start_from=absolute(base.start_from))
-    place = RunPlace(
+    place = RunPaths(
         absolute(data_uri), absolute(storage_path), checked_name(name), tracking_uri, experiment or base.model_name
     )
     num_trials = _check(sweep, base, place)
@@ -130,23 +130,23 @@ def run_sweep(
     # A sweep that is through needs no cluster to be told of again.
     room = _find_room(sweep, base) if num_run else 0
     folder.claim(sweep, place.data, fingerprint)
-    ledger = Ledger(sweep, base, place)
+    tracker = SweepTracker(sweep, base, place)
     refusal: Exception | None = None
     if num_run:
         told = TrialPlace(
-            sweep.to_plain(), base.to_json(), place.folder, place.data,
-            place.tracking, place.experiment, ledger.run_id,
+            sweep.to_dict(), base.to_json(), place.folder, place.data,
+            place.tracking, place.experiment, tracker.run_id,
         )  # fmt: skip
         watcher = _Watcher(folder, num_trials, len(ended), progress)
         try:
             _fit(sweep, base, told, room, ended, waiting, numbers, watcher)
         except BaseException:
-            ledger.abandon()
+            tracker.abandon()
             raise
         refusal = watcher.refusal
     trials = folder.trials()
     best, files = report_sweep(sweep, base, folder, trials)
-    unsent = not ledger.close(trials, files, "FAILED" if refusal else "FINISHED")
+    unsent = not tracker.close(trials, files, "FAILED" if refusal else "FINISHED")
     if refusal is not None:
         raise refusal
     return SweepOutcome(
@@ -163,14 +163,14 @@ def run_sweep(
     )
 
 
-def _check(sweep: Sweep, base: Recipe, place: RunPlace) -> int:
+def _check(sweep: Sweep, base: Recipe, place: RunPaths) -> int:
     """All that can be refused without a cluster; gives the number of trials."""
     recipes = check_space(sweep, base)
     dataset = ShardedDataset.open(place.data)
     check_metrics(sweep, dataset, base)
     check_before_start(base, replace(place, name=f"{place.name}/trials/none"))
     if sweep.scheduler.kind == "pbt":
-        check_same_state(recipes, data_facts(dataset, base.data))
+        check_same_state(recipes, dataset_info(dataset, base.data))
     if sweep.searcher.kind != "grid":
         return sweep.budget.trials
     cells = len(sweep.space.grid(base_values(base)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raylift.cluster.worker import RunPlace, mlflow_run
+from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config.recipe import Recipe
 from raylift.data.dataset import ShardedDataset
 from raylift.models import catalogue
@@ -56,7 +56,7 @@ def report_sweep(
     return best, {name: folder.write(name, content) for name, content in contents.items()}
 
 
-class Ledger:
+class SweepTracker:
     """The sweep's MLflow run, and the last words on its trials' runs.
 
     A server that is away holds nothing up: what is told is kept in the sweep's folder, and the same command sends it.
@@ -65,7 +65,7 @@ class Ledger:
         place: of the sweep; without tracking nothing is told.
     """
 
-    def __init__(self, sweep: Sweep, base: Recipe, place: RunPlace) -> None:
+    def __init__(self, sweep: Sweep, base: Recipe, place: RunPaths) -> None:
         self.sweep, self.place = sweep, place
         self._tracker: MlflowTracker | None = None
         self.run_id = ""
@@ -136,7 +136,7 @@ class Ledger:
         """Its parent, its place in the sweep and its end: a trial that was stopped could not say so."""
         took = True
         for index, generation in enumerate(trial.generations):
-            place = RunPlace(
+            place = RunPaths(
                 self.place.data, f"{self.place.folder}/trials", generation.run,
                 self.place.tracking, self.place.experiment, self.run_id,
             )  # fmt: skip

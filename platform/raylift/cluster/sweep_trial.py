@@ -27,7 +27,7 @@ from raylift.sweeps.space import Values
 from raylift.sweeps.stop_rules import Observation, reason_to_stop
 from raylift.sweeps.trial_recipes import trial_recipe
 from raylift.training.checkpoint import CheckpointStore
-from raylift.training.loop import Report
+from raylift.training.loop import RunProgress
 from raylift.training.storage import Folder
 
 ORIGIN = "origin.json"
@@ -42,10 +42,10 @@ class TrialPlace:
     """What every trial of a sweep is told; plain values, since it crosses process borders.
 
     Attributes:
-        sweep: ``Sweep.to_plain``.
+        sweep: ``Sweep.to_dict``.
         recipe: the base recipe's JSON.
         folder: the sweep's.
-        data, tracking, experiment, parent_run_id: see ``cluster.worker.RunPlace``.
+        data, tracking, experiment, parent_run_id: see ``cluster.worker.RunPaths``.
     """
 
     sweep: dict[str, Any]
@@ -60,7 +60,7 @@ class TrialPlace:
 def run_trial(config: dict[str, Any], place: TrialPlace) -> None:
     """What Tune calls: the trial of this process's name, with the values of ``config``."""
     number = int(tune.get_context().get_trial_name().rpartition("-")[2])
-    sweep = sweeps.from_plain(place.sweep)
+    sweep = sweeps.from_dict(place.sweep)
     values = {path: value for path, value in config.items() if path in sweep.space.dimensions}
     folder = SweepFolder(place.folder)
     trial = folder.trial(number)
@@ -103,7 +103,7 @@ class Reporter:
             stem = f"step-{step:08d}"
             store = CheckpointStore(f"{self.folder.runs}/{run}/{CHECKPOINTS}")
             content, described = (Path(folder) / f"{stem}{end}" for end in (".pt", ".json"))
-            store.plant(content.read_bytes(), described.read_bytes(), trial_recipe(base, values).to_dict())
+            store.import_checkpoint(content.read_bytes(), described.read_bytes(), trial_recipe(base, values).to_dict())
         generation = Generation(run, values, int(origin["trial"]), step)
         # What it scored itself belongs to a model that is given up; from here on it is the other's.
         reports = (Observation(step, origin["metrics"]),)
@@ -181,7 +181,7 @@ class Reporter:
     def _fail(self, reason: str) -> None:
         self._tell(End("failed", reason))
 
-    def _train(self, recipe: Recipe, progress: Callable[[Report], None]) -> TrainOutcome:
+    def _train(self, recipe: Recipe, progress: Callable[[RunProgress], None]) -> TrainOutcome:
         return train(
             recipe,
             self.place.data,
@@ -243,9 +243,9 @@ class _Training:
     The thread is a daemon: when the trial's process ends, so do its Ray Train workers, which belong to it.
     """
 
-    def __init__(self, start: Callable[[Callable[[Report], None]], TrainOutcome]) -> None:
+    def __init__(self, start: Callable[[Callable[[RunProgress], None]], TrainOutcome]) -> None:
         self.outcome: TrainOutcome | None = None
-        self._news: queue.Queue[Report | BaseException | None] = queue.Queue()
+        self._news: queue.Queue[RunProgress | BaseException | None] = queue.Queue()
         self._is_cancelled = threading.Event()
         self._start = start
 
@@ -269,7 +269,7 @@ class _Training:
         except BaseException as error:
             self._news.put(error)
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: RunProgress) -> None:
         if self._is_cancelled.is_set():
             raise _Cancelled
         self._news.put(report)

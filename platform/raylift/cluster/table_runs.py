@@ -12,19 +12,19 @@ from typing import Any
 from raylift.cluster.evaluate import evaluate_run, track_evaluation
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.cluster.train import train
-from raylift.cluster.worker import RunPlace, mlflow_run
+from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import data_facts
+from raylift.data.stream import dataset_info
 from raylift.evaluation.curves import Curve
 from raylift.evaluation.evaluator import Progress
 from raylift.models.catalogue import build_model
 from raylift.tables.paper_table import PaperTable, PlannedRow
 from raylift.tables.results import RowResult
 from raylift.tracking.mlflow_tracker import MlflowTracker
-from raylift.training.loop import Report
+from raylift.training.loop import RunProgress
 from raylift.training.storage import Folder
 
 TRAINED, MEASURED = "trained.json", "scores-of-table.json"
@@ -42,7 +42,7 @@ class Watch:
     """
 
     say: Callable[[str], None] = lambda text: None
-    train: Callable[[Report], None] | None = None
+    train: Callable[[RunProgress], None] | None = None
     evaluate: Progress | None = None
 
 
@@ -83,7 +83,7 @@ class TableRuns:
         """Why the data set (or a missing weight file) rules a row out; "" where nothing does."""
         for _, recipe in planned.runs:
             try:
-                build_model(recipe, data_facts(self.dataset, recipe.data))
+                build_model(recipe, dataset_info(self.dataset, recipe.data))
             except RayliftError as error:
                 return f"{error.problem} ({error.remedy})" if error.remedy else error.problem
         return ""
@@ -131,7 +131,7 @@ class TableRuns:
     def _scores(self, planned: PlannedRow, watch: Watch) -> dict[str, Any]:
         name, recipe = planned.runs[-1]
         folder = Folder(f"{self.storage}/{name}")
-        asked = tree.to_plain(recipe.evaluation)
+        asked = tree.to_dict(recipe.evaluation)
         if MEASURED in folder.names():
             found = json.loads(folder.read(MEASURED))
             if found["evaluation"] == asked:
@@ -157,7 +157,7 @@ def open_table_run(
     """The table's own MLflow run, the parent of its rows'; the same storage and name go on in the same run."""
     from raylift.tracking.provenance import provenance_tags
 
-    place = RunPlace(dataset.uri, storage, name, tracking, experiment)
+    place = RunPaths(dataset.uri, storage, name, tracking, experiment)
     tracker = mlflow_run(place, system_metrics_every_s=0.0)
     models = sorted({(row.recipe or table.recipe).partition("/")[0] for row in table.rows})
     fingerprint = dataset.manifest.fingerprint

@@ -20,18 +20,18 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from raylift.cluster.run_board import open_board
+from raylift.cluster.run_status import open_board
 from raylift.cluster.start import check_start
-from raylift.cluster.worker import RunPlace, checkpoint_store, describe, mlflow_run, train_worker
+from raylift.cluster.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ray_session import start_ray
-from raylift.data.stream import data_facts
+from raylift.data.stream import dataset_info
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import from_json
 from raylift.training.checkpoint import check_recipe
-from raylift.training.loop import FREE_PATHS, FitOutcome, Report
+from raylift.training.loop import FitOutcome, RunProgress
 from raylift.training.storage import Folder
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class TrainOutcome:
         seconds: wall time of this command.
     """
 
-    place: RunPlace
+    place: RunPaths
     fit: FitOutcome
     num_workers: int
     num_restarts: int
@@ -69,7 +69,7 @@ def train(
     *,
     experiment: str = "",
     parent_run_id: str = "",
-    progress: Callable[[Report], None] | None = None,
+    progress: Callable[[RunProgress], None] | None = None,
     callbacks: Sequence[Any] = (),
 ) -> TrainOutcome:
     """Train a recipe to its last step; the same call goes on where an earlier one stopped.
@@ -91,7 +91,7 @@ def train(
     if recipe.start_from:
         # Workers have folders of their own.
         recipe = replace(recipe, start_from=absolute(recipe.start_from))
-    place = RunPlace(
+    place = RunPaths(
         data=absolute(data_uri),
         storage=absolute(storage_path),
         name=checked_name(run_name),
@@ -110,11 +110,11 @@ def train(
     return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
 
 
-def _warning_of_alarms(name: str, progress: Callable[[Report], None] | None) -> Callable[[Report], None]:
+def _warning_of_alarms(name: str, progress: Callable[[RunProgress], None] | None) -> Callable[[RunProgress], None]:
     """Reports handed on, and a warning for each alarm that begins."""
     bell = AlarmBell()
 
-    def hand_on(report: Report) -> None:
+    def hand_on(report: RunProgress) -> None:
         for alarm, meaning in bell.news(report.metrics).items():
             logger.warning("run %s, step %d, %s: %s", name, report.step, alarm, meaning)
         if progress is not None:
@@ -124,7 +124,7 @@ def _warning_of_alarms(name: str, progress: Callable[[Report], None] | None) -> 
 
 
 def _train_on_ray(
-    recipe: Recipe, place: RunPlace, progress: Callable[[Report], None] | None, callbacks: Sequence[Any]
+    recipe: Recipe, place: RunPaths, progress: Callable[[RunProgress], None] | None, callbacks: Sequence[Any]
 ) -> tuple[FitOutcome, int]:
     scale = recipe.scale
     # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
@@ -146,7 +146,7 @@ def _train_on_ray(
             callbacks=list(callbacks),
         ),
     )
-    with _Relay(board, progress):
+    with _ProgressRelay(board, progress):
         try:
             result = trainer.fit()
         except Exception as error:
@@ -176,7 +176,7 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
         return None
     device = ray.train.torch.get_device() if config["use_gpu"] else torch.device("cpu")
 
-    def report(news: Report) -> None:
+    def report(news: RunProgress) -> None:
         if main:
             board.post.remote(news)
         if news.checkpoint is not None:
@@ -194,10 +194,10 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
         raise
 
 
-class _Relay:
+class _ProgressRelay:
     """Hands the board's reports to ``progress`` in the driver, from a thread, since ``fit`` blocks."""
 
-    def __init__(self, board: Any, progress: Callable[[Report], None] | None) -> None:
+    def __init__(self, board: Any, progress: Callable[[RunProgress], None] | None) -> None:
         self._board = board
         self._progress = progress
         self._stop = threading.Event()
@@ -222,7 +222,7 @@ class _Relay:
                 return
 
 
-def check_before_start(recipe: Recipe, place: RunPlace) -> None:
+def check_before_start(recipe: Recipe, place: RunPaths) -> None:
     """Refuse here, in the driver, what every worker would refuse.
 
     Raises:
@@ -239,10 +239,10 @@ def check_before_start(recipe: Recipe, place: RunPlace) -> None:
     store = checkpoint_store(recipe, place)
     last = store.last()
     if last is not None:
-        check_recipe(last, recipe.to_dict(), FREE_PATHS, store.path(last), dataset.manifest.fingerprint)
+        check_recipe(last, recipe.to_dict(), recipe.free_paths, store.path(last), dataset.manifest.fingerprint)
         store.read(last)
     elif recipe.start_from:
-        check_start(recipe, data_facts(dataset, recipe.data))
+        check_start(recipe, dataset_info(dataset, recipe.data))
 
 
 def start_patiently(num_cpus: int) -> None:

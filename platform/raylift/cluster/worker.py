@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from raylift.cluster.start import take_over
+from raylift.cluster.start import init_from_run
 from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
@@ -20,7 +20,7 @@ from raylift.core.model import Model, ReconstructionModel
 from raylift.data.dataset import ShardedDataset
 from raylift.data.examples import load_examples
 from raylift.data.pipeline import ray_batches
-from raylift.data.stream import SampleStream, data_facts, evaluation_batches
+from raylift.data.stream import SampleStream, dataset_info, evaluation_batches
 from raylift.evaluation.alarms import AlarmBell
 from raylift.evaluation.held_out_scores import mean_scores
 from raylift.evaluation.kinds import evaluation_of
@@ -31,14 +31,15 @@ from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.tracking.provenance import provenance_tags
 from raylift.tracking.tracker import MemoryTracker, Tracker
 from raylift.training.checkpoint import CheckpointStore
-from raylift.training.loop import Feed, FitOutcome, Hooks, Report, fit
+from raylift.training.loop import Feed, FitOutcome, Hooks, RunProgress, fit
+from raylift.training.plan import FitPlan, RunIdentity
 
 CHECKPOINTS = "checkpoints"
 TRACKING = "tracking"
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class RunPaths:
     """Where a run reads and writes; all absolute, since workers have folders of their own.
 
     Attributes:
@@ -79,13 +80,13 @@ class RunPlace:
         return f"{stable_hash(self.folder):x}" if "://" in self.folder else None
 
 
-def checkpoint_store(recipe: Recipe, place: RunPlace) -> CheckpointStore:
+def checkpoint_store(recipe: Recipe, place: RunPaths) -> CheckpointStore:
     """The store of a run's checkpoints."""
     schedule = recipe.schedule
     return CheckpointStore(place.checkpoints, schedule.keep_last, schedule.best_metric, schedule.best_is)
 
 
-def mlflow_run(place: RunPlace, **settings: Any) -> MlflowTracker:
+def mlflow_run(place: RunPaths, **settings: Any) -> MlflowTracker:
     """A tracker of the run's MLflow run, whichever process asks."""
     return MlflowTracker(
         place.tracking,
@@ -98,7 +99,7 @@ def mlflow_run(place: RunPlace, **settings: Any) -> MlflowTracker:
     )
 
 
-def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tracker:
+def open_tracker(recipe: Recipe, place: RunPaths, dataset: ShardedDataset) -> Tracker:
     """The run's tracker, told what the run is; for rank 0."""
     if not place.tracking:
         return MemoryTracker()
@@ -122,20 +123,20 @@ def open_tracker(recipe: Recipe, place: RunPlace, dataset: ShardedDataset) -> Tr
 
 def train_worker(
     recipe: Recipe,
-    place: RunPlace,
+    place: RunPaths,
     device: torch.device,
-    report: Callable[[Report], None] | None = None,
+    report: Callable[[RunProgress], None] | None = None,
     through_ray: bool = True,
 ) -> FitOutcome:
     """Train on this rank; every rank of the run calls it, inside its process group.
 
     Args:
-        report: called on every rank, as ``Hooks.report``.
+        report: called on every rank, as ``Hooks.on_progress``.
         through_ray: feed by Ray Data; else in this process.
     """
     dataset = ShardedDataset.open(place.data)
-    facts = data_facts(dataset, recipe.data)
-    model = build_model(recipe, facts)
+    info = dataset_info(dataset, recipe.data)
+    model = build_model(recipe, info)
     if model.example_request is not None:
         model.keep_examples(load_examples(dataset, recipe.data, model.example_request))
     stream = SampleStream(dataset, model.request, recipe.data, recipe.seed)
@@ -146,25 +147,25 @@ def train_worker(
     try:
         outcome = fit(
             model,
-            recipe.optimisation,
-            recipe.schedule,
             _feed(stream, recipe, through_ray),
-            num_steps,
-            epoch_of=stream.epoch_of,
-            seed=recipe.seed,
-            hooks=Hooks(
+            FitPlan(
+                recipe.optimizers,
+                recipe.schedule,
+                num_steps,
+                epoch_of=stream.epoch_of,
+                seed=recipe.seed,
+                checkpoints=checkpoint_store(recipe, place),
+                identity=RunIdentity(recipe.to_dict(), recipe.free_paths, dataset.manifest.fingerprint, info.to_dict()),
+                init_fn=partial(init_from_run, recipe=recipe) if recipe.start_from else None,
+                device=device,
+                bf16=uses_bfloat16(recipe, device),
+            ),
+            Hooks(
                 evaluate=_evaluation(dataset, model, recipe, tracker),
                 draw=_drawing(dataset, model, recipe, tracker),
-                report=report,
+                on_progress=report,
                 tracker=tracker,
             ),
-            checkpoints=checkpoint_store(recipe, place),
-            recipe=recipe.to_dict(),
-            data=dataset.manifest.fingerprint,
-            facts=facts.to_dict(),
-            start_with=partial(take_over, recipe=recipe) if recipe.start_from else None,
-            device=device,
-            bf16=uses_bfloat16(recipe, device),
         )
     except RayliftError:
         if tracker is not None:
@@ -258,6 +259,6 @@ def _drawing(
     return draw
 
 
-def describe(place: RunPlace, recipe: Recipe) -> dict[str, Any]:
+def describe(place: RunPaths, recipe: Recipe) -> dict[str, Any]:
     """What ``run.json`` says: enough for other jobs to find everything of a run."""
     return {**asdict(place), "recipe": recipe.to_dict()}

@@ -1,6 +1,6 @@
 """Learning-rate schedules as pure functions of the step, so that a restart needs no state (law 4).
 
-Each returns the factor that multiplies a player's maximum learning rate.
+Each returns the factor that multiplies a group's maximum learning rate.
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raylift.config import tree
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
-from raylift.config.training import OptimisationConfig, ScheduleConfig
+from raylift.config.optimizers import DEFAULT_GROUP, OptimizerConfig
+from raylift.config.schedule import ScheduleConfig
+from raylift.config.tree import FREE
 from raylift.core.errors import ConfigError
 
 RECIPE_VERSION = 1
@@ -61,7 +64,8 @@ class Recipe:
     Attributes:
         name: "model/variant", as in the catalogue.
         model: the model's config; its class says which model.
-        data, optimisation, schedule, evaluation, scale: see each class.
+        data, schedule, evaluation, scale: see each class.
+        optimizers: by parameter group of the model; those that are not named take "default".
         start_from: another run's folder or checkpoint (``.../step-NNNNNNNN.pt``), local or s3://, whose weights this
             run starts from instead of from the seed; of a folder the last checkpoint, when that run is finished.
         seed: every random draw follows from it.
@@ -70,16 +74,18 @@ class Recipe:
     name: str
     model: Any
     data: DataConfig = field(default_factory=DataConfig)
-    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    optimizers: Mapping[str, OptimizerConfig] = field(default_factory=lambda: {DEFAULT_GROUP: OptimizerConfig()})
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig, metadata=FREE)
+    scale: ScaleConfig = field(default_factory=ScaleConfig, metadata=FREE)
     start_from: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.name.count("/") != 1:
             raise ConfigError(f"recipe name {self.name!r}", "name it model/variant")
+        if DEFAULT_GROUP not in self.optimizers:
+            raise ConfigError(f"optimizers are {sorted(self.optimizers)}", f"one must be called {DEFAULT_GROUP!r}")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}", "give 0 or more")
 
@@ -90,11 +96,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the version of this layout."""
-        values = tree.to_plain(self)
-        if not self.start_from:
-            # Left out, so that runs from before there was this value go on.
-            del values["start_from"]
-        return {"recipe_version": RECIPE_VERSION, **values}
+        return {"recipe_version": RECIPE_VERSION, **tree.to_dict(self)}
 
     def to_json(self) -> str:
         """What goes to MLflow, into checkpoints and to the workers; ``recipes.from_json`` reads it back."""
@@ -103,15 +105,22 @@ class Recipe:
     def flat(self) -> dict[str, str | int | float | bool]:
         """Every value by dotted path, scalars as they are and the rest as JSON, for a tracker."""
         return {
-            path: value if isinstance(value, str | int | float | bool) else json.dumps(tree.to_plain(value))
+            path: value if isinstance(value, str | int | float | bool) else json.dumps(tree.to_dict(value))
             for path, value in tree.flatten(self).items()
         }
 
     @property
+    def free_paths(self) -> tuple[str, ...]:
+        """What a resumed run may change, because it does not decide what is learned."""
+        return tuple(tree.free_paths(self))
+
+    @property
     def fingerprint(self) -> str:
-        """Twelve hex digits over what decides the weights: all but evaluation and scale (which the laws keep from
-        mattering), and the name."""
+        """Twelve hex digits over what decides the weights: all but free values and the name."""
+        free = (*self.free_paths, "name")
         deciding = {
-            name: value for name, value in self.to_dict().items() if name not in ("evaluation", "scale", "name")
+            path: tree.to_dict(value)
+            for path, value in tree.flatten(self).items()
+            if not any(path == one or path.startswith(f"{one}.") for one in free)
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]

@@ -15,17 +15,35 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from raylift.core.errors import ConfigError
 
 T = TypeVar("T")
+FREE = {"free": True}
+"""Metadata of a field that does not decide what is learned: a resumed run may change it, and no fingerprint has it."""
+DEFAULT_KEY = "default"
+"""The entry of a mapping of groups that a new entry starts as a copy of."""
 Leaf = str | int | float | bool | None
 
 
-def to_plain(node: Any) -> Any:
+def free_paths(node: Any, path: str = "") -> list[str]:
+    """Dotted paths, of values and of whole groups, that are marked ``FREE``."""
+    found = []
+    for field in dataclasses.fields(node):
+        where, child = _join(path, field.name), getattr(node, field.name)
+        if field.metadata.get("free"):
+            found.append(where)
+        elif dataclasses.is_dataclass(child):
+            found += free_paths(child, where)
+    return found
+
+
+def to_dict(node: Any) -> Any:
     """The tree as dictionaries, lists and scalars, ready for JSON."""
     if dataclasses.is_dataclass(node):
-        return {field.name: to_plain(getattr(node, field.name)) for field in dataclasses.fields(node)}
-    return [to_plain(item) for item in node] if isinstance(node, list | tuple) else node
+        return {field.name: to_dict(getattr(node, field.name)) for field in dataclasses.fields(node)}
+    if isinstance(node, Mapping):
+        return {name: to_dict(value) for name, value in node.items()}
+    return [to_dict(item) for item in node] if isinstance(node, list | tuple) else node
 
 
-def from_plain(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
+def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """Build ``cls`` from plain values; what is missing takes its default.
 
     Raises:
@@ -45,12 +63,14 @@ def from_plain(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
 
 def flatten(node: Any, path: str = "") -> dict[str, Any]:
-    """Every leaf by its dotted path, in declaration order."""
-    if not dataclasses.is_dataclass(node):
+    """Every leaf of dataclasses or mappings by its dotted path, in their order."""
+    if dataclasses.is_dataclass(node):
+        node = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+    if not isinstance(node, Mapping):
         return {path: node}
     leaves: dict[str, Any] = {}
-    for field in dataclasses.fields(node):
-        leaves |= flatten(getattr(node, field.name), _join(path, field.name))
+    for name, child in node.items():
+        leaves |= flatten(child, _join(path, str(name)))
     return leaves
 
 
@@ -92,23 +112,49 @@ def _replaced(node: Any, values: dict[str, Any], path: str, root: Any) -> Any:
         if name not in hints:
             raise _unknown(_join(path, target), flatten(root))
         child = getattr(node, name)
-        if dot and dataclasses.is_dataclass(child):
+        if dot and _is_group(child):
             nested.setdefault(name, {})[rest] = value
         elif dot:
             raise ConfigError(f"{where} is a value, it has no {rest!r} below it", f"set {where} itself")
-        elif dataclasses.is_dataclass(child):
+        elif _is_group(child):
             raise ConfigError(f"{where} is a group of values", f"set one of {', '.join(flatten(child, where))}")
         else:
             changes[name] = _checked(hints[name], value, where)
     for name, below in nested.items():
-        changes[name] = _replaced(getattr(node, name), below, _join(path, name), root)
+        child, where = getattr(node, name), _join(path, name)
+        replaced = _replaced_entries if isinstance(child, Mapping) else _replaced
+        changes[name] = replaced(child, below, where, root)
     merged = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)} | changes
     return _constructed(type(node), merged, path)
 
 
+def _replaced_entries(entries: Mapping[str, Any], values: dict[str, Any], path: str, root: Any) -> dict[str, Any]:
+    """Groups of values by name. A new name starts as a copy of the default, as changed by the same call."""
+    below: dict[str, dict[str, Any]] = {}
+    for target, value in values.items():
+        name, dot, rest = target.partition(".")
+        if not dot:
+            raise ConfigError(f"{_join(path, name)} is a group of values", "set one of them, such as " + ", ".join(
+                f"{_join(path, name)}.{leaf}" for leaf in flatten(entries[DEFAULT_KEY])
+            ))  # fmt: skip
+        below.setdefault(name, {})[rest] = value
+    found = dict(entries)
+    for name in sorted(below, key=lambda name: name != DEFAULT_KEY):
+        found[name] = _replaced(found.get(name, found[DEFAULT_KEY]), below[name], _join(path, name), root)
+    return found
+
+
+def _is_group(child: Any) -> bool:
+    return dataclasses.is_dataclass(child) or isinstance(child, Mapping)
+
+
 def _built(hint: Any, value: Any, path: str) -> Any:
+    if typing.get_origin(hint) in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} is {value!r}", "give a mapping")
+        return {name: _built(typing.get_args(hint)[1], one, _join(path, name)) for name, one in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_plain(hint, value, path)
+        return from_dict(hint, value, path)
     return _checked(hint, value, path)
 
 

@@ -9,29 +9,29 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from raylift.core.clock import Clock
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.examples import ExampleRequest, Examples
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Reconstruction, SampleRequest
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a step that updates some players.
+    """A part of a step that updates some parameter groups.
 
     Attributes:
         name: handed back to ``Model.losses``.
-        players: names of the players whose parameters this phase's loss trains; the others are left alone.
+        groups: names of the parameter groups that this phase's loss trains; the others are left alone.
         every: run this phase on every so many steps (a lazy regulariser has 16).
     """
 
     name: str
-    players: tuple[str, ...]
+    groups: tuple[str, ...]
     every: int = 1
 
 
@@ -51,12 +51,30 @@ class Term:
     weight: float = 1.0
 
 
+Carry = Mapping[str, Tensor]
+"""Tensors by name that a step's phases hand on: detached, of this rank's samples."""
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """What one phase gives.
+
+    Attributes:
+        terms: at least one, each with a name of its own.
+        carry: what later phases of the same step and ``Model.after_step`` get. Detached.
+    """
+
+    terms: Sequence[Term]
+    carry: Carry = field(default_factory=dict)
+
+
 class Model(nn.Module):
     """What the training loop knows of a model: what it needs and what it minimises.
 
     A model holds all of its state in parameters and buffers (templates, feature banks, pruned cameras), so that a
-    checkpoint is its ``state_dict``. It never logs, never talks to Ray or MLflow, and draws random numbers only from
-    generators keyed by (clock.seed, clock.step, sample key).
+    checkpoint is its ``state_dict``; what one step finds out travels in its carry. It never logs, never talks to Ray
+    or MLflow, and draws random numbers only from
+    generators keyed by (step_info.seed, step_info.step, sample key).
     """
 
     @property
@@ -71,16 +89,12 @@ class Model(nn.Module):
 
     @property
     def leaves_parameters_out(self) -> bool:
-        """Whether some steps' losses reach only a part of a player's parameters, the same part on every rank."""
+        """Whether some steps' losses reach only a part of a group's parameters, the same part on every rank."""
         return False
 
-    def players(self) -> dict[str, Sequence[nn.Parameter]]:
-        """Trainable parameters by player: each player has an optimiser of its own. One player, "model", by default."""
+    def parameter_groups(self) -> dict[str, Sequence[nn.Parameter]]:
+        """Trainable parameters by group: each group has an optimiser of its own. One group, "model", by default."""
         return {"model": [parameter for parameter in self.parameters() if parameter.requires_grad]}
-
-    def rate_factor(self, player: str) -> float:
-        """What a player's learning rate is, in those of the recipe: less than 1 for what was trained before."""
-        return 1.0
 
     @property
     def example_request(self) -> ExampleRequest | None:
@@ -92,11 +106,19 @@ class Model(nn.Module):
         assert self.example_request is None, f"{type(self).__name__} asks for training objects and keeps none"
 
     @abstractmethod
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-        """The terms of one phase on this rank's part of the global batch."""
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+        """The terms of one phase on this rank's part of the global batch.
 
-    def after_step(self, clock: Clock) -> None:
-        """Refresh what is not trained by gradient: a template, a bank. The same on every rank."""
+        Args:
+            carry: what earlier phases of this step handed on; empty in the first.
+        """
+
+    def after_step(self, step_info: StepInfo, carry: Carry) -> None:
+        """Refresh what is not trained by gradient, such as a template or a bank, equally on every rank.
+
+        Args:
+            carry: what all phases of this step handed on, for this rank's samples.
+        """
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """Scores of held-out samples by name, [B] each; called in eval mode, without gradient.
@@ -112,7 +134,7 @@ class Model(nn.Module):
         """
         return ()
 
-    def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
+    def load_pretrained(self, state: Mapping[str, Tensor], where: str) -> None:
         """Start from another run's weights and state instead of from the seed; a model decides what it takes.
 
         By default all of it, so it must be of the same sizes.

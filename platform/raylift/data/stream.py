@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from raylift.config.data import DataConfig
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest
@@ -141,7 +141,7 @@ class SampleStream:
             yield collate([self.sample(index) for index in self.rows_of(step, rank, world)])
 
 
-def data_facts(dataset: ShardedDataset, config: DataConfig) -> DataFacts:
+def dataset_info(dataset: ShardedDataset, config: DataConfig) -> DatasetInfo:
     """What a model is built with for training on a data set.
 
     Raises:
@@ -149,7 +149,7 @@ def data_facts(dataset: ShardedDataset, config: DataConfig) -> DataFacts:
     """
     annotations = dataset.manifest.annotations
     images = first_images(chosen_entries(dataset, "train", config))
-    return DataFacts(int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror)
+    return DatasetInfo(int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror)
 
 
 def first_images(entries: Sequence[ObjectEntry]) -> np.ndarray:

@@ -24,9 +24,9 @@ def render_model_card(
     Args:
         name: of the run.
         recipe: as plain values.
-        data: facts of the data set: where, licence, counts, digest.
+        data: info of the data set: where, licence, counts, digest.
         scores: rows of one table; a score's name carries its protocol, baselines stand in rows of their own.
-        training: facts of the run: steps, minutes, devices, revision.
+        training: info of the run: steps, minutes, devices, revision.
         limits: sentences on what the model was seen to do badly.
     """
     lines = [f"# {name}", "", "Reconstructs a textured 3D mesh from one image of an object (Raylift).", ""]
@@ -52,8 +52,8 @@ def write_model_card(path: Path, *, name: str, **sections: Any) -> Path:
     return Path(path)
 
 
-def _facts(facts: Mapping[str, Any]) -> list[str]:
-    return [f"* {key}: {_cell(value)}" for key, value in facts.items()] or ["* nothing recorded"]
+def _facts(info: Mapping[str, Any]) -> list[str]:
+    return [f"* {key}: {_cell(value)}" for key, value in info.items()] or ["* nothing recorded"]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

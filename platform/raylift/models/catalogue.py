@@ -20,7 +20,7 @@ from pathlib import Path
 from raylift import models
 from raylift.config import tree
 from raylift.config.recipe import RECIPE_VERSION, Recipe
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
 from raylift.core.model import Model
 from raylift.models.entry import ModelEntry
@@ -120,20 +120,20 @@ def from_json(text: str) -> Recipe:
     model = str(values["name"]).partition("/")[0]
     if model not in MODELS:
         raise ConfigError(f"there is no model {model!r}", f"there are: {', '.join(MODELS)}")
-    config = tree.from_plain(MODELS[model].config, values.pop("model", {}), "model")
+    config = tree.from_dict(MODELS[model].config, values.pop("model", {}), "model")
     return tree.override_values(
-        tree.from_plain(Recipe, {"name": values["name"], "model": config}),
-        _leaves({name: value for name, value in values.items() if name != "name"}),
+        tree.from_dict(Recipe, {"name": values["name"], "model": config}),
+        tree.flatten({name: value for name, value in values.items() if name != "name"}),
     )
 
 
-def build_model(recipe: Recipe, facts: DataFacts | None = None) -> Model:
+def build_model(recipe: Recipe, info: DatasetInfo | None = None) -> Model:
     """The model of a recipe, freshly initialised from its seed, on the CPU.
 
     Args:
-        facts: of the data set that it is for; a model that does without them needs none.
+        info: of the data set that it is for; a model that does without them needs none.
     """
-    return MODELS[recipe.model_name].build(recipe.model, recipe.seed, facts or DataFacts())
+    return MODELS[recipe.model_name].build(recipe.model, recipe.seed, info or DatasetInfo())
 
 
 def _of_its_model(recipe: Recipe) -> Recipe:
@@ -151,11 +151,3 @@ def _from_file(path: Path) -> Recipe:
         return from_json(path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}", "give a JSON file or a name") from None
-
-
-def _leaves(values: dict[str, object], path: str = "") -> dict[str, object]:
-    leaves: dict[str, object] = {}
-    for name, value in values.items():
-        where = f"{path}.{name}" if path else name
-        leaves |= _leaves(value, where) if isinstance(value, dict) else {where: value}
-    return leaves

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raylift.config.recipe import Recipe
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import Model
 
 
@@ -18,7 +18,7 @@ class ModelEntry:
     Attributes:
         name: the part before the slash in recipe names.
         config: the class of ``Recipe.model``.
-        build: (config, seed, facts of the data set) -> the model, on the CPU.
+        build: (config, seed, info of the data set) -> the model, on the CPU.
         variants: recipe builders by the part after the slash; each docstring says command, cost, what to expect.
         chains: names that stand for several variants, each of which starts from the run of the one before; a variant
             of another model is given with it, as "model/variant".
@@ -27,7 +27,7 @@ class ModelEntry:
 
     name: str
     config: type[Any]
-    build: Callable[[Any, int, DataFacts], Model]
+    build: Callable[[Any, int, DatasetInfo], Model]
     variants: Mapping[str, Callable[[], Recipe]]
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     starts_from: tuple[str, ...] = ()

@@ -182,14 +182,14 @@ class Sweep:
             if any(part.when for part in self.space.dimensions.values()):
                 raise ConfigError("pbt over a conditional dimension", "leave `when` out, or use another scheduler")
 
-    def to_plain(self) -> dict[str, Any]:
-        """What ``from_plain`` reads."""
-        return {**tree.to_plain(self), "space": self.space.to_plain()}
+    def to_dict(self) -> dict[str, Any]:
+        """What ``from_dict`` reads."""
+        return {**tree.to_dict(self), "space": self.space.to_dict()}
 
     def decisive(self) -> dict[str, Any]:
         """Every value that decides what a trial is, by dotted path."""
-        values = _flat({**self.to_plain(), "space": {path: json.dumps(part) for path, part in
-                                                     self.space.to_plain().items()}})  # fmt: skip
+        values = _flat({**self.to_dict(), "space": {path: json.dumps(part) for path, part in
+                                                     self.space.to_dict().items()}})  # fmt: skip
         return {path: value for path, value in values.items() if path not in EXTENDABLE}
 
     @property
@@ -198,7 +198,7 @@ class Sweep:
         return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def from_plain(values: Any) -> Sweep:
+def from_dict(values: Any) -> Sweep:
     """Build a sweep from what JSON gives.
 
     Raises:
@@ -224,9 +224,9 @@ def from_plain(values: Any) -> Sweep:
         about=str(values.get("about", "")),
         recipe=str(values["recipe"]),
         overrides=tuple(str(one) for one in values.get("overrides", ())),
-        space=Space.from_plain(values["space"]),
-        metrics=tuple(tree.from_plain(Metric, one, f"metrics.{index}") for index, one in enumerate(metrics)),
-        **{name: tree.from_plain(cls, values.get(name, {}), name) for name, cls in parts.items()},
+        space=Space.from_dict(values["space"]),
+        metrics=tuple(tree.from_dict(Metric, one, f"metrics.{index}") for index, one in enumerate(metrics)),
+        **{name: tree.from_dict(cls, values.get(name, {}), name) for name, cls in parts.items()},
     )
 
 
@@ -254,7 +254,7 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
         _assign(values, own)
         values["overrides"] = [*values.get("overrides", []), *recipe]
     try:
-        return from_plain(values)
+        return from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.problem}", error.remedy) from None
 

@@ -66,7 +66,7 @@ def _ticks(dimension: Dimension) -> list[tuple[float, str]]:
 
 
 def _label(path: str) -> str:
-    return path.removeprefix("model.").removeprefix("optimisation.")
+    return path.removeprefix("model.").removeprefix("optimizers.").removeprefix("default.")
 
 
 def _parameters(sweep: Sweep, scored: Sequence[Trial]) -> bytes:

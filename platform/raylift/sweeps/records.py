@@ -137,7 +137,7 @@ class SweepFolder:
         """Make the folder this sweep's, or go on with it; raises as ``check``."""
         self.check(sweep, data_fingerprint)
         decisive = {"sweep": sweep.decisive(), "data": data_fingerprint}
-        content = {"layout": LAYOUT, "decisive": decisive, "sweep": sweep.to_plain(), "data": data}
+        content = {"layout": LAYOUT, "decisive": decisive, "sweep": sweep.to_dict(), "data": data}
         self._home().write("sweep.json", json.dumps(content, indent=2).encode())
 
     def check(self, sweep: Sweep, data_fingerprint: str) -> None:
@@ -181,7 +181,7 @@ class SweepFolder:
         """A trial tells its story so far."""
         story = {
             "generations": [asdict(one) for one in trial.generations],
-            "reports": [report.to_plain() for report in trial.reports],
+            "reports": [report.to_dict() for report in trial.reports],
             "seconds": trial.seconds,
             "steps": trial.steps,
             "end": asdict(end) if end else None,

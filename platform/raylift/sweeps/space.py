@@ -160,7 +160,7 @@ class Space:
     dimensions: Mapping[str, Dimension]
 
     @staticmethod
-    def from_plain(values: Any) -> Space:
+    def from_dict(values: Any) -> Space:
         """Read what JSON gives.
 
         Raises:
@@ -179,7 +179,7 @@ class Space:
             needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
             if lacking := [name for name in needed if name not in rest]:
                 raise ConfigError(f"{where} has no {' and no '.join(lacking)}", f"a {part['kind']} needs them")
-            dimensions[path] = tree.from_plain(kind, rest, where)
+            dimensions[path] = tree.from_dict(kind, rest, where)
         paths = list(dimensions)
         for index, path in enumerate(paths):
             for other in dimensions[path].when:
@@ -187,11 +187,11 @@ class Space:
                     raise ConfigError(f"space.{path} depends on {other}, which comes after it", "change their order")
         return Space(dimensions)
 
-    def to_plain(self) -> dict[str, Any]:
-        """What ``from_plain`` reads."""
+    def to_dict(self) -> dict[str, Any]:
+        """What ``from_dict`` reads."""
         names = {kind: name for name, kind in KINDS.items()}
         return {
-            path: {"kind": names[type(dimension)], **tree.to_plain(dimension)}
+            path: {"kind": names[type(dimension)], **tree.to_dict(dimension)}
             for path, dimension in self.dimensions.items()
         }
 

@@ -52,7 +52,7 @@ class Observation:
     step: int
     metrics: Mapping[str, float]
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"step": self.step, "metrics": dict(self.metrics)}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from raylift.config import tree
 from raylift.config.recipe import Recipe
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
 from raylift.data.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
@@ -127,30 +127,30 @@ def check_metrics(sweep: Sweep, dataset: ShardedDataset, base: Recipe) -> None:
             )
 
 
-def check_same_state(recipes: Iterable[Recipe], facts: DataFacts) -> None:
+def check_same_state(recipes: Iterable[Recipe], info: DatasetInfo) -> None:
     """Refuse a population whose models cannot take up each other's checkpoints.
 
     Raises:
-        ConfigError: two recipes whose parameters, buffers or players differ.
+        ConfigError: two recipes whose parameters, buffers or groups differ.
     """
     first: tuple[Recipe, Any] | None = None
     seen = set()
     for recipe in recipes:
         # Only the model decides the state, and most corners differ in numbers that do not.
-        key = json.dumps(tree.to_plain(recipe.model), sort_keys=True)
+        key = json.dumps(tree.to_dict(recipe.model), sort_keys=True)
         if key in seen:
             continue
         seen.add(key)
-        model = catalogue.build_model(recipe, facts)
+        model = catalogue.build_model(recipe, info)
         state = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        found = (state, sorted(model.players()))
+        found = (state, sorted(model.parameter_groups()))
         if first is None:
             first = (recipe, found)
         elif found != first[1]:
             differing = tree.differences(first[0], recipe)
             raise ConfigError(
                 f"pbt over {', '.join(differing)}: these change what the model consists of",
-                "search only values that leave parameters and players alone, such as weights that stay above 0",
+                "search only values that leave parameters and groups alone, such as weights that stay above 0",
             )
 
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from raylift.config.tree import flatten
 from raylift.core.errors import CheckpointError
 from raylift.training.storage import Folder
 
@@ -40,7 +41,7 @@ class CheckpointEntry:
         metrics: the last evaluation's, if there was one at this step.
         recipe: the recipe's JSON, as plain values.
         data: fingerprint of the data set it was trained on.
-        facts: of the data set, as its model was built for it (``core.data_facts``).
+        info: of the data set, as its model was built for it (``core.dataset_info``).
         format: of this layout.
     """
 
@@ -51,7 +52,7 @@ class CheckpointEntry:
     metrics: dict[str, float]
     recipe: dict[str, Any]
     data: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -67,15 +68,15 @@ class Checkpoint:
         entry: its description.
         model: the model's ``state_dict``, as trained.
         averages: moving averages of parameters, by name in ``model``; empty where none were kept.
-        players: every optimiser's state, by player.
-        ledger: the window of metrics that was open.
+        groups: every optimiser's state, by group.
+        accumulator: the window of metrics that was open.
     """
 
     entry: CheckpointEntry
     model: dict[str, Tensor]
     averages: dict[str, Tensor]
-    players: dict[str, Any]
-    ledger: dict[str, tuple[float, int]]
+    groups: dict[str, Any]
+    accumulator: dict[str, tuple[float, int]]
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -136,12 +137,12 @@ class CheckpointStore:
         step: int,
         num_steps: int,
         model: nn.Module,
-        players: Mapping[str, Mapping[str, Any]],
+        groups: Mapping[str, Mapping[str, Any]],
         recipe: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
-        ledger: Mapping[str, tuple[float, int]] | None = None,
+        accumulator: Mapping[str, tuple[float, int]] | None = None,
         data: str = "",
-        facts: Mapping[str, Any] | None = None,
+        info: Mapping[str, Any] | None = None,
     ) -> CheckpointEntry:
         """Commit a checkpoint, then delete those that are no longer kept.
 
@@ -152,8 +153,8 @@ class CheckpointStore:
             "format": FORMAT,
             "step": step,
             "model": {name: value.detach().cpu() for name, value in model.state_dict().items()},
-            "players": _to_cpu({name: dict(state) for name, state in players.items()}),
-            "ledger": {name: [total, count] for name, (total, count) in (ledger or {}).items()},
+            "groups": _to_cpu({name: dict(state) for name, state in groups.items()}),
+            "accumulator": {name: [total, count] for name, (total, count) in (accumulator or {}).items()},
         }
         buffer = io.BytesIO()
         torch.save(payload, buffer)
@@ -166,14 +167,14 @@ class CheckpointStore:
             metrics=dict(metrics or {}),
             recipe=dict(recipe),
             data=data,
-            facts=dict(facts or {}),
+            info=dict(info or {}),
         )
         self.folder.write(f"{entry.stem}.pt", content)
         self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
         self._prune()
         return entry
 
-    def plant(self, content: bytes, described: bytes, recipe: Mapping[str, Any]) -> CheckpointEntry:
+    def import_checkpoint(self, content: bytes, described: bytes, recipe: Mapping[str, Any]) -> CheckpointEntry:
         """Begin from another run's checkpoint, all of its state, under a recipe that differs in what is free to.
 
         Population-based training lets a run go on from a better one's state with other weights of its losses. Whether
@@ -224,14 +225,14 @@ class CheckpointStore:
         except _READ_ERRORS as error:
             raise CheckpointError(f"checkpoint {where} does not load: {error}") from None
         averages: dict[str, Tensor] = {}
-        for state in payload["players"].values():
+        for state in payload["groups"].values():
             averages |= state["averages"]
         return Checkpoint(
             entry=entry,
             model=payload["model"],
             averages=averages,
-            players=payload["players"],
-            ledger={name: (float(total), int(count)) for name, (total, count) in payload["ledger"].items()},
+            groups=payload["groups"],
+            accumulator={name: (float(total), int(count)) for name, (total, count) in payload["accumulator"].items()},
         )
 
     def _last_good(self, damaged: CheckpointEntry) -> CheckpointEntry | None:
@@ -309,7 +310,7 @@ def check_recipe(
     Raises:
         CheckpointError: naming each path that differs, with both values.
     """
-    theirs, ours = _flat(entry.recipe), _flat(recipe)
+    theirs, ours = flatten(entry.recipe), flatten(recipe)
     differing = [
         path
         for path in sorted({*theirs, *ours})
@@ -326,15 +327,6 @@ def check_recipe(
             f"{where} was trained on another data set ({entry.data!r} there, {data!r} now)",
             "use another run name, or the data set it was started with",
         )
-
-
-def _flat(values: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        return {path: values}
-    leaves: dict[str, Any] = {}
-    for name, value in values.items():
-        leaves |= _flat(value, f"{path}.{name}" if path else str(name))
-    return leaves
 
 
 def _parse_entry(text: bytes, where: str) -> CheckpointEntry:

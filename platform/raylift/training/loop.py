@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
-from raylift.config.training import OptimisationConfig, ScheduleConfig
-from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, is_main
 from raylift.core.errors import CheckpointError, TrainingError
 from raylift.core.model import Model
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.tracking.tracker import Tracker
-from raylift.training.checkpoint import CheckpointStore, check_recipe, load_state
-from raylift.training.ledger import Ledger
-from raylift.training.players import Player, averaged, build_players
+from raylift.training.checkpoint import check_recipe, load_state
+from raylift.training.metric_accumulator import MetricAccumulator
+from raylift.training.parameter_groups import ParameterGroup, averaged, build_groups
+from raylift.training.plan import FitPlan
 from raylift.training.step import TrainingStep
 
 Feed = Callable[[int, int], Iterator[Batch]]
 """(start step, stop step) -> this rank's part of each global batch in between."""
 
-FREE_PATHS = (
-    "evaluation",
-    "scale",
-    "schedule.log_every",
-    "schedule.eval_every",
-    "schedule.panel_every",
-    "schedule.checkpoint_every",
-    "schedule.keep_last",
-    "schedule.best_metric",
-    "schedule.best_is",
-)
-"""Recipe values that a resumed run may change, because they do not decide what is learned."""
-
 
 @dataclass(frozen=True)
-class Report:
+class RunProgress:
     """What a run says of itself after a step.
 
     Attributes:
@@ -62,13 +48,13 @@ class Hooks:
     Attributes:
         evaluate: (model in eval mode, steps done) -> metrics. It runs on every rank's share and gives all the same.
         draw: (model in eval mode, steps done): pictures of fixed held-out objects; called on rank 0 only.
-        report: called on every rank after each log, evaluation and commit.
+        on_progress: called on every rank after each log, evaluation and commit.
         tracker: used on rank 0 only.
     """
 
     evaluate: Callable[[Model, int], Mapping[str, float]] | None = None
     draw: Callable[[Model, int], None] | None = None
-    report: Callable[[Report], None] | None = None
+    on_progress: Callable[[RunProgress], None] | None = None
     tracker: Tracker | None = None
 
 
@@ -94,54 +80,25 @@ class FitOutcome:
     doubts: tuple[str, ...] = ()
 
 
-def fit(
-    model: Model,
-    optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
-    schedule: ScheduleConfig,
-    feed: Feed,
-    num_steps: int,
-    *,
-    epoch_of: Callable[[int], int] = lambda step: 0,
-    seed: int = 0,
-    hooks: Hooks | None = None,
-    checkpoints: CheckpointStore | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    free_paths: Sequence[str] = FREE_PATHS,
-    data: str = "",
-    facts: Mapping[str, Any] | None = None,
-    start_with: Callable[[Model], None] | None = None,
-    device: torch.device | str = "cpu",
-    bf16: bool = False,
-) -> FitOutcome:
-    """Train a model to ``num_steps``, from its last checkpoint where there is one.
+def fit(model: Model, feed: Feed, plan: FitPlan, hooks: Hooks | None = None) -> FitOutcome:
+    """Train a model to the plan's last step, from its last checkpoint where there is one.
 
-    Every rank calls this with the same arguments, and a feed of its own part. A checkpoint is committed every
+    Every rank calls this with the same plan, and a feed of its own part. A checkpoint is committed every
     ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
 
     Args:
-        optimisation: of all players, or one by player name.
         feed: must be a pure function of the steps asked for; a resumed run starts it in the middle (law 4).
-        epoch_of: step -> passes over the training set finished before it.
-        recipe: plain values, kept in checkpoints; one of another recipe is refused.
-        free_paths: parts of it that may differ.
-        data: fingerprint of the data set; a checkpoint of another is refused.
-        facts: of the data set, kept in checkpoints.
-        start_with: changes the fresh model before the first step; not called where a checkpoint is gone on from.
-        bf16: bfloat16 autocast of the forward pass.
 
     Raises:
         TrainingError: a loss or gradient that is not finite, or data that ends too early.
         CheckpointError: a damaged checkpoint, one of another recipe, or storage that cannot be written.
     """
-    run = _Run(
-        model, optimisation, schedule, num_steps, hooks or Hooks(), checkpoints, dict(recipe or {}), data, device
-    )
-    run.facts = dict(facts or {})
-    resumed_from = run.resume(free_paths)
-    if resumed_from is None and start_with is not None:
-        run.begin(start_with)
-    step = TrainingStep(run.model, run.players, bf16)
-    start = resumed_from or 0
+    run = _Run(model, plan, hooks or Hooks())
+    resumed_from = run.resume()
+    if resumed_from is None and plan.init_fn is not None:
+        run.initialise(plan.init_fn)
+    step = TrainingStep(run.model, run.groups, plan.bf16)
+    start, num_steps = resumed_from or 0, plan.total_steps
     batches = feed(start, num_steps)
     run.stopwatch.restart()
     for done in range(start, num_steps):
@@ -151,10 +108,11 @@ def fit(
             raise TrainingError(f"the data ended at step {done} of {num_steps}", "the feed must give one batch a step")
         batch = batch.to(run.device)
         run.stopwatch.waited_s += time.perf_counter() - waited
-        step.run(batch, Clock(done, num_steps, epoch_of(done), seed), run.ledger)
-        run.ledger.add_share("samples", torch.tensor(float(len(batch))))
+        step_info = StepInfo(done, num_steps, plan.epoch_of(done), plan.seed)
+        step.run(batch, step_info, run.accumulator)
+        run.accumulator.add_share("samples", torch.tensor(float(len(batch))))
         run.stopwatch.num_steps += 1
-        run.after_step(Clock(done, num_steps, epoch_of(done), seed))
+        run.after_step(step_info)
     return run.outcome(resumed_from)
 
 
@@ -189,39 +147,24 @@ class _Stopwatch:
 class _Run:
     """The state of one fit, and what happens between its steps."""
 
-    def __init__(
-        self,
-        model: Model,
-        optimisation: OptimisationConfig | Mapping[str, OptimisationConfig],
-        schedule: ScheduleConfig,
-        num_steps: int,
-        hooks: Hooks,
-        checkpoints: CheckpointStore | None,
-        recipe: dict[str, Any],
-        data: str,
-        device: torch.device | str,
-    ) -> None:
-        self.device = torch.device(device)
+    def __init__(self, model: Model, plan: FitPlan, hooks: Hooks) -> None:
+        self.device = torch.device(plan.device)
         self.model = model.to(self.device)
-        self.players: dict[str, Player] = build_players(self.model, optimisation)
-        self.schedule = schedule
-        self.num_steps = num_steps
+        self.groups: dict[str, ParameterGroup] = build_groups(self.model, plan.optimizers)
+        self.schedule, self.num_steps = plan.schedule, plan.total_steps
+        self.checkpoints, self.identity = plan.checkpoints, plan.identity
         self.hooks = hooks
-        self.checkpoints = checkpoints
-        self.recipe = recipe
-        self.data = data
-        self.ledger = Ledger(self.device)
+        self.accumulator = MetricAccumulator(self.device)
         self.stopwatch = _Stopwatch()
         self.metrics: dict[str, float] = {}
-        self.facts: dict[str, Any] = {}
 
-    def begin(self, start_with: Callable[[Model], None]) -> None:
+    def initialise(self, init_fn: Callable[[Model], None]) -> None:
         """Give the fresh model another start; averages of parameters start there too."""
-        start_with(self.model)
-        for player in self.players.values():
-            player.restart_average()
+        init_fn(self.model)
+        for group in self.groups.values():
+            group.restart_average()
 
-    def resume(self, free_paths: Sequence[str]) -> int | None:
+    def resume(self) -> int | None:
         """Take up the last checkpoint; gives its step, or None where there is none."""
         if self.checkpoints is None:
             return None
@@ -235,54 +178,54 @@ class _Run:
         if entry is None:
             return None
         where = self.checkpoints.path(entry)
-        check_recipe(entry, self.recipe, free_paths, where, self.data)
+        check_recipe(entry, self.identity.recipe, self.identity.free_paths, where, self.identity.data)
         checkpoint = self.checkpoints.read(entry)
         load_state(self.model, checkpoint.model, where)
-        if sorted(checkpoint.players) != sorted(self.players):
+        if sorted(checkpoint.groups) != sorted(self.groups):
             raise CheckpointError(
-                f"{where} has players {sorted(checkpoint.players)}, the model {sorted(self.players)}",
+                f"{where} has groups {sorted(checkpoint.groups)}, the model {sorted(self.groups)}",
                 "resume with the recipe that the run was started with",
             )
-        for name, player in self.players.items():
-            player.restore(checkpoint.players[name])
-        self.ledger.restore(checkpoint.ledger)
+        for name, group in self.groups.items():
+            group.restore(checkpoint.groups[name])
+        self.accumulator.restore(checkpoint.accumulator)
         self.metrics.update(entry.metrics)
         return entry.step
 
-    def after_step(self, clock: Clock) -> None:
+    def after_step(self, step_info: StepInfo) -> None:
         """Log, evaluate, draw, commit and report, whatever is due."""
-        done, is_last = clock.step + 1, clock.step + 1 == self.num_steps
+        done, is_last = step_info.step + 1, step_info.step + 1 == self.num_steps
         window: dict[str, float] = {}
-        if is_last or clock.is_due(self.schedule.log_every):
-            window = self._window(clock)
+        if is_last or step_info.is_due(self.schedule.log_every):
+            window = self._window(step_info)
         self.stopwatch.pause()
         evaluated: dict[str, float] = {}
-        if self.hooks.evaluate is not None and (is_last or clock.is_due(self.schedule.eval_every)):
+        if self.hooks.evaluate is not None and (is_last or step_info.is_due(self.schedule.eval_every)):
             evaluated = self._evaluate(done)
-        if self.hooks.draw is not None and (is_last or clock.is_due(self.schedule.panel_every)):
+        if self.hooks.draw is not None and (is_last or step_info.is_due(self.schedule.panel_every)):
             self._draw(done)
         metrics = {**window, **evaluated}
         self.metrics.update(metrics)
         if metrics and self.hooks.tracker is not None and is_main():
             self.hooks.tracker.log_metrics(metrics, done)
         committed = None
-        if is_last or evaluated or clock.is_due(self.schedule.checkpoint_every):
+        if is_last or evaluated or step_info.is_due(self.schedule.checkpoint_every):
             committed = self._commit(done, evaluated)
-        if self.hooks.report is not None and (metrics or committed):
-            self.hooks.report(Report(done, self.num_steps, metrics, committed))
+        if self.hooks.on_progress is not None and (metrics or committed):
+            self.hooks.on_progress(RunProgress(done, self.num_steps, metrics, committed))
         self.stopwatch.go_on()
 
-    def _window(self, clock: Clock) -> dict[str, float]:
-        means = self.ledger.flush()
+    def _window(self, step_info: StepInfo) -> dict[str, float]:
+        means = self.accumulator.flush()
         means |= self.stopwatch.read(means.pop("samples", 0.0))
         self.stopwatch.restart()
-        return {**means, "epoch": float(clock.epoch)}
+        return {**means, "epoch": float(step_info.epoch)}
 
     def _evaluate(self, done: int) -> dict[str, float]:
         evaluate = self.hooks.evaluate
         assert evaluate is not None
         started = time.perf_counter()
-        with averaged(list(self.players.values())), torch.no_grad():
+        with averaged(list(self.groups.values())), torch.no_grad():
             self.model.eval()
             try:
                 found = dict(evaluate(self.model, done))
@@ -293,7 +236,7 @@ class _Run:
     def _draw(self, done: int) -> None:
         if self.hooks.draw is None or not is_main():
             return
-        with averaged(list(self.players.values())), torch.no_grad():
+        with averaged(list(self.groups.values())), torch.no_grad():
             self.model.eval()
             try:
                 self.hooks.draw(self.model, done)
@@ -303,19 +246,19 @@ class _Run:
     def _commit(self, done: int, evaluated: Mapping[str, float]) -> str | None:
         if self.checkpoints is None:
             return None
-        window = self.ledger.fold()
+        window = self.accumulator.fold()
         path = None
         if is_main():
             entry = self.checkpoints.write(
                 step=done,
                 num_steps=self.num_steps,
                 model=self.model,
-                players={name: player.state() for name, player in self.players.items()},
-                recipe=self.recipe,
-                data=self.data,
-                facts=self.facts,
+                groups={name: group.state() for name, group in self.groups.items()},
+                recipe=self.identity.recipe,
+                data=self.identity.data,
+                info=self.identity.info,
                 metrics=evaluated,
-                ledger=window,
+                accumulator=window,
             )
             path = self.checkpoints.path(entry)
         return next(found for found in gather_objects(path) if found is not None)

@@ -9,60 +9,66 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raylift.core.clock import Clock
 from raylift.core.collectives import gather_objects, global_max, is_distributed, world_size
 from raylift.core.errors import ConfigError, NonFiniteError
 from raylift.core.generators import stable_hash
-from raylift.core.model import Model, Phase
+from raylift.core.model import Carry, Model, Phase
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.training.ledger import Ledger
-from raylift.training.players import Player
+from raylift.training.metric_accumulator import MetricAccumulator
+from raylift.training.parameter_groups import ParameterGroup
 
 NAMES_SHOWN = 16
 
 
 class PhaseLoss(nn.Module):
-    """What DistributedDataParallel wraps: (phase, batch, clock) -> (this rank's total, its shares, their names)."""
+    """What DistributedDataParallel wraps: a phase -> (this rank's total, its shares, their names, the carry)."""
 
     def __init__(self, model: Model, bf16: bool) -> None:
         super().__init__()
         self.model = model
         self.bf16 = bf16
 
-    def forward(self, phase: str, batch: Batch, clock: Clock) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    def forward(
+        self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry
+    ) -> tuple[Tensor, Tensor, tuple[str, ...], Carry]:
         device = batch.keys.device.type
         with torch.autocast(device, dtype=torch.bfloat16) if self.bf16 else nullcontext():
-            terms = self.model.losses(phase, batch, clock)
+            output = self.model.losses(phase, batch, step_info, carry)
+        terms = output.terms
         names = tuple(term.name for term in terms)
         if not terms or len(set(names)) != len(names):
             raise ConfigError(f"phase {phase!r} gave terms {list(names)}", "give at least one, each with its own name")
+        attached = [name for name, value in output.carry.items() if value.requires_grad]
+        if attached:
+            raise ConfigError(f"phase {phase!r} carries {', '.join(attached)} with a gradient", "detach it")
         # A sum in bfloat16 would lose small terms beside large ones.
         shares = torch.stack([_at_least_float32(term.share) for term in terms])
         weights = torch.tensor([term.weight for term in terms], dtype=shares.dtype, device=shares.device)
-        return (weights * shares).sum(), shares.detach(), names
+        return (weights * shares).sum(), shares.detach(), names, output.carry
 
 
 class TrainingStep:
-    """Runs steps of any model: it knows phases, players and terms, and no model by name.
+    """Runs steps of any model: it knows phases, groups and terms, and no model by name.
 
     Gradients of the ranks' shares add up: DistributedDataParallel averages them, so each total is multiplied by the
     world size first (law 1).
 
     Args:
         model: on its device already.
-        players: of ``build_players``.
+        groups: of ``build_groups``.
         bf16: run the model's forward pass in bfloat16 autocast.
     """
 
-    def __init__(self, model: Model, players: dict[str, Player], bf16: bool = False) -> None:
+    def __init__(self, model: Model, groups: dict[str, ParameterGroup], bf16: bool = False) -> None:
         self.model = model
-        self.players = players
+        self.groups = groups
         self.phases = model.phases
         model.train()
         self._loss: nn.Module = PhaseLoss(model, bf16)
         if is_distributed():
             check_normalisation(model)
-            # Phases that train some players, and steps that train a part of one, leave the others' gradients out of the
+            # Phases that train some groups, and steps that train a part of one, leave the others' gradients out of the
             # graph, which DDP must then look for.
             # Buffers are the same on every rank by contract (after_step), so they need no broadcast.
             self._loss = DistributedDataParallel(
@@ -72,44 +78,48 @@ class TrainingStep:
                 find_unused_parameters=len(self.phases) > 1 or model.leaves_parameters_out,
             )
 
-    def run(self, batch: Batch, clock: Clock, ledger: Ledger) -> None:
+    def run(self, batch: Batch, step_info: StepInfo, accumulator: MetricAccumulator) -> None:
         """One optimiser step on this rank's part of the global batch.
 
         Raises:
             NonFiniteError: a term or a gradient is not finite, on any rank; nothing of that phase has been updated.
         """
+        carry: dict[str, Tensor] = {}
         for phase in self.phases:
-            if phase.every == 1 or clock.step % phase.every == 0:
-                self._run_phase(phase, batch, clock, ledger)
+            if phase.every == 1 or step_info.step % phase.every == 0:
+                carry |= self._run_phase(phase, batch, step_info, carry, accumulator)
         with torch.no_grad():
-            self.model.after_step(clock)
+            self.model.after_step(step_info, carry)
 
-    def _run_phase(self, phase: Phase, batch: Batch, clock: Clock, ledger: Ledger) -> None:
-        trained = [self.players[name] for name in phase.players]
-        for name, player in self.players.items():
-            player.require_gradients(name in phase.players)
-            player.clear_gradients()
-        # Draws of layers that know no keys, such as dropout, still follow from the clock alone (law 4).
-        torch.manual_seed(stable_hash(clock.seed, clock.step, phase.name))
-        total, shares, names = self._loss(phase.name, batch, clock)
+    def _run_phase(
+        self, phase: Phase, batch: Batch, step_info: StepInfo, carry: Carry, accumulator: MetricAccumulator
+    ) -> Carry:
+        trained = [self.groups[name] for name in phase.groups]
+        for name, group in self.groups.items():
+            group.require_gradients(name in phase.groups)
+            group.clear_gradients()
+        # Draws of layers that know no keys, such as dropout, still follow from the step_info alone (law 4).
+        torch.manual_seed(stable_hash(step_info.seed, step_info.step, phase.name))
+        total, shares, names, handed_on = self._loss(phase.name, batch, step_info, carry)
         (total * world_size()).backward()
-        norms = [player.gradient_norm() for player in trained]
-        self._check_finite(phase, batch, clock, shares, names, norms)
-        for player, norm in zip(trained, norms, strict=True):
-            rate = player.update(norm, clock.step, clock.num_steps)
-            ledger.add_same(f"gradient_norm/{player.name}", norm)
-            ledger.add_same(f"learning_rate/{player.name}", rate)
+        norms = [group.gradient_norm() for group in trained]
+        self._check_finite(phase, batch, step_info, shares, names, norms)
+        for group, norm in zip(trained, norms, strict=True):
+            rate = group.update(norm, step_info.step, step_info.num_steps)
+            accumulator.add_same(f"gradient_norm/{group.name}", norm)
+            accumulator.add_same(f"learning_rate/{group.name}", rate)
         for name, share in zip(names, shares.unbind(), strict=True):
-            ledger.add_share(f"loss/{name}", share, phase.name)
+            accumulator.add_share(f"loss/{name}", share, phase.name)
         # The first phase's total has one name in every model, so that a server's own comparison finds it.
         suffix = "" if phase.name == self.phases[0].name else f"_{phase.name}"
-        ledger.add_share(f"loss/total{suffix}", total, phase.name)
+        accumulator.add_share(f"loss/total{suffix}", total, phase.name)
+        return dict(handed_on)
 
     def _check_finite(
         self,
         phase: Phase,
         batch: Batch,
-        clock: Clock,
+        step_info: StepInfo,
         shares: Tensor,
         names: tuple[str, ...],
         norms: list[Tensor],
@@ -120,7 +130,7 @@ class TrainingStep:
             return
         found = [name for name, is_bad in zip(names, bad_terms.tolist(), strict=True) if is_bad]
         reports: list[tuple[list[str], tuple[str, ...]]] = gather_objects((found, suspects(batch) if found else ()))
-        where = f"step {clock.step}, phase {phase.name!r}"
+        where = f"step {step_info.step}, phase {phase.name!r}"
         terms = list(dict.fromkeys(name for report in reports for name in report[0]))
         remedy = (
             "the update was not made and the last checkpoint is good; lower the learning rate, or look at those samples"
@@ -130,7 +140,7 @@ class TrainingStep:
             raise NonFiniteError(f"{where}: term {', '.join(terms)} is not finite; samples: {_listed(samples)}", remedy)
         # Gradients are summed over ranks already, so every rank finds the same parameter.
         parameters = [
-            f"{name}: {bad_name}" for name in phase.players if (bad_name := self.players[name].first_bad_gradient())
+            f"{name}: {bad_name}" for name in phase.groups if (bad_name := self.groups[name].first_bad_gradient())
         ]
         everyone: list[Any] = [sample for ids in gather_objects(batch.ids) for sample in ids]
         raise NonFiniteError(

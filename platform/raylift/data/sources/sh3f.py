@@ -18,7 +18,7 @@ CATEGORY_WORDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Wheel-, deck-, beach-, relax and high chairs are machines or recliners: they keep the catalogue's category.
     ("seats", ("chair", "stool"), ("wheelchair", "deck chair", "beach chair", "relax chair", "high chair")),
     ("sofas", ("sofa", "couch"), ()),
-    ("tables", ("table", "desk"), ("table lamp", "desk lamp", "turntable", "table clock")),
+    ("tables", ("table", "desk"), ("table lamp", "desk lamp", "turntable", "table step_info")),
     ("lamps", ("lamp",), ()),
     ("cabinets", ("cabinet", "wardrobe", "cupboard", "dresser", "sideboard", "chest"), ()),
     ("beds", ("bed",), ("bedside",)),

@@ -147,15 +147,11 @@ class PretrainedConfig:
     Attributes:
         name: "alexnet", "vgg16", "mobilenet_v2", "efficientnet_lite0", "torchvision:NAME" or "timm:NAME"; empty for
             none. ``networks.trunk_weights`` says where weights are looked for.
-        rate: its learning rate, in those of the recipe; 0 freezes it.
+        frozen: whether its weights stay as they are; otherwise they are the parameter group "encoder".
     """
 
     name: str = ""
-    rate: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise ConfigError(f"pretrained.rate is {self.rate}", "give a share of the learning rate, such as 0.1, or 0")
+    frozen: bool = True
 
 
 @dataclass(frozen=True)

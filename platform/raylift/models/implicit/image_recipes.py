@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
+from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe, ScaleConfig
-from raylift.config.training import OptimisationConfig, ScheduleConfig
+from raylift.config.schedule import ScheduleConfig
 from raylift.models.implicit.config import (
     ConditioningConfig,
     FourierConfig,
@@ -73,7 +74,7 @@ def best_image_quick() -> Recipe:
             weights=ImplicitWeights(color=0.5, sdf=10.0, sign=0.5, color_near=0.02),
         ),
         data=DataConfig(batch_size=8, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        optimizers={"default": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-4)},
         schedule=ScheduleConfig(num_steps=1000, log_every=20, eval_every=250, checkpoint_every=500),
         evaluation=EvaluationConfig(("occnet",), resolution=128, color_views=2, lpips=False),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from raylift.core.clock import Clock
 from raylift.core.generators import torch_generator
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
 from raylift.models.implicit.view import mirrored_points
 
@@ -23,10 +23,10 @@ _GRIDS = ("voxels",)
 _SAME = ("sdf", "color", "told_colors")
 
 
-def drawn_mirrors(batch: Batch, clock: Clock) -> Bool[Tensor, "B"]:
+def drawn_mirrors(batch: Batch, step_info: StepInfo) -> Bool[Tensor, "B"]:
     """Which samples are mirrored: half of them, keyed by (seed, step, sample)."""
     coins = [
-        torch.rand((), generator=torch_generator(clock.seed, clock.step, key, "mirror")) < 0.5
+        torch.rand((), generator=torch_generator(step_info.seed, step_info.step, key, "mirror")) < 0.5
         for key in batch.keys.tolist()
     ]
     return torch.stack(coins).to(batch.keys.device)

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from raylift.core.clock import Clock
 from raylift.core.collectives import share_of_mean, share_of_weighted_mean
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import stable_hash
-from raylift.core.model import Phase, ReconstructionModel, Term
+from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Field, Reconstruction, SampleRequest
 from raylift.losses.signed_distance_color import sign_cross_entropy, signed_distance_color_l1
 from raylift.models.implicit.config import ImplicitConfig
@@ -53,19 +53,16 @@ class ImplicitModel(ReconstructionModel):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """One phase, which trains a pretrained encoder too unless that is frozen."""
-        return (Phase("fit", tuple(self.players())),)
+        return (Phase("fit", tuple(self.parameter_groups())),)
 
-    def players(self) -> dict[str, Sequence[nn.Parameter]]:
-        """The model, and a pretrained encoder that learns at a rate of its own."""
+    def parameter_groups(self) -> dict[str, Sequence[nn.Parameter]]:
+        """The model, and a pretrained encoder, whose rate is ``optimizers.encoder.learning_rate``."""
         encoder = [value for reader in self._pretrained for value in reader.encoder.parameters()]
         others = {id(parameter) for parameter in encoder}
-        players: dict[str, Sequence[nn.Parameter]] = {
+        groups: dict[str, Sequence[nn.Parameter]] = {
             "model": [value for value in self.parameters() if value.requires_grad and id(value) not in others]
         }
-        return players | ({"encoder": encoder} if self.config.pretrained.rate else {})
-
-    def rate_factor(self, player: str) -> float:
-        return self.config.pretrained.rate if player == "encoder" else 1.0
+        return groups | ({"encoder": encoder} if encoder and not self.config.pretrained.frozen else {})
 
     @property
     def _pretrained(self) -> list[PretrainedMapReader]:
@@ -97,14 +94,14 @@ class ImplicitModel(ReconstructionModel):
             depth=config.needs_depth,
         )
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """Equation 4, as the mean over the global batch's points, and the sign's cross entropy if asked for.
 
         Each member is trained by its own prediction: the mean over members of their losses, not the loss of their mean.
         """
         config, weights = self.config, self.config.weights
         if config.mirror:
-            batch = mirrored(batch, drawn_mirrors(batch, clock))
+            batch = mirrored(batch, drawn_mirrors(batch, step_info))
         view = View(batch)
         shared: dict[str, Reading] = {}
         found = [network.decode(network.encode_view(view), batch["points"], shared) for network in self.networks]
@@ -120,7 +117,7 @@ class ImplicitModel(ReconstructionModel):
         if weights.sign:
             sign_error = sign_cross_entropy(sdf, true_sdf, weights.sign_scale, weights.sign_inside)
             terms.append(Term("sign", share_of_mean(sign_error), weights.sign))
-        return terms
+        return LossOutput(terms)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
+from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe, ScaleConfig
-from raylift.config.training import OptimisationConfig, ScheduleConfig
-from raylift.core.data_facts import DataFacts
+from raylift.config.schedule import ScheduleConfig
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import ReconstructionModel
 from raylift.models.entry import ModelEntry
 from raylift.models.implicit import image_recipes
@@ -32,7 +33,7 @@ def paper() -> Recipe:
         name="implicit/paper",
         model=ImplicitConfig(conditioning=ConditioningConfig(density="of_maximum"), reads=ReadsConfig(pixel="rgb")),
         data=DataConfig(batch_size=10, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0),
+        optimizers={"default": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0)},
         schedule=ScheduleConfig(num_epochs=80),
         evaluation=EvaluationConfig(),
     )
@@ -60,7 +61,7 @@ def paper_quick() -> Recipe:
             reads=ReadsConfig(pixel="rgb"),
         ),
         data=DataConfig(batch_size=16, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0),
+        optimizers={"default": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-4, clip_norm=0.0)},
         schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
         evaluation=EvaluationConfig(("occnet", "ifnet"), resolution=128),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
@@ -101,7 +102,7 @@ def best() -> Recipe:
             weights=_WEIGHTS,
         ),
         data=DataConfig(batch_size=8, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        optimizers={"default": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-4)},
         schedule=ScheduleConfig(num_epochs=170),
         evaluation=EvaluationConfig(),
     )
@@ -133,7 +134,7 @@ def quick() -> Recipe:
             weights=_WEIGHTS,
         ),
         data=DataConfig(batch_size=8, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=4e-3, weight_decay=1e-4),
+        optimizers={"default": OptimizerConfig(learning_rate=4e-3, weight_decay=1e-4)},
         schedule=ScheduleConfig(num_steps=500, log_every=20, eval_every=125, checkpoint_every=250),
         evaluation=_BRIEFLY,
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
@@ -164,7 +165,7 @@ def told_quick() -> Recipe:
             weights=_TOLD_WEIGHTS,
         ),
         data=DataConfig(batch_size=8, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=2e-3, weight_decay=1e-4),
+        optimizers={"default": OptimizerConfig(learning_rate=2e-3, weight_decay=1e-4)},
         schedule=ScheduleConfig(num_steps=600, log_every=20, eval_every=150, checkpoint_every=300),
         evaluation=_BRIEFLY,
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
@@ -175,7 +176,7 @@ def told_paper() -> Recipe:
     """``told-quick`` as wide, and trained as long, as the paper's model. For a GPU."""
     small = told_quick()
     model = replace(small.model, voxel_width=16, hidden=512, points=4096, fourier=FourierConfig())
-    return replace(paper(), name="implicit/told-paper", model=model, optimisation=small.optimisation)
+    return replace(paper(), name="implicit/told-paper", model=model, optimizers=small.optimizers)
 
 
 def surface_quick() -> Recipe:
@@ -203,7 +204,7 @@ def surface_quick() -> Recipe:
             weights=_TOLD_WEIGHTS,
         ),
         data=DataConfig(batch_size=4, eval_views=4),
-        optimisation=OptimisationConfig(learning_rate=4e-3, weight_decay=1e-4),
+        optimizers={"default": OptimizerConfig(learning_rate=4e-3, weight_decay=1e-4)},
         schedule=ScheduleConfig(num_steps=1000, log_every=20, eval_every=250, checkpoint_every=500),
         evaluation=_BRIEFLY,
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
@@ -214,7 +215,7 @@ def surface_paper() -> Recipe:
     """``surface-quick`` as wide, and trained as long, as the paper's model. For a GPU."""
     small = surface_quick()
     model = replace(small.model, voxel_width=16, voxel_stride=1, hidden=512, points=4096, fourier=FourierConfig())
-    return replace(paper(), name="implicit/surface-paper", model=model, optimisation=small.optimisation)
+    return replace(paper(), name="implicit/surface-paper", model=model, optimizers=small.optimizers)
 
 
 def test() -> Recipe:
@@ -233,14 +234,14 @@ def test() -> Recipe:
             conditioning=ConditioningConfig(resolution=16),
         ),
         data=DataConfig(batch_size=4),
-        optimisation=OptimisationConfig(learning_rate=2e-3),
+        optimizers={"default": OptimizerConfig(learning_rate=2e-3)},
         schedule=ScheduleConfig(num_steps=12, log_every=2, eval_every=6, checkpoint_every=3),
         evaluation=EvaluationConfig(resolution=32, color_views=1, color_px=32, lpips=False, panels=1),
         scale=ScaleConfig(workers=1, cpus_per_worker=0.5),
     )
 
 
-def _build(config: ImplicitConfig, seed: int, facts: DataFacts) -> ReconstructionModel:
+def _build(config: ImplicitConfig, seed: int, info: DatasetInfo) -> ReconstructionModel:
     # Imported here, so that listing recipes and parsing overrides does not wait for torch models to load.
     from raylift.models.implicit.model import ImplicitModel
 

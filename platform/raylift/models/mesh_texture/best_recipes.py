@@ -7,8 +7,9 @@ from dataclasses import replace
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.config.learning_rate import LearningRateConfig
+from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe, ScaleConfig
-from raylift.config.training import OptimisationConfig, ScheduleConfig
+from raylift.config.schedule import ScheduleConfig
 from raylift.models.mesh_texture.config import (
     CameraConfig,
     EncoderConfig,
@@ -24,8 +25,8 @@ from raylift.models.mesh_texture.paper_recipes import BEST_METRIC
 from raylift.models.mesh_texture.weights import MeshTextureWeights, TermSchedule
 from raylift.networks.pose_posterior import PoseConfig
 
-RATE = OptimisationConfig(
-    optimizer="adam",
+RATE = OptimizerConfig(
+    kind="adam",
     learning_rate=1e-3,
     weight_decay=0.0,
     clip_norm=5.0,
@@ -59,7 +60,7 @@ def best_quick_stage1() -> Recipe:
             render=RenderConfig(sigma=1e-4, texture_sigma=1e-4, faces_per_pixel=4),
         ),
         data=DataConfig(batch_size=16),
-        optimisation=RATE,
+        optimizers={"default": RATE},
         schedule=ScheduleConfig(
             num_steps=900, log_every=20, eval_every=300, checkpoint_every=100, best_metric=BEST_METRIC
         ),

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from raylift.core import collectives
-from raylift.core.clock import Clock
 from raylift.core.collectives import global_count
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
 from raylift.core.model import Term
+from raylift.core.step_info import StepInfo
 from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.cameras import project
@@ -35,7 +35,7 @@ class KeypointModel(nn.Module):
 
     Args:
         num_vertices: of the template.
-        facts: of the data set.
+        info: of the data set.
 
     Attributes:
         assignment: logits of each keypoint's vertices.
@@ -49,17 +49,17 @@ class KeypointModel(nn.Module):
     structure: Tensor
     is_solved: Tensor
 
-    def __init__(self, num_vertices: int, facts: DataFacts) -> None:
+    def __init__(self, num_vertices: int, info: DatasetInfo) -> None:
         super().__init__()
-        if facts.num_keypoints < LEAST_VISIBLE:
+        if info.num_keypoints < LEAST_VISIBLE:
             raise ConfigError(
-                f"model.camera.kind is 'keypoints', and the data set has {facts.num_keypoints} of them",
+                f"model.camera.kind is 'keypoints', and the data set has {info.num_keypoints} of them",
                 f"use a data set with {LEAST_VISIBLE} keypoints or more, or model.camera.kind=single",
             )
-        self.mirror = facts.keypoint_mirror
-        self.assignment = nn.Parameter(torch.zeros(facts.num_keypoints, num_vertices))
-        self.register_buffer("seen", torch.zeros(facts.num_images, facts.num_keypoints, 3))
-        self.register_buffer("structure", torch.zeros(facts.num_keypoints, 3))
+        self.mirror = info.keypoint_mirror
+        self.assignment = nn.Parameter(torch.zeros(info.num_keypoints, num_vertices))
+        self.register_buffer("seen", torch.zeros(info.num_images, info.num_keypoints, 3))
+        self.register_buffer("structure", torch.zeros(info.num_keypoints, 3))
         self.register_buffer("is_solved", torch.tensor(False))
 
     @torch.no_grad()
@@ -69,13 +69,13 @@ class KeypointModel(nn.Module):
         self.seen[index] = rows.unflatten(1, (-1, 3)).to(self.seen.dtype)
 
     @torch.no_grad()
-    def solve(self, clock: Clock) -> Float[Tensor, "K 3"] | None:
+    def solve(self, step_info: StepInfo) -> Float[Tensor, "K 3"] | None:
         """Solve the structure when the first epoch is over; returns it in the step in which it is.
 
         Raises:
             DataError: too few images show enough keypoints.
         """
-        if bool(self.is_solved) or clock.epoch < 1:
+        if bool(self.is_solved) or step_info.epoch < 1:
             return None
         # On the CPU, whose arithmetic does not depend on how many threads or blocks there are.
         found = structure_from_keypoints(self.seen.cpu(), self.mirror)

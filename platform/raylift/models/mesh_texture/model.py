@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from raylift.core import collectives
-from raylift.core.clock import Clock
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.generators import stable_hash
-from raylift.core.model import Phase, ReconstructionModel, Term
+from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, CropRequest, Reconstruction, SampleRequest
 from raylift.geometry.hull import on_hull
 from raylift.losses.frechet_moments import RealMoments, RenderedMoments
@@ -27,7 +26,6 @@ from raylift.models.mesh_texture.scene import Scene
 from raylift.models.mesh_texture.shape_terms import shape_terms
 from raylift.models.mesh_texture.texture_terms import texture_terms
 from raylift.models.mesh_texture.view_terms import (
-    FrechetFeatures,
     adversarial_term,
     critic_terms,
     frechet_term,
@@ -49,29 +47,7 @@ STARTS_ANEW = (
     "keypoints.",
     *(f"network.template.{name}" for name in ("refreshed", "votes", "features", "has_feature")),
 )
-"""State of a former run that belongs to its own clock or training set."""
-
-
-@dataclass
-class _Notes:
-    """What the losses of one step leave for ``after_step``: this rank's part."""
-
-    images: Tensor
-    features: Tensor
-    quaternions: Tensor
-    camera_scores: Tensor | None = None
-    votes: Tensor | None = None
-    keypoints: Tensor | None = None
-    frechet: FrechetFeatures | None = None
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """What the critic is shown in one step: random views, and what it takes for real."""
-
-    step: int
-    fake: Tensor
-    real: Tensor
+"""State of a former run that belongs to its own step_info or training set."""
 
 
 class MeshTextureModel(ReconstructionModel):
@@ -80,16 +56,16 @@ class MeshTextureModel(ReconstructionModel):
     Args:
         config: the recipe's model part.
         seed: the run's; the initial weights depend on it and on nothing else.
-        facts: of the data set: how many images, keypoints and parts it has.
+        info: of the data set: how many images, keypoints and parts it has.
 
     Raises:
         ConfigError: the recipe needs parts or keypoints that the data set does not have.
     """
 
-    def __init__(self, config: MeshTextureConfig, seed: int, facts: DataFacts) -> None:
+    def __init__(self, config: MeshTextureConfig, seed: int, info: DatasetInfo) -> None:
         super().__init__()
-        self.config, self.facts = config, facts
-        if config.parts.use == "always" and facts.num_parts < 2:
+        self.config, self.info = config, info
+        if config.parts.use == "always" and info.num_parts < 2:
             raise ConfigError(
                 "model.parts.use is 'always', and the data set has no part maps",
                 "write part maps with the job that makes them, or set model.parts.use=never and their weights to 0",
@@ -97,9 +73,9 @@ class MeshTextureModel(ReconstructionModel):
         weights = config.weights
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash(seed, "mesh_texture", "weights"))
-            self.network = MeshTextureNetwork(config, facts)
+            self.network = MeshTextureNetwork(config, info)
             has_keypoints = config.camera.kind == "keypoints"
-            self.keypoints = KeypointModel(self.network.template.num_vertices, facts) if has_keypoints else None
+            self.keypoints = KeypointModel(self.network.template.num_vertices, info) if has_keypoints else None
             channels = 1 if config.critic.sees == "mask" else 3
             self.critic = Critic(config.critic.kind, channels, config.critic.width) if weights.adversarial > 0 else None
         number = NUM_FEATURES[config.frechet.extractor]
@@ -108,9 +84,7 @@ class MeshTextureModel(ReconstructionModel):
         self.running_fake = RenderedMoments(number, rank, config.frechet.decay) if wants_moments else None
         self._perceptual: Frozen | None = None
         self._extract: Frozen | None = None
-        self._notes: _Notes | None = None
-        self.pose_bank = PoseBank(facts.num_images) if config.views.source == "learned" else None
-        self._shown: _Shown | None = None
+        self.pose_bank = PoseBank(info.num_images) if config.views.source == "learned" else None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -120,10 +94,10 @@ class MeshTextureModel(ReconstructionModel):
             return (generate,)
         return generate, Phase("critic", ("critic",), self.config.critic.every)
 
-    def players(self) -> dict[str, Sequence[nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, Sequence[nn.Parameter]]:
         generator = [*self.network.parameters(), *(self.keypoints.parameters() if self.keypoints else ())]
-        players: dict[str, Sequence[nn.Parameter]] = {"generator": generator}
-        return players if self.critic is None else players | {"critic": list(self.critic.parameters())}
+        groups: dict[str, Sequence[nn.Parameter]] = {"generator": generator}
+        return groups if self.critic is None else groups | {"critic": list(self.critic.parameters())}
 
     @property
     def request(self) -> SampleRequest:
@@ -139,19 +113,23 @@ class MeshTextureModel(ReconstructionModel):
             image_index=True,
         )
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
-        """All terms of weight above 0, as their means over the global batch."""
-        scene = Scene(self.network, batch, clock, self._open_perceptual())
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
+        """All terms of weight above 0, as their means over the global batch.
+
+        The generator carries ``image_index``, ``feature`` and ``quaternion`` of its samples, and what else
+        ``after_step`` keeps; ``fake`` and ``real`` are what the critic compares.
+        """
+        scene = Scene(self.network, batch, step_info, self._open_perceptual())
         if phase == "critic":
             assert self.critic is not None
-            shown = self._pictures(scene)
-            return critic_terms(scene, self.critic, shown.fake, shown.real)
+            fake, real = (carry["fake"], carry["real"]) if "fake" in carry else self._pictures(scene)
+            return LossOutput(critic_terms(scene, self.critic, fake, real))
         # Under mixed precision the network runs in bfloat16; what is rendered and compared does not.
         _ = scene.decoded
         with torch.autocast(batch.keys.device.type, enabled=False):
             if self.keypoints is not None:
                 scene.decoded = self.keypoints.with_fitted_cameras(scene)
-            return self._generator_terms(scene)
+            return self._generator_output(scene)
 
     def _open_perceptual(self) -> Frozen | None:
         if self.config.weights.perceptual and self._perceptual is None:
@@ -164,38 +142,40 @@ class MeshTextureModel(ReconstructionModel):
         """While D_cam is distilled, no other decoder is trained."""
         return self.config.camera.distil_steps > 0
 
-    def _generator_terms(self, scene: Scene) -> list[Term]:
+    def _generator_output(self, scene: Scene) -> LossOutput:
         weights, batch = self.config.weights, scene.batch
         anchors = [anchor_term(scene)] if weights.anchor else []
-        if scene.clock.step < self.config.camera.distil_steps:
-            return anchors
+        if scene.step_info.step < self.config.camera.distil_steps:
+            return LossOutput(anchors)
         terms = anchors + shape_terms(scene) + texture_terms(scene)
-        notes = self._note(scene)
+        carry = self._seen(scene)
         if self.config.parts.use == "always":
             terms += part_terms(scene)
             if self.config.parts.learn:
-                notes.votes = part_votes(scene)
+                carry["votes"] = part_votes(scene)
         if self.keypoints is not None:
             terms += self.keypoints.terms(scene)
-            notes.keypoints = batch["keypoints"].detach()
+            carry["keypoints"] = batch["keypoints"].detach()
         if weights.adversarial or weights.frechet:
-            terms += self._view_terms(scene, notes)
-        self._notes = notes
-        return terms
+            view_terms, views = self._view_terms(scene)
+            terms += view_terms
+            carry |= views
+        return LossOutput(terms, carry)
 
-    def _note(self, scene: Scene) -> _Notes:
-        images, known = scene.batch["image_index"], self.facts.num_images
+    def _seen(self, scene: Scene) -> dict[str, Tensor]:
+        images, known = scene.batch["image_index"], self.info.num_images
         if len(images) and int(images.max()) >= known:
             raise DataError(
                 f"a batch shows image {int(images.max())} of a training set of {known}",
                 "the data set has changed since the model was built: start a new run on it",
             )
-        scores = scene.hypothesis_scores if self.network.multiplex is not None else None
-        quaternions = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
-        return _Notes(images, scene.decoded.feature.detach(), quaternions, scores)
+        quaternion = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
+        seen = {"image_index": images, "feature": scene.decoded.feature.detach(), "quaternion": quaternion}
+        return seen | ({"camera_scores": scene.hypothesis_scores} if self.network.multiplex is not None else {})
 
-    def _view_terms(self, scene: Scene, notes: _Notes) -> list[Term]:
-        terms = []
+    def _view_terms(self, scene: Scene) -> tuple[list[Term], dict[str, Tensor]]:
+        terms: list[Term] = []
+        carry: dict[str, Tensor] = {}
         sees_mask = self.critic is not None and self.config.critic.sees == "mask"
         sees_rgb = (self.critic is not None and not sees_mask) or self.config.weights.frechet > 0
         views = random_views(scene, sees_rgb, sees_mask, self.pose_bank)
@@ -203,92 +183,86 @@ class MeshTextureModel(ReconstructionModel):
             fake = views.mask if sees_mask else views.rgb
             assert fake is not None
             terms.append(adversarial_term(scene, self.critic, fake))
-            self._shown = _Shown(scene.clock.step, fake.detach(), real_pictures(scene))
+            carry |= {"fake": fake.detach(), "real": real_pictures(scene)}
         if self.config.weights.frechet:
             assert views.rgb is not None
             if self._extract is None:
                 self._extract = open_features(self.config.frechet.extractor)
-            term, notes.frechet = frechet_term(scene, self._extract, views.rgb, self._running())
+            term, features = frechet_term(scene, self._extract, views.rgb, self._running())
             terms.append(term)
-        return terms
+            carry["rendered_features"] = features.rendered
+            if features.real is not None:
+                carry["real_features"] = features.real
+        return terms, carry
 
     def _running(self) -> tuple[RealMoments, RenderedMoments] | None:
         return (
             None if self.running_real is None or self.running_fake is None else (self.running_real, self.running_fake)
         )
 
-    def _pictures(self, scene: Scene) -> _Shown:
-        """What the critic compares in this step, which the generator's phase has rendered already."""
-        if (
-            self._shown is not None
-            and self._shown.step == scene.clock.step
-            and len(self._shown.fake) == len(scene.batch)
-        ):
-            return self._shown
+    @torch.no_grad()
+    def _pictures(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        """Random views and what the critic takes for real, where the generator has rendered none."""
         sees_mask = self.config.critic.sees == "mask"
-        with torch.no_grad():
-            views = random_views(scene, not sees_mask, sees_mask, self.pose_bank)
-            real = real_pictures(scene)
+        views = random_views(scene, not sees_mask, sees_mask, self.pose_bank)
         fake = views.mask if sees_mask else views.rgb
         assert fake is not None
-        return _Shown(scene.clock.step, fake, real)
+        return fake, real_pictures(scene)
 
     @torch.no_grad()
-    def after_step(self, clock: Clock) -> None:
-        """Take in what the step noted; renew the template, its parts and the multiplex where that is due."""
-        notes, self._notes, self._shown = self._notes, None, None
-        if notes is None:
-            return
-        template, multiplex = self.network.template, self.network.multiplex
-        template.keep_features(notes.images, notes.features)
+    def after_step(self, step_info: StepInfo, carry: Carry) -> None:
+        """Take in what the step saw; renew the template, its parts and the multiplex where that is due."""
+        if "image_index" not in carry:
+            return  # only D_cam was distilled
+        template, multiplex, images = self.network.template, self.network.multiplex, carry["image_index"]
+        template.keep_features(images, carry["feature"])
         if self.pose_bank is not None:
-            self.pose_bank.keep(notes.images, notes.quaternions)
-        if notes.votes is not None:
-            template.vote(notes.votes)
-        if self.keypoints is not None and notes.keypoints is not None:
-            self.keypoints.keep(notes.images, notes.keypoints)
-            structure = self.keypoints.solve(clock)
+            self.pose_bank.keep(images, carry["quaternion"])
+        if "votes" in carry:
+            template.vote(carry["votes"])
+        if self.keypoints is not None:
+            self.keypoints.keep(images, carry["keypoints"])
+            structure = self.keypoints.solve(step_info)
             if structure is not None and self.config.shape.from_keypoints:
                 template.become(on_hull(template.sphere, structure))
             if structure is not None:
                 self.keypoints.assign(template.vertices)
-        if notes.frechet is not None:
-            self._keep_moments(notes.frechet)
+        if "rendered_features" in carry:
+            self._keep_moments(carry["rendered_features"], carry.get("real_features"))
         if multiplex is not None:
-            assert notes.camera_scores is not None
-            multiplex.observe(notes.images, notes.camera_scores)
-            self._prune(clock)
-        self._refresh(clock)
+            multiplex.observe(images, carry["camera_scores"])
+            self._prune(step_info)
+        self._refresh(step_info)
 
-    def _keep_moments(self, features: FrechetFeatures) -> None:
+    def _keep_moments(self, rendered: Tensor, real: Tensor | None) -> None:
         """Average the rendered features; collect the real ones until there are enough."""
         running = self._running()
         if running is None:
             return
-        real, rendered = running
-        if features.real is None:
-            rendered.update(collectives.gather_rows(features.rendered), real)
+        real_moments, rendered_moments = running
+        if real is None:
+            rendered_moments.update(collectives.gather_rows(rendered), real_moments)
             return
-        real.collect(collectives.gather_rows(features.real))
-        if int(real.count) >= min(self.facts.num_images, self.config.frechet.num_real):
-            real.fix()
+        real_moments.collect(collectives.gather_rows(real))
+        if int(real_moments.count) >= min(self.info.num_images, self.config.frechet.num_real):
+            real_moments.fix()
 
-    def _refresh(self, clock: Clock) -> None:
+    def _refresh(self, step_info: StepInfo) -> None:
         """Every so many epochs, and at the very end, so that whoever starts from this run has the latest."""
         template, every = self.network.template, self.config.shape.refresh_every
-        is_last = clock.step + 1 == clock.num_steps
-        periods = clock.epoch // every if every else 0
+        is_last = step_info.step + 1 == step_info.num_steps
+        periods = step_info.epoch // every if every else 0
         if every and (periods > int(template.refreshed) or is_last):
             template.refresh(self.network.shape)
             template.refreshed.fill_(periods)
         elif is_last and self.config.parts.use == "always" and self.config.parts.learn:
             template.settle_parts()
 
-    def _prune(self, clock: Clock) -> None:
+    def _prune(self, step_info: StepInfo) -> None:
         """Equal shares of the cameras go after each of the given epochs."""
         config, multiplex = self.config.camera, self.network.multiplex
         assert multiplex is not None
-        passed = sum(clock.epoch >= epoch for epoch in config.prune_epochs)
+        passed = sum(step_info.epoch >= epoch for epoch in config.prune_epochs)
         if not passed:
             return
         total = config.azimuths * len(config.elevations_deg)
@@ -297,7 +271,7 @@ class MeshTextureModel(ReconstructionModel):
             multiplex.prune(wanted)
             multiplex.reset_scores()
 
-    def adopt(self, state: Mapping[str, Tensor], where: str) -> None:
+    def load_pretrained(self, state: Mapping[str, Tensor], where: str) -> None:
         """Start from a former run's template, its parts, and all of its networks that have the same sizes here.
 
         Of a pose search its mesh becomes the template, and its poses what D_cam is held to.

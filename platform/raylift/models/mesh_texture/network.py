@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Batch, Camera, Mesh
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
@@ -63,7 +63,7 @@ class MeshTextureNetwork(nn.Module):
 
     Args:
         config: sizes and kinds.
-        facts: of the data set.
+        info: of the data set.
 
     Raises:
         ConfigError: a kind of camera that the data set has nothing for.
@@ -73,13 +73,13 @@ class MeshTextureNetwork(nn.Module):
     texel_face: Tensor
     texel_weights: Tensor
 
-    def __init__(self, config: MeshTextureConfig, facts: DataFacts) -> None:
+    def __init__(self, config: MeshTextureConfig, info: DatasetInfo) -> None:
         super().__init__()
         self.config = config
         features = config.encoder.num_features
         wanted = config.encoder
         self.encoder = ImageEncoder(wanted.backbone, features, wanted.width, wanted.pretrained, wanted.frozen)
-        self.template = Template(config.shape, features, facts)
+        self.template = Template(config.shape, features, info)
         self.shape = ShapeDecoder(features, self.template.num_predicted, config.shape.hidden)
         texture, camera = config.texture, config.camera
         size = (texture.height, texture.width)
@@ -104,10 +104,10 @@ class MeshTextureNetwork(nn.Module):
         self.poses = PosePosterior(config.poses) if config.weights.anchor > 0 else None
         self.multiplex = None
         if camera.kind == "multiplex":
-            if not facts.num_images:
+            if not info.num_images:
                 raise ConfigError("a camera multiplex for a data set of no images", "build it for its training set")
             self.multiplex = CameraMultiplex(
-                facts.num_images, camera.azimuths, camera.elevations_deg, camera.initial_scale
+                info.num_images, camera.azimuths, camera.elevations_deg, camera.initial_scale
             )
         self.variance = None
         if config.variance.enabled:

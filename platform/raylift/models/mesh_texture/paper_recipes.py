@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from raylift.config.data import DataConfig
 from raylift.config.learning_rate import LearningRateConfig
+from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe
-from raylift.config.training import OptimisationConfig, ScheduleConfig
+from raylift.config.schedule import ScheduleConfig
 from raylift.models.mesh_texture.config import (
     CameraConfig,
     CriticConfig,
@@ -33,15 +34,15 @@ MEAN_OVER_642 = 1 / 642
 HALF_WIDTHS = 0.5
 """UCMR's distances are in images' widths, this model's in half widths."""
 
-UMR_RATE = OptimisationConfig(
-    optimizer="adam",
+UMR_RATE = OptimizerConfig(
+    kind="adam",
     learning_rate=1e-4,
     weight_decay=0.0,
     clip_norm=0.0,
     schedule=LearningRateConfig("inverse_time", decay=5e-4),
 )
-CMR_RATE = OptimisationConfig(
-    optimizer="adam", learning_rate=1e-4, weight_decay=0.0, clip_norm=0.0, schedule=LearningRateConfig("constant")
+CMR_RATE = OptimizerConfig(
+    kind="adam", learning_rate=1e-4, weight_decay=0.0, clip_norm=0.0, schedule=LearningRateConfig("constant")
 )
 BEST_METRIC = "val/mask_iou"
 
@@ -104,7 +105,7 @@ def umr_paper_stage1() -> Recipe:
         name="mesh_texture/umr-paper.stage1",
         model=replace(umr_stage1(), parts=PartsConfig("always", learn=True)),
         data=DataConfig(batch_size=64),
-        optimisation=UMR_RATE,
+        optimizers={"default": UMR_RATE},
         schedule=ScheduleConfig(num_epochs=500, best_metric=BEST_METRIC),
     )
 
@@ -115,7 +116,7 @@ def umr_paper_stage2() -> Recipe:
         name="mesh_texture/umr-paper.stage2",
         model=umr_stage2(),
         data=DataConfig(batch_size=16),
-        optimisation=UMR_RATE,
+        optimizers={"default": UMR_RATE},
         schedule=ScheduleConfig(num_epochs=500, best_metric=BEST_METRIC),
     )
 
@@ -175,7 +176,7 @@ def cmr_paper() -> Recipe:
             terms=TermSchedule(deform_from=0),
         ),
         data=DataConfig(batch_size=16),
-        optimisation=CMR_RATE,
+        optimizers={"default": CMR_RATE},
         schedule=ScheduleConfig(num_epochs=500, best_metric=BEST_METRIC),
     )
 
@@ -212,6 +213,6 @@ def ucmr_paper() -> Recipe:
             terms=TermSchedule(deform_from=0, shape_from=150, texture_from=150),
         ),
         data=DataConfig(batch_size=12),
-        optimisation=replace(CMR_RATE, clip_norm=100.0),
+        optimizers={"default": replace(CMR_RATE, clip_norm=100.0)},
         schedule=ScheduleConfig(num_epochs=650, best_metric=BEST_METRIC),
     )

@@ -37,7 +37,7 @@ def part_terms(scene: Scene) -> list[Term]:
 
     if weights.part_chamfer:
         points, exist = part_points(
-            parts, scene.batch.keys, scene.clock.seed, scene.clock.step, scene.config.parts.points
+            parts, scene.batch.keys, scene.step_info.seed, scene.step_info.step, scene.config.parts.points
         )
         projected, _ = project(cameras.cameras(), vertices.repeat_interleave(every, dim=0))
         points, exist = points.repeat_interleave(every, dim=0), exist.repeat_interleave(every, dim=0)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.config.learning_rate import LearningRateConfig
+from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe, ScaleConfig
-from raylift.config.training import OptimisationConfig, ScheduleConfig
-from raylift.core.data_facts import DataFacts
+from raylift.config.schedule import ScheduleConfig
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import ReconstructionModel
 from raylift.geometry.pose_grid import PoseRange
 from raylift.models.entry import ModelEntry
@@ -41,8 +42,8 @@ from raylift.models.mesh_texture.paper_recipes import (
 )
 from raylift.networks.pose_posterior import PoseConfig
 
-QUICK_RATE = OptimisationConfig(
-    optimizer="adam",
+QUICK_RATE = OptimizerConfig(
+    kind="adam",
     learning_rate=1e-3,
     weight_decay=0.0,
     clip_norm=5.0,
@@ -79,7 +80,7 @@ def _quick(recipe: Recipe, name: str, model: MeshTextureConfig, num_steps: int =
         name=f"mesh_texture/{name}",
         model=_small(model),
         data=DataConfig(batch_size=16),
-        optimisation=QUICK_RATE,
+        optimizers={"default": QUICK_RATE},
         schedule=ScheduleConfig(
             num_steps=num_steps, log_every=20, eval_every=100, checkpoint_every=100, best_metric=BEST_METRIC
         ),
@@ -193,11 +194,11 @@ def cmr_quick() -> Recipe:
     )
 
 
-def _build(config: MeshTextureConfig, seed: int, facts: DataFacts) -> ReconstructionModel:
+def _build(config: MeshTextureConfig, seed: int, info: DatasetInfo) -> ReconstructionModel:
     # Imported here, so that listing recipes and parsing overrides does not wait for compiled kernels.
     from raylift.models.mesh_texture.model import MeshTextureModel
 
-    return MeshTextureModel(config, seed, facts)
+    return MeshTextureModel(config, seed, info)
 
 
 def _tests(*builders: Callable[[], Recipe]) -> dict[str, Callable[[], Recipe]]:

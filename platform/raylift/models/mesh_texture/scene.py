@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from raylift.core.clock import Clock
 from raylift.core.collectives import global_count
 from raylift.core.generators import keyed_uniforms
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.cameras import project
@@ -37,13 +37,13 @@ class Scene:
     Attributes:
         network: that decodes it.
         batch: this rank's part of the global batch.
-        clock: of the step.
+        step_info: of the step.
         perceptual: LPIPS; None where its weight is 0.
     """
 
     network: MeshTextureNetwork
     batch: Batch
-    clock: Clock
+    step_info: StepInfo
     perceptual: Frozen | None = None
 
     @property
@@ -55,7 +55,7 @@ class Scene:
         decoded = self.network.decode(self.batch)
         if self.network.multiplex is not None and self.network.training:
             self._move_evenly(decoded.cameras)
-        if self.clock.epoch >= self.config.terms.shape_from:
+        if self.step_info.epoch >= self.config.terms.shape_from:
             return decoded
         # Cameras alone learn, by the template; the shape keeps a gradient of zero, which every rank's step expects.
         template = self.network.template.vertices.detach()
@@ -119,7 +119,7 @@ class Scene:
         """
         weights = self.config.weights
         kinds = [self.silhouette_errors]
-        shows = self.clock.epoch >= self.config.terms.texture_from
+        shows = self.step_info.epoch >= self.config.terms.texture_from
         if self.config.camera.pictures == "all" and shows and self.picture_errors:
             kinds.append(
                 {name: errors.unflatten(0, (len(self.batch), -1)) for name, errors in self.picture_errors.items()}
@@ -149,7 +149,7 @@ class Scene:
         if kind == "all":
             return torch.arange(every, device=self.batch.keys.device).expand(len(self.batch), -1)
         if kind == "drawn":
-            draws = keyed_uniforms(self.batch.keys, self.clock.seed, self.clock.step, "hypothesis")
+            draws = keyed_uniforms(self.batch.keys, self.step_info.seed, self.step_info.step, "hypothesis")
             below = self.probabilities.detach().cumsum(dim=1) < draws[:, None].to(self.probabilities)
             return below.sum(dim=1, keepdim=True).clamp(max=every - 1)
         return self.best[:, None]

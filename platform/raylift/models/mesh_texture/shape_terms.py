@@ -19,7 +19,7 @@ from raylift.models.mesh_texture.scene import Scene
 
 def shape_terms(scene: Scene) -> list[Term]:
     """What trains shapes and cameras by silhouettes, and what keeps both plausible."""
-    weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.clock.epoch
+    weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.step_info.epoch
     decoded, template = scene.decoded, scene.network.template
     terms = []
     for name, errors in scene.silhouette_errors.items():
@@ -43,7 +43,7 @@ def shape_terms(scene: Scene) -> list[Term]:
 
 
 def _camera_terms(scene: Scene) -> list[Term]:
-    weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.clock.epoch
+    weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.step_info.epoch
     decoded, terms = scene.decoded, list[Term]()
     if weights.upright:
         rolled = expected_over_hypotheses(roll_error(decoded.cameras.quaternion), scene.probabilities)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from raylift.core import collectives
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.geometry.icosphere import WORLD_RADIUS, SymmetricTemplate, symmetric_icosphere
 from raylift.geometry.laplacian import Adjacency, adjacency
 from raylift.geometry.uv_sphere import corner_uvs
@@ -30,7 +30,7 @@ class Template(nn.Module):
     Args:
         config: level, symmetry and start; where ``trained``, positions are a parameter.
         num_features: of an image's feature.
-        facts: of the data set.
+        info: of the data set.
     """
 
     positions: Tensor
@@ -51,10 +51,10 @@ class Template(nn.Module):
     edge_faces: Tensor
     degree: Tensor
 
-    def __init__(self, config: ShapeConfig, num_features: int, facts: DataFacts) -> None:
+    def __init__(self, config: ShapeConfig, num_features: int, info: DatasetInfo) -> None:
         super().__init__()
         sphere = symmetric_icosphere(config.level)
-        self.part_mirror = facts.part_mirror
+        self.part_mirror = info.part_mirror
         self.num_vertices = len(sphere.vertices)
         ellipsoid = sphere.vertices * torch.tensor(config.radii) / WORLD_RADIUS
         start = sphere.restrict(ellipsoid) if config.symmetric else ellipsoid
@@ -63,11 +63,11 @@ class Template(nn.Module):
         else:
             self.register_buffer("positions", start.clone())
         self.register_buffer("origin", torch.zeros_like(start))
-        self.register_buffer("features", torch.zeros(facts.num_images, num_features))
-        self.register_buffer("has_feature", torch.zeros(facts.num_images, dtype=torch.bool))
+        self.register_buffer("features", torch.zeros(info.num_images, num_features))
+        self.register_buffer("has_feature", torch.zeros(info.num_images, dtype=torch.bool))
         self.register_buffer("refreshed", torch.tensor(0))
-        self.register_buffer("votes", torch.zeros(facts.num_parts, self.num_vertices, dtype=torch.float64))
-        self.register_buffer("parts", torch.zeros(facts.num_parts, self.num_vertices))
+        self.register_buffer("votes", torch.zeros(info.num_parts, self.num_vertices, dtype=torch.float64))
+        self.register_buffer("parts", torch.zeros(info.num_parts, self.num_vertices))
         self._register_constants(sphere, config.symmetric)
 
     def _register_constants(self, sphere: SymmetricTemplate, symmetric: bool) -> None:

@@ -17,7 +17,7 @@ from raylift.models.mesh_texture.scene import Scene
 def texture_terms(scene: Scene) -> list[Term]:
     """What trains textures by the image that they are read from."""
     weights = scene.config.weights
-    starts = scene.clock.epoch >= scene.config.terms.texture_from
+    starts = scene.step_info.epoch >= scene.config.terms.texture_from
 
     def term(name: str, share: Tensor) -> Term:
         return Term(name, share, getattr(weights, name) if starts else 0.0)

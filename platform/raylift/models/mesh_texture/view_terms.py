@@ -46,18 +46,18 @@ def random_rotations(scene: Scene, bank: PoseBank | None) -> Float[Tensor, "B 4"
     Args:
         bank: of predicted poses; where they are the source of views.
     """
-    wanted, clock, keys = scene.config.views, scene.clock, scene.batch.keys
+    wanted, step_info, keys = scene.config.views, scene.step_info, scene.batch.keys
     if wanted.source == "turned":
         own = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
-        shares = keyed_uniforms(keys, clock.seed, clock.step, "random view")
+        shares = keyed_uniforms(keys, step_info.seed, step_info.step, "random view")
         return turned_quaternions(own, wanted.azimuth_deg, shares)
-    learned = None if bank is None else bank.draw(keys, clock.seed, clock.step)
+    learned = None if bank is None else bank.draw(keys, step_info.seed, step_info.step)
     if learned is not None:
         return learned
     # Where cameras are bounded, views that no camera could take would teach shapes what no image shows.
     bounded = scene.config.camera.kind == "bins"
     elevation = scene.config.poses.ranges.elevation_deg if bounded else wanted.elevation_deg
-    return CameraPrior(wanted.azimuth_deg, elevation).draw(keys, clock.seed, clock.step).quaternion
+    return CameraPrior(wanted.azimuth_deg, elevation).draw(keys, step_info.seed, step_info.step).quaternion
 
 
 def random_views(scene: Scene, rgb: bool, mask: bool, bank: PoseBank | None = None) -> RandomViews:
@@ -75,7 +75,7 @@ def random_views(scene: Scene, rgb: bool, mask: bool, bank: PoseBank | None = No
 def adversarial_term(scene: Scene, critic: nn.Module, fake: Tensor) -> Term:
     """Equation 38. Scaling the gradient that comes back (UMR's reversal) is scaling the weight: it trains no critic."""
     config, weights = scene.config.critic, scene.config.weights
-    starts = scene.clock.epoch >= scene.config.terms.adversarial_from
+    starts = scene.step_info.epoch >= scene.config.terms.adversarial_from
     share = share_of_mean(generator_loss(critic(fake)))
     return Term("adversarial", share, weights.adversarial * config.reversal if starts else 0.0)
 
@@ -98,7 +98,7 @@ def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor, real: Tensor) ->
         fake: random views; taken as constants.
         real: see ``real_pictures``.
     """
-    shares = interpolation_shares(scene.batch.keys, scene.clock.seed, scene.clock.step)
+    shares = interpolation_shares(scene.batch.keys, scene.step_info.seed, scene.step_info.step)
     penalty = gradient_penalty(critic, real, fake, shares)
     return [
         Term("critic_real", share_of_mean(critic_real_loss(critic(real)))),
@@ -125,7 +125,7 @@ def frechet_term(
 ) -> tuple[Term, FrechetFeatures]:
     """Equations 40-47; returns the features too, for the moments."""
     fake, real = rendered_features(extract, rendered), None
-    starts = scene.clock.epoch >= scene.config.terms.adversarial_from
+    starts = scene.step_info.epoch >= scene.config.terms.adversarial_from
     if running is None:
         share = frechet_share(real_features(extract, scene.image), fake)
     else:

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from raylift.core.clock import Clock
 from raylift.core.collectives import global_count, share_of_mean, world_size
 from raylift.core.generators import stable_hash
-from raylift.core.model import PartSegmenter, Phase, Term
+from raylift.core.model import Carry, LossOutput, PartSegmenter, Phase, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, CropRequest, SampleRequest
 from raylift.geometry.thin_plate import ThinPlate, warp_maps
 from raylift.losses import part_segmentation as scops
@@ -59,7 +59,7 @@ class PartSegmentationModel(PartSegmenter):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """One player, one phase."""
+        """One group, one phase."""
         return (Phase("fit", ("model",)),)
 
     @property
@@ -84,14 +84,14 @@ class PartSegmentationModel(PartSegmenter):
             self._extractor = FeatureMaps(self.config.extractor)
         return self._extractor
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """SCOPS' terms on this rank's part of the global batch; each but orthonormality is a mean over samples' own."""
-        looks = self.look_twice(batch, clock)
+        looks = self.look_twice(batch, step_info)
         parts, basis = looks.responses[:, 1:], self.network.basis
         centers, moved_centers = scops.part_centers(parts), scops.part_centers(looks.moved[:, 1:])
         unexplained = scops.semantic_consistency_error(parts, self.features(batch, parts), basis, looks.mask)
         weights = self.config.weights
-        return [
+        terms = [
             Term("concentration", share_of_mean(scops.concentration_error(parts)), weights.concentration),
             Term(
                 "equivariance",
@@ -109,16 +109,17 @@ class PartSegmentationModel(PartSegmenter):
             Term("foreground", share_of_mean(scops.foreground_error(looks.responses, looks.mask)), weights.foreground),
             Term("balance", share_of_mean(scops.imbalance_error(parts, looks.mask)), weights.balance),
         ]
+        return LossOutput(terms)
 
-    def look_twice(self, batch: Batch, clock: Clock) -> TwoLooks:
+    def look_twice(self, batch: Batch, step_info: StepInfo) -> TwoLooks:
         """Segment the images and the images moved.
 
         Raises:
             DataError: the batch lacks images or masks.
         """
         image, motion = batch["image"], self.config.motion
-        warp = draw_warps(motion, clock.seed, clock.step, batch.keys, image)
-        moved = recolor(move_image(image, warp), motion, clock.seed, clock.step, batch.keys)
+        warp = draw_warps(motion, step_info.seed, step_info.step, batch.keys, image)
+        moved = recolor(move_image(image, warp), motion, step_info.seed, step_info.step, batch.keys)
         responses, moved_responses = self.network(torch.cat([image, moved])).chunk(2)
         mask = functional.interpolate(batch["mask"], responses.shape[-2:], mode="area")
         return TwoLooks(responses, moved_responses, warp, mask)
@@ -142,7 +143,7 @@ class PartSegmentationModel(PartSegmenter):
         ``agreement``: the share of the object whose part stays the same when the image is moved and recoloured.
         ``used_parts``: how many parts take 5 % of the object or more; ``agreement`` is easy with one.
         """
-        looks = self.look_twice(batch, Clock(step=0, num_steps=1))
+        looks = self.look_twice(batch, StepInfo(step=0, num_steps=1))
         parts, mask = looks.responses[:, 1:], looks.mask
         area = mask.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         unexplained = scops.semantic_consistency_error(parts, self.features(batch, parts), self.network.basis, mask)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.models.poses.config import PoseSearchConfig
 from raylift.models.poses.statistics import SearchStatistics
 
@@ -25,12 +25,12 @@ LEAST_MARGIN = 0.002
 """Difference of objectives below which two starts explain the images equally well."""
 
 
-def doubts(statistics: SearchStatistics, config: PoseSearchConfig, facts: DataFacts) -> tuple[str, ...]:
+def doubts(statistics: SearchStatistics, config: PoseSearchConfig, info: DatasetInfo) -> tuple[str, ...]:
     """Sentences for whoever trains; the same on every rank."""
     found: list[str] = []
-    if facts.num_images and facts.num_images < FEW_IMAGES:
+    if info.num_images and info.num_images < FEW_IMAGES:
         found.append(
-            f"poses of {facts.num_images} images are weakly determined: use {FEW_IMAGES} or more images of the class"
+            f"poses of {info.num_images} images are weakly determined: use {FEW_IMAGES} or more images of the class"
         )
     count = float(statistics.final_count)
     if not count:

@@ -7,20 +7,28 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from raylift.core import collectives
-from raylift.core.clock import Clock
 from raylift.core.collectives import share_of_mean
-from raylift.core.data_facts import DataFacts
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import DataError
-from raylift.core.model import Phase, ReconstructionModel, Term
+from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
+from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, CropRequest, Mesh, Reconstruction, SampleRequest
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.icosphere import symmetric_icosphere
 from raylift.models.poses.config import PoseSearchConfig
 from raylift.models.poses.doubts import doubts
-from raylift.models.poses.statistics import SearchStatistics, StepNotes
+from raylift.models.poses.statistics import SearchStatistics, sums_over_ranks
 from raylift.networks.pose_posterior import FramedImages, PosePosterior, by_azimuth, frame_images, posterior
 from raylift.networks.stiff_mesh import StiffMesh
-from raylift.rendering.pose_views import cue_errors, cue_sums, framed_views, iou_errors, painted_views, seen_corners
+from raylift.rendering.pose_views import (
+    Corners,
+    cue_errors,
+    cue_sums,
+    framed_views,
+    iou_errors,
+    painted_views,
+    seen_corners,
+)
 from raylift.rendering.soft_silhouette import soft_silhouette
 
 GREY = 0.6
@@ -33,7 +41,7 @@ class PoseSearch(ReconstructionModel):
     Args:
         config: the recipe's model part.
         seed: of the starts' noise.
-        facts: of the data set.
+        info: of the data set.
 
     Raises:
         DataError: the training set has a single image.
@@ -45,14 +53,14 @@ class PoseSearch(ReconstructionModel):
     mirror: Tensor
     elevation: Tensor
 
-    def __init__(self, config: PoseSearchConfig, seed: int, facts: DataFacts) -> None:
+    def __init__(self, config: PoseSearchConfig, seed: int, info: DatasetInfo) -> None:
         super().__init__()
-        if 0 < facts.num_images < LEAST_IMAGES:
+        if 0 < info.num_images < LEAST_IMAGES:
             raise DataError(
                 "poses cannot be told from one image: any shape with its outline explains it",
                 "train on many images of one class of objects",
             )
-        self.config, self.facts = config, facts
+        self.config, self.info = config, info
         poses, starts = config.poses, config.starts.each
         self.starts = starts
         self.mesh = StiffMesh(poses.level, config.stiffness, tuple(s for s, _ in starts), config.starts.noise, seed)
@@ -67,11 +75,10 @@ class PoseSearch(ReconstructionModel):
         self.register_buffer("distance", distances, persistent=False)
         self.register_buffer("mirror", symmetric_icosphere(poses.level).mirror_vertex, persistent=False)
         self.register_buffer("elevation", self.posterior.grid.elevation, persistent=False)
-        self._notes: StepNotes | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """One player, one phase."""
+        """One group, one phase."""
         return (Phase("fit", ("model",)),)
 
     @property
@@ -79,15 +86,15 @@ class PoseSearch(ReconstructionModel):
         """A crop with its silhouette, as it is: framing leaves nothing of a jitter, and the mesh is symmetric."""
         return SampleRequest(self.config.image_px, crop=CropRequest(self.config.padding, jitter=0.0, mirror=False))
 
-    def losses(self, phase: str, batch: Batch, clock: Clock) -> list[Term]:
+    def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """The expected silhouette error of every start, under posteriors that are taken as constants."""
         with torch.autocast(batch.keys.device.type, enabled=False):
-            return self._losses(batch, clock)
+            return self._losses(batch, step_info)
 
-    def _losses(self, batch: Batch, clock: Clock) -> list[Term]:
+    def _losses(self, batch: Batch, step_info: StepInfo) -> LossOutput:
         config, starts = self.config, len(self.starts)
-        temperature, sigma = config.annealing.at(clock.progress)
-        uses_cue = bool(config.poses.channels) and clock.progress >= config.cue_from
+        temperature, sigma = config.annealing.at(step_info.progress)
+        uses_cue = bool(config.poses.channels) and step_info.progress >= config.cue_from
         reader = self.posterior.reader if uses_cue else None
         kind = self.mesh.u.dtype
         framed = frame_images(batch["image"].to(kind), batch["mask"].to(kind), config.poses.match_px, reader)
@@ -102,12 +109,13 @@ class PoseSearch(ReconstructionModel):
             probabilities = posterior(energy, temperature, bias)
             free = posterior(energy, temperature, torch.zeros_like(bias))
             misfit = (probabilities * errors).sum(dim=(0, 2))
-        self._note(energy, probabilities, free, misfit)
-        paints = uses_cue and (clock.step % config.cue_every == 0 or not bool(self.is_painted))
+        carry = self._sums(energy, probabilities, free, misfit)
+        paints = uses_cue and (step_info.step % config.cue_every == 0 or not bool(self.is_painted))
         if paints:
-            self._note_cues(screen, probabilities, framed)
+            carry |= self._painted(screen, probabilities, framed)
         expected = (probabilities * errors).sum(dim=2)
-        return [Term(f"start_{index}", share_of_mean(one)) for index, one in enumerate(expected.unbind(1))]
+        terms = [Term(f"start_{index}", share_of_mean(one)) for index, one in enumerate(expected.unbind(1))]
+        return LossOutput(terms, carry)
 
     def _rendered(self, screen: Float[Tensor, "R V 3"], sigma: float) -> Float[Tensor, "R P"]:
         """Every start from every pose; each rank renders its part of them."""
@@ -121,13 +129,15 @@ class PoseSearch(ReconstructionModel):
         return cue_errors(self.painted.flatten(0, 1), framed.cues, framed.masks).unflatten(1, (len(self.starts), -1))
 
     @torch.no_grad()
-    def _note(self, energy: Tensor, probabilities: Tensor, free: Tensor, misfit: Tensor) -> None:
+    def _sums(self, energy: Tensor, probabilities: Tensor, free: Tensor, misfit: Tensor) -> dict[str, Tensor]:
+        """Sums over this rank's images, and how many they are."""
         ranges = self.config.poses.ranges
         azimuth = self.posterior.azimuth
         own = by_azimuth(free, azimuth, ranges.azimuths)
         elevations = by_azimuth(probabilities, self.elevation, ranges.elevations)
         entropy = -(own * own.clamp(min=1e-12).log()).sum(dim=2)
-        sums = {
+        return {
+            "count": energy.new_tensor(float(len(energy))),
             "objective": (probabilities * energy).sum(dim=(0, 2)),
             "azimuths": by_azimuth(probabilities, azimuth, ranges.azimuths).sum(dim=0),
             "free_azimuths": own.sum(dim=0),
@@ -136,7 +146,6 @@ class PoseSearch(ReconstructionModel):
             "misfit": misfit,
             "twins": self._has_twin(energy).to(energy).sum(dim=0),
         }
-        self._notes = StepNotes(len(energy), sums)
 
     def _has_twin(self, energy: Float[Tensor, "B S K"]) -> Bool[Tensor, "B S"]:
         """Whether an image is explained as well, up to the last temperature, from half a turn around the object."""
@@ -147,9 +156,10 @@ class PoseSearch(ReconstructionModel):
         margin = around.gather(2, beyond % count).amin(dim=2) - least[..., 0]
         return margin < self.config.annealing.temperature[1]
 
-    def _note_cues(self, screen: Tensor, probabilities: Tensor, framed: FramedImages) -> None:
+    @torch.no_grad()
+    def _painted(self, screen: Tensor, probabilities: Tensor, framed: FramedImages) -> dict[str, Tensor]:
+        """Sums behind each start's vertices' cues, and what the views of each start show."""
         assert framed.cues is not None
-        assert self._notes is not None
         side = self.config.poses.match_px
         corners = [seen_corners(part, self.mesh.faces, side) for part in screen.chunk(len(self.starts))]
         count = self.mesh.base.shape[1]
@@ -157,25 +167,26 @@ class PoseSearch(ReconstructionModel):
             cue_sums(seen, probabilities[:, index], framed.cues, framed.masks, count)
             for index, seen in enumerate(corners)
         ]
-        self._notes.sums["cues"] = torch.stack(sums)
-        self._notes.corners = corners
+        return {
+            "cues": torch.stack(sums),
+            "corner_vertex": torch.stack([seen.vertex for seen in corners]),
+            "corner_weight": torch.stack([seen.weight for seen in corners]),
+        }
 
     @torch.no_grad()
-    def after_step(self, clock: Clock) -> None:
+    def after_step(self, step_info: StepInfo, carry: Carry) -> None:
         """Take in all ranks' sums, pull the azimuths, paint the views; at the end keep the best start."""
-        notes, self._notes = self._notes, None
-        if notes is None:
-            return
         config = self.config
-        count, sums = notes.over_all_ranks()
-        is_final = clock.progress >= config.annealing.until
+        sums = sums_over_ranks({name: value for name, value in carry.items() if not name.startswith("corner_")})
+        count = float(sums.pop("count"))
+        is_final = step_info.progress >= config.annealing.until
         self.statistics.take(count, sums, config.prior, config.window, is_final)
         if "cues" in sums:
             values = self.statistics.cues(self.mirror).to(self.painted)
-            for index, corners in enumerate(notes.corners):
-                self.painted[index] = painted_views(corners, values[index])
+            for index, seen in enumerate(zip(carry["corner_vertex"], carry["corner_weight"], strict=True)):
+                self.painted[index] = painted_views(Corners(*seen), values[index])
             self.is_painted.fill_(True)
-        if clock.step + 1 == clock.num_steps:
+        if step_info.step + 1 == step_info.num_steps:
             self.fill(self.posterior, 1.0)
 
     @torch.no_grad()
@@ -189,7 +200,7 @@ class PoseSearch(ReconstructionModel):
 
     def doubts(self) -> tuple[str, ...]:
         """What speaks against the poses that were found, each with a remedy; empty before the run's last part."""
-        return doubts(self.statistics, self.config, self.facts)
+        return doubts(self.statistics, self.config, self.info)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:

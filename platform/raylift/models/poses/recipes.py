@@ -7,9 +7,10 @@ from dataclasses import replace
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.config.learning_rate import LearningRateConfig
+from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe, ScaleConfig
-from raylift.config.training import OptimisationConfig, ScheduleConfig
-from raylift.core.data_facts import DataFacts
+from raylift.config.schedule import ScheduleConfig
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import Model
 from raylift.geometry.pose_grid import PoseRange
 from raylift.models.entry import ModelEntry
@@ -17,8 +18,8 @@ from raylift.models.poses.config import PoseSearchConfig, StartsConfig
 from raylift.networks.pose_posterior import PoseConfig
 
 BEST_METRIC = "val/mask_iou"
-RATE = OptimisationConfig(
-    optimizer="adam",
+RATE = OptimizerConfig(
+    kind="adam",
     learning_rate=0.015,
     weight_decay=0.0,
     betas=(0.9, 0.95),
@@ -36,7 +37,7 @@ def quick() -> Recipe:
         name="poses/quick",
         model=PoseSearchConfig(),
         data=DataConfig(batch_size=64),
-        optimisation=RATE,
+        optimizers={"default": RATE},
         schedule=ScheduleConfig(
             num_steps=200, log_every=20, eval_every=0, checkpoint_every=50, best_metric=BEST_METRIC
         ),
@@ -81,11 +82,11 @@ def test() -> Recipe:
     )
 
 
-def _build(config: PoseSearchConfig, seed: int, facts: DataFacts) -> Model:
+def _build(config: PoseSearchConfig, seed: int, info: DatasetInfo) -> Model:
     # Imported here, so that listing recipes and parsing overrides does not wait for compiled kernels.
     from raylift.models.poses.model import PoseSearch
 
-    return PoseSearch(config, seed, facts)
+    return PoseSearch(config, seed, info)
 
 
 ENTRY = ModelEntry("poses", PoseSearchConfig, _build, {"paper": paper, "quick": quick, "test": test})

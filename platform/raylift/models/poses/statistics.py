@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from raylift.core import collectives
 from raylift.networks.pose_posterior import LEAST_MARGINAL
-from raylift.rendering.pose_views import Corners
 
 LEAST_SHARE = 0.0025
 """Weight of the value 0 in each vertex's mean, in mean weights of a vertex: keeps unseen vertices finite."""
 
 
-class StepNotes:
-    """This rank's sums over the images of one step, by name; all are added up over ranks in one go.
-
-    Attributes:
-        count: images.
-        sums: by name.
-        corners: what the views of each start show, on steps that paint them.
-    """
-
-    def __init__(self, count: int, sums: dict[str, Tensor]) -> None:
-        self.count = count
-        self.sums = sums
-        self.corners: list[Corners] = []
-
-    def over_all_ranks(self) -> tuple[float, dict[str, Tensor]]:
-        """How many images, and the sums, float64. **Every rank must call it.**"""
-        parts = [part.double().flatten() for part in self.sums.values()]
-        device = parts[0].device
-        total = collectives.global_sum(
-            torch.cat([torch.tensor([float(self.count)], dtype=torch.float64, device=device), *parts])
-        )
-        sizes = [part.numel() for part in parts]
-        chunks = total[1:].split(sizes)
-        named = zip(self.sums.items(), chunks, strict=True)
-        return float(total[0]), {name: chunk.view(value.shape) for (name, value), chunk in named}
+def sums_over_ranks(sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each sum over all ranks, float64, all in one go. **Every rank must call it.**"""
+    total = collectives.global_sum(torch.cat([part.double().flatten() for part in sums.values()]))
+    chunks = total.split([part.numel() for part in sums.values()])
+    return {name: chunk.view(part.shape) for (name, part), chunk in zip(sums.items(), chunks, strict=True)}
 
 
 class SearchStatistics(nn.Module):

@@ -23,7 +23,7 @@ class PretrainedMapReader(Reader):
     def __init__(self, config: ImplicitConfig) -> None:
         super().__init__()
         self.image_px = config.image_px
-        self.encoder = PretrainedPyramid(config.pretrained.name, frozen=config.pretrained.rate == 0)
+        self.encoder = PretrainedPyramid(config.pretrained.name, frozen=config.pretrained.frozen)
         self.reductions = nn.ModuleList(
             nn.Conv2d(channels, config.image_features, 1) for channels in self.encoder.channels
         )

@@ -7,14 +7,14 @@ from typing import Any
 import ray
 
 from raylift.core.errors import RayliftError
-from raylift.training.loop import Report
+from raylift.training.loop import RunProgress
 
 
-class RunBoard:
+class RunStatusActor:
     """Lives in an actor of no CPUs. It outlives workers, so a restarted one learns why its predecessor stopped."""
 
     def __init__(self) -> None:
-        self._reports: list[Report] = []
+        self._reports: list[RunProgress] = []
         self._failure: RayliftError | None = None
         self._num_starts = 0
 
@@ -23,10 +23,10 @@ class RunBoard:
         self._num_starts += 1
         return self._failure
 
-    def post(self, report: Report) -> None:
+    def post(self, report: RunProgress) -> None:
         self._reports.append(report)
 
-    def take(self) -> list[Report]:
+    def take(self) -> list[RunProgress]:
         """The reports since the last call."""
         taken, self._reports = self._reports, []
         return taken
@@ -45,4 +45,4 @@ class RunBoard:
 
 def open_board() -> Any:
     """A handle of a new board."""
-    return ray.remote(num_cpus=0)(RunBoard).remote()
+    return ray.remote(num_cpus=0)(RunStatusActor).remote()

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DatasetInfo:
     """Facts that are the same on every rank, and that a checkpoint keeps, so that its model can be built again.
 
     Attributes:
@@ -35,7 +35,7 @@ class DataFacts:
         return asdict(self)
 
     @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> DataFacts:
+    def from_dict(values: Mapping[str, Any]) -> DatasetInfo:
         """The inverse of ``to_dict``; what is missing takes its default."""
         filled: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return DataFacts(**filled)
+        return DatasetInfo(**filled)

@@ -1,4 +1,4 @@
-"""The clock that schedules, models and draws read: where in training we are."""
+"""The step_info that schedules, models and draws read: where in training we are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Clock:
+class StepInfo:
     """One moment of a run.
 
     Attributes:

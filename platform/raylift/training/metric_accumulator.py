@@ -1,4 +1,4 @@
-"""The ledger: metrics of a window of steps, summed on the device and brought together when they are logged."""
+"""The accumulator: metrics of a window of steps, summed on the device and brought together when they are logged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raylift.core.collectives import global_sum, is_main
 from raylift.core.errors import TrainingError
 
 
-class Ledger:
+class MetricAccumulator:
     """Sums and counts by name; nothing leaves the device, and no rank waits for another, until ``flush``.
 
     ``add_share`` takes values that are each rank's share of a global value (they add up over ranks), ``add_same``

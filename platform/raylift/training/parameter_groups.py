@@ -1,46 +1,43 @@
-"""A player: the parameters that share one optimiser, learning-rate schedule, gradient clip and moving average."""
+"""A parameter group: parameters that share one optimiser, learning-rate schedule, gradient clip and moving average."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from raylift.config.learning_rate import learning_rate_factor
-from raylift.config.training import OptimisationConfig
+from raylift.config.optimizers import DEFAULT_GROUP, OptimizerConfig
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.model import Model
 
 
-class Player:
+class ParameterGroup:
     """Some of a model's parameters with everything that moves them.
 
     Args:
-        name: as in ``Model.players``.
+        name: as in ``Model.groups``.
         parameters: name (as in the model's ``state_dict``) to parameter, in a fixed order.
         config: optimiser, rate, decay, clip and average.
     """
 
-    def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], config: OptimisationConfig) -> None:
+    def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> None:
         self.name = name
         self.config = config
         self.parameters = dict(parameters)
         self._values = list(self.parameters.values())
-        optimizer = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-        self.optimizer: torch.optim.Optimizer = optimizer(
-            self._values, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
-        )
+        self.optimizer = config.build(self._values)
         self.num_updates = 0
         self.average: list[Tensor] | None = None
         if config.ema_decay > 0:
             self.average = [value.detach().clone() for value in self._values]
 
     def require_gradients(self, wanted: bool) -> None:
-        """Switch the player's gradients on or off, for phases that train others."""
+        """Switch the group's gradients on or off, for phases that train others."""
         for value in self._values:
             value.requires_grad_(wanted)
 
@@ -99,14 +96,14 @@ class Player:
         averages = state["averages"]
         if sorted(averages) != sorted(self.averages()):
             raise CheckpointError(
-                f"the checkpoint's moving averages of player {self.name!r} do not fit",
+                f"the checkpoint's moving averages of group {self.name!r} do not fit",
                 "resume with the ema_decay and the model that the run was started with",
             )
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except (ValueError, KeyError) as error:
             raise CheckpointError(
-                f"the checkpoint's optimiser of player {self.name!r} does not fit: {error}",
+                f"the checkpoint's optimiser of group {self.name!r} does not fit: {error}",
                 "resume with the recipe that the run was started with",
             ) from None
         if self.average is not None:
@@ -115,66 +112,70 @@ class Player:
         self.num_updates = int(state["num_updates"])
 
 
-def build_players(model: Model, configs: OptimisationConfig | Mapping[str, OptimisationConfig]) -> dict[str, Player]:
-    """One player for each of ``model.players()``.
+def build_groups(model: Model, configs: Mapping[str, OptimizerConfig]) -> dict[str, ParameterGroup]:
+    """One for each of ``model.parameter_groups()``.
 
     Args:
-        configs: one for all, or one by player name.
+        configs: by group; "default" for groups that it does not name.
 
     Raises:
-        ConfigError: a player without parameters or config, a parameter of two players, a phase of an unknown player.
+        ConfigError: a group without parameters, a config of no group, a parameter of two groups, a phase of an
+            unknown group.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    players: dict[str, Player] = {}
+    groups: dict[str, ParameterGroup] = {}
     owner: dict[int, str] = {}
-    for player, parameters in model.players().items():
+    for group, parameters in model.parameter_groups().items():
         if not parameters:
-            raise ConfigError(f"player {player!r} has no parameters", "leave it out of the model's players")
+            raise ConfigError(f"group {group!r} has no parameters", "leave it out of the model's groups")
         named: dict[str, nn.Parameter] = {}
         for parameter in parameters:
             if id(parameter) in owner:
                 raise ConfigError(
-                    f"parameter {names.get(id(parameter), '?')} belongs to {owner[id(parameter)]!r} and to {player!r}",
-                    "give each parameter to one player",
+                    f"parameter {names.get(id(parameter), '?')} belongs to {owner[id(parameter)]!r} and to {group!r}",
+                    "give each parameter to one group",
                 )
             if id(parameter) not in names:
-                raise ConfigError(f"player {player!r} has a parameter that is not the model's", "register it")
-            owner[id(parameter)] = player
+                raise ConfigError(f"group {group!r} has a parameter that is not the model's", "register it")
+            owner[id(parameter)] = group
             named[names[id(parameter)]] = parameter
-        config = configs if isinstance(configs, OptimisationConfig) else configs.get(player)
-        if config is None:
-            raise ConfigError(f"there is no optimisation config for player {player!r}", "add one")
-        rate = config.learning_rate * model.rate_factor(player)
-        players[player] = Player(player, named, replace(config, learning_rate=rate))
-    _check_phases(model, players)
-    return players
+        groups[group] = ParameterGroup(group, named, configs.get(group, configs[DEFAULT_GROUP]))
+    unknown = sorted(set(configs) - set(groups) - {DEFAULT_GROUP})
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], groups, n=1)
+        raise ConfigError(
+            f"optimizers.{unknown[0]}: the model has no such parameter group",
+            f"did you mean {near[0]!r}?" if near else f"groups are {', '.join(groups)}, and {DEFAULT_GROUP} for all",
+        )
+    _check_phases(model, groups)
+    return groups
 
 
-def _check_phases(model: Model, players: Mapping[str, Player]) -> None:
+def _check_phases(model: Model, groups: Mapping[str, ParameterGroup]) -> None:
     if not model.phases:
         raise ConfigError("the model has no phases", "give at least one")
     for phase in model.phases:
-        unknown = [name for name in phase.players if name not in players]
-        if unknown or not phase.players:
+        unknown = [name for name in phase.groups if name not in groups]
+        if unknown or not phase.groups:
             raise ConfigError(
-                f"phase {phase.name!r} trains {list(phase.players)}", f"the model's players are {sorted(players)}"
+                f"phase {phase.name!r} trains {list(phase.groups)}", f"the model's groups are {sorted(groups)}"
             )
         if phase.every < 1:
             raise ConfigError(f"phase {phase.name!r} runs every {phase.every} steps", "give at least 1")
 
 
 @contextmanager
-def averaged(players: Sequence[Player]) -> Iterator[None]:
+def averaged(groups: Sequence[ParameterGroup]) -> Iterator[None]:
     """Within, the model has its averaged parameters, where averages are kept; evaluation looks at those."""
-    kept = [(player, [value.detach().clone() for value in player._values]) for player in players if player.average]
+    kept = [(group, [value.detach().clone() for value in group._values]) for group in groups if group.average]
     with torch.no_grad():
-        for player, _ in kept:
-            for value, average in zip(player._values, player.average or [], strict=True):
+        for group, _ in kept:
+            for value, average in zip(group._values, group.average or [], strict=True):
                 value.copy_(average)
     try:
         yield
     finally:
         with torch.no_grad():
-            for player, values in kept:
-                for value, original in zip(player._values, values, strict=True):
+            for group, values in kept:
+                for value, original in zip(group._values, values, strict=True):
                     value.copy_(original)

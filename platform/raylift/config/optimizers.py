@@ -1,0 +1,66 @@
+"""An optimiser's values, and the optimisers there are: another one is one line of ``OPTIMIZERS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from raylift.config.learning_rate import LearningRateConfig
+from raylift.core.errors import ConfigError
+
+DEFAULT_GROUP = "default"
+"""Names the optimiser of every parameter group that has none of its own."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How one parameter group is optimised.
+
+    Attributes:
+        kind: a name in ``OPTIMIZERS``.
+        learning_rate: the maximum that the schedule's factor multiplies.
+        weight_decay: decoupled from the gradient with AdamW, added to it otherwise.
+        betas: decay of Adam's moments; the first is SGD's momentum.
+        clip_norm: gradients of the group are scaled down to this global norm; 0 never clips.
+        ema_decay: exponential moving average of the parameters, used for evaluation; 0 keeps none.
+        schedule: how the learning rate moves.
+    """
+
+    kind: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+    schedule: LearningRateConfig = field(default_factory=LearningRateConfig)
+
+    def __post_init__(self) -> None:
+        if self.kind not in OPTIMIZERS:
+            raise ConfigError(f"kind is {self.kind!r}", f"give one of {', '.join(OPTIMIZERS)}")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate is {self.learning_rate}", "give a positive rate")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay is {self.ema_decay}", "give a decay in [0, 1), such as 0.999")
+        if self.weight_decay < 0 or self.clip_norm < 0:
+            raise ConfigError("weight_decay and clip_norm must be 0 or more", "0 turns either off")
+
+    def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters, at the maximum rate."""
+        return OPTIMIZERS[self.kind](parameters, self)
+
+
+OPTIMIZERS: dict[str, Callable[[Sequence[nn.Parameter], OptimizerConfig], torch.optim.Optimizer]] = {
+    "adamw": lambda values, c: torch.optim.AdamW(
+        values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay
+    ),
+    "adam": lambda values, c: torch.optim.Adam(values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay),
+    "nadam": lambda values, c: torch.optim.NAdam(
+        values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay
+    ),
+    "sgd": lambda values, c: torch.optim.SGD(
+        values, lr=c.learning_rate, momentum=c.betas[0], weight_decay=c.weight_decay
+    ),
+}

@@ -1,0 +1,45 @@
+"""How long a run is, how often it stops to look, and what it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from raylift.config.tree import FREE
+from raylift.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long a run is and how often it stops to look. All intervals are in steps.
+
+    Attributes:
+        num_epochs: passes over the training set; used when num_steps is 0.
+        num_steps: optimiser steps; 0 means num_epochs decides.
+        log_every: metrics are averaged over so many steps and logged.
+        eval_every: the validation split is evaluated; 0 only at the end.
+        panel_every: pictures of fixed held-out objects are logged; 0 only at the end.
+        checkpoint_every: a checkpoint is committed.
+        keep_last: newest checkpoints kept beside the best one.
+        best_metric: what "best" means; the direction follows. Of data sets of shapes ``val/iou``, of image collections
+            ``val/mask_iou`` or ``val/ssim``.
+        best_is: "max" or "min".
+    """
+
+    num_epochs: int = 80
+    num_steps: int = 0
+    log_every: int = field(default=20, metadata=FREE)
+    eval_every: int = field(default=500, metadata=FREE)
+    panel_every: int = field(default=0, metadata=FREE)
+    checkpoint_every: int = field(default=250, metadata=FREE)
+    keep_last: int = field(default=2, metadata=FREE)
+    best_metric: str = field(default="val/iou", metadata=FREE)
+    best_is: Literal["max", "min"] = field(default="max", metadata=FREE)
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 0 or (self.num_steps == 0 and self.num_epochs < 1):
+            raise ConfigError("schedule has neither steps nor epochs", "set schedule.num_steps or schedule.num_epochs")
+        if min(self.log_every, self.checkpoint_every, self.keep_last) < 1:
+            raise ConfigError("schedule.log_every, checkpoint_every and keep_last must be at least 1", "raise them")
+        if min(self.eval_every, self.panel_every) < 0:
+            raise ConfigError("schedule.eval_every and panel_every must be 0 or more", "0 means only at the end")

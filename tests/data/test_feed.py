@@ -23,7 +23,8 @@ from PIL import Image
 from rich.console import Console
 
 from raylift.config.data import DataConfig
-from raylift.core.errors import DataError, RayliftError
+from raylift.core.errors import DataError, RayliftError, StorageError
+from raylift.core.storage import Storage
 from raylift.core.types import CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
 from raylift.data.dataset import ShardedDataset
@@ -34,7 +35,6 @@ from raylift.data.sources import furniture
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.opening import open_source
 from raylift.data.sources.procedural import ProceduralSource
-from raylift.data.storage import Storage
 from raylift.data.stream import SampleStream
 from tests.data.image_layouts import write_cutouts
 from tests.scripts import load_job
@@ -104,7 +104,7 @@ def test_a_shard_that_cannot_be_written_ends_ray_ingest_with_its_own_words(clust
     (tmp_path / "out").mkdir()
     # A folder stands where the shard should go.
     (tmp_path / "out" / "objects-00000.parquet").mkdir()
-    with pytest.raises(DataError, match=r"objects-00000\.parquet cannot be written"):
+    with pytest.raises(StorageError, match=r"objects-00000\.parquet cannot be written"):
         ingest([ProceduralSource(1, seed=5)], str(tmp_path / "out"), SMALL)
 
 
@@ -169,15 +169,15 @@ def test_a_data_set_in_an_object_store(bucket: str, tmp_path: Path) -> None:
 
 
 def test_storage_refuses_unknown_places() -> None:
-    with pytest.raises(DataError, match="cannot be reached"):
+    with pytest.raises(StorageError, match="cannot be reached"):
         ShardedDataset.open("nowhere://x/y")
 
 
 def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = Storage.at(tmp_path)
     storage.write("a.json", b"old")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(DataError, match="no room left"):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(StorageError, match="no room left"):
         storage.write("a.json", b"new")
     assert storage.read("a.json") == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

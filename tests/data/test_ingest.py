@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import trimesh
 
-from raylift.core.errors import ConfigError, DataError
+from raylift.core.errors import ConfigError, DataError, StorageError
+from raylift.core.storage import Storage
 from raylift.data import object_payload
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ingest import ingest
@@ -25,7 +26,6 @@ from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.opening import Selection
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.data.splits import hashed_split, read_split_file
-from raylift.data.storage import Storage
 from raylift.geometry.bvh import TriangleBvh
 from raylift.geometry.cameras import project
 from raylift.geometry.voxels import grid_points
@@ -275,7 +275,7 @@ def test_a_full_disk_is_named_and_finished_shards_are_kept(tmp_path: Path, monke
         return real(self, source, name)
 
     monkeypatch.setattr(Storage, "upload", full)
-    with pytest.raises(DataError, match="no room left") as caught:
+    with pytest.raises(StorageError, match="no room left") as caught:
         ingest(sources, str(out), SMALL, parallel="none")
     assert "same command" in caught.value.remedy
     assert sorted(path.name for path in out.iterdir()) == [

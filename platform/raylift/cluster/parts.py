@@ -14,12 +14,12 @@ from raylift.cluster.reconstruct import best_entry, find_checkpoints
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import PartSegmenter
+from raylift.core.storage import Storage
 from raylift.data.dataset import ShardedDataset
 from raylift.data.images import ImageRecord
 from raylift.data.manifest import MANIFEST_NAME, Manifest
 from raylift.data.part_maps import PartMaker, write_part_maps
 from raylift.data.precomputed_maps import PrecomputedMaps
-from raylift.data.storage import Storage
 from raylift.evaluation.part_prediction import predict_parts
 from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore

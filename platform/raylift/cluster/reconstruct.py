@@ -19,6 +19,7 @@ from raylift.config.recipe import Recipe
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.model import ReconstructionModel, require_reconstruction
+from raylift.core.storage import Storage
 from raylift.core.types import Camera, Field, Mesh
 from raylift.data.batches import collate
 from raylift.data.image_folder import InputImage, make_input
@@ -34,7 +35,6 @@ from raylift.training.checkpoint import (
     find_checkpoints,
     open_checkpoint,
 )
-from raylift.training.storage import Folder
 
 if TYPE_CHECKING:
     from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -163,11 +163,11 @@ def kept_level(where: str) -> float:
     return float(content["level"]) if content["checkpoint"] == name else 0.0
 
 
-def _run_of(where: str) -> tuple[Folder | None, str]:
+def _run_of(where: str) -> tuple[Storage | None, str]:
     """The run's folder and the checkpoint's name; None of a checkpoint that is in no run."""
     folder, _, name = where.rpartition("/")
     run, _, kind = folder.rpartition("/")
-    return (Folder(run), name) if run and kind == "checkpoints" else (None, name)
+    return (Storage.at(run), name) if run and kind == "checkpoints" else (None, name)
 
 
 def best_entry(store: CheckpointStore) -> CheckpointEntry:
@@ -221,7 +221,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
     storage, _, name = (text if "://" in text else str(Path(text).absolute())).rpartition("/")
     place = RunPaths("", storage, name)
     beside = default_tracking_uri("." if "://" in storage else storage)
-    described = Folder(place.folder)
+    described = Storage.at(place.folder)
     known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}
     uri = tracking or known.get("tracking") or beside
     recipe = catalogue.from_json(json.dumps(best_entry(CheckpointStore(find_checkpoints(run))).recipe))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config.recipe import Recipe
+from raylift.core.storage import Storage
 from raylift.data.dataset import ShardedDataset
 from raylift.models import catalogue
 from raylift.sweeps.config import Sweep
@@ -21,7 +22,6 @@ from raylift.sweeps.records import SweepFolder, Trial
 from raylift.sweeps.results import best_recipe, best_trial, pareto_front, trial_rows
 from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.tracking.provenance import provenance_tags
-from raylift.training.storage import Folder
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class SweepTracker:
         with tempfile.TemporaryDirectory(prefix="raylift-sweep-") as work:
             for name, path in files.items():
                 local = Path(work) / name
-                local.write_bytes(Folder(path.rpartition("/")[0]).read(name))
+                local.write_bytes(Storage.at(path.rpartition("/")[0]).read(name))
                 self._tracker.log_artifact(local)
         if not self._tracker.flush(LAST_PATIENCE_S):
             self._tracker.finish(status)

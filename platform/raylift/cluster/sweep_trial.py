@@ -20,6 +20,7 @@ from raylift.cluster.train import TrainOutcome, train
 from raylift.cluster.worker import CHECKPOINTS
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, NonFiniteError, RayliftError
+from raylift.core.storage import Storage
 from raylift.models import catalogue
 from raylift.sweeps import config as sweeps
 from raylift.sweeps.records import End, Generation, SweepFolder, Trial
@@ -28,7 +29,6 @@ from raylift.sweeps.stop_rules import Observation, reason_to_stop
 from raylift.sweeps.trial_recipes import trial_recipe
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import RunProgress
-from raylift.training.storage import Folder
 
 ORIGIN = "origin.json"
 
@@ -115,7 +115,7 @@ class Reporter:
         """A copy of a committed checkpoint for Tune, which hands it to whom it likes, whenever it likes."""
         source, _, name = path.rpartition("/")
         for part in (name, f"{name.removesuffix('.pt')}.json"):
-            (Path(folder) / part).write_bytes(Folder(source).read(part))
+            (Path(folder) / part).write_bytes(Storage.at(source).read(part))
         origin = {"trial": self.trial.number, "step": report.step, "metrics": dict(report.metrics)}
         (Path(folder) / ORIGIN).write_text(json.dumps(origin))
         return tune.Checkpoint.from_directory(folder)

@@ -16,6 +16,7 @@ from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError
+from raylift.core.storage import Storage
 from raylift.data.dataset import ShardedDataset
 from raylift.data.stream import dataset_info
 from raylift.evaluation.curves import Curve
@@ -25,7 +26,6 @@ from raylift.tables.paper_table import PaperTable, PlannedRow
 from raylift.tables.results import RowResult
 from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.training.loop import RunProgress
-from raylift.training.storage import Folder
 
 TRAINED, MEASURED = "trained.json", "scores-of-table.json"
 SPLIT = "test"
@@ -102,7 +102,7 @@ class TableRuns:
         return {"scores": self._scores(planned, watch), "minutes": minutes if whole else None}
 
     def _trained(self, name: str, recipe: Recipe, watch: Watch) -> dict[str, Any]:
-        folder = Folder(f"{self.storage}/{name}")
+        folder = Storage.at(f"{self.storage}/{name}")
         made_of = {"recipe": recipe.fingerprint, "data": self.dataset.manifest.fingerprint}
         if TRAINED in folder.names():
             found: dict[str, Any] = json.loads(folder.read(TRAINED))
@@ -130,7 +130,7 @@ class TableRuns:
 
     def _scores(self, planned: PlannedRow, watch: Watch) -> dict[str, Any]:
         name, recipe = planned.runs[-1]
-        folder = Folder(f"{self.storage}/{name}")
+        folder = Storage.at(f"{self.storage}/{name}")
         asked = tree.to_dict(recipe.evaluation)
         if MEASURED in folder.names():
             found = json.loads(folder.read(MEASURED))

@@ -25,6 +25,7 @@ from raylift.cluster.start import check_start
 from raylift.cluster.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
+from raylift.core.storage import Storage
 from raylift.data.dataset import ShardedDataset
 from raylift.data.ray_session import start_ray
 from raylift.data.stream import dataset_info
@@ -32,7 +33,6 @@ from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import from_json
 from raylift.training.checkpoint import check_recipe
 from raylift.training.loop import FitOutcome, RunProgress
-from raylift.training.storage import Folder
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def train(
     )
     check_before_start(recipe, place)
     progress = _warning_of_alarms(place.name, progress)
-    Folder(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
+    Storage.at(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
     if recipe.scale.workers == 0:
         device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
         outcome = train_worker(recipe, place, device, progress, through_ray=False)

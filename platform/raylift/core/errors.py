@@ -29,6 +29,10 @@ class DataError(RayliftError):
     """A source, shard, image or mesh that cannot be used."""
 
 
+class StorageError(RayliftError):
+    """A folder or object store that cannot be read or written."""
+
+
 class WeightsError(RayliftError):
     """Pretrained weights that are missing or do not fit."""
 

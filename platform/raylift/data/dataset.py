@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.storage import Storage
 from raylift.core.types import Camera, Mesh
 from raylift.data.manifest import Manifest, ObjectEntry
 from raylift.data.pictures import Picture
 from raylift.data.schemas import DEPTH_STEP, OBJECT_TEXTS, ArrayColumn, object_columns
-from raylift.data.storage import Storage
 
 OBJECTS_NAME = "objects-{:05d}.parquet"
 VIEWS_NAME = "views-{:05d}.parquet"

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
+from raylift.core.storage import Storage
 from raylift.data.annotations import Annotations
 from raylift.data.assignment import assigned_entries
 from raylift.data.dataset import ShardedDataset
@@ -35,7 +36,6 @@ from raylift.data.shard_making import (
 from raylift.data.sources.base import AnySource
 from raylift.data.sources.opening import Selection, select_items
 from raylift.data.splits import listed_split
-from raylift.data.storage import Storage
 
 REPORT_NAME = "report.json"
 _MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.json")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.spatial import cKDTree
 
-from raylift.core.errors import DataError
+from raylift.core.errors import DataError, StorageError
 from raylift.core.types import GRID_HALF_EXTENT
 from raylift.data.dataset import ShardedDataset
 from raylift.data.groups import divided_groups, members_of
@@ -115,7 +115,7 @@ def ingest_report(dataset: ShardedDataset) -> tuple[list[tuple[str, str]], list[
         report = json.loads(dataset.storage.read(REPORT_NAME))
         set_aside = [(row["id"], row["reason"]) for row in report["set_aside"]]
         return set_aside, [(row["id"], row["note"]) for row in report["warnings"]]
-    except (DataError, ValueError, KeyError):
+    except (StorageError, ValueError, KeyError):
         return [], [(REPORT_NAME, "is missing or damaged: prepare again to have it")]
 
 

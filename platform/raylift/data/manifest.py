@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from raylift.core.errors import DataError
+from raylift.core.storage import Storage
 from raylift.data.annotations import Annotations
 from raylift.data.schemas import READABLE_VERSIONS, SCHEMA_VERSION
-from raylift.data.storage import Storage
 
 MANIFEST_NAME = "manifest.json"
 SPLITS = ("train", "val", "test")

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylift.core.errors import DataError
+from raylift.core.storage import Storage, explained_write_errors
 from raylift.data.annotations import PartEncoding, mirror_by_name
 from raylift.data.dataset import ShardedDataset
 from raylift.data.image_schemas import images_schema, pack_parts
 from raylift.data.images import IMAGES_NAME, ImageRecord, record_of
 from raylift.data.manifest import MANIFEST_NAME, Manifest, ShardFile
 from raylift.data.shard_making import fingerprint_of
-from raylift.data.storage import Storage, explained_write_errors
 
 PartMaker = Callable[[ImageRecord], np.ndarray]
 """Part maps of a stored square, uint8 [P, h, h]: one of labels (P = 1), or probabilities of 0 to 255 for each part."""

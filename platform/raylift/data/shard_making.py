@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylift.core.errors import DataError, RayliftError
+from raylift.core.storage import Storage, explained_write_errors
 from raylift.data.ingest_config import PrepareConfig
 from raylift.data.kinds import Payload, kind_to_make
 from raylift.data.manifest import ObjectEntry, ShardFile
 from raylift.data.schemas import SCHEMA_VERSION
 from raylift.data.sources.base import AnySource, SourceItem
-from raylift.data.storage import Storage, explained_write_errors
 
 RECORD_NAME = "shard-{:05d}.json"
 

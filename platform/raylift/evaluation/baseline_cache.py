@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import raylift
-from raylift.core.errors import DataError
+from raylift.core.errors import StorageError
+from raylift.core.storage import Storage
 from raylift.data.dataset import ShardedDataset
-from raylift.data.storage import Storage
 from raylift.evaluation.scorer import Values
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class BaselineCache:
                 return None
             content = json.loads(self._storage.read(self._name))
             return BaselineScores(content["rows"], tuple(content["notes"]))
-        except (DataError, ValueError, KeyError) as error:
+        except (StorageError, ValueError, KeyError) as error:
             logger.warning("baselines are scored again: %s/%s: %s", self._storage.uri, self._name, error)
             return None
 
@@ -65,7 +65,7 @@ class BaselineCache:
         content = {"notes": list(scores.notes), "rows": scores.rows}
         try:
             self._storage.write(self._name, json.dumps(content).encode())
-        except DataError as error:
+        except StorageError as error:
             logger.warning("baselines are not kept: %s", error)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import struct
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.storage import write_whole
 from raylift.core.types import Mesh
 from raylift.export.parts import Part, displayed_colors, split_into_parts
 from raylift.rendering.scene import Scene
@@ -42,16 +42,6 @@ def write_mesh(shape: Mesh | Scene, path: Path) -> Path:
 def file_stem(sample: str) -> str:
     """A sample's id as the name of a file."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", sample)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one move, so that a full disk leaves the old one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 # -- GLB: glTF 2.0 (Khronos), chapters 3.6, 3.9 and 4 --------------------------------------------------------

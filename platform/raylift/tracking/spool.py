@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import threading
@@ -13,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from raylift.core.storage import write_whole
 
 try:
     import fcntl
@@ -113,9 +114,7 @@ class Spool:
 
     def write_identity(self, identity: Mapping[str, str]) -> None:
         """Replace ``run.json`` atomically."""
-        partial = self.folder / f"run.json.{os.getpid()}.{threading.get_ident()}"
-        partial.write_text(json.dumps(dict(identity), indent=2))
-        partial.replace(self.folder / "run.json")
+        write_whole(self.folder / "run.json", json.dumps(dict(identity), indent=2).encode())
 
     # -- what the run tells ----------------------------------------------------------------------------------
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from raylift.config.tree import flatten
-from raylift.core.errors import CheckpointError
-from raylift.training.storage import Folder
+from raylift.core.errors import CheckpointError, StorageError
+from raylift.core.storage import Storage
 
 FORMAT = 1
 _SIDECAR = re.compile(r"^step-(\d{8})\.json$")
@@ -108,7 +108,7 @@ class CheckpointStore:
         best_metric: str = "val/iou",
         best_is: Literal["max", "min"] = "max",
     ) -> None:
-        self.folder = Folder(uri)
+        self.folder = Storage.at(uri)
         self.keep_last = keep_last
         self.best_metric = best_metric
         self.best_is = best_is
@@ -202,7 +202,7 @@ class CheckpointStore:
         """
         try:
             return self._read(entry)
-        except CheckpointError as error:
+        except (CheckpointError, StorageError) as error:
             good = self._last_good(entry)
             raise CheckpointError(
                 error.problem,
@@ -241,7 +241,7 @@ class CheckpointStore:
                 continue
             try:
                 self._read(entry)
-            except CheckpointError:
+            except (CheckpointError, StorageError):
                 continue
             return entry
         return None

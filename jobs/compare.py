@@ -21,9 +21,9 @@ from rich.console import Console
 
 from raylift.cluster.comparison_page import comparison_page, gain_text, held_out_rows
 from raylift.console import run_job
-from raylift.evaluation.paired import ONE_SEED
-from raylift.evaluation.report import MAIN
-from raylift.evaluation.run_comparison import RunComparison, compare_runs
+from raylift.evaluation.comparison.paired import ONE_SEED
+from raylift.evaluation.comparison.runs import RunComparison, compare_runs
+from raylift.evaluation.report import MAIN_METRIC
 from raylift.export.comparison import write_comparison
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.tracking.reading import TrackingReader, tracking_of
@@ -68,7 +68,7 @@ def main(arguments: Arguments, console: Console) -> None:
 def summarise(comparison: RunComparison, console: Console) -> None:
     """Each protocol's main metric, against the first run; the page has them all."""
     first = comparison.runs[0].name
-    main_metrics = {f"{protocol}/{metric}" for protocol, metric in MAIN.items()}
+    main_metrics = {f"{protocol}/{metric}" for protocol, metric in MAIN_METRIC.items()}
     for index, run in enumerate(comparison.runs[1:], 1):
         for line in comparison.scores:
             gain = line.gains[index]

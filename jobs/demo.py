@@ -23,9 +23,9 @@ from rich.table import Table
 
 from raylift.console import run_job
 from raylift.core.errors import DataError
-from raylift.data.dataset import ShardedDataset
-from raylift.data.image_export import export_images
+from raylift.data.feed.image_export import export_images
 from raylift.data.sources.furniture import fetch_furniture
+from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 

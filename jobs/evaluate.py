@@ -25,7 +25,7 @@ from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
-from raylift.data.dataset import ShardedDataset
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from raylift.console import progress_bar, run_job
-from raylift.data.dataset import ShardedDataset
 from raylift.data.inspection import Statistics, contact_sheet, group_notes, ingest_report, numbers_of, statistics_of
+from raylift.data.store.dataset import ShardedDataset
 
 
 @dataclass(frozen=True)

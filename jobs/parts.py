@@ -6,7 +6,7 @@
 
 A new version of the data set is written to --out, the old one is left as it is. The same command again goes on where
 training stopped. Maps made elsewhere are ID.png with labels or ID.npy with probabilities, see
-raylift/data/precomputed_maps.py.
+raylift/data/images/precomputed_maps.py.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from raylift.cluster.parts import PartPredictor, check_before, parts_model, writ
 from raylift.cluster.train import train
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import load_image
-from raylift.data.precomputed_maps import PrecomputedMaps
-from raylift.evaluation.part_prediction import draw_parts, stack_pictures
+from raylift.data.images.precomputed_maps import PrecomputedMaps
+from raylift.data.images.record import load_image
+from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.images.parts import draw_parts, stack_pictures
 from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import RunProgress

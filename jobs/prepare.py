@@ -29,14 +29,15 @@ from rich.table import Table
 
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
-from raylift.data.ingest import REPORT_NAME, IngestReport, ingest
-from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
+from raylift.data.images.config import ImagesConfig
 from raylift.data.inspection import group_notes
+from raylift.data.prepare.ingest import REPORT_NAME, IngestReport, ingest
+from raylift.data.prepare.splits import read_split_file
+from raylift.data.shapes.config import ShapesConfig
 from raylift.data.sources.base import AnySource
 from raylift.data.sources.furniture import fetch_furniture
 from raylift.data.sources.opening import Selection, open_source, source_data_kind
 from raylift.data.sources.stamps import fetch_stamps
-from raylift.data.splits import read_split_file
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Arguments(Common):
         config: numbers of views, points and so on.
     """
 
-    config: Annotated[IngestConfig, tyro.conf.arg(name="")] = field(default_factory=IngestConfig)
+    config: Annotated[ShapesConfig, tyro.conf.arg(name="")] = field(default_factory=ShapesConfig)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class ImageArguments(Common):
         config: size, padding and so on.
     """
 
-    config: Annotated[ImageIngestConfig, tyro.conf.arg(name="")] = field(default_factory=ImageIngestConfig)
+    config: Annotated[ImagesConfig, tyro.conf.arg(name="")] = field(default_factory=ImagesConfig)
 
 
 def arguments_type(words: Sequence[str]) -> type[Arguments] | type[ImageArguments]:

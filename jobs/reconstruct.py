@@ -3,7 +3,7 @@
     python jobs/reconstruct.py --run runs/demo/implicit-quick --images runs/demo/held-out --out meshes
     python jobs/reconstruct.py --model models:/m-... --images photos --out meshes --formats glb obj
 
-NAME.json beside NAME.png is its camera, NAME.depth.npy or .depth.png its depth (see raylift/data/image_folder.py).
+NAME.json beside NAME.png is its camera, NAME.depth.npy or .depth.png its depth (see raylift/data/feed/image_folder.py).
 Without a camera the canonical one is taken, and the summary says so.
 """
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError, DataError, RayliftError
-from raylift.data.image_folder import list_images, read_image
+from raylift.data.feed.image_folder import list_images, read_image
 from raylift.export.mesh_files import write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
 

@@ -25,8 +25,8 @@ from raylift.cluster.table_page import claims_grid, scores_grid, table_page
 from raylift.cluster.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
 from raylift.console import FAILED, ProgressBar, print_grid, progress_bar, run_job
 from raylift.core.errors import ConfigError, RayliftError
-from raylift.data.dataset import ShardedDataset
-from raylift.evaluation.curves import Curve
+from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.comparison.curves import Curve
 from raylift.export.comparison import write_comparison
 from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
 from raylift.tables.results import Judged, RowResult, judge, rows_of, score_rows

@@ -22,8 +22,8 @@ import numpy as np
 
 from raylift.cluster.sweep import SweepOutcome, run_sweep
 from raylift.cluster.train import start_patiently, train
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import TINY
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.sweeps.config import Metric, Sweep, from_dict
 from raylift.sweeps.results import best_trial

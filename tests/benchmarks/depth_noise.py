@@ -16,9 +16,9 @@ import torch
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.core.generators import torch_generator
 from raylift.core.types import Batch
-from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import evaluation_batches
-from raylift.evaluation.validation import quick_iou
+from raylift.data.feed.stream import evaluation_batches
+from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.validation import validate_shapes
 
 
 def disturbed(batch: Batch, sigma: float, rounded: bool) -> Batch:
@@ -48,12 +48,12 @@ def main() -> None:
     data = replace(reconstructor.recipe.data, eval_views=4)
     batches = list(evaluation_batches(dataset, request, arguments.split, data))
     print(f"{sum(map(len, batches))} samples\n{'depth':24s} IoU")
-    print(f"{'exact':24s} {quick_iou(model, batches)['val/iou']:.3f}")
+    print(f"{'exact':24s} {validate_shapes(model, batches)['val/iou']:.3f}")
     for sigma in arguments.sigmas:
         for rounded in (False, True):
             noisy = [disturbed(batch, sigma, rounded) for batch in batches]
             name = f"in steps of {4 * sigma:g}" if rounded else f"noise of {sigma:g}"
-            print(f"{name:24s} {quick_iou(model, noisy)['val/iou']:.3f}")
+            print(f"{name:24s} {validate_shapes(model, noisy)['val/iou']:.3f}")
 
 
 if __name__ == "__main__":

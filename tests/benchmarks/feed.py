@@ -19,14 +19,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from raylift.config.data import DataConfig
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
-from raylift.data.batches import Sample, collate
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY
-from raylift.data.pipeline import ray_batches
+from raylift.data.feed.batches import Sample, collate
+from raylift.data.feed.pipeline import ray_batches
+from raylift.data.feed.stream import SampleStream
+from raylift.data.prepare.ingest import ingest
 from raylift.data.ray_session import start_ray
+from raylift.data.shapes.config import TINY
 from raylift.data.sources.procedural import ProceduralSource
-from raylift.data.stream import SampleStream
+from raylift.data.store.dataset import ShardedDataset
 
 
 class StreamRows(Dataset[Sample]):

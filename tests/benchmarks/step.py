@@ -31,8 +31,8 @@ from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import SampleStream
+from raylift.data.feed.stream import SampleStream
+from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
 
 WARM_UP = 10
@@ -69,8 +69,8 @@ def main() -> None:
 
 def prepare(folder: str) -> str:
     """Twenty-four procedural chairs."""
-    from raylift.data.ingest import ingest
-    from raylift.data.ingest_config import TINY
+    from raylift.data.prepare.ingest import ingest
+    from raylift.data.shapes.config import TINY
     from raylift.data.sources.opening import open_source
 
     ingest([open_source("procedural:24")], folder, TINY, parallel="none")

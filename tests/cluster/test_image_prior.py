@@ -13,9 +13,9 @@ from PIL import Image
 
 from raylift.cluster.reconstruct import Reconstructor
 from raylift.cluster.worker import RunPaths, train_worker
-from raylift.data.image_folder import make_input
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY
+from raylift.data.feed.image_folder import make_input
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import TINY
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.models import catalogue
 

@@ -17,13 +17,13 @@ from raylift.config.data import DataConfig
 from raylift.console import FAILED, run_job
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import SampleRequest
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import load_image
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import ImageIngestConfig
-from raylift.data.precomputed_maps import PrecomputedMaps
+from raylift.data.feed.stream import SampleStream
+from raylift.data.images.config import ImagesConfig
+from raylift.data.images.precomputed_maps import PrecomputedMaps
+from raylift.data.images.record import load_image
+from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.opening import open_source
-from raylift.data.stream import SampleStream
+from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
 from raylift.training.checkpoint import open_checkpoint
 from tests.data.image_layouts import HEIGHT, WIDTH, write_cutouts
@@ -36,7 +36,7 @@ Call = Callable[..., tuple[int, str]]
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
     folder = tmp_path_factory.mktemp("photos")
-    config = ImageIngestConfig(image_px=32, min_object_px=4, val_share=0.3)
+    config = ImagesConfig(image_px=32, min_object_px=4, val_share=0.3)
     ingest([open_source(f"cutouts:{write_cutouts(folder / 'raw', 8)}")], str(folder / "data"), config, parallel="none")
     return ShardedDataset.open(folder / "data")
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from raylift.cluster.reconstruct import Reconstructor, log_model
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.step_info import StepInfo
-from raylift.data.batches import collate
-from raylift.data.image_folder import make_input
-from raylift.data.samples import assemble_image
+from raylift.data.feed.batches import collate
+from raylift.data.feed.image_folder import make_input
+from raylift.data.feed.samples import assemble_image
 from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.training.checkpoint import CheckpointStore

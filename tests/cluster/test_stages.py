@@ -13,8 +13,8 @@ from raylift.cluster.start import starting_checkpoint
 from raylift.cluster.train import train
 from raylift.console import FAILED, run_job
 from raylift.core.errors import CheckpointError, ConfigError
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import ImageIngestConfig
+from raylift.data.images.config import ImagesConfig
+from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.opening import open_source
 from raylift.models import catalogue
 from raylift.training.checkpoint import Checkpoint, CheckpointStore
@@ -31,7 +31,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = open_source(f"cutouts:{write_cutouts(folder / 'pictures')}")
     names = sorted(item.id for item in source.items())
     splits = {name: "val" if index == 0 else "train" for index, name in enumerate(names)}
-    ingest([source], str(folder / "data"), ImageIngestConfig(image_px=48), listed_splits=splits, parallel="none")
+    ingest([source], str(folder / "data"), ImagesConfig(image_px=48), listed_splits=splits, parallel="none")
     return folder / "data"
 
 

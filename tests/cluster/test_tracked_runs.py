@@ -18,10 +18,11 @@ from raylift.cluster.reconstruct import Reconstructor
 from raylift.cluster.train import train
 from raylift.config.recipe import Recipe
 from raylift.console import FAILED, run_job
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import ImageIngestConfig, IngestConfig
+from raylift.data.images.config import ImagesConfig
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import ShapesConfig
 from raylift.data.sources.opening import open_source
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.report import EvaluationReport
 from raylift.models import catalogue
 from raylift.tracking.mlflow_tracker import default_tracking_uri
@@ -79,7 +80,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
     """Three chairs to train on, one to look at, two to test on."""
     folder = tmp_path_factory.mktemp("shapes")
-    config = IngestConfig(
+    config = ShapesConfig(
         num_views=2, image_px=32, samples=300, cloud_points=500, surface_points=500, iou_points=4096,
         truth_resolution=32, scan_views=20, scan_px=64,
     )  # fmt: skip
@@ -95,7 +96,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
     folder = tmp_path_factory.mktemp("images")
     source = open_source(f"cutouts:{write_cutouts(folder / 'pictures')}")
     listed = dict(zip(sorted(item.id for item in source.items()), ("val", "test", *["train"] * 4), strict=True))
-    ingest([source], str(folder / "data"), ImageIngestConfig(image_px=48), listed_splits=listed, parallel="none")
+    ingest([source], str(folder / "data"), ImagesConfig(image_px=48), listed_splits=listed, parallel="none")
     return ShardedDataset.open(folder / "data")
 
 

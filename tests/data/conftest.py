@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import TINY
 from raylift.data.sources.procedural import ProceduralSource
+from raylift.data.store.dataset import ShardedDataset
 
 
 @pytest.fixture(scope="session")

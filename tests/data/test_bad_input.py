@@ -19,19 +19,21 @@ from PIL import Image
 from raylift.config.data import DataConfig
 from raylift.core.errors import DataError
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
-from raylift.data.dataset import ShardedDataset, ViewRecord
-from raylift.data.depth_checks import check_depth
-from raylift.data.image_folder import format_camera, make_input
-from raylift.data.image_inspection import collection_problems
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY, ImageIngestConfig
-from raylift.data.normalise import normalise_scene
-from raylift.data.samples import assemble_image, prepare_view
-from raylift.data.schemas import DEPTH_STEP
+from raylift.data.feed.depth_checks import check_depth
+from raylift.data.feed.image_folder import format_camera, make_input
+from raylift.data.feed.samples import assemble_image, prepare_view
+from raylift.data.feed.stream import SampleStream
+from raylift.data.images.config import ImagesConfig
+from raylift.data.images.statistics import collection_problems
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import TINY
+from raylift.data.shapes.normalise import normalise_scene
+from raylift.data.shapes.record import ViewRecord, load_view, load_views
+from raylift.data.shapes.schema import DEPTH_STEP
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.mesh_reading import read_mesh_in_folder
 from raylift.data.sources.opening import open_source
-from raylift.data.stream import SampleStream
+from raylift.data.store.dataset import ShardedDataset
 from raylift.rendering.scene import Material, Scene
 
 VISIBLE = SampleRequest(32, voxels=VoxelRequest("visible", resolution=32, num_points=500))
@@ -39,7 +41,7 @@ VISIBLE = SampleRequest(32, voxels=VoxelRequest("visible", resolution=32, num_po
 
 @pytest.fixture
 def view(tiny: ShardedDataset) -> ViewRecord:
-    return tiny.load_view(tiny.entries()[0].id, 1)
+    return load_view(tiny, tiny.entries()[0].id, 1)
 
 
 def covered(view: ViewRecord) -> np.ndarray:
@@ -95,7 +97,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 def test_every_stored_depth_is_let_through(tiny: ShardedDataset) -> None:
     for entry in tiny.entries():
-        for view in tiny.load_views(entry.id):
+        for view in load_views(tiny, entry.id):
             assert check_depth(view.id, view.depth, covered(view), view.camera) == ()
 
 
@@ -277,7 +279,7 @@ def collection(folder: Path, pictures: list[np.ndarray]) -> tuple[tuple[str, ...
     raw.mkdir(parents=True)
     for index, pixels in enumerate(pictures):
         (raw / f"{index:02d}.png").write_bytes(png(pixels))
-    config = ImageIngestConfig(image_px=48, val_share=0.0, test_share=0.0)
+    config = ImagesConfig(image_px=48, val_share=0.0, test_share=0.0)
     report = ingest([open_source(f"cutouts:{raw}")], str(folder / "out"), config, parallel="none")
     return tuple(note for name, note in report.warnings if name == "training split"), ShardedDataset.open(
         folder / "out"
@@ -305,7 +307,7 @@ def test_balls_and_single_images_are_said_to_tell_no_pose(tmp_path: Path) -> Non
 
 
 def test_images_from_one_side_are_said_to_be(tmp_path: Path, tiny_folder: Path) -> None:
-    images = ImageIngestConfig(image_px=48)
+    images = ImagesConfig(image_px=48)
     around = ingest([open_source(f"shapes:{tiny_folder}#4")], str(tmp_path / "around"), images, parallel="none")
     assert not any(name == "training split" for name, _ in around.warnings)
 
@@ -321,7 +323,7 @@ def test_images_from_one_side_are_said_to_be(tmp_path: Path, tiny_folder: Path) 
             kept = []
             for item in source.items():
                 name, _, number = item.reference.rpartition("#")
-                if abs((dataset.load_view(name, int(number)).azimuth_deg + 180) % 360 - 180) < 40:
+                if abs((load_view(dataset, name, int(number)).azimuth_deg + 180) % 360 - 180) < 40:
                     kept.append(item)
             return kept
 

@@ -8,8 +8,9 @@ import torch
 
 from raylift.config.data import DataConfig
 from raylift.core.examples import ExampleRequest
-from raylift.data.dataset import ShardedDataset
-from raylift.data.examples import load_examples
+from raylift.data.feed.examples import load_examples
+from raylift.data.shapes.record import load_object, load_view
+from raylift.data.store.dataset import ShardedDataset
 
 
 def test_examples_are_the_training_split_s_shapes(tiny: ShardedDataset) -> None:
@@ -20,11 +21,11 @@ def test_examples_are_the_training_split_s_shapes(tiny: ShardedDataset) -> None:
     assert examples.silhouettes.shape == (3 * len(entries), 24, 24)
     assert examples.owners.tolist() == [index for index in range(len(entries)) for _ in range(3)]
     for index, entry in enumerate(entries):
-        record = tiny.load_object(entry.id)
+        record = load_object(tiny, entry.id)
         torch.testing.assert_close(examples.sdf[index], torch.from_numpy(record.sdf32))
         extent = examples.points[index].abs().amax(0)
         assert bool((extent <= torch.from_numpy(record.surface_points).abs().amax(0)).all())
-        whole = torch.from_numpy(tiny.load_view(entry.id, 0).rgba[..., 3] / 255.0).mean()
+        whole = torch.from_numpy(load_view(tiny, entry.id, 0).rgba[..., 3] / 255.0).mean()
         assert abs(float(examples.silhouettes[3 * index].mean() - whole)) < 1e-3
     again = load_examples(tiny, DataConfig(), request)
     assert torch.equal(examples.points, again.points)

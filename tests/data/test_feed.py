@@ -27,15 +27,16 @@ from raylift.core.errors import DataError, RayliftError, StorageError
 from raylift.core.storage import Storage
 from raylift.core.types import CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY, ImageIngestConfig
-from raylift.data.pipeline import ray_batches
+from raylift.data.feed.pipeline import ray_batches
+from raylift.data.feed.stream import SampleStream
+from raylift.data.images.config import ImagesConfig
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import TINY
 from raylift.data.sources import furniture
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.opening import open_source
 from raylift.data.sources.procedural import ProceduralSource
-from raylift.data.stream import SampleStream
+from raylift.data.store.dataset import ShardedDataset
 from tests.data.image_layouts import write_cutouts
 from tests.scripts import load_job
 
@@ -85,7 +86,7 @@ def test_ray_makes_the_same_shards(cluster: None, tmp_path: Path) -> None:
 
 @pytest.mark.ray
 def test_ray_prepares_and_feeds_an_image_collection(cluster: None, tmp_path: Path) -> None:
-    source, config = open_source(f"cutouts:{write_cutouts(tmp_path / 'photos')}"), ImageIngestConfig(image_px=32)
+    source, config = open_source(f"cutouts:{write_cutouts(tmp_path / 'photos')}"), ImagesConfig(image_px=32)
     by_ray = ingest([source], str(tmp_path / "ray"), config)
     here = ingest([source], str(tmp_path / "here"), config, parallel="none")
     assert by_ray.manifest == here.manifest

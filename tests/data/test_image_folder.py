@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from raylift.core.errors import DataError
-from raylift.data.image_folder import format_camera, list_images, make_input, parse_camera, read_image
+from raylift.data.feed.image_folder import format_camera, list_images, make_input, parse_camera, read_image
 from raylift.geometry.camera_conventions import to_pixels
 from raylift.geometry.cameras import canonical_camera, orbit, project
 

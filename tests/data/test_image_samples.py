@@ -16,14 +16,18 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, Camera, CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
-from raylift.data.annotations import Annotations
-from raylift.data.batches import batch_of, stack
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import ImageRecord, load_image
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import ImageIngestConfig
-from raylift.data.part_maps import write_part_maps
-from raylift.data.pictures import (
+from raylift.data.feed.batches import batch_of, stack
+from raylift.data.feed.samples import assemble_image
+from raylift.data.feed.stream import SampleStream, evaluation_batches
+from raylift.data.images.config import ImagesConfig
+from raylift.data.images.part_maps import write_part_maps
+from raylift.data.images.record import ImageRecord, load_image
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.record import load_object
+from raylift.data.sources.opening import open_source
+from raylift.data.store.annotations import Annotations
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.stored_view import (
     Crop,
     cropped_camera,
     cropped_depth,
@@ -34,15 +38,12 @@ from raylift.data.pictures import (
     object_colors,
     silhouette_box,
 )
-from raylift.data.samples import assemble_image
-from raylift.data.sources.opening import open_source
-from raylift.data.stream import SampleStream, evaluation_batches
 from raylift.geometry.cameras import orbit, project
 from tests.data.image_layouts import picture, write_cub, write_cutouts
 
 CROP = CropRequest(0.05, 0.05, True)
 REQUEST = SampleRequest(24, crop=CROP, mask_distance=True, object_colors=True, keypoints=True, image_index=True)
-CONFIG = ImageIngestConfig(image_px=48, min_object_px=4, objects_per_shard=4)
+CONFIG = ImagesConfig(image_px=48, min_object_px=4, objects_per_shard=4)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +287,7 @@ def test_shapes_can_be_cropped_too(tiny: ShardedDataset, tmp_path: Path) -> None
                 view
             )
             # The camera still sees the object where the mask is.
-            points = tiny.load_object(object_id).mesh.vertices
+            points = load_object(tiny, object_id).mesh.vertices
             if batch["mirrored"][index]:
                 points = points * torch.tensor([-1.0, 1, 1])
             uv, _ = project(batch.camera[index], points[None])
@@ -301,7 +302,7 @@ def test_shapes_can_be_cropped_too(tiny: ShardedDataset, tmp_path: Path) -> None
 
 def test_truth_is_in_evaluation_batches_alone(tiny_folder: Path, tmp_path: Path) -> None:
     source = open_source(f"shapes:{tiny_folder}")
-    ingest([source], str(tmp_path), ImageIngestConfig(image_px=48), parallel="none")
+    ingest([source], str(tmp_path), ImagesConfig(image_px=48), parallel="none")
     dataset = ShardedDataset.open(tmp_path)
     request = SampleRequest(32, crop=CROP)
     (trained,) = SampleStream(dataset, request, DataConfig(batch_size=3), 0).batches(0, 1, 0, 1)

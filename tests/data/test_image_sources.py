@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from raylift.core.errors import ConfigError, DataError
-from raylift.data.annotations import Annotations, joined_annotations, mirror_by_name
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import load_image, true_shape
-from raylift.data.ingest import IngestReport, ingest
-from raylift.data.ingest_config import TINY, ImageIngestConfig
+from raylift.data.images.config import ImagesConfig
+from raylift.data.images.record import load_image, true_shape
+from raylift.data.prepare.ingest import IngestReport, ingest
+from raylift.data.shapes.config import TINY
+from raylift.data.shapes.record import load_view
 from raylift.data.sources.base import ImageSource
 from raylift.data.sources.coco_masks import decode_segmentation, unpack_counts
 from raylift.data.sources.image_reading import cutout, decode, gray
 from raylift.data.sources.opening import Selection, open_source, source_data_kind
 from raylift.data.sources.stamps import StampsSource, is_drawing
+from raylift.data.store.annotations import Annotations, joined_annotations, mirror_by_name
+from raylift.data.store.dataset import ShardedDataset
 from tests.data.image_layouts import (
     BOX,
     CUB_PARTS,
@@ -39,10 +41,10 @@ from tests.data.image_layouts import (
     write_masked,
 )
 
-CONFIG = ImageIngestConfig(image_px=32, min_object_px=4, objects_per_shard=3)
+CONFIG = ImagesConfig(image_px=32, min_object_px=4, objects_per_shard=3)
 
 
-def prepared(specification: str, out: Path, config: ImageIngestConfig = CONFIG) -> tuple[IngestReport, ShardedDataset]:
+def prepared(specification: str, out: Path, config: ImagesConfig = CONFIG) -> tuple[IngestReport, ShardedDataset]:
     report = ingest([open_source(specification)], str(out), config, parallel="none")
     return report, ShardedDataset.open(out)
 
@@ -181,7 +183,7 @@ def test_views_of_shapes_keep_their_truth_aside(tmp_path: Path, tiny_folder: Pat
     views = set()
     for entry in dataset.entries():
         truth = true_shape(dataset, entry.id)
-        record, view = load_image(dataset, entry.id), tiny.load_view(entry.id, truth.view)
+        record, view = load_image(dataset, entry.id), load_view(tiny, entry.id, truth.view)
         views.add(truth.view)
         assert truth.object_id == entry.id
         assert record.camera is not None
@@ -247,7 +249,7 @@ def test_kinds_are_not_mixed(tmp_path: Path) -> None:
         joined_annotations([Annotations(), Annotations.of_keypoints(["a"]), Annotations.of_keypoints(["b"])])
     for bad in ({"image_px": 0}, {"box_padding": -1.0}, {"val_share": 0.9, "test_share": 0.2}):
         with pytest.raises(ConfigError):
-            ImageIngestConfig(**bad)  # type: ignore[arg-type]
+            ImagesConfig(**bad)  # type: ignore[arg-type]
 
 
 def test_layouts_are_recognised(tmp_path: Path, tiny_folder: Path) -> None:

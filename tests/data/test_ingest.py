@@ -15,17 +15,18 @@ import trimesh
 
 from raylift.core.errors import ConfigError, DataError, StorageError
 from raylift.core.storage import Storage
-from raylift.data import object_payload
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY, IngestConfig
-from raylift.data.manifest import Manifest
-from raylift.data.schemas import ArrayColumn, object_columns
-from raylift.data.shard_making import ShardRecord
+from raylift.data.prepare.ingest import ingest
+from raylift.data.prepare.shards import ShardRecord
+from raylift.data.prepare.splits import hashed_split, read_split_file
+from raylift.data.shapes import ingest as object_payload
+from raylift.data.shapes.config import TINY, ShapesConfig
+from raylift.data.shapes.record import load_object, load_views
+from raylift.data.shapes.schema import ArrayColumn, object_columns
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.opening import Selection
 from raylift.data.sources.procedural import ProceduralSource
-from raylift.data.splits import hashed_split, read_split_file
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import Manifest
 from raylift.geometry.bvh import TriangleBvh
 from raylift.geometry.cameras import project
 from raylift.geometry.voxels import grid_points
@@ -66,7 +67,7 @@ def test_tables_say_units_shapes_and_version(tiny_folder: Path) -> None:
 
 def test_every_part_of_an_object_agrees_with_the_others(tiny: ShardedDataset) -> None:
     for entry in tiny.entries()[:4]:
-        record = tiny.load_object(entry.id)
+        record = load_object(tiny, entry.id)
         mesh = record.mesh
         solid = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
         assert solid.is_watertight
@@ -102,8 +103,8 @@ def test_every_part_of_an_object_agrees_with_the_others(tiny: ShardedDataset) ->
 
 def test_views_have_cameras_that_fit_their_pixels(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
-    mesh = tiny.load_object(entry.id).mesh
-    views = tiny.load_views(entry.id)
+    mesh = load_object(tiny, entry.id).mesh
+    views = load_views(tiny, entry.id)
     assert len(views) == entry.num_views == TINY.num_views
     for view in views:
         uv, depth = project(view.camera, mesh.vertices[None])
@@ -120,7 +121,7 @@ def test_views_have_cameras_that_fit_their_pixels(tiny: ShardedDataset) -> None:
 
 
 def _azimuths(dataset: ShardedDataset, object_id: str) -> list[float]:
-    return [view.azimuth_deg for view in dataset.load_views(object_id)]
+    return [view.azimuth_deg for view in load_views(dataset, object_id)]
 
 
 def test_cameras_are_drawn_for_each_object_by_its_id(tmp_path: Path, tiny: ShardedDataset) -> None:
@@ -171,7 +172,7 @@ def test_a_stopped_ingest_is_finished_and_a_finished_one_left_alone(
     resumed = ingest(sources, str(out), SMALL, parallel="none")
     assert (resumed.num_kept_shards, resumed.num_made_shards) == (2, 1)
     assert resumed.manifest == whole
-    monkeypatch.setattr(object_payload, "make_payload", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(object_payload, "make_rows", lambda *_: pytest.fail("made again"))
     assert ingest(sources, str(out), SMALL, parallel="none").num_made_shards == 0
 
 
@@ -199,7 +200,7 @@ def test_a_shard_with_flipped_bytes_is_found(tmp_path: Path, tiny_folder: Path) 
     assert dataset.verify() == ["objects-00000.parquet"]
     entry = next(entry for entry in dataset.entries() if entry.shard == 0 and entry.row_group == 0)
     with pytest.raises(DataError, match=r"objects-00000\.parquet is damaged"):
-        dataset.load_object(entry.id)
+        load_object(dataset, entry.id)
 
 
 def test_other_settings_do_not_overwrite(tmp_path: Path) -> None:
@@ -251,14 +252,14 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
 
 
 def test_an_unforeseen_error_costs_one_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = object_payload.make_payload
+    real = object_payload.make_rows
 
     def fails_once(item, *rest):  # type: ignore[no-untyped-def]
         if item.reference == "1":
             raise ZeroDivisionError("surprise")
         return real(item, *rest)
 
-    monkeypatch.setattr(object_payload, "make_payload", fails_once)
+    monkeypatch.setattr(object_payload, "make_rows", fails_once)
     report = ingest([ProceduralSource(3, seed=5)], str(tmp_path), SMALL, parallel="none")
     assert report.set_aside == (("procedural/5-00001", "unforeseen ZeroDivisionError: surprise"),)
 
@@ -343,4 +344,4 @@ def test_impossible_settings_are_refused() -> None:
         {"elevation_range_deg": (9, 1)},
     ):
         with pytest.raises(ConfigError):
-            IngestConfig(**bad)  # type: ignore[arg-type]
+            ShapesConfig(**bad)  # type: ignore[arg-type]

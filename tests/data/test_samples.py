@@ -13,11 +13,19 @@ from raylift.config.data import DataConfig
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
-from raylift.data.batches import batch_of, collate, stack
-from raylift.data.clouds import visible_cloud
-from raylift.data.dataset import ShardedDataset
-from raylift.data.samples import assemble, assemble_image, composited, nearest_resized, needed_columns, prepare_view
-from raylift.data.stream import SampleStream, chosen_entries, evaluation_batches, evaluation_views
+from raylift.data.feed.batches import batch_of, collate, stack
+from raylift.data.feed.samples import (
+    assemble,
+    assemble_image,
+    composited,
+    nearest_resized,
+    needed_columns,
+    prepare_view,
+)
+from raylift.data.feed.stream import SampleStream, chosen_entries, evaluation_batches, evaluation_views
+from raylift.data.shapes.clouds import visible_cloud
+from raylift.data.shapes.record import load_object, load_view
+from raylift.data.store.dataset import ShardedDataset
 from raylift.geometry.cameras import canonical_camera, project
 from raylift.geometry.voxels import voxelize, voxelize_sparse
 
@@ -82,7 +90,7 @@ def test_every_conditioning(tiny: ShardedDataset, source: str, encoding: str) ->
     grid = batch["voxels"]
     assert grid.shape == (2, voxels.num_channels, 32, 32, 32)
     assert "points" not in batch
-    record = tiny.load_object(batch.ids[0].split("#")[0])
+    record = load_object(tiny, batch.ids[0].split("#")[0])
     if source == "gt_sdf":
         assert grid.min() >= -1
         assert grid.max() <= 1
@@ -108,7 +116,7 @@ def test_told_points_are_of_the_cloud_and_are_what_voxels_are_made_of(tiny: Shar
     (batch,) = stream.batches(0, 1, 0, 1)
     for index, name in enumerate(batch.ids):
         points, colors = batch["told_points"][index].numpy(), batch["told_colors"][index].numpy()
-        cloud = tiny.load_object(name.split("#")[0]).cloud
+        cloud = load_object(tiny, name.split("#")[0]).cloud
         whole, told = ({(*row.tolist(),) for row in _stored(*both)} for both in (cloud, (points, colors)))
         assert len(told) == 200
         assert told <= whole
@@ -120,14 +128,14 @@ def test_told_points_are_of_the_cloud_and_are_what_voxels_are_made_of(tiny: Shar
     (alone,) = stream.batches(0, 1, 0, 1)
     assert torch.equal(alone["voxels"], batch["voxels"])
     entry = tiny.entries()[0]
-    view, record = tiny.load_view(entry.id, 0).picture(), tiny.load_object(entry.id)
+    view, record = load_view(tiny, entry.id, 0).picture(), load_object(tiny, entry.id)
     first, second = (assemble(record, view, request, numpy_generator(0, key))["told_points"] for key in "ab")
     assert not np.array_equal(first, second)
 
 
 def test_small_clouds_are_repeated(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
-    view, record = tiny.load_view(entry.id, 0).picture(), tiny.load_object(entry.id, ["cloud_points", "cloud_colors"])
+    view, record = load_view(tiny, entry.id, 0).picture(), load_object(tiny, entry.id, ["cloud_points", "cloud_colors"])
     total = len(record.stored("cloud_points"))
     sample = assemble(record, view, SampleRequest(24, num_told_points=total + 10), numpy_generator(0))
     assert sample["told_points"].shape == sample["told_colors"].shape == (total + 10, 3)
@@ -136,7 +144,7 @@ def test_small_clouds_are_repeated(tiny: ShardedDataset) -> None:
 
 def test_visible_points_are_those_of_the_view(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
-    view, record = tiny.load_view(entry.id, 1).picture(), tiny.load_object(entry.id)
+    view, record = load_view(tiny, entry.id, 1).picture(), load_object(tiny, entry.id)
     assert view.camera is not None
     few = SampleRequest(24, 0, VoxelRequest("visible", "occupancy", 64, 50))
     many = replace(few, voxels=VoxelRequest("visible", "occupancy", 64, 15_000))
@@ -168,22 +176,22 @@ def test_resampled_images_keep_coverage_and_premultiplied_colour() -> None:
 
 def test_a_batch_without_what_it_needs_says_so(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
-    view = tiny.load_view(entry.id, 0).picture()
+    view = load_view(tiny, entry.id, 0).picture()
     request = SampleRequest(24, 0, VoxelRequest("gt_sdf", "occupancy", 64))
     with pytest.raises(DataError, match="32\\^3, 64\\^3 is asked for"):
-        assemble(tiny.load_object(entry.id), view, request, numpy_generator(0))
+        assemble(load_object(tiny, entry.id), view, request, numpy_generator(0))
     with pytest.raises(DataError, match="IoU points"):
-        assemble(tiny.load_object(entry.id), view, SampleRequest(24, num_iou_points=10**6), numpy_generator(0))
+        assemble(load_object(tiny, entry.id), view, SampleRequest(24, num_iou_points=10**6), numpy_generator(0))
     with pytest.raises(DataError, match="without column"):
-        assemble(tiny.load_object(entry.id, ["sdf32"]), view, SampleRequest(24, 5), numpy_generator(0))
+        assemble(load_object(tiny, entry.id, ["sdf32"]), view, SampleRequest(24, 5), numpy_generator(0))
     with pytest.raises(DataError, match="no object"):
-        tiny.load_object("nobody")
+        load_object(tiny, "nobody")
     with pytest.raises(DataError, match="no view 99"):
-        tiny.load_view(entry.id, 99)
+        load_view(tiny, entry.id, 99)
 
 
 def test_users_images(tiny: ShardedDataset) -> None:
-    view = tiny.load_view(tiny.entries()[0].id, 0)
+    view = load_view(tiny, tiny.entries()[0].id, 0)
     visible = SampleRequest(24, 77, VoxelRequest("visible", "occupancy", 32, 500), num_iou_points=9)
     sample = assemble_image(view.rgba, view.depth, view.camera, visible, "photo")
     assert "points" not in sample
@@ -307,7 +315,7 @@ def test_what_travels_is_small_and_unpacks_to_the_same_batch(tiny: ShardedDatase
     assert len(packed) < sum(value.numpy().nbytes for value in whole.fields.values()) / 10
     for index, sample in enumerate(samples):
         np.testing.assert_array_equal(whole["voxels"][index], sample["voxels"].dense())
-        view = tiny.load_view(whole.ids[index].split("#")[0], stream.row(index).view)
+        view = load_view(tiny, whole.ids[index].split("#")[0], stream.row(index).view)
         image, mask = composited(view.rgba, 32)
         np.testing.assert_array_equal(whole["image"][index], image)
         np.testing.assert_array_equal(whole["mask"][index], mask)
@@ -318,7 +326,7 @@ def test_what_travels_is_small_and_unpacks_to_the_same_batch(tiny: ShardedDatase
 @pytest.mark.parametrize("num_points", [50, 15_000])
 def test_a_prepared_view_gives_the_samples_of_the_view(tiny: ShardedDataset, num_points: int) -> None:
     entry = tiny.entries()[0]
-    view, record = tiny.load_view(entry.id, 1), tiny.load_object(entry.id)
+    view, record = load_view(tiny, entry.id, 1), load_object(tiny, entry.id)
     request = SampleRequest(24, 30, VoxelRequest("visible", num_points=num_points))
     prepared = prepare_view(view.picture(), request)
     direct = collate([assemble(record, view.picture(), request, numpy_generator(0, key)) for key in "ab"])

@@ -13,8 +13,8 @@ import trimesh
 from PIL import Image
 
 from raylift.core.errors import ConfigError, DataError
-from raylift.data.captions import dominant_material, make_caption
-from raylift.data.normalise import normalise_scene
+from raylift.data.shapes.captions import dominant_material, make_caption
+from raylift.data.shapes.normalise import normalise_scene
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.future3d import Future3dSource

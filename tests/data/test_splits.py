@@ -13,20 +13,21 @@ import trimesh
 import tyro
 
 from raylift.core.errors import ConfigError, DataError
-from raylift.data.bodies import TOLERANCE, body_measures, same_bodies
-from raylift.data.dataset import ShardedDataset
-from raylift.data.groups import divided_groups, linked, parse_grouping
-from raylift.data.images import load_image
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import TINY, ImageIngestConfig, IngestConfig
+from raylift.data.images.config import ImagesConfig
+from raylift.data.images.record import load_image
 from raylift.data.inspection import group_notes
-from raylift.data.manifest import Manifest
-from raylift.data.normalise import normalise_scene
+from raylift.data.prepare.groups import divided_groups, linked, parse_grouping
+from raylift.data.prepare.ingest import ingest
+from raylift.data.prepare.splits import Member, SplitRule, assign_splits
+from raylift.data.shapes.bodies import TOLERANCE, body_measures, same_bodies
+from raylift.data.shapes.config import TINY, ShapesConfig
+from raylift.data.shapes.normalise import normalise_scene
 from raylift.data.sources.base import SourceItem
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.opening import open_source
 from raylift.data.sources.procedural import procedural_chair
-from raylift.data.splits import Member, SplitRule, assign_splits
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import Manifest
 from raylift.rendering.scene import Material, Scene
 from tests.scripts import load_job
 
@@ -172,11 +173,11 @@ def test_groupings_by_column_and_by_id() -> None:
 
 def test_impossible_split_settings_are_refused() -> None:
     for bad in ({"group_by": "colour"}, {"test_objects": -1}, {"val_share": 0.6, "test_share": 0.5}):
-        for config in (IngestConfig, ImageIngestConfig):
+        for config in (ShapesConfig, ImagesConfig):
             with pytest.raises(ConfigError):
                 config(**bad)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="images have no shape"):
-        ImageIngestConfig(group_by="shape")
+        ImagesConfig(group_by="shape")
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,7 @@ def test_single_views_keep_the_groups_and_splits_of_their_shapes(tmp_path: Path,
     config = replace(SMALL, test_objects=4)
     shapes = ingest([FolderSource(copies)], str(tmp_path / "shapes"), config, parallel="none").manifest
     source = open_source(f"shapes:{tmp_path / 'shapes'}")
-    images = ImageIngestConfig(image_px=24, min_object_px=1)
+    images = ImagesConfig(image_px=24, min_object_px=1)
     views = ingest([source], str(tmp_path / "views"), images, parallel="none").manifest
     assert (views.groups, views.splits) == (shapes.groups, shapes.splits)
     several = ingest([open_source(f"shapes:{tmp_path / 'shapes'}#2")], str(tmp_path / "two"), images, parallel="none")

@@ -56,12 +56,12 @@ def cluster(bucket: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen procedural chairs, prepared in this process."""
-    from raylift.data.ingest import ingest
-    from raylift.data.ingest_config import IngestConfig
+    from raylift.data.prepare.ingest import ingest
+    from raylift.data.shapes.config import ShapesConfig
     from raylift.data.sources.opening import open_source
 
     folder = tmp_path_factory.mktemp("chairs")
-    config = IngestConfig(
+    config = ShapesConfig(
         num_views=3, image_px=32, samples=500, cloud_points=1000, surface_points=500, iou_points=5000,
         truth_resolution=32, scan_views=20, scan_px=64, objects_per_shard=8, val_share=0.2, test_share=0.1,
     )  # fmt: skip

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import IngestConfig
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.config import ShapesConfig
 from raylift.data.sources.opening import open_source
+from raylift.data.store.dataset import ShardedDataset
 
-SMALL = IngestConfig(
+SMALL = ShapesConfig(
     num_views=4,
     image_px=48,
     samples=500,

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
-from raylift.data.dataset import ShardedDataset
+from raylift.data.shapes.record import load_object
+from raylift.data.store.dataset import ShardedDataset
 
 
 class AnsweringModel(ReconstructionModel):
@@ -47,7 +48,7 @@ class TruthModel(AnsweringModel):
         self.dataset = dataset
 
     def answer(self, sample: str) -> Mesh:
-        return self.dataset.load_object(sample.rpartition("#")[0]).mesh
+        return load_object(self.dataset, sample.rpartition("#")[0]).mesh
 
 
 class BallModel(AnsweringModel):

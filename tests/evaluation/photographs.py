@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from raylift.core.types import Batch, Camera, CropRequest, Mesh, Reconstruction, SampleRequest
-from raylift.data.annotations import Annotations
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import true_shape
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import ImageIngestConfig
+from raylift.data.images.config import ImagesConfig
+from raylift.data.images.record import true_shape
+from raylift.data.prepare.ingest import ingest
+from raylift.data.shapes.record import load_object
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
+from raylift.data.store.annotations import Annotations
+from raylift.data.store.dataset import ShardedDataset
 from raylift.geometry.cameras import orbit_rotations, project
 from raylift.geometry.icosphere import icosphere
 from raylift.geometry.rotations import axis_angle_to_matrix
@@ -96,7 +97,7 @@ class EggSource:
 
 def prepare_eggs(folder: Path) -> ShardedDataset:
     """3 to train on, 1 to validate, 5 to test."""
-    config = ImageIngestConfig(image_px=STORED_PX, min_object_px=4, objects_per_shard=4)
+    config = ImagesConfig(image_px=STORED_PX, min_object_px=4, objects_per_shard=4)
     ingest([EggSource()], str(folder), config, parallel="none")
     return ShardedDataset.open(folder)
 
@@ -153,7 +154,7 @@ class TrueShapeModel(EggModel):
 
     def truth(self, sample: str) -> Mesh:
         known = true_shape(self.dataset, sample.rpartition("#")[0])
-        return known.shapes.load_object(known.object_id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
+        return load_object(known.shapes, known.object_id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
 
 
 class CollapsedModel(EggModel):

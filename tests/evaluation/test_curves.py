@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raylift.evaluation.curves import rises, saved_share, steps_to_level
+from raylift.evaluation.comparison.curves import rises, saved_share, steps_to_level
 
 RISING = [(100, 0.1), (200, 0.3), (300, 0.5)]
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from raylift.console import run_job
-from raylift.data.dataset import ShardedDataset
+from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore
 from tests.scripts import load_job

@@ -13,13 +13,15 @@ from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core.errors import DataError
 from raylift.core.types import Field, Mesh
-from raylift.data.dataset import ShardedDataset
-from raylift.evaluation import meshes, shape_scoring
-from raylift.evaluation.baselines import Retrieval, fit_mean_shape
+from raylift.data.shapes.record import load_object, load_view
+from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation import meshes
 from raylift.evaluation.color import ColorScorer
 from raylift.evaluation.evaluator import evaluate
-from raylift.evaluation.held_out import load_held_out, spread
 from raylift.evaluation.report import EvaluationReport
+from raylift.evaluation.shapes import scorer as shape_scoring
+from raylift.evaluation.shapes.retrieval import Retrieval, fit_mean_shape
+from raylift.evaluation.shapes.target import load_held_out, spread
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.networks.perceptual import PerceptualDistance
 from tests.evaluation.models import BallModel, NothingModel, TruthModel
@@ -125,7 +127,7 @@ def test_points_alone_ask_the_field_and_make_no_surface(
     monkeypatch.setattr(meshes, "extract", refuse)
     report = evaluate(BallModel(), chairs, "test", replace(config, protocols=("points",)), DATA)
     entry = chairs.entries("test")[0]
-    record = chairs.load_object(entry.id)
+    record = load_object(chairs, entry.id)
     ball = np.linalg.norm(record.iou_points, axis=1) < 0.4
     truth = record.iou_inside
     exact = np.count_nonzero(ball & truth) / np.count_nonzero(ball | truth)
@@ -167,7 +169,7 @@ def test_an_unknown_split_is_refused_by_name(chairs: ShardedDataset) -> None:
 def test_mean_shape_is_the_best_cut(chairs: ShardedDataset) -> None:
     entries = chairs.entries("train")
     shape = fit_mean_shape(chairs, entries)
-    grids = np.stack([chairs.load_object(entry.id).occupancy32 > 0.5 for entry in entries])
+    grids = np.stack([load_object(chairs, entry.id).occupancy32 > 0.5 for entry in entries])
     inside = shape.values.numpy() < 0
 
     def score(guess: np.ndarray) -> float:
@@ -191,10 +193,10 @@ def test_retrieval_by_picture_and_by_shape(chairs: ShardedDataset) -> None:
     entries = chairs.entries("train")
     retrieval = Retrieval(chairs, entries)
     for entry in entries:
-        rgba = torch.from_numpy(chairs.load_view(entry.id, 2).rgba.copy()).float().permute(2, 0, 1) / 255
+        rgba = torch.from_numpy(load_view(chairs, entry.id, 2).rgba.copy()).float().permute(2, 0, 1) / 255
         image = rgba[:3] * rgba[3:] + 1 - rgba[3:]
         assert retrieval.nearest(image, rgba[3:]) == entry.id
-        assert retrieval.closest(chairs.load_object(entry.id).occupancy32 > 0.5) == entry.id
+        assert retrieval.closest(load_object(chairs, entry.id).occupancy32 > 0.5) == entry.id
 
 
 def test_lpips_is_one_of_the_colour_scores(chairs: ShardedDataset) -> None:

@@ -9,11 +9,12 @@ import torch
 
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import ImageRecord, load_image
-from raylift.evaluation import image_alignment, image_truth
+from raylift.data.images.record import ImageRecord, load_image
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
-from raylift.evaluation.image_alignment import TrainingView, WorldAlignments, predict_training_views
+from raylift.evaluation.images import alignment as image_alignment
+from raylift.evaluation.images import target as image_truth
+from raylift.evaluation.images.alignment import TrainingView, WorldAlignments, predict_training_views
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.icosphere import icosphere
 from raylift.metrics.pose import rotation_error_deg

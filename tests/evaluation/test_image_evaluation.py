@@ -14,11 +14,11 @@ from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import SampleRequest
-from raylift.data.dataset import ShardedDataset
-from raylift.data.ingest import ingest
-from raylift.data.ingest_config import ImageIngestConfig
+from raylift.data.feed.stream import evaluation_batches
+from raylift.data.images.config import ImagesConfig
+from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.opening import open_source
-from raylift.data.stream import evaluation_batches
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
@@ -124,7 +124,7 @@ def test_ranks_share_the_work_and_agree(eggs: ShardedDataset) -> None:
 @pytest.fixture(scope="module")
 def chair_photos(chairs: ShardedDataset, tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
     folder: Path = tmp_path_factory.mktemp("photos")
-    config = ImageIngestConfig(image_px=48, min_object_px=4)
+    config = ImagesConfig(image_px=48, min_object_px=4)
     ingest([open_source(f"shapes:{chairs.uri}")], str(folder), config, parallel="none")
     return ShardedDataset.open(folder)
 

@@ -14,9 +14,10 @@ from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.types import Field, Mesh
-from raylift.data.dataset import ShardedDataset
+from raylift.data.shapes.record import load_object
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
-from raylift.evaluation.iso_level import LevelChoice, choose_level
+from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.networks.point_sampling import sample_volume
 from tests.evaluation.models import AnsweringModel, TruthModel
 from tests.ranks import run_ranks
@@ -36,7 +37,7 @@ class BiasedModel(AnsweringModel):
         name = sample.rpartition("#")[0]
         if self.seen is not None:
             self.seen.append(self.dataset.entry(name).split)
-        grid = torch.from_numpy(self.dataset.load_object(name, ("sdf32",)).sdf32.copy())[None, None]
+        grid = torch.from_numpy(load_object(self.dataset, name, ("sdf32",)).sdf32.copy())[None, None]
 
         def query(points: Tensor) -> tuple[Tensor, Tensor]:
             return sample_volume(grid, points[None])[0, :, 0] + self.bias, torch.full_like(points, 0.5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raylift.evaluation.paired import (
+from raylift.evaluation.comparison.paired import (
     ONE_SEED,
     Estimate,
     doubt,

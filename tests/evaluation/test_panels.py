@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from raylift.config.data import DataConfig
-from raylift.data.dataset import ShardedDataset
+from raylift.data.shapes.record import load_object
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.panels import draw_panels, stack_panels, turntable, write_animation
 from tests.evaluation.models import NothingModel, TruthModel
 
@@ -35,7 +36,7 @@ def test_an_empty_reconstruction_is_drawn_white(chairs: ShardedDataset) -> None:
 
 
 def test_turntable(chairs: ShardedDataset, tmp_path: Path) -> None:
-    mesh = chairs.load_object(chairs.entries("test")[0].id).mesh
+    mesh = load_object(chairs, chairs.entries("test")[0].id).mesh
     frames = turntable(mesh, num_frames=4, image_px=40)
     assert len(frames) == 4
     assert all((frames[0] != frame).any() for frame in frames[1:])

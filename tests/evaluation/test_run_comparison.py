@@ -9,8 +9,8 @@ import pytest
 
 from raylift.cluster.comparison_page import comparison_page
 from raylift.core.errors import ConfigError
-from raylift.evaluation.paired import ONE_SEED
-from raylift.evaluation.run_comparison import compare_runs
+from raylift.evaluation.comparison.paired import ONE_SEED
+from raylift.evaluation.comparison.runs import compare_runs
 from raylift.tracking.reading import TrackedRun
 
 

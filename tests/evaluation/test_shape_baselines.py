@@ -11,16 +11,17 @@ import torch
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
-from raylift.data.dataset import ObjectRecord, ShardedDataset, ViewRecord
-from raylift.data.stream import evaluation_batches
-from raylift.evaluation.carving import CarvingRule, choose_rule, told_grid_field
+from raylift.data.feed.stream import evaluation_batches
+from raylift.data.shapes.record import ObjectRecord, ViewRecord, load_object, load_view
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
-from raylift.evaluation.shape_baselines import ShapeBaselines
-from raylift.evaluation.surface_color import colors_of, surface_color_scores, visible_points
-from raylift.evaluation.training_shapes import TrainingShapes
+from raylift.evaluation.shapes.baselines import ShapeBaselines
+from raylift.evaluation.shapes.carving import CarvingRule, choose_rule, told_grid_field
+from raylift.evaluation.shapes.surface_color import colors_of, surface_color_scores, visible_points
+from raylift.evaluation.shapes.training_shapes import TrainingShapes
+from raylift.evaluation.shapes.visible_evidence import Told, VisibleEvidence
 from raylift.evaluation.validation import inside_of
-from raylift.evaluation.visible_evidence import Told, VisibleEvidence
 from raylift.geometry.cameras import orthographic_views
 from raylift.geometry.voxels import grid_points
 from tests.evaluation.models import BallModel
@@ -205,7 +206,7 @@ def test_kept_scores_are_the_same_and_are_not_worked_out_again(
 
 def test_surface_colours_are_asked_where_the_truth_lies(chairs: ShardedDataset) -> None:
     entry = chairs.entries("test")[0]
-    record, view = chairs.load_object(entry.id), chairs.load_view(entry.id, 0)
+    record, view = load_object(chairs, entry.id), load_view(chairs, entry.id, 0)
     points = torch.from_numpy(record.surface_points[:1000].copy())
     true = colors_of(record.mesh)
     assert true is not None

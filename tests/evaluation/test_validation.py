@@ -11,7 +11,7 @@ import torch
 from raylift.core import collectives
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Mesh
-from raylift.evaluation.validation import inside_of, quick_iou, thickness
+from raylift.evaluation.validation import inside_of, thickness, validate_shapes
 from raylift.geometry.cameras import orbit_views
 from tests.evaluation.models import BallModel, NothingModel
 from tests.metrics.shapes import sphere
@@ -32,18 +32,18 @@ def _batch(numbers: list[int]) -> Batch:
 
 
 def test_closed_form() -> None:
-    scores = quick_iou(BallModel(0.36), [_batch([0, 1])])
+    scores = validate_shapes(BallModel(0.36), [_batch([0, 1])])
     names = {"val/iou", "val/iou_median", "val/thickness", "val/thickness_median", "val/iou_samples"}
     assert set(scores) == names
     assert scores["val/iou"] == pytest.approx((0.36 / TRUE_RADIUS) ** 3, abs=0.03)
     assert scores["val/iou_samples"] == 2
-    assert quick_iou(BallModel(TRUE_RADIUS), [_batch([0])], prefix="test")["test/iou"] == 1.0
-    assert quick_iou(NothingModel(), [_batch([0])])["val/iou"] == 0.0
+    assert validate_shapes(BallModel(TRUE_RADIUS), [_batch([0])], prefix="test")["test/iou"] == 1.0
+    assert validate_shapes(NothingModel(), [_batch([0])])["val/iou"] == 0.0
 
 
 def test_thickness_tells_balls_from_sheets_and_nothing() -> None:
-    assert quick_iou(BallModel(0.36), [_batch([0, 1])])["val/thickness"] == pytest.approx(1.0, abs=0.1)
-    assert quick_iou(NothingModel(), [_batch([0])])["val/thickness_median"] == 0.0
+    assert validate_shapes(BallModel(0.36), [_batch([0, 1])])["val/thickness"] == pytest.approx(1.0, abs=0.1)
+    assert validate_shapes(NothingModel(), [_batch([0])])["val/thickness_median"] == 0.0
     box = np.random.default_rng(0).uniform(-1, 1, (20_000, 3)) * [4.0, 2.0, 1.0]
     turned = box @ np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     assert thickness(turned) == pytest.approx(0.25, abs=0.01), "a uniform box: its shortest edge over its longest"
@@ -53,27 +53,27 @@ def test_thickness_tells_balls_from_sheets_and_nothing() -> None:
 
 def test_mode_is_put_back_and_samples_count_once() -> None:
     model = BallModel(0.3, 0.02).train()
-    once = quick_iou(model, [_batch([0, 1, 2])])
+    once = validate_shapes(model, [_batch([0, 1, 2])])
     assert model.training
-    assert quick_iou(model.eval(), [_batch([0, 1]), _batch([1, 2])]) == once
+    assert validate_shapes(model.eval(), [_batch([0, 1]), _batch([1, 2])]) == once
     assert not model.training
 
 
 def test_mean_and_median_differ_where_they_should() -> None:
-    scores = quick_iou(BallModel(0.1, 0.1), [_batch([0, 1, 3])])
-    values = [quick_iou(BallModel(0.1, 0.1), [_batch([number])])["val/iou"] for number in (0, 1, 3)]
+    scores = validate_shapes(BallModel(0.1, 0.1), [_batch([0, 1, 3])])
+    values = [validate_shapes(BallModel(0.1, 0.1), [_batch([number])])["val/iou"] for number in (0, 1, 3)]
     assert scores["val/iou"] == pytest.approx(sum(values) / 3)
     assert scores["val/iou_median"] == sorted(values)[1]
 
 
 def test_nothing_to_evaluate_is_not_a_number() -> None:
-    assert math.isnan(quick_iou(BallModel(), [])["val/iou"])
+    assert math.isnan(validate_shapes(BallModel(), [])["val/iou"])
 
 
 def test_a_batch_without_points_is_refused() -> None:
     batch = Batch(("a#0",), torch.zeros(1, dtype=torch.int64), {}, orbit_views(1))
     with pytest.raises(DataError, match="iou_points"):
-        quick_iou(BallModel(), [batch])
+        validate_shapes(BallModel(), [batch])
 
 
 def test_meshes_and_fields_agree() -> None:
@@ -89,9 +89,9 @@ def test_meshes_and_fields_agree() -> None:
 
 def _share(world: int) -> dict[str, float]:
     numbers = list(range(5))[collectives.rank() :: world]
-    return quick_iou(BallModel(0.3, 0.02), [_batch([number]) for number in numbers])
+    return validate_shapes(BallModel(0.3, 0.02), [_batch([number]) for number in numbers])
 
 
 def test_any_number_of_ranks_gives_the_same_numbers() -> None:
-    alone = quick_iou(BallModel(0.3, 0.02), [_batch([0, 1, 2, 3, 4])])
+    alone = validate_shapes(BallModel(0.3, 0.02), [_batch([0, 1, 2, 3, 4])])
     assert run_ranks(2, _share, 2) == [alone, alone]

@@ -7,7 +7,7 @@ import torch
 
 from raylift.core.step_info import StepInfo
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
-from raylift.data.pictures import mask_distance
+from raylift.data.store.stored_view import mask_distance
 from raylift.geometry.cameras import orbit, pixel_rays, to_camera_axes
 from raylift.models.implicit.config import (
     ConditioningConfig,

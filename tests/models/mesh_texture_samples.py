@@ -12,7 +12,7 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.generators import stable_hash
 from raylift.core.model import Model
 from raylift.core.types import Batch, Camera, Mesh
-from raylift.data.pictures import mask_distance, object_colors
+from raylift.data.store.stored_view import mask_distance, object_colors
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.icosphere import symmetric_icosphere
 from raylift.networks.pose_posterior import PosePosterior

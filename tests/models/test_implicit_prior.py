@@ -12,7 +12,7 @@ from raylift.config.optimizers import OptimizerConfig
 from raylift.core.errors import ConfigError, DataError, WeightsError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.data.pictures import mask_distance
+from raylift.data.store.stored_view import mask_distance
 from raylift.geometry.cameras import project
 from raylift.geometry.voxels import grid_points
 from raylift.models.implicit.config import (

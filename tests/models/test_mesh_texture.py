@@ -14,7 +14,7 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Mesh
-from raylift.evaluation.validation import quick_picture_scores
+from raylift.evaluation.validation import validate_images
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
 from raylift.geometry.cameras import project
@@ -134,7 +134,7 @@ def test_a_handful_of_images_is_learned() -> None:
     )
     train(recipe, model, 240, num_images=4)
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
-    scores = quick_picture_scores(model, [batch])
+    scores = validate_images(model, [batch])
     assert scores["val/mask_iou"] > 0.9
     model.train()
     with torch.no_grad():

@@ -14,7 +14,7 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.data.pictures import mask_distance
+from raylift.data.store.stored_view import mask_distance
 from raylift.geometry.icosphere import sphere_interpolation, symmetric_icosphere
 from raylift.models import catalogue
 from raylift.models.mesh_texture.model import MeshTextureModel

@@ -11,7 +11,7 @@ import pytest
 from raylift.cluster.table_page import INTERRUPTED, claims_grid, scores_grid
 from raylift.cluster.table_runs import gather
 from raylift.core.errors import ConfigError
-from raylift.evaluation.paired import ONE_SEED
+from raylift.evaluation.comparison.paired import ONE_SEED
 from raylift.tables.paper_table import PaperTable, Row, by_points, load_table, plan_table
 from raylift.tables.results import RowResult, cell, judge, rows_of, score_rows
 

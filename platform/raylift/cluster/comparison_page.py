@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from raylift.evaluation.paired import ONE_SEED, Estimate
+from raylift.evaluation.comparison.paired import ONE_SEED, Estimate
+from raylift.evaluation.comparison.runs import RunComparison, ScoreLine
 from raylift.evaluation.report import MODEL
-from raylift.evaluation.run_comparison import RunComparison, ScoreLine
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell
 from raylift.export.glb_reading import read_glb
 from raylift.export.mesh_files import file_stem

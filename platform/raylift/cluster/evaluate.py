@@ -13,7 +13,7 @@ from raylift.cluster.reconstruct import Reconstructor, keep_level, open_run_trac
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.core.types import Reconstruction
-from raylift.data.dataset import ShardedDataset
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import Progress, evaluate
 from raylift.evaluation.meshes import Solid
 from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, write_animation

@@ -15,12 +15,12 @@ from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import PartSegmenter
 from raylift.core.storage import Storage
-from raylift.data.dataset import ShardedDataset
-from raylift.data.images import ImageRecord
-from raylift.data.manifest import MANIFEST_NAME, Manifest
-from raylift.data.part_maps import PartMaker, write_part_maps
-from raylift.data.precomputed_maps import PrecomputedMaps
-from raylift.evaluation.part_prediction import predict_parts
+from raylift.data.images.part_maps import PartMaker, write_part_maps
+from raylift.data.images.precomputed_maps import PrecomputedMaps
+from raylift.data.images.record import ImageRecord
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import MANIFEST_NAME, Manifest
+from raylift.evaluation.images.parts import predict_parts
 from raylift.models import catalogue
 from raylift.training.checkpoint import CheckpointStore
 

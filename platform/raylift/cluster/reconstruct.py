@@ -21,9 +21,9 @@ from raylift.core.errors import CheckpointError, RayliftError
 from raylift.core.model import ReconstructionModel, require_reconstruction
 from raylift.core.storage import Storage
 from raylift.core.types import Camera, Field, Mesh
-from raylift.data.batches import collate
-from raylift.data.image_folder import InputImage, make_input
-from raylift.data.samples import assemble_image
+from raylift.data.feed.batches import collate
+from raylift.data.feed.image_folder import InputImage, make_input
+from raylift.data.feed.samples import assemble_image
 from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.models import catalogue
@@ -122,7 +122,7 @@ class Reconstructor:
         """One mesh of one image.
 
         Args:
-            image: see ``data.image_folder``.
+            image: see ``data.feed.image_folder``.
             resolution: of the iso-surface; the recipe's by default.
             progress: see ``geometry.iso_surface``.
 

@@ -24,8 +24,8 @@ from raylift.cluster.train import absolute, check_before_start, checked_name, st
 from raylift.cluster.worker import RunPaths
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
-from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import dataset_info
+from raylift.data.feed.stream import dataset_info
+from raylift.data.store.dataset import ShardedDataset
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder, Trial

@@ -14,7 +14,7 @@ from pathlib import Path
 from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config.recipe import Recipe
 from raylift.core.storage import Storage
-from raylift.data.dataset import ShardedDataset
+from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.plots import draw_plots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raylift.evaluation.paired import CONFIDENCE, ONE_SEED
+from raylift.evaluation.comparison.paired import CONFIDENCE, ONE_SEED
 from raylift.evaluation.report import MODEL, reading
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
 from raylift.tables.paper_table import Claim, PaperTable

@@ -17,9 +17,9 @@ from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.core.storage import Storage
-from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import dataset_info
-from raylift.evaluation.curves import Curve
+from raylift.data.feed.stream import dataset_info
+from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.comparison.curves import Curve
 from raylift.evaluation.evaluator import Progress
 from raylift.models.catalogue import build_model
 from raylift.tables.paper_table import PaperTable, PlannedRow

@@ -26,9 +26,9 @@ from raylift.cluster.worker import RunPaths, checkpoint_store, describe, mlflow_
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.core.storage import Storage
-from raylift.data.dataset import ShardedDataset
+from raylift.data.feed.stream import dataset_info
 from raylift.data.ray_session import start_ray
-from raylift.data.stream import dataset_info
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import from_json
 from raylift.training.checkpoint import check_recipe

@@ -17,12 +17,12 @@ from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.generators import stable_hash
 from raylift.core.model import Model, ReconstructionModel
-from raylift.data.dataset import ShardedDataset
-from raylift.data.examples import load_examples
-from raylift.data.pipeline import ray_batches
-from raylift.data.stream import SampleStream, dataset_info, evaluation_batches
+from raylift.data.feed.examples import load_examples
+from raylift.data.feed.pipeline import ray_batches
+from raylift.data.feed.stream import SampleStream, dataset_info, evaluation_batches
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
-from raylift.evaluation.held_out_scores import mean_scores
+from raylift.evaluation.held_out_scores import validate_scores
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
 from raylift.export.mesh_files import file_stem, write_mesh
@@ -227,7 +227,7 @@ def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Model, done: in
     rank, world = collectives.rank(), collectives.world_size()
     size = max(1, recipe.data.batch_size // world)
     batches = evaluation_batches(dataset, model.request, "val", recipe.data, recipe.seed, rank, world, size)
-    return mean_scores(model, batches)
+    return validate_scores(model, batches)
 
 
 def _drawing(

@@ -27,7 +27,7 @@ class EvaluationConfig:
             points, and an evaluation takes seconds, not minutes.
         resolution: fields are extracted at this many cells an edge.
         level: fields are cut at this value, world units; "auto" chooses it on validation and training objects (see
-            ``evaluation.iso_level``) and prints it with the score.
+            ``evaluation.shapes.iso_level``) and prints it with the score.
         color_views: rendered views a reconstruction is compared in (PSNR, SSIM, LPIPS); 0 leaves colour out.
         color_px: the side of those views.
         lpips: perceptual distance too, when its weights are at hand.

@@ -3,96 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.spatial import cKDTree
 
 from raylift.core.errors import DataError, StorageError
-from raylift.core.types import GRID_HALF_EXTENT
-from raylift.data.dataset import ShardedDataset
-from raylift.data.groups import divided_groups, members_of
-from raylift.data.image_inspection import ImageStatistics, image_statistics
-from raylift.data.ingest import REPORT_NAME
+from raylift.data.feed.samples import composited
+from raylift.data.feed.stream import evaluation_views
+from raylift.data.kind import Statistics
 from raylift.data.kinds import kind_of
-from raylift.data.manifest import DataKind, Manifest, ObjectEntry
-from raylift.data.pictures import Picture
-from raylift.data.samples import composited
-from raylift.data.stream import evaluation_views
-
-
-@dataclass(frozen=True)
-class ObjectStatistics:
-    """Numbers of one object.
-
-    Attributes:
-        coverage: mean share of the image that the silhouette covers.
-        volume: of the true shape, in cubed object units, by the IoU points.
-        num_faces: of the true surface.
-        num_cloud_points: of the merged cloud.
-        longest_edge: of the true surface's bounding box; close to 1.
-        cloud_gap: median distance of cloud points to the true surface; near 0 when both agree.
-        near_surface: share of supervised points nearer to the surface than the truncation.
-    """
-
-    entry: ObjectEntry
-    coverage: float
-    volume: float
-    num_faces: int
-    num_cloud_points: int
-    longest_edge: float
-    cloud_gap: float
-    near_surface: float
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What a human should look at."""
-        found = []
-        if self.coverage < 0.01:
-            found.append(f"its silhouette covers {self.coverage:.2%} of the image")
-        if self.volume < 1e-4:
-            found.append(f"its volume is {self.volume:.1e}: is it a sheet?")
-        if abs(self.longest_edge - 1) > 0.05:
-            found.append(f"its longest edge is {self.longest_edge:.3f} instead of 1: parts cannot be seen from outside")
-        if self.cloud_gap > 0.02:
-            found.append(f"its cloud lies {self.cloud_gap:.3f} from its surface")
-        return tuple(found)
-
-
-def object_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ObjectStatistics:
-    """The numbers of one object.
-
-    Raises:
-        DataError: its shard is damaged.
-    """
-    columns = ["cloud_points", "iou_points", "iou_inside", "mesh_vertices", "mesh_faces", "surface_points"]
-    columns += [f"sample_sdf_{index}" for index in range(len(dataset.manifest.sigmas))]
-    record = dataset.load_object(entry.id, columns)
-    vertices = record.array("mesh_vertices")
-    cloud = record.array("cloud_points")
-    gaps, _ = cKDTree(record.surface_points).query(cloud[:: max(1, len(cloud) // 2000)])
-    sdf = np.concatenate([record.array(name) for name in columns if name.startswith("sample_sdf")])
-    coverage = [float((view.rgba[..., 3] / 255.0).mean()) for view in dataset.load_views(entry.id)]
-    return ObjectStatistics(
-        entry=entry,
-        coverage=float(np.mean(coverage)),
-        volume=float(record.iou_inside.mean()) * (2 * GRID_HALF_EXTENT) ** 3,
-        num_faces=len(record.stored("mesh_faces")),
-        num_cloud_points=len(cloud),
-        longest_edge=float((vertices.max(axis=0) - vertices.min(axis=0)).max()),
-        cloud_gap=float(np.median(gaps)),
-        near_surface=float((np.abs(sdf) < 0.0999).mean()),
-    )
-
-
-Statistics = ObjectStatistics | ImageStatistics
-
-_STATISTICS: Mapping[DataKind, Callable[[ShardedDataset, ObjectEntry], Statistics]] = {
-    "shapes": object_statistics,
-    "images": image_statistics,
-}
+from raylift.data.prepare.groups import divided_groups, members_of
+from raylift.data.prepare.ingest import REPORT_NAME
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import Manifest, ObjectEntry
+from raylift.data.store.stored_view import StoredView
 
 
 def statistics_of(dataset: ShardedDataset, entry: ObjectEntry) -> Statistics:
@@ -101,7 +27,7 @@ def statistics_of(dataset: ShardedDataset, entry: ObjectEntry) -> Statistics:
     Raises:
         DataError: its shard is damaged.
     """
-    return _STATISTICS[dataset.manifest.kind](dataset, entry)
+    return kind_of(dataset).statistics(dataset, entry)
 
 
 def numbers_of(statistics: Statistics) -> dict[str, float]:
@@ -168,7 +94,7 @@ def contact_sheet(
     return sheet
 
 
-def _tile(picture: Picture, tile_px: int) -> Image.Image:
+def _tile(picture: StoredView, tile_px: int) -> Image.Image:
     image, _ = composited(picture.rgba, tile_px)
     tile = Image.fromarray((image.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))
     draw = ImageDraw.Draw(tile)

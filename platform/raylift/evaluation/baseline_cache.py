@@ -14,7 +14,7 @@ from typing import Any
 import raylift
 from raylift.core.errors import StorageError
 from raylift.core.storage import Storage
-from raylift.data.dataset import ShardedDataset
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.scorer import Values
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 from raylift.core.errors import WeightsError
 from raylift.core.types import Camera, Mesh
-from raylift.data.dataset import ViewRecord
-from raylift.data.samples import composited
+from raylift.data.feed.samples import composited
+from raylift.data.shapes.record import ViewRecord
 from raylift.metrics.image import psnr, ssim
 from raylift.metrics.protocols import Metric
 from raylift.metrics.scores import mean_of
@@ -44,7 +44,7 @@ class Look:
 
     @staticmethod
     def of_pixels(picture: Float[np.ndarray, "3 H W"], coverage: Float[np.ndarray, "1 H W"]) -> Look:
-        """Of a picture on white as ``data.batches.on_white`` gives it."""
+        """Of a picture on white as ``data.feed.batches.on_white`` gives it."""
         return Look(np.ascontiguousarray(picture.transpose(1, 2, 0)), coverage[0])
 
 

@@ -13,12 +13,12 @@ from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Reconstruction
-from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import chosen_entries, evaluation_batches
-from raylift.evaluation.iso_level import LevelChoice, choose_level
+from raylift.data.feed.stream import chosen_entries, evaluation_batches
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import Solid
 from raylift.evaluation.report import MODEL, EvaluationReport, Tally
+from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.metrics.scores import Score
 
 Progress = Callable[[int, int, str], None]

@@ -13,7 +13,7 @@ from raylift.metrics.scores import mean_of
 
 
 @torch.no_grad()
-def mean_scores(model: Model, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+def validate_scores(model: Model, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """The mean of each of ``Model.scores`` over all ranks' samples.
 
     Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores

@@ -13,12 +13,12 @@ from PIL import Image
 from raylift.config.data import DataConfig
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.dataset import ShardedDataset
-from raylift.data.stream import evaluation_batches
+from raylift.data.feed.stream import evaluation_batches
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.color import looks_of
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import mesh_of
-from raylift.evaluation.strips import Picture, to_bytes
+from raylift.evaluation.strips import Strip, to_bytes
 from raylift.geometry.cameras import orbit
 
 
@@ -34,10 +34,10 @@ class Panel:
     """
 
     id: str
-    picture: Picture
+    picture: Strip
     mesh: Mesh
     camera: Camera
-    source: Picture
+    source: Strip
 
 
 def panel_of(
@@ -89,19 +89,19 @@ def draw_panels(
     return panels
 
 
-def turntable(mesh: Mesh, num_frames: int = 36, image_px: int = 192, elevation_deg: float = 20.0) -> list[Picture]:
+def turntable(mesh: Mesh, num_frames: int = 36, image_px: int = 192, elevation_deg: float = 20.0) -> list[Strip]:
     """Frames of a mesh turning once around, as large as the picture shows whole."""
     cameras = Camera.stack([orbit(360.0 * frame / num_frames, elevation_deg) for frame in range(num_frames)])
     return [to_bytes(look.rgb) for look in looks_of(_within_unit_box(mesh), cameras, image_px)]
 
 
-def write_animation(frames: Sequence[Picture], path: Path, frame_ms: int = 80) -> None:
+def write_animation(frames: Sequence[Strip], path: Path, frame_ms: int = 80) -> None:
     """Frames as an endless GIF or WebP, by the path's ending."""
     first, *others = (Image.fromarray(frame) for frame in frames)
     first.save(path, save_all=True, append_images=others, duration=frame_ms, loop=0)
 
 
-def stack_panels(panels: Sequence[Panel]) -> Picture:
+def stack_panels(panels: Sequence[Panel]) -> Strip:
     """Strips above one another."""
     return np.concatenate([panel.picture for panel in panels], axis=0)
 

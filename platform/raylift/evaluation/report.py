@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from raylift.evaluation.color import COLOR_METRICS
-from raylift.evaluation.surface_color import SURFACE_COLOR_METRICS
+from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.pose import circular_std_deg
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, Metric, disn_f_scores
 from raylift.metrics.scores import ScoreTable, Summary
@@ -39,7 +39,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
     "keypoints": {"pck": Metric(True, 100)},
 }
 """How to read every metric, by protocol."""
-MAIN = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
+MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
     "color": "psnr",
     "input": "mask_soft",
     "unseen": "mask_soft",
@@ -87,7 +87,7 @@ class EvaluationReport:
     def main_metric(self) -> str:
         """What worst cases are ranked by: the main metric of the first protocol that was asked for."""
         protocol = self.model.metrics[0].partition("/")[0]
-        main = f"{protocol}/{MAIN[protocol]}"
+        main = f"{protocol}/{MAIN_METRIC[protocol]}"
         return main if main in self.model.metrics else self.model.metrics[0]
 
     def summaries(self, method: str, category: str | None = None) -> dict[str, Summary]:

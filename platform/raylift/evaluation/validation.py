@@ -68,7 +68,7 @@ def thickness(points: Float[np.ndarray, "N 3"]) -> float:
 
 
 @torch.no_grad()
-def quick_iou(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+def validate_shapes(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median IoU over all ranks' samples, at the stored ``iou_points``.
 
     Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores
@@ -94,11 +94,11 @@ def quick_iou(model: ReconstructionModel, batches: Iterable[Batch], prefix: str 
 
 
 @torch.no_grad()
-def quick_picture_scores(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
+def validate_images(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions as their own cameras see them.
 
     At the model's own image size, against its own input: a little kinder than the full evaluation, which compares at
-    the truth's resolution. Ranks, samples and the mode as in ``quick_iou``.
+    the truth's resolution. Ranks, samples and the mode as in ``validate_shapes``.
 
     Args:
         model: put into eval mode, and back.

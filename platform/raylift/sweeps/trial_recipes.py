@@ -10,7 +10,7 @@ from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
-from raylift.data.dataset import ShardedDataset
+from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
 from raylift.models import catalogue
 from raylift.sweeps.config import Sweep

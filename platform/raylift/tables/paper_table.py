@@ -15,9 +15,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
-from raylift.data.manifest import DataKind
+from raylift.data.store.manifest import DataKind
 from raylift.evaluation.report import METRICS
-from raylift.evaluation.surface_color import SURFACE_COLOR_METRICS
+from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.protocols import SHAPE_PROTOCOLS
 from raylift.models.stages import plan_runs, stage_labels, stage_of
 

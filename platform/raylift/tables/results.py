@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raylift.evaluation.curves import Curve, rises, saved_share
-from raylift.evaluation.paired import (
+from raylift.evaluation.comparison.curves import Curve, rises, saved_share
+from raylift.evaluation.comparison.paired import (
     Estimate,
     ObjectScores,
     Verdict,

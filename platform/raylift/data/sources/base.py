@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from raylift.core.types import Camera
-from raylift.data.annotations import Annotations
+from raylift.data.store.annotations import Annotations
 from raylift.rendering.scene import Scene
 
 

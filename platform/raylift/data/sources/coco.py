@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from raylift.core.errors import DataError
-from raylift.data.annotations import Annotations
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.coco_masks import decode_segmentation
 from raylift.data.sources.image_reading import caption_of, read_picture, with_mask
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.store.annotations import Annotations
 
 _REMEDY = "give the JSON of an instances or keypoints annotation"
 

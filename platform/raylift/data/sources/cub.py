@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from raylift.core.errors import DataError
-from raylift.data.annotations import Annotations
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import caption_of, gray, read_picture, with_mask, words_of
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.store.annotations import Annotations
 
 
 @dataclass(frozen=True)

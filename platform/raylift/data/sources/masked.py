@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raylift.core.errors import DataError
-from raylift.data.annotations import Annotations
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import (
     caption_of,
@@ -18,6 +17,7 @@ from raylift.data.sources.image_reading import (
     words_of,
 )
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.store.annotations import Annotations
 
 
 @dataclass(frozen=True)

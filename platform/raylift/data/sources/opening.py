@@ -10,7 +10,6 @@ from pathlib import Path
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.storage import Storage
-from raylift.data.manifest import MANIFEST_NAME, DataKind
 from raylift.data.sources.base import AnySource, SourceItem
 from raylift.data.sources.coco import CocoSource
 from raylift.data.sources.cub import CubSource
@@ -26,6 +25,7 @@ from raylift.data.sources.sh3f import Sh3fSource
 from raylift.data.sources.shape_views import ShapeViewsSource
 from raylift.data.sources.shapenet import ShapeNetSource
 from raylift.data.sources.stamps import StampsSource
+from raylift.data.store.manifest import MANIFEST_NAME, DataKind
 
 
 def _procedural(place: str, seed: int) -> AnySource:

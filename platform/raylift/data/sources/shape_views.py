@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from raylift.core.generators import numpy_generator
-from raylift.data.annotations import Annotations
-from raylift.data.dataset import ShardedDataset
-from raylift.data.manifest import ObjectEntry
+from raylift.data.shapes.record import load_object, load_view
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import caption_of
+from raylift.data.store.annotations import Annotations
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import ObjectEntry
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ShapeViewsSource:
         dataset = _opened(self.uri)
         items: list[SourceItem] = []
         for entry in dataset.entries():
-            record = dataset.load_object(entry.id, ("name", "licence", "creator"))
+            record = load_object(dataset, entry.id, ("name", "licence", "creator"))
             for place, view in enumerate(self._views(entry)):
                 items.append(
                     ImageItem(
@@ -65,7 +66,7 @@ class ShapeViewsSource:
     def load(self, item: SourceItem, max_bytes: int, max_pixels: int) -> LoadedImage:
         assert isinstance(item, ImageItem)
         object_id, _, view = item.reference.rpartition("#")
-        stored = _opened(self.uri).load_view(object_id, int(view))
+        stored = load_view(_opened(self.uri), object_id, int(view))
         return LoadedImage(
             stored.rgba,
             caption_of(item.caption, item.name),

@@ -1,0 +1,255 @@
+"""A user's images, with cameras and depths in sidecar files.
+
+Beside ``chair.png`` may lie
+
+* ``chair.depth.npy`` (float, world units along z, 0 for none) or ``chair.depth.png`` (16 bit, steps of
+  1e-4 world units);
+* ``chair.json``, the camera, in one of three forms::
+
+      {"azimuth_deg": 30, "elevation_deg": 20, "distance": 2.2, "fov_deg": 40}
+      {"focal": [2.7, 2.7], "principal": [0, 0], "rotation": [[...], ...], "translation": [...]}
+      {"intrinsics_px": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "rotation": [[...], ...], "translation": [...]}
+
+  The second is ``core.types.Camera`` (with an optional "projection"), the third OpenCV's, for the image as
+  it is stored.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from raylift.core.errors import DataError
+from raylift.core.types import Camera
+from raylift.data.feed.depth_checks import check_depth
+from raylift.data.shapes.schema import DEPTH_STEP
+from raylift.geometry.camera_conventions import PixelCamera, from_pixels
+from raylift.geometry.cameras import canonical_camera, orbit
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_FILL = 0.8  # of the image's side, for an object without a camera: about what the prepared views show
+_CAMERA_REMEDY = "see raylift.data.feed.image_folder for the three forms of a camera"
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """One image to reconstruct.
+
+    Attributes:
+        name: of the file, without its ending.
+        rgba: uint8 [S, S, 4], square.
+        depth: float32 [S, S] or None.
+        camera: B = 1.
+        camera_source: "sidecar" or "canonical".
+        notes: what was assumed, for the user to read.
+    """
+
+    name: str
+    rgba: np.ndarray
+    depth: np.ndarray | None
+    camera: Camera
+    camera_source: str
+    notes: tuple[str, ...] = ()
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder (or the one image), sorted by name, depth sidecars left out.
+
+    Raises:
+        DataError: there is none, or two would be called the same.
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}", "give a folder of images")
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.stem.endswith(".depth") and not path.name.startswith(".")
+    )
+    if not found:
+        raise DataError(f"{folder} holds no image", f"endings that are read: {', '.join(SUFFIXES)}")
+    twice = sorted({path.stem for path in found if [other.stem for other in found].count(path.stem) > 1})
+    if twice:
+        raise DataError(f"{folder} holds several images called {', '.join(twice)}", "give each a name of its own")
+    return found
+
+
+def read_image(path: Path) -> InputImage:
+    """An image with its sidecars.
+
+    Raises:
+        DataError: a file that cannot be read, a camera that is none, a depth of another size or unit.
+    """
+    camera_file = path.with_suffix(".json")
+    depth_files = [path.with_name(f"{path.stem}.depth{ending}") for ending in (".npy", ".png")]
+    depth_file = next((candidate for candidate in depth_files if candidate.exists()), None)
+    return make_input(
+        path.stem,
+        _bytes_of(path),
+        camera_file.read_text() if camera_file.exists() else None,
+        None if depth_file is None else _bytes_of(depth_file),
+    )
+
+
+def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes | None = None) -> InputImage:
+    """The same, from the bytes of the files.
+
+    Without a camera the object is cropped by its silhouette and taken to be seen by the canonical camera; depth then
+    has no meaning, and is refused.
+    """
+    try:
+        picture = Image.open(io.BytesIO(image))
+        has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+        rgba = np.array(picture.convert("RGBA"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(f"image {name} cannot be read: {reason}", "give a whole PNG, JPEG or WebP file") from None
+    notes = [] if has_alpha else ["no alpha: the background is taken to be white already"]
+    if not has_alpha:
+        # White stays background; a photograph's own background would be taken for the object.
+        rgba[..., 3] = np.where((rgba[..., :3] > 250).all(-1), 0, 255)
+    if not (rgba[..., 3] > 127).any():
+        raise DataError(f"the silhouette of {name} has no area", "give an image whose alpha channel shows the object")
+    if not has_alpha and (rgba[..., 3] == 255).mean() > 0.95:
+        raise DataError(
+            f"image {name} has no alpha channel and no white background, so its object is not known",
+            "cut the object out and save it as PNG with alpha",
+        )
+    values = None if depth is None else _decode_depth(name, depth, rgba.shape[:2])
+    if camera is None:
+        if values is not None:
+            raise DataError(f"image {name} has depth but no camera", f"put its camera in {name}.json: {_CAMERA_REMEDY}")
+        notes.append("no camera: cropped to its silhouette and taken as seen by the canonical camera")
+        return InputImage(
+            name, _crop(rgba), None, canonical_camera().to("cpu", torch.float32), "canonical", tuple(notes)
+        )
+    height, width = rgba.shape[:2]
+    given = parse_camera(camera, (height, width), name)
+    if values is not None:
+        notes += check_depth(name, values, rgba[..., 3] > 127, given)
+        values = np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
+    side = max(height, width)
+    if height != width:
+        notes.append(f"padded from {width} x {height} to a square")
+        rgba = _pad(rgba, side)
+        values = None if values is None else _pad(values, side)
+        given = _padded_camera(given, (height, width))
+    return InputImage(name, rgba, values, given, "sidecar", tuple(notes))
+
+
+def parse_camera(text: str, image_size: tuple[int, int], name: str = "") -> Camera:
+    """The camera of a sidecar.
+
+    Args:
+        text: JSON in one of the forms above.
+        image_size: (height, width) in pixels.
+        name: of the image, for errors.
+
+    Raises:
+        DataError: not JSON, an unknown form, wrong shapes, not a rotation.
+    """
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it is not an object")
+        if "azimuth_deg" in values:
+            numbers = {key: float(value) for key, value in values.items()}
+            camera = orbit(**numbers)
+        else:
+            rotation, translation = _tensor(values, "rotation", 3, 3), _tensor(values, "translation", 3)
+            if "intrinsics_px" in values:
+                intrinsics = _tensor(values, "intrinsics_px", 3, 3)
+                camera = from_pixels(PixelCamera(intrinsics, rotation, translation), image_size)
+            else:
+                principal = _tensor({"principal": [0.0, 0.0], **values}, "principal", 2)
+                projection = values.get("projection", "perspective")
+                if projection not in ("perspective", "orthographic"):
+                    raise ValueError(f"projection {projection!r}")
+                camera = Camera(_tensor(values, "focal", 2), principal, rotation, translation, projection)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"the camera of {name} cannot be read: {missing}", _CAMERA_REMEDY) from None
+    rotation = camera.rotation[0].double()
+    off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
+    if not off < 1e-3 or float(torch.linalg.det(rotation)) < 0:
+        raise DataError(f"the camera of {name} has no proper rotation", "give an orthonormal matrix of determinant 1")
+    if not bool(torch.isfinite(camera.focal).all()) or bool((camera.focal == 0).any()):
+        raise DataError(f"the camera of {name} has focal length {camera.focal[0].tolist()}", _CAMERA_REMEDY)
+    return camera.to("cpu", torch.float32)
+
+
+def format_camera(camera: Camera) -> str:
+    """A camera (B = 1) as the text of a sidecar."""
+    values = {name: getattr(camera, name)[0].tolist() for name in ("focal", "principal", "rotation", "translation")}
+    return json.dumps({**values, "projection": camera.projection}, indent=2)
+
+
+def _tensor(values: dict[str, Any], name: str, *shape: int) -> torch.Tensor:
+    tensor = torch.tensor(values[name], dtype=torch.float64)
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, not {shape}")
+    return tensor[None]
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}", "check the file and its rights") from None
+
+
+def _decode_depth(name: str, stored: bytes, size: tuple[int, ...]) -> np.ndarray:
+    try:
+        if stored.startswith(b"\x93NUMPY"):
+            depth = np.load(io.BytesIO(stored), allow_pickle=False).astype(np.float32)
+        else:
+            picture = Image.open(io.BytesIO(stored))
+            if not picture.mode.startswith("I"):
+                raise DataError(
+                    f"the depth of {name} is an 8-bit picture ({picture.mode}), of 256 values at most",
+                    f"give a 16-bit .png in steps of {DEPTH_STEP} world units, or a .npy in world units",
+                )
+            depth = np.asarray(picture, np.float32) * np.float32(DEPTH_STEP)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise DataError(f"the depth of {name} cannot be read: {reason}", "give a .npy or a 16-bit .png") from None
+    if depth.shape != tuple(size):
+        raise DataError(f"the depth of {name} is {depth.shape}, its image {tuple(size)}", "give both at the same size")
+    return depth
+
+
+def _pad(pixels: np.ndarray, side: int) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    top, left = (side - height) // 2, (side - width) // 2
+    padded = np.zeros((side, side, *pixels.shape[2:]), pixels.dtype)
+    padded[top : top + height, left : left + width] = pixels
+    return padded
+
+
+def _padded_camera(camera: Camera, size: tuple[int, int]) -> Camera:
+    height, width = size
+    side = max(size)
+    scale = torch.tensor([width / side, height / side])
+    # Odd rims are a pixel wider at the right and bottom.
+    shift = torch.tensor([2 * ((side - width) // 2) + width - side, 2 * ((side - height) // 2) + height - side]) / side
+    return Camera(
+        camera.focal * scale, camera.principal * scale + shift, camera.rotation, camera.translation, camera.projection
+    )
+
+
+def _crop(rgba: np.ndarray) -> np.ndarray:
+    rows, columns = np.nonzero(rgba[..., 3] > 127)
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    side = max(2, round(max(bottom - top, right - left) / _FILL))
+    square = np.zeros((side, side, 4), np.uint8)
+    y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
+    square[y : y + bottom - top, x : x + right - left] = rgba[top:bottom, left:right]
+    return square

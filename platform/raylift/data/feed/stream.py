@@ -1,0 +1,263 @@
+"""The whole run as one stream of samples, each a pure function of (seed, its row): laws 3 and 4.
+
+Row k belongs to epoch k // n, where n is the number of training objects, and shows the object at place k % n of that
+epoch's permutation. Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat or remainder, and
+who asks for a row, how many ranks there are and where a run was resumed cannot matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from raylift.config.data import DataConfig
+from raylift.core.dataset_info import DatasetInfo
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.generators import numpy_generator
+from raylift.core.types import Batch, SampleRequest
+from raylift.data.feed.batches import Sample, collate
+from raylift.data.feed.samples import PreparedView, assemble, prepare_view, view_part
+from raylift.data.feed.told_grids import check_told_grids
+from raylift.data.kinds import kind_of
+from raylift.data.shapes.record import load_object
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import ObjectEntry
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row of the stream is."""
+
+    index: int
+    epoch: int
+    object_id: str
+    view: int
+    image: int
+
+
+class SampleStream:
+    """The training samples of a run. Pickles as its arguments, so it may travel to workers.
+
+    Args:
+        dataset: prepared shards.
+        request: what the model asks for.
+        config: batch size and which objects.
+        seed: the run's.
+        split: "train", or another for a look at it.
+
+    Raises:
+        DataError: no object of this split and these categories, or the data set lacks what the request asks for.
+        ConfigError: the request asks for what is for scoring only.
+    """
+
+    def __init__(
+        self,
+        dataset: ShardedDataset,
+        request: SampleRequest,
+        config: DataConfig,
+        seed: int,
+        split: str = "train",
+    ) -> None:
+        self.dataset = dataset
+        self.request = request
+        self.config = config
+        self.seed = seed
+        self.split = split
+        self.entries = chosen_entries(dataset, split, config)
+        if request.truth:
+            raise ConfigError("training samples with the true camera", "ask for it in evaluation only")
+        self._columns = kind_of(dataset).needed_columns(dataset, request)
+        if request.voxels is not None:
+            check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
+        self._first_images = first_images(self.entries)
+        self._order = lru_cache(maxsize=4)(self._make_order)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return SampleStream, (self.dataset, self.request, self.config, self.seed, self.split)
+
+    @property
+    def num_objects(self) -> int:
+        return len(self.entries)
+
+    @property
+    def num_images(self) -> int:
+        """Stored images that samples may show: ``image_index`` is less."""
+        return int(self._first_images[-1])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that show every object once, rounded up."""
+        return math.ceil(self.num_objects / self.config.batch_size)
+
+    def num_steps(self, num_epochs: int) -> int:
+        """Steps that show every object ``num_epochs`` times: exactly, but for what fills the last batch."""
+        return math.ceil(num_epochs * self.num_objects / self.config.batch_size)
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch of a step's first row."""
+        return step * self.config.batch_size // self.num_objects
+
+    def _make_order(self, epoch: int) -> np.ndarray:
+        return numpy_generator(self.seed, epoch, "order").permutation(self.num_objects)
+
+    def row(self, index: int) -> Row:
+        """What row ``index`` is."""
+        epoch, place = divmod(index, self.num_objects)
+        position = int(self._order(epoch)[place])
+        entry = self.entries[position]
+        view = 0
+        if entry.num_views > 1:
+            view = int(numpy_generator(self.seed, epoch, entry.id, "view").integers(entry.num_views))
+        return Row(index, epoch, entry.id, view, int(self._first_images[position]) + view)
+
+    def rows_of(self, step: int, rank: int = 0, world: int = 1) -> range:
+        """The rows of a rank's part of a step: contiguous, and as even as can be.
+
+        Raises:
+            ConfigError: the global batch cannot give every rank a row.
+        """
+        batch = self.config.batch_size
+        if not 0 <= rank < world or batch < world:
+            raise ConfigError(
+                f"a batch of {batch} for rank {rank} of {world}",
+                "use a data.batch_size of at least the number of workers",
+            )
+        return range(step * batch + batch * rank // world, step * batch + batch * (rank + 1) // world)
+
+    def sample(self, index: int) -> Sample:
+        """The sample of row ``index``."""
+        row = self.row(index)
+        rng = numpy_generator(self.seed, row.epoch, row.object_id, "sample")
+        crop = self.request.crop
+        crop_rng = numpy_generator(self.seed, row.epoch, row.object_id, "crop") if crop and crop.is_drawn else None
+        return _sample(self.dataset, self._columns, row.object_id, row.view, row.image, self.request, rng, crop_rng)
+
+    def batches(self, rank: int, world: int, start_step: int, stop_step: int) -> Iterator[Batch]:
+        """A rank's batches of steps [start_step, stop_step), made in this process."""
+        for step in range(start_step, stop_step):
+            yield collate([self.sample(index) for index in self.rows_of(step, rank, world)])
+
+
+def dataset_info(dataset: ShardedDataset, config: DataConfig) -> DatasetInfo:
+    """What a model is built with for training on a data set.
+
+    Raises:
+        DataError: no training object of these categories.
+    """
+    annotations = dataset.manifest.annotations
+    images = first_images(chosen_entries(dataset, "train", config))
+    return DatasetInfo(int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror)
+
+
+def first_images(entries: Sequence[ObjectEntry]) -> np.ndarray:
+    """The ``image_index`` of each object's first view, and the number of all images at the end."""
+    return np.cumsum([0, *(entry.num_views for entry in entries)])
+
+
+def _sample(
+    dataset: ShardedDataset,
+    columns: list[str],
+    object_id: str,
+    view: int,
+    image: int,
+    request: SampleRequest,
+    rng: np.random.Generator,
+    crop_rng: np.random.Generator | None = None,
+) -> Sample:
+    record = load_object(dataset, object_id, columns)
+    sample = assemble(record, prepared_view(dataset, object_id, view, request), request, rng, crop_rng)
+    return sample | {"image_index": np.int64(image)} if request.image_index else sample
+
+
+def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: SampleRequest) -> PreparedView:
+    """A view as the request's samples start from it, kept in the data set's cache instead of the decoded one.
+
+    Raises:
+        DataError: unknown object or view, a damaged shard, a silhouette without area.
+    """
+    return dataset.cached(
+        (object_id, f"view {view} at {view_part(request)}"),
+        lambda: prepare_view(kind_of(dataset).picture(dataset, object_id, view, request.truth), request),
+    )
+
+
+def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> list[ObjectEntry]:
+    """The objects of a split that the configuration keeps; ``max_objects`` bounds the training split only.
+
+    Raises:
+        DataError: none.
+    """
+    entries = dataset.entries(split, config.categories)
+    if split == "train" and config.max_objects:
+        entries = entries[: config.max_objects]
+    if not entries:
+        counts = dataset.manifest.counts
+        raise DataError(
+            f"{dataset.uri} has no object in split {split!r}"
+            + (f" of categories {', '.join(config.categories)}" if config.categories else ""),
+            f"it has {counts['by_split']}, categories {', '.join(counts['by_category'])}",
+        )
+    return entries
+
+
+def evaluation_views(entry: ObjectEntry, eval_views: int) -> list[int]:
+    """Views spread evenly over those stored, an eighth of their spacing from the first.
+
+    The first view is a data set's front (azimuth 0), so a single one is the three-quarter view from 45 degrees or a
+    little less, and not the object's back.
+    """
+    count = min(eval_views, entry.num_views)
+    return [(8 * index + 1) * entry.num_views // (8 * count) for index in range(count)]
+
+
+def evaluation_batches(
+    dataset: ShardedDataset,
+    request: SampleRequest,
+    split: str,
+    config: DataConfig,
+    seed: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    batch_size: int | None = None,
+    entries: Sequence[ObjectEntry] | None = None,
+) -> Iterator[Batch]:
+    """A rank's share of the held-out samples: the same objects, views and draws every time, crops not drawn at all.
+
+    Rows are (object, view) in order; rank r takes every ``world``-th from the r-th, so a rank may get none.
+
+    Args:
+        entries: some of the split's objects, in its order; None takes all of them.
+
+    Raises:
+        DataError: no object of this split.
+    """
+    request = request.without_draws()
+    all_entries = chosen_entries(dataset, split, config)
+    wanted = {entry.id for entry in (all_entries if entries is None else entries)}
+    columns = kind_of(dataset).needed_columns(dataset, request)
+    rows = [
+        (entry, view, int(first) + view)
+        for entry, first in zip(all_entries, first_images(all_entries), strict=False)
+        if entry.id in wanted
+        for view in evaluation_views(entry, config.eval_views)
+    ][rank::world]
+    size = batch_size or config.batch_size
+    for start in range(0, len(rows), size):
+        yield collate(
+            [
+                _sample(
+                    dataset,
+                    columns,
+                    entry.id,
+                    view,
+                    image,
+                    request,
+                    numpy_generator(seed, entry.id, view, "evaluation"),
+                )
+                for entry, view, image in rows[start : start + size]
+            ]
+        )

@@ -1,0 +1,176 @@
+"""Part maps that something else made: a folder with one file an image, named by the image's id.
+
+``ID.png`` or ``ID.npy``, where an id with slashes is a path: ``birds/crow`` is ``birds/crow.png``.
+
+* labels: a PNG without colours (greyscale or palette), or an integer array [H, W]: 0 is the background;
+* probabilities: an array [P, H, W], float in [0, 1] or uint8 of 0 to 255, the background first.
+
+Maps cover the original image, at any resolution, or the stored square.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from raylift.core.errors import DataError
+from raylift.data.images.record import ImageRecord
+from raylift.data.store.annotations import PartEncoding
+from raylift.data.store.dataset import ShardedDataset
+from raylift.geometry.cameras import pixel_centers
+
+Cover = Literal["original", "square"]
+PROBLEMS_SHOWN = 8
+MOST_LABELS = 255
+
+
+@dataclass(frozen=True)
+class PrecomputedMaps:
+    """A folder whose every map has been read once and fits.
+
+    Attributes:
+        folder: as above.
+        cover: what each map covers.
+        names: of the parts, the background first.
+        encoding: labels or probabilities; the same for all.
+    """
+
+    folder: Path
+    cover: Cover
+    names: tuple[str, ...]
+    encoding: PartEncoding
+    files: tuple[str, ...]
+
+    @staticmethod
+    def open(
+        folder: str | Path, dataset: ShardedDataset, cover: Cover = "original", names: Sequence[str] = ()
+    ) -> PrecomputedMaps:
+        """Look at every map that the data set needs.
+
+        Args:
+            dataset: whose images the maps are of; each needs one.
+            names: of the parts, the background first; by default "background", "part 1", ...
+
+        Raises:
+            DataError: no folder, a missing or unreadable map (the first few are named), maps of both kinds, or more
+                parts than names.
+        """
+        root = Path(folder)
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}", "give the folder that holds the part maps")
+        problems, files, counts, kinds = [], [], {}, {}
+        for entry in dataset.entries():
+            try:
+                path = _file_of(root, entry.id)
+                maps = _read(path)
+            except DataError as error:
+                problems.append(error.problem)
+                continue
+            files.append(path.relative_to(root).as_posix())
+            kinds[entry.id] = "labels" if maps.ndim == 2 else "probabilities"
+            counts[entry.id] = int(maps.max()) + 1 if maps.ndim == 2 else len(maps)
+        if problems:
+            listed = "; ".join(problems[:PROBLEMS_SHOWN])
+            more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+            raise DataError(
+                f"{len(problems)} of {len(dataset.entries())} images have no usable part map: {listed}{more}",
+                f"give {root}/ID.png with labels or ID.npy with probabilities for every image",
+            )
+        if len(set(kinds.values())) > 1:
+            first = {kind: next(name for name in kinds if kinds[name] == kind) for kind in sorted(set(kinds.values()))}
+            raise DataError(
+                f"{root} mixes labels ({first['labels']}) and probabilities ({first['probabilities']})", "give one kind"
+            )
+        encoding: PartEncoding = "labels" if "labels" in kinds.values() else "probabilities"
+        return PrecomputedMaps(root, cover, _names(names, counts, encoding), encoding, tuple(files))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all files' content: what the new data set's fingerprint follows from."""
+        total = hashlib.sha256()
+        for name in self.files:
+            total.update(name.encode() + hashlib.sha256((self.folder / name).read_bytes()).digest())
+        return total.hexdigest()[:16]
+
+    def __call__(self, record: ImageRecord) -> np.ndarray:
+        """The maps of an image over its stored square, as ``data.images.part_maps.write_part_maps`` takes them.
+
+        What of the square lies outside of the original is background.
+        """
+        maps = _read(_file_of(self.folder, record.id))
+        grid = _grid(record, self.cover)[None]
+        if self.encoding == "labels":
+            # Shifted by nothing: 0 is the background, and labels are picked, never mixed.
+            picked = torch.nn.functional.grid_sample(
+                torch.from_numpy(maps.astype(np.float32))[None, None], grid, mode="nearest", align_corners=False
+            )[0]
+            return picked.to(torch.uint8).numpy()
+        placed = torch.nn.functional.grid_sample(torch.from_numpy(maps[1:])[None], grid, align_corners=False)[0]
+        filled = torch.cat([1 - placed.sum(dim=0, keepdim=True), placed])
+        return (255 * filled).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _grid(record: ImageRecord, cover: Cover) -> torch.Tensor:
+    """Where each pixel of the stored square lies in the map: normalised coordinates of the latter."""
+    side = record.rgba.shape[0]
+    pixels = pixel_centers(side, side)
+    if cover == "square":
+        return pixels
+    left, top, right, bottom = record.crop_box
+    corner, extent = torch.tensor([left, top]), torch.tensor([right - left, bottom - top])
+    return 2 * (corner + (pixels + 1) / 2 * extent) / torch.tensor(record.original_size) - 1
+
+
+def _file_of(root: Path, image_id: str) -> Path:
+    found = [path for suffix in (".png", ".npy") if (path := root / f"{image_id}{suffix}").is_file()]
+    if len(found) != 1:
+        raise DataError(f"{image_id} has {'two maps' if found else 'no map'}", "give one")
+    return found[0]
+
+
+def _read(path: Path) -> np.ndarray:
+    """uint8 labels [H, W], or float32 probabilities [P, H, W] that add up to 1."""
+    try:
+        if path.suffix == ".npy":
+            maps = np.load(path, allow_pickle=False)
+        else:
+            with Image.open(path) as image:
+                if image.mode not in ("L", "P", "1", "I", "I;16"):
+                    raise DataError(f"{path.name} is a picture in colours ({image.mode})", "store labels")
+                maps = np.asarray(image).astype(np.int64)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(f"{path.name} cannot be read ({error})", "write it again") from error
+    if maps.size and maps.ndim == 2 and maps.dtype.kind in "iu":
+        if maps.min() < 0 or maps.max() > MOST_LABELS:
+            raise DataError(f"{path.name} has labels from {maps.min()} to {maps.max()}", "give labels of 0 to 255")
+        return maps.astype(np.uint8)
+    if maps.size and maps.ndim == 3 and len(maps) > 1 and (maps.dtype.kind == "f" or maps.dtype == np.uint8):
+        values = maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
+        total = values.sum(axis=0)
+        # In eight bits, each part may be off by half a step.
+        if not np.isfinite(values).all() or values.min() < -1e-3 or abs(total - 1).max() > 0.02:
+            raise DataError(f"{path.name} holds no probabilities that add up to 1", "normalise over the parts")
+        return values
+    raise DataError(
+        f"{path.name} is {maps.dtype} {maps.shape}", "give integer labels [H, W] or probabilities [P, H, W]"
+    )
+
+
+def _names(names: Sequence[str], counts: dict[str, int], encoding: PartEncoding) -> tuple[str, ...]:
+    most, fewest = max(counts.values()), min(counts.values())
+    if encoding == "probabilities" and most != fewest:
+        raise DataError(f"images have from {fewest} to {most} parts", "give every image the same parts")
+    if names and (most > len(names) or (encoding == "probabilities" and most != len(names))):
+        worst = max(counts, key=lambda name: counts[name])
+        raise DataError(
+            f"{worst} has {most} parts with the background, there are {len(names)} names", "name each part, it first"
+        )
+    return tuple(names) or ("background", *(f"part {index}" for index in range(1, most)))

@@ -1,0 +1,266 @@
+"""Sources to shards: planned, made in parallel by Ray Data, resumed where it stopped (nothing good is lost).
+
+A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet`` (image collections: ``images-*.parquet``), a
+``shard-*.json`` record for each shard, and, once all is done, ``manifest.json`` and ``report.json``.
+The plan is a pure function of sources and settings, and each shard of its plan, so running the same command again makes
+only what is missing and ends in the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from raylift.core.errors import DataError
+from raylift.core.generators import stable_hash
+from raylift.core.storage import Storage
+from raylift.data.kinds import annotations_of, kind_to_make
+from raylift.data.prepare.assignment import assigned_entries
+from raylift.data.prepare.config import PrepareConfig
+from raylift.data.prepare.groups import members_of
+from raylift.data.prepare.shards import (
+    PlannedItem,
+    ShardPlan,
+    ShardRecord,
+    fingerprint_of,
+    finished_record,
+    make_shard,
+)
+from raylift.data.prepare.splits import listed_split
+from raylift.data.shapes.config import ShapesConfig
+from raylift.data.sources.base import AnySource
+from raylift.data.sources.opening import Selection, select_items
+from raylift.data.store.annotations import Annotations
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import MANIFEST_NAME, Manifest, ObjectEntry
+
+REPORT_NAME = "report.json"
+_MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.json")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did.
+
+    Attributes:
+        manifest: of the finished data set.
+        set_aside: (id, reason).
+        warnings: (id, note).
+        num_kept_shards: that were there already.
+        num_made_shards: that this run made.
+    """
+
+    manifest: Manifest
+    set_aside: tuple[tuple[str, str], ...]
+    warnings: tuple[tuple[str, str], ...]
+    num_kept_shards: int
+    num_made_shards: int
+
+
+Progress = Callable[[int, int], None]
+"""Called with (objects done, objects in all)."""
+
+
+def ingest(
+    sources: Sequence[AnySource],
+    out: str | Storage,
+    config: PrepareConfig | None = None,
+    selection: Selection | None = None,
+    listed_splits: dict[str, str] | None = None,
+    parallel: Literal["ray", "none"] = "ray",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Prepare a data set, or finish one.
+
+    Args:
+        sources: where objects come from; their ids must not meet.
+        out: local folder or ``s3://`` prefix.
+        config: numbers of views, points and so on; its type says which kind of data set is made.
+        selection: which objects.
+        listed_splits: split by id; None lets the source or the hash decide.
+        parallel: "ray" makes shards by Ray Data on every CPU of the cluster; "none" one after another in this process.
+        overwrite: make every shard anew, even over a data set of other settings.
+        progress: told as shards finish.
+
+    Raises:
+        DataError: nothing could be used, the target holds a data set of other settings, or it cannot be written.
+    """
+    config = config or ShapesConfig()
+    storage = out if isinstance(out, Storage) else Storage.at(out)
+    settings: dict[str, Any] = {"config": asdict(config), "kinds": sorted({source.kind for source in sources})}
+    kind = kind_to_make(config)
+    annotations = annotations_of(kind, tuple(sources))
+    fingerprint = fingerprint_of(kind.identity(config, annotations))
+    _refuse_other(storage, fingerprint, overwrite)
+    plans = plan_shards(sources, config, selection or Selection(), fingerprint)
+    planned = {one.item.id: one.item for plan in plans for one in plan.items}
+    for name, item in planned.items():
+        listed_split(name, item.split, listed_splits)  # an object that the list forgets is refused before work starts
+    records: dict[int, ShardRecord] = {}
+    if not overwrite:
+        found = ((plan.index, finished_record(storage, plan)) for plan in plans)
+        records = {index: record for index, record in found if record is not None}
+    num_kept = len(records)
+    total = sum(len(plan.items) for plan in plans)
+    sizes = {plan.index: len(plan.items) for plan in plans}
+    done = sum(sizes[index] for index in records)
+    if progress is not None:
+        progress(done, total)
+    missing = [plan for plan in plans if plan.index not in records]
+    maker = _make_by_ray if parallel == "ray" else _make_here
+    for record in maker(missing, tuple(sources), config, storage):
+        records[record.index] = record
+        done += sizes[record.index]
+        if progress is not None:
+            progress(done, total)
+    ordered = [records[plan.index] for plan in plans]
+    assigned, notes = assigned_entries(ordered, planned, listed_splits, config)
+    return _finish(storage, ordered, assigned, notes, num_kept, config, settings, fingerprint, annotations)
+
+
+def plan_shards(
+    sources: Sequence[AnySource],
+    config: PrepareConfig,
+    selection: Selection,
+    fingerprint: str,
+) -> list[ShardPlan]:
+    """Objects into shards, mixed by a hash of their ids so that a shard holds a bit of everything."""
+    owners = [(index, item) for index, source in enumerate(sources) for item in source.items()]
+    wanted = {item.id for item in select_items([item for _, item in owners], selection)}
+    planned = [PlannedItem(index, item) for index, item in owners if item.id in wanted]
+    planned.sort(key=lambda one: (stable_hash("shard", one.item.id), one.item.id))
+    plans: list[ShardPlan] = []
+    for start in range(0, len(planned), config.objects_per_shard):
+        part = tuple(planned[start : start + config.objects_per_shard])
+        content = [fingerprint, [[asdict(one.item), sources[one.source].kind] for one in part]]
+        plans.append(ShardPlan(len(plans), part, fingerprint_of(content)))
+    return plans
+
+
+def _refuse_other(storage: Storage, fingerprint: str, overwrite: bool) -> None:
+    if overwrite or storage.size(MANIFEST_NAME) is None:
+        return
+    if Manifest.read(storage).fingerprint != fingerprint:
+        raise DataError(
+            f"{storage.uri} already holds a data set that was prepared with other settings (or by another version)",
+            "give another --out, the same settings, or --overwrite to replace it",
+        )
+
+
+def _make_here(
+    plans: list[ShardPlan], sources: tuple[AnySource, ...], config: PrepareConfig, storage: Storage
+) -> Iterator[ShardRecord]:
+    for plan in plans:
+        yield make_shard(plan, sources, config, storage)
+
+
+def _make_by_ray(
+    plans: list[ShardPlan], sources: tuple[AnySource, ...], config: PrepareConfig, storage: Storage
+) -> Iterator[ShardRecord]:
+    """Shards by Ray Data, one task each, in whatever order they finish.
+
+    A shard that cannot be written comes back as a row, not as an exception, so that the user sees its own words.
+    """
+    if not plans:
+        return
+    import ray
+
+    from raylift.data.ray_session import quiet_data_context, start_ray
+
+    start_ray()
+    quiet_data_context().execution_options.preserve_order = False
+    by_index = {plan.index: plan for plan in plans}
+    shared = ray.put((by_index, sources, config, storage))
+
+    def make(row: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        torch.set_num_threads(1)
+        the_plans, the_sources, the_config, the_storage = ray.get(shared)
+        try:
+            made = make_shard(the_plans[int(row["index"])], the_sources, the_config, the_storage)
+            return {"record": made.to_json(), "problem": "", "remedy": ""}
+        except DataError as error:
+            return {"record": "", "problem": error.problem, "remedy": error.remedy}
+
+    rows = ray.data.from_items([{"index": index} for index in by_index], override_num_blocks=len(by_index))
+    for row in rows.map(make, num_cpus=1).iter_rows():
+        if row["problem"]:
+            raise DataError(row["problem"], row["remedy"])
+        yield ShardRecord.from_json(row["record"])
+
+
+def _finish(
+    storage: Storage,
+    records: list[ShardRecord],
+    entries: list[ObjectEntry],
+    split_notes: list[str],
+    num_kept: int,
+    config: PrepareConfig,
+    settings: dict[str, Any],
+    fingerprint: str,
+    annotations: Annotations,
+) -> IngestReport:
+    set_aside = tuple(sorted(pair for record in records for pair in record.set_aside))
+    warnings = [
+        *sorted(pair for record in records for pair in record.warnings),
+        *(("splits", note) for note in split_notes),
+    ]
+    kind = kind_to_make(config)
+    manifest = Manifest(
+        entries=tuple(sorted(entries, key=lambda entry: entry.id)),
+        shards=tuple(record.files for record in records),
+        settings=settings,
+        fingerprint=fingerprint,
+        seed=config.seed,
+        sigmas=kind.sigmas(config),
+        versions=_versions(),
+        set_aside=len(set_aside),
+        schema_version=kind.schema_version,
+        kind=kind.name,
+        annotations=annotations,
+    )
+    if entries:
+        warnings += [("training split", note) for note in kind.problems(ShardedDataset(storage, manifest))]
+    report = {
+        "num_used": len(entries),
+        "set_aside": [{"id": name, "reason": reason} for name, reason in set_aside],
+        "warnings": [{"id": name, "note": note} for name, note in warnings],
+        "shared_groups": {
+            group: list(members) for group, members in members_of(manifest.groups).items() if len(members) > 1
+        },
+    }
+    storage.write(REPORT_NAME, (json.dumps(report, indent=1) + "\n").encode())
+    if not entries:
+        raise DataError(
+            f"none of the {len(set_aside)} objects could be used; the first: {set_aside[0][0]}: {set_aside[0][1]}",
+            f"all reasons are in {storage.uri}/{REPORT_NAME}",
+        )
+    storage.write(MANIFEST_NAME, manifest.to_json().encode())
+    _remove_leftovers(storage, records)
+    return IngestReport(manifest, set_aside, tuple(warnings), num_kept, len(records) - num_kept)
+
+
+def _remove_leftovers(storage: Storage, records: list[ShardRecord]) -> None:
+    """Shards that an earlier, larger plan left and no manifest names any more."""
+    valid = {file.name for record in records for file in record.files}
+    valid |= {f"shard-{record.index:05d}.json" for record in records}
+    filesystem, root = storage.filesystem()
+    for name in storage.names(".parquet") + storage.names(".json"):
+        if _MADE_BY_US.fullmatch(name) and name not in valid:
+            filesystem.delete_file(f"{root}/{name}")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("raylift", "numpy", "scipy", "trimesh", "pyarrow", "pillow", "scikit-image"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,194 @@
+"""Which objects train, validate and test: by a stable hash of the id, or by a given list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.generators import stable_hash
+from raylift.data.store.manifest import SPLITS
+
+
+def hashed_split(object_id: str, val_share: float, test_share: float) -> str:
+    """The split of an id: the same on every machine, and not moved by what else is in the data set."""
+    share = stable_hash("split", object_id) / float(1 << 63)
+    if share < test_share:
+        return "test"
+    return "val" if share < test_share + val_share else "train"
+
+
+def read_split_file(path: Path) -> dict[str, str]:
+    """A list of splits: JSON ``{"train": [ids], "val": [...], "test": [...]}``, or text with ``id split`` a line.
+
+    Raises:
+        DataError: unreadable, an unknown split, or an id in two of them.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise DataError(f"the split list {path} cannot be read: {error}", "check --split-file") from error
+    try:
+        pairs = _pairs(text)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"the split list {path} is damaged: {error}",
+            'write {"train": [ids], "val": [ids], "test": [ids]} or "id split"',
+        ) from error
+    splits: dict[str, str] = {}
+    for object_id, split in pairs:
+        if split not in SPLITS:
+            raise DataError(f"{path} puts {object_id!r} into split {split!r}", f"the splits are {', '.join(SPLITS)}")
+        if splits.setdefault(object_id, split) != split:
+            raise DataError(f"{path} puts {object_id!r} into both {splits[object_id]} and {split}", "keep one of them")
+    return splits
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    if text.lstrip().startswith("{"):
+        return [(str(object_id), split) for split, ids in json.loads(text).items() for object_id in ids]
+    pairs = []
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            object_id, _, split = line.strip().rpartition(" ")
+            if not object_id:
+                raise ValueError(f"line {line!r} is not 'id split'")
+            pairs.append((object_id.strip(), split))
+    return pairs
+
+
+def listed_split(object_id: str, prescribed: str, listed: Mapping[str, str] | None) -> str:
+    """The split that the list prescribes where there is a list, else the source; empty where neither does.
+
+    Raises:
+        DataError: there is a list and the object is not on it.
+    """
+    if listed is None:
+        return prescribed
+    if object_id not in listed:
+        raise DataError(f"the split list does not name {object_id}", "add it, or leave --split-file out")
+    return listed[object_id]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How many objects are held out: shares of all groups, or counts of each category.
+
+    Attributes:
+        val_share, test_share: of the groups, by a stable hash.
+        val_objects, test_objects: of each category, in place of the shares where either is above 0. At least a third
+            of a category trains: a smaller one gives fewer.
+    """
+
+    val_share: float
+    test_share: float
+    val_objects: int = 0
+    test_objects: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
+            raise ConfigError(
+                f"val_share {self.val_share} and test_share {self.test_share}",
+                "give shares that leave some for training",
+            )
+        if min(self.val_objects, self.test_objects) < 0:
+            raise ConfigError(
+                f"val_objects {self.val_objects} and test_objects {self.test_objects}",
+                "give counts of 0 or more",
+            )
+
+    @property
+    def counts(self) -> bool:
+        """Whether counts replace the shares."""
+        return bool(self.val_objects or self.test_objects)
+
+
+@dataclass(frozen=True)
+class Member:
+    """An object as splitting sees it: what belongs together, what is counted together, what is prescribed ("" none)."""
+
+    id: str
+    group: str
+    category: str
+    prescribed: str = ""
+
+
+def assign_splits(members: Sequence[Member], rule: SplitRule) -> tuple[dict[str, str], list[str]]:
+    """The split of each object, and notes on categories that could not give what the rule asks.
+
+    No group is divided, but where a prescription divides it. With shares, a group's split follows from its name alone;
+    with counts, a category's from its own groups alone: other categories do not move it. The exception: where a
+    group has members in several categories and these disagree, it is held out (test before val before train).
+    A group with a prescribed member follows it: it takes no part in the draw.
+    """
+    prescribed: dict[str, str] = {}
+    for member in members:
+        if member.prescribed:
+            prescribed[member.group] = _most_held_out(prescribed.get(member.group, "train"), member.prescribed)
+    free = [member for member in members if member.group not in prescribed]
+    drawn, notes = _by_counts(free, rule) if rule.counts else (_by_shares(free, rule), [])
+    splits = {}
+    for member in members:
+        splits[member.id] = member.prescribed or prescribed.get(member.group) or drawn[member.group]
+    return splits, notes
+
+
+def _most_held_out(one: str, other: str) -> str:
+    return max(one, other, key=SPLITS.index)  # train, val, test
+
+
+def _by_shares(members: Sequence[Member], rule: SplitRule) -> dict[str, str]:
+    return {
+        group: hashed_split(group, rule.val_share, rule.test_share) for group in {member.group for member in members}
+    }
+
+
+def _by_counts(members: Sequence[Member], rule: SplitRule) -> tuple[dict[str, str], list[str]]:
+    ids = {member.id for member in members}
+    by_category: dict[str, dict[str, list[str]]] = {}
+    for member in members:
+        by_category.setdefault(member.category, {}).setdefault(member.group, []).append(member.id)
+    drawn: dict[str, str] = {}
+    notes = []
+    for category, groups in sorted(by_category.items()):
+        asked = {"test": rule.test_objects, "val": rule.val_objects}
+        wanted = _within_limit(asked, sum(map(len, groups.values())))
+        # A group that is named by a member may be named by one of another category: here its own decides.
+        keys = {group: min(groups[group]) if group in ids else group for group in groups}
+        chosen = _drawn_of_category(groups, keys, wanted)
+        for group in groups:
+            drawn[group] = _most_held_out(drawn.get(group, "train"), chosen.get(group, "train"))
+        held = {split: sum(len(groups[group]) for group in chosen if chosen[group] == split) for split in asked}
+        if held != asked:
+            notes.append(
+                f"{category} holds out {held['test']} test and {held['val']} val objects instead of {asked['test']} "
+                f"and {asked['val']}: it has {sum(map(len, groups.values()))} objects in {len(groups)} groups"
+            )
+    return drawn, notes
+
+
+def _within_limit(asked: Mapping[str, int], num_objects: int) -> dict[str, int]:
+    """Counts that leave a third of the objects to train on; the test set keeps its proportion, rounded up."""
+    limit, total = 2 * num_objects // 3, sum(asked.values())
+    if total <= limit:
+        return dict(asked)
+    test = -(-limit * asked["test"] // total)
+    return {"test": test, "val": limit - test}
+
+
+def _drawn_of_category(
+    groups: Mapping[str, Sequence[str]], keys: Mapping[str, str], wanted: Mapping[str, int]
+) -> dict[str, str]:
+    """Whole groups in the order of their keys' hash: test objects from its front, val objects from its back, so that
+    objects that are held out stay so when a count grows. A group that would exceed the count is passed over."""
+    order = sorted(groups, key=lambda group: (stable_hash("split", keys[group]), keys[group]))
+    chosen: dict[str, str] = {}
+    for split, sequence in (("test", order), ("val", order[::-1])):
+        missing = wanted[split]
+        for group in sequence:
+            if group not in chosen and len(groups[group]) <= missing:
+                chosen[group] = split
+                missing -= len(groups[group])
+    return chosen

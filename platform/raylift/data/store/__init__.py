@@ -1,0 +1,1 @@
+"""What lies on disk: manifest, shards, and a data set that reads them."""

@@ -1,0 +1,154 @@
+"""A prepared data set: random access to objects and views, with a cache of bounded size."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raylift.core.errors import DataError
+from raylift.core.storage import Storage
+from raylift.data.store.manifest import Manifest, ObjectEntry
+
+_REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and makes this one anew"
+
+
+class Sized(Protocol):
+    """What may be kept in a cache of bounded size."""
+
+    @property
+    def num_bytes(self) -> int: ...
+
+
+Cached = str | bytes | list[dict[str, object]] | Sized
+_T = TypeVar("_T", bound=Sized)
+
+
+class ShardedDataset:
+    """Prepared shards with their manifest. Pickles as its address, so it may travel to workers.
+
+    Args:
+        storage: where it lies.
+        manifest: what it holds.
+        cache_bytes: images and packed arrays are kept up to this size, the least recently used leave first.
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest, cache_bytes: int = 2 << 30) -> None:
+        self.storage = storage
+        self.manifest = manifest
+        self.cache_bytes = cache_bytes
+        self._by_id = {entry.id: entry for entry in manifest.entries}
+        self._cache: OrderedDict[tuple[str, str], Cached] = OrderedDict()
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+        self._files: dict[str, pq.ParquetFile] = {}
+
+    @staticmethod
+    def open(uri: str | Path, cache_bytes: int = 2 << 30) -> ShardedDataset:
+        """Open a data set and check that its shards are there in full length.
+
+        Raises:
+            DataError: no manifest, or a shard is missing or truncated (it is named).
+        """
+        storage = Storage.at(uri)
+        manifest = Manifest.read(storage)
+        files = [file for shard in manifest.shards for file in shard]
+        for file, size in zip(files, storage.sizes([file.name for file in files]), strict=True):
+            if size != file.num_bytes:
+                state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
+                raise DataError(f"shard {storage.uri}/{file.name} {state}", _REMEDY_SHARD)
+        return ShardedDataset(storage, manifest, cache_bytes)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopened, (self.storage, self.cache_bytes)
+
+    @property
+    def uri(self) -> str:
+        return self.storage.uri
+
+    def verify(self) -> list[str]:
+        """Names of the files whose content is not what was written (reads everything)."""
+        files = [file for shard in self.manifest.shards for file in shard]
+        return [file.name for file in files if self.storage.checksum(file.name) != file.sha256]
+
+    def entries(self, split: str | None = None, categories: Sequence[str] = ()) -> list[ObjectEntry]:
+        """Objects of a split (None: of all) and of these categories (empty: all), ordered by id."""
+        return [
+            entry
+            for entry in self.manifest.entries
+            if (split is None or entry.split == split) and (not categories or entry.category in categories)
+        ]
+
+    def entry(self, object_id: str) -> ObjectEntry:
+        try:
+            return self._by_id[object_id]
+        except KeyError:
+            remedy = f"see jobs/inspect_data.py {self.uri}"
+            raise DataError(f"{self.uri} has no object {object_id!r}", remedy) from None
+
+    def cached(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
+        """What ``make`` returns, made once while it stays in the cache.
+
+        Args:
+            key: an object's id, and all that the value depends on.
+            make: a pure function of the key.
+        """
+        cached = self.lookup(key)
+        if cached is None:
+            cached = make()
+            self.keep(key, cached)
+        return cast(_T, cached)
+
+    def read_group(self, name: str, group: int, columns: list[str] | None) -> pa.Table:
+        """One row group of a file, with these columns (None: all).
+
+        Raises:
+            DataError: the file is damaged (it is named).
+        """
+        try:
+            with self._lock:  # a parquet reader serves one thread at a time
+                if name not in self._files:
+                    filesystem, root = self.storage.filesystem()
+                    self._files[name] = pq.ParquetFile(filesystem.open_input_file(f"{root}/{name}"))
+                return self._files[name].read_row_group(group, columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"shard {self.uri}/{name} is damaged: {error}", _REMEDY_SHARD) from error
+
+    def lookup(self, key: tuple[str, str]) -> Cached | None:
+        """What is remembered under a key."""
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+            return self._cache.get(key)
+
+    def keep(self, key: tuple[str, str], value: Cached) -> None:
+        """Remember it under its object's id and what it is, if it fits."""
+        size = _size_of(value)
+        if size > self.cache_bytes:
+            return
+        with self._lock:
+            if key in self._cache:
+                return
+            self._cache[key] = value
+            self._cached_bytes += size
+            while self._cached_bytes > self.cache_bytes:
+                _, dropped = self._cache.popitem(last=False)
+                self._cached_bytes -= _size_of(dropped)
+
+
+def _reopened(storage: Storage, cache_bytes: int) -> ShardedDataset:
+    # What travels is the address: the manifest of a large set is large, and its shards were checked before.
+    return ShardedDataset(storage, Manifest.read(storage), cache_bytes)
+
+
+def _size_of(value: Cached) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, list):
+        return sum(len(cell) for row in value for cell in row.values() if isinstance(cell, bytes))
+    return value.num_bytes

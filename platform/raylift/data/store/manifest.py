@@ -1,0 +1,151 @@
+"""The manifest: what a prepared data set holds, how it was made, and checksums to hold it to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from raylift.core.errors import DataError
+from raylift.core.storage import Storage
+from raylift.data.store.annotations import Annotations
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA_VERSION = 1
+"""Of the manifest and of the tables of shapes; image collections, which came later, have their own."""
+READABLE_VERSIONS = (1, 2)
+SPLITS = ("train", "val", "test")
+
+DataKind = Literal["shapes", "images"]
+"""Shapes with rendered views, or an image collection: single images with silhouettes."""
+
+
+@dataclass(frozen=True)
+class ObjectEntry:
+    """Where one object lies: row group ``row_group`` of the tables of ``shard``.
+
+    Attributes:
+        group: objects of one group are in one split, such as recoloured copies of one body; empty in data sets that
+            were prepared before there were groups.
+    """
+
+    id: str
+    category: str
+    split: str
+    caption: str
+    shard: int
+    row_group: int
+    num_views: int
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A file with its size and SHA-256."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` holds.
+
+    Attributes:
+        entries: the objects, ordered by id.
+        shards: the files of each shard: objects table, views table.
+        settings: the ingest configuration that made them.
+        fingerprint: hash of sources, settings and schema version.
+        seed: of all draws.
+        versions: of the package and the libraries that shape the data.
+        sigmas: noise levels of the supervised points, in order of the sample columns.
+        set_aside: how many items could not be used; ``report.json`` lists them.
+        schema_version: of the tables; shapes have 1, image collections 2.
+        kind: what the objects are.
+        annotations: of image collections: what keypoints and parts mean.
+    """
+
+    entries: tuple[ObjectEntry, ...]
+    shards: tuple[tuple[ShardFile, ...], ...]
+    settings: Mapping[str, Any]
+    fingerprint: str
+    seed: int
+    sigmas: tuple[float, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    set_aside: int = 0
+    schema_version: int = SCHEMA_VERSION
+    kind: DataKind = "shapes"
+    annotations: Annotations = field(default_factory=Annotations)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Objects and views, by split and by category."""
+        return {
+            "objects": len(self.entries),
+            "groups": len(set(self.groups.values())),
+            "views": sum(entry.num_views for entry in self.entries),
+            "set_aside": self.set_aside,
+            "by_split": {split: sum(entry.split == split for entry in self.entries) for split in SPLITS},
+            "by_category": dict(sorted(Counter(entry.category for entry in self.entries).items())),
+        }
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each object, by id; a data set that was prepared before there were groups has one for each."""
+        return {entry.id: entry.group or entry.id for entry in self.entries}
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """The split of each object, by id."""
+        return {entry.id: entry.split for entry in self.entries}
+
+    def to_json(self) -> str:
+        return json.dumps({"counts": self.counts, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+    @staticmethod
+    def read(storage: Storage) -> Manifest:
+        """The manifest of a folder.
+
+        Raises:
+            DataError: there is none, it is damaged, or of another schema version.
+        """
+        where = f"{storage.uri}/{MANIFEST_NAME}"
+        if storage.size(MANIFEST_NAME) is None:
+            raise DataError(
+                f"{storage.uri} is no prepared data set: it has no {MANIFEST_NAME}",
+                "run `python jobs/prepare.py --source ... --out DIR` first (again, if it was stopped)",
+            )
+        try:
+            data = json.loads(storage.read(MANIFEST_NAME))
+            version = data["schema_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{where} is damaged: {error}", "prepare the data set again; finished shards are kept"
+            ) from error
+        if version not in READABLE_VERSIONS:
+            raise DataError(
+                f"{where} has schema version {version}, this package reads {', '.join(map(str, READABLE_VERSIONS))}",
+                "prepare the data set again",
+            )
+        try:
+            return Manifest(
+                entries=tuple(ObjectEntry(**entry) for entry in data["entries"]),
+                shards=tuple(tuple(ShardFile(**file) for file in files) for files in data["shards"]),
+                settings=data["settings"],
+                fingerprint=data["fingerprint"],
+                seed=data["seed"],
+                sigmas=tuple(data["sigmas"]),
+                versions=data["versions"],
+                set_aside=data["set_aside"],
+                schema_version=version,
+                # Sets of shapes that were prepared before there were image collections say neither.
+                kind=data.get("kind", "shapes"),
+                annotations=Annotations.from_dict(data.get("annotations", {})),
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{where} is damaged: {error!r}", "prepare the data set again; finished shards are kept"
+            ) from error

@@ -1,0 +1,1 @@
+"""Reconstructions of image collections: as their cameras see them, and where more is known, against that."""

@@ -1,0 +1,81 @@
+"""What any reconstruction of an image collection must beat: the mean image, and the nearest training silhouette.
+
+* ``mean_image``: for every image the same one, the mean of the training crops, with their mean silhouette;
+* ``retrieval``: the training image whose silhouette overlaps the input's most, with its picture and, where they are
+  known, its camera and shape. A single-view model sees the input's silhouette, so looking it up is fair.
+
+The cameras of training images are kept too: a constant and a random one are rows of their own (``image_poses``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch.nn import functional
+
+from raylift.core.errors import DataError
+from raylift.core.types import CropRequest
+from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import ObjectEntry
+from raylift.evaluation.color import Look
+from raylift.evaluation.images.alignment import training_rotations
+from raylift.evaluation.images.target import load_image_truth
+from raylift.evaluation.shapes.target import spread
+
+MEAN_PX = 64
+MAX_IMAGES = 6000
+"""Training images that baselines look at, at most, evenly over all."""
+MAX_CAMERAS = 1000
+
+
+class ImageBaselines:
+    """Both baselines, from the training images.
+
+    Attributes:
+        rotations: true ones of training images, by category and image; empty where they are not known.
+
+    Args:
+        entries: of the images that the model was trained on.
+        crop: as the model asks for it.
+
+    Raises:
+        DataError: there are none.
+    """
+
+    def __init__(self, dataset: ShardedDataset, entries: Sequence[ObjectEntry], crop: CropRequest | None) -> None:
+        if not entries:
+            raise DataError("baselines need training images, and there are none", "set evaluation.baselines=false")
+        chosen = [entries[index] for index in spread(MAX_IMAGES, len(entries))]
+        total = np.zeros((4, MEAN_PX, MEAN_PX))
+        silhouettes = []
+        for entry in chosen:
+            look = load_image_truth(dataset, entry.id, crop, MEAN_PX).look
+            total += np.concatenate([look.rgb.transpose(2, 0, 1), look.coverage[None]])
+            silhouettes.append(look.coverage.astype(np.float32).ravel())
+        self._ids = [entry.id for entry in chosen]
+        self._mean = torch.from_numpy(total / len(chosen)).float()
+        self._silhouettes = np.stack(silhouettes)
+        self.rotations = training_rotations(dataset, entries, MAX_CAMERAS)
+
+    def mean_image(self, image_px: int) -> Look:
+        """The mean training crop, at any size."""
+        resized = functional.interpolate(
+            self._mean[None], (image_px, image_px), mode="bilinear", align_corners=False, antialias=True
+        )[0].numpy()
+        return Look.of_pixels(resized[:3], resized[3:])
+
+    def nearest(self, mask: Float[np.ndarray, "1 H W"]) -> str:
+        """The training image whose silhouette has the largest soft IoU with this one; ties go to the first."""
+        small = functional.interpolate(
+            torch.from_numpy(mask)[None].float(),
+            (MEAN_PX, MEAN_PX),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        ).numpy()
+        both = self._silhouettes @ small.ravel()
+        either = self._silhouettes.sum(axis=1) + small.sum() - both
+        return self._ids[int((both / np.maximum(either, 1e-9)).argmax())]

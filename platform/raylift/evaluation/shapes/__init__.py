@@ -1,0 +1,1 @@
+"""Reconstructions against true shapes, beside answers that need no learning."""

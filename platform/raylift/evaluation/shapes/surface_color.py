@@ -1,0 +1,59 @@
+"""The colour of a surface, in three dimensions: how far predicted colours are from the true ones where the truth lies.
+
+Pictures of a reconstruction judge its shape and its colour together. Here the colour is asked at points of the *true*
+surface: of a field as it is, of a mesh at its nearest vertex. What the input shows and what it does not are told apart,
+since copying the input is enough for the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from raylift.core.types import Field, Mesh
+from raylift.data.shapes.record import ViewRecord
+from raylift.geometry.cameras import project
+from raylift.geometry.point_tree import PointTree
+from raylift.metrics.protocols import Metric
+
+SURFACE_COLOR_METRICS = {"surface_l1": Metric(False), "visible_l1": Metric(False), "hidden_l1": Metric(False)}
+NUM_POINTS = 4000
+VISIBLE_WITHIN = 0.015
+"""A point is visible if it is no further than this behind what its pixel shows, world units along z."""
+
+ColorsOf = Callable[[Float[Tensor, "N 3"]], Float[Tensor, "N 3"]]
+
+
+def colors_of(shape: Mesh | Field) -> ColorsOf | None:
+    """What asks a shape for its colours; None of a mesh without vertex colours."""
+    if isinstance(shape, Field):
+        field = shape
+        return lambda points: field.query(points.to(field.device))[1].float().cpu()
+    if shape.vertex_colors is None or shape.is_empty:
+        return None
+    colors, tree = shape.vertex_colors.detach().cpu().float(), PointTree(shape.vertices.detach().cpu().numpy())
+    return lambda points: colors[torch.from_numpy(tree.nearest(points.numpy())[1])]
+
+
+def visible_points(points: Float[Tensor, "N 3"], view: ViewRecord) -> Bool[Tensor, "N"]:
+    """Which points of the true surface a stored view shows."""
+    uv, z = project(view.camera, points[None])
+    height, width = view.depth.shape
+    columns = ((uv[0, :, 0] + 1) * width / 2).long()
+    rows = ((uv[0, :, 1] + 1) * height / 2).long()
+    within = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    seen = torch.from_numpy(view.depth)[rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+    return within & (seen > 0) & (z[0] <= seen + VISIBLE_WITHIN)
+
+
+@torch.no_grad()
+def surface_color_scores(
+    ask: ColorsOf, points: Float[Tensor, "N 3"], truth: Float[Tensor, "N 3"], visible: Bool[Tensor, "N"]
+) -> dict[str, float]:
+    """Mean absolute errors of RGB in [0, 1] over all points, the visible and the hidden ones, where there are any."""
+    errors = (ask(points).clamp(0, 1) - truth).abs().mean(dim=1).double()
+    parts = {"surface_l1": torch.ones_like(visible), "visible_l1": visible, "hidden_l1": ~visible}
+    return {name: float(errors[which].mean()) for name, which in parts.items() if bool(which.any())}

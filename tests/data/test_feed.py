@@ -32,6 +32,7 @@ from raylift.data.feed.stream import SampleStream
 from raylift.data.images.config import ImagesConfig
 from raylift.data.prepare.ingest import ingest
 from raylift.data.shapes.config import TINY
+from raylift.data.shapes.statistics import object_statistics
 from raylift.data.sources import furniture
 from raylift.data.sources.folder import FolderSource
 from raylift.data.sources.opening import open_source
@@ -189,13 +190,11 @@ def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_statistics_and_contact_sheet(tiny: ShardedDataset) -> None:
     entries = tiny.entries()
-    for one in (inspection.object_statistics(tiny, entry) for entry in entries[:3]):
+    for one in (object_statistics(tiny, entry) for entry in entries[:3]):
         assert one.problems == ()
         assert 0.02 < one.coverage < 0.6
         assert 0.001 < one.volume < 0.5
-    odd = replace(
-        inspection.object_statistics(tiny, entries[0]), coverage=0.0, volume=0.0, longest_edge=0.5, cloud_gap=0.3
-    )
+    odd = replace(object_statistics(tiny, entries[0]), coverage=0.0, volume=0.0, longest_edge=0.5, cloud_gap=0.3)
     assert len(odd.problems) == 4
     sheet = np.asarray(inspection.contact_sheet(tiny, entries, views=2, tile_px=40))
     assert sheet.shape == (3 * (40 + 26), 4 * (2 * 40 + 8), 3)

@@ -12,7 +12,7 @@ from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
 from raylift.data.feed.stream import evaluation_batches
-from raylift.data.shapes.record import ObjectRecord, ViewRecord, load_object, load_view
+from raylift.data.shapes.record import load_object, load_view
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
@@ -138,24 +138,21 @@ def test_baselines_never_read_a_held_out_object(chairs: ShardedDataset, monkeypa
         batch.select(slice(0, 1)) for batch in evaluation_batches(chairs, WITH_DEPTH, "test", DataConfig(batch_size=1))
     ]
     training = {entry.id for entry in chairs.entries("train")}
-    load_object, load_view = ShardedDataset.load_object, ShardedDataset.load_view
+    lookup, seen = ShardedDataset.lookup, set()
 
-    def object_of(self: ShardedDataset, object_id: str, columns: object = None) -> ObjectRecord:
-        assert object_id in training
-        return load_object(self, object_id, columns)  # type: ignore[arg-type]
+    def only_training(self: ShardedDataset, key: tuple[str, str]) -> object:
+        assert key[0] in training  # every read of an object or view asks the cache first
+        seen.add(key[0])
+        return lookup(self, key)
 
-    def view_of(self: ShardedDataset, object_id: str, view: int, keep: bool = True) -> ViewRecord:
-        assert object_id in training
-        return load_view(self, object_id, view, keep)
-
-    monkeypatch.setattr(ShardedDataset, "load_object", object_of)
-    monkeypatch.setattr(ShardedDataset, "load_view", view_of)
+    monkeypatch.setattr(ShardedDataset, "lookup", only_training)
     baselines = ShapeBaselines(chairs, chairs.entries("train"), Told.of(WITH_DEPTH), 32)
     assert len(baselines.notes()) == 5
     for batch in batches:
         for field in baselines.fields(batch).values():
             assert torch.isfinite(field.query(POINTS)[0]).all()
         assert baselines.colors(batch)
+    assert seen == training
 
 
 def test_a_rule_is_judged_by_the_other_training_objects(chairs: ShardedDataset) -> None:

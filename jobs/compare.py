@@ -19,12 +19,12 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from raylift.cluster.comparison_page import comparison_page, gain_text, held_out_rows
 from raylift.console import run_job
 from raylift.evaluation.comparison.paired import ONE_SEED
 from raylift.evaluation.comparison.runs import RunComparison, compare_runs
 from raylift.evaluation.report import MAIN_METRIC
 from raylift.export.comparison import write_comparison
+from raylift.runs.comparison_page import comparison_page, gain_text, held_out_rows
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.tracking.reading import TrackingReader, tracking_of
 

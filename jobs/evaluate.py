@@ -19,14 +19,14 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from raylift.cluster.evaluate import evaluate_run, track_evaluation
-from raylift.cluster.reconstruct import Reconstructor
 from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.tables import category_table, score_tables, worst_table
+from raylift.runs.evaluate import evaluate_run, track_evaluation
+from raylift.runs.reconstruct import Reconstructor
 
 
 @dataclass(frozen=True)

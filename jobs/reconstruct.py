@@ -18,12 +18,12 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from raylift.cluster.reconstruct import Reconstructor
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError, DataError, RayliftError
 from raylift.data.feed.image_folder import list_images, read_image
 from raylift.export.mesh_files import write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
+from raylift.runs.reconstruct import Reconstructor
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def reconstruct_one(
 
 def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: Path) -> None:
     """Meshes, page, model and card into the run that trained the model."""
-    from raylift.cluster.reconstruct import log_model, open_run_tracker, write_card
+    from raylift.runs.reconstruct import log_model, open_run_tracker, write_card
 
     tracker = open_run_tracker(arguments.run, arguments.tracking)
     tracker.log_artifact(viewer, "reconstructions")

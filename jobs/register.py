@@ -16,9 +16,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from raylift.cluster.reconstruct import log_model, open_run_tracker
 from raylift.console import run_job
 from raylift.core.errors import ConfigError
+from raylift.runs.reconstruct import log_model, open_run_tracker
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.tracking.reading import TrackingReader, tracking_of
 from raylift.tracking.registry import check_names, logged_model, register_model

@@ -26,10 +26,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from raylift.cluster.train import TrainOutcome, train
 from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar, run_job
 from raylift.models.stages import plan_runs
+from raylift.runs.train import TrainOutcome, train
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import RunProgress
 

@@ -41,7 +41,7 @@ def test_an_error_is_printed_with_its_remedy(
         raise DataError(f"there is no [file] {arguments.path}", "make one")
 
     monkeypatch.setattr(sys, "argv", ["job", "--path", "a/[b].png"])
-    assert speaking.run_job(_Arguments, main, "A job.") == speaking.FAILED
+    assert speaking.run_job(_Arguments, main, "A job.") == speaking.EXIT_FAILED
     assert capsys.readouterr().out == "DataError: there is no [file] a/[b].png\n  remedy: make one\n"
 
 

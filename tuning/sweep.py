@@ -24,8 +24,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from raylift.cluster.sweep import SweepEvent, SweepOutcome, run_sweep
 from raylift.console import ProgressBar, progress_bar, run_job
+from raylift.runs.sweep import SweepEvent, SweepOutcome, run_sweep
 from raylift.sweeps.config import Metric, Sweep, read_sweep
 from raylift.sweeps.results import ranked
 from raylift.sweeps.trial_recipes import base_recipe, shown

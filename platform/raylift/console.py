@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Arguments = TypeVar("Arguments")
 
-FAILED = 2
+EXIT_FAILED = 2
 """Exit status of a job that a ``RayliftError`` ended."""
 
 LOG_EVERY_S = 10.0
@@ -101,7 +101,7 @@ def run_job(
         console.print(error.problem, markup=False, highlight=False, soft_wrap=True)
         if error.remedy:
             console.print(f"  remedy: {error.remedy}", markup=False, highlight=False, soft_wrap=True)
-        return FAILED
+        return EXIT_FAILED
 
 
 def print_grid(console: Console, grid: Grid) -> None:

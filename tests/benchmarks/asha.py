@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from raylift.cluster.sweep import SweepOutcome, run_sweep
-from raylift.cluster.train import start_patiently, train
 from raylift.data.prepare.ingest import ingest
 from raylift.data.shapes.config import TINY
 from raylift.data.sources.procedural import ProceduralSource
+from raylift.runs.sweep import SweepOutcome, run_sweep
+from raylift.runs.train import start_patiently, train
 from raylift.sweeps.config import Metric, Sweep, from_dict
 from raylift.sweeps.results import best_trial
 from raylift.sweeps.trial_recipes import base_recipe

@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import torch
 
-from raylift.cluster.reconstruct import Reconstructor
 from raylift.core.generators import torch_generator
 from raylift.core.types import Batch
 from raylift.data.feed.stream import evaluation_batches
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.validation import validate_shapes
+from raylift.runs.reconstruct import Reconstructor
 
 
 def disturbed(batch: Batch, sigma: float, rounded: bool) -> Batch:

@@ -139,7 +139,7 @@ def bare_loop(name: str, data: str, steps: int, out: Path) -> None:
 
 def through_ray(name: str, data: str, steps: int, workers: int, scratch: str) -> float:
     """Median seconds a step through Ray Train and Ray Data."""
-    from raylift.cluster.train import train
+    from raylift.runs.train import train
     from raylift.training.loop import RunProgress
 
     seconds: dict[int, float] = {}

@@ -45,7 +45,7 @@ def cluster(bucket: str) -> Iterator[None]:
     """A Ray of four logical CPUs in processes of this test run alone."""
     import ray
 
-    from raylift.cluster.train import start_patiently
+    from raylift.runs.train import start_patiently
 
     ray.shutdown()  # one that other tests of this process started has no S3 address
     start_patiently(4)

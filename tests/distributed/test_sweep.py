@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from ray import tune
 
-from raylift.cluster import sweep_report, sweep_trial
-from raylift.cluster.sweep import SweepEvent, run_sweep
-from raylift.cluster.sweep_report import SweepTracker
-from raylift.cluster.sweep_trial import Reporter, TrialPlace
-from raylift.cluster.train import train
-from raylift.cluster.worker import RunPaths
 from raylift.core.errors import ConfigError, DataError
 from raylift.models import catalogue
+from raylift.runs import sweep_report, sweep_trial
+from raylift.runs.sweep import SweepEvent, run_sweep
+from raylift.runs.sweep_report import SweepTracker
+from raylift.runs.sweep_trial import Reporter, TrialPlace
+from raylift.runs.train import train
+from raylift.runs.worker import RunPaths
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.records import SweepFolder
 from raylift.sweeps.trial_recipes import base_recipe, trial_recipe

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from raylift.tracking.mlflow_tracker import default_tracking_uri
-from tests.cluster.test_tracked_runs import TABLE, call
+from tests.runs.test_tracked_runs import TABLE, call
 
 
 @pytest.mark.ray
@@ -18,7 +18,7 @@ def test_rows_train_in_the_cluster_and_come_back_as_a_table(cluster: None, data:
     short = ("schedule.num_steps=4", "schedule.eval_every=2", "evaluation.panels=0", "evaluation.baselines=false")
     scaled = ("scale.workers=2", "scale.data_cpus=0.25")
     place = ("--data", data, "--storage", tmp_path / "runs", "--seeds", 0)
-    assert call("tuning", "run_table", tmp_path / "two.json", *short, *scaled, *place) == 0
+    assert call("tuning", "paper_table", tmp_path / "two.json", *short, *scaled, *place) == 0
     figures = json.loads((tmp_path / "runs" / "two" / "scores.json").read_text())
     assert [(line["row"], line["seeds"]) for line in figures] == [("Voxels", 1), ("Image", 1)]
     assert all(0 <= line["mean"] <= 1 for line in figures)

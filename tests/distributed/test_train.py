@@ -13,10 +13,10 @@ import pytest
 import trimesh
 from mlflow.entities import Run
 
-from raylift.cluster.train import TrainOutcome, train
 from raylift.config.recipe import Recipe
 from raylift.core.errors import CheckpointError, ConfigError, DataError, TrainingError
 from raylift.models import catalogue
+from raylift.runs.train import TrainOutcome, train
 from raylift.training.checkpoint import CheckpointStore, open_checkpoint
 from raylift.training.loop import RunProgress
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from raylift.cluster.reconstruct import keep_level, kept_level
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
@@ -19,6 +18,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.networks.point_sampling import sample_volume
+from raylift.runs.reconstruct import keep_level, kept_level
 from tests.evaluation.models import AnsweringModel, TruthModel
 from tests.ranks import run_ranks
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from raylift.cluster.comparison_page import comparison_page
 from raylift.core.errors import ConfigError
 from raylift.evaluation.comparison.paired import ONE_SEED
 from raylift.evaluation.comparison.runs import compare_runs
+from raylift.runs.comparison_page import comparison_page
 from raylift.tracking.reading import TrackedRun
 
 

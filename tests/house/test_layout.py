@@ -46,7 +46,7 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "homes"),
     [
-        ("ray", ("data", "cluster")),
+        ("ray", ("data", "runs")),
         ("mlflow", ("tracking",)),
         ("torch.distributed", ("core/collectives.py",)),
     ],

@@ -48,7 +48,7 @@ def test_every_term_is_finite_and_trains() -> None:
 
 def test_semantic_error_is_a_mean_over_the_objects_pixels() -> None:
     model, batch = PartSegmentationModel(small_config(), seed=0), blobs(small_config(), 2)
-    looks = model.look_twice(batch, STEP)
+    looks = model.augmented_pair(batch, STEP)
     features = model.features(batch, looks.responses[:, 1:])
     left = features - torch.einsum("bkhw,kd->bdhw", looks.responses[:, 1:], model.network.basis.relu())
     expected = (looks.mask * left).square().sum() / looks.mask.sum()

@@ -32,7 +32,7 @@ def test_pruning_keeps_the_best_of_each_image() -> None:
     assert multiplex.kept[:, :3].tolist() == [[0, 1, 2], [3, 1, 4], [0, 1, 2]]  # image 0 was never seen
     hypotheses = multiplex(torch.tensor([1]))
     torch.testing.assert_close(hypotheses.quaternion[0], multiplex.base[[3, 1, 4]])
-    # Judged anew: errors are of the cameras that are left, in the order in which they are given.
+    # ClaimResult anew: errors are of the cameras that are left, in the order in which they are given.
     multiplex.reset_scores()
     multiplex.observe(torch.tensor([1]), torch.tensor([[9.0, 1.0, 2.0]]))
     multiplex.prune(2)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from raylift.cluster.table_page import INTERRUPTED, claims_grid, scores_grid
-from raylift.cluster.table_runs import gather
 from raylift.core.errors import ConfigError
 from raylift.evaluation.comparison.paired import ONE_SEED
+from raylift.runs.table_page import INTERRUPTED, claims_grid, scores_grid
+from raylift.runs.table_runs import gather
 from raylift.tables.paper_table import PaperTable, Row, by_points, load_table, plan_table
 from raylift.tables.results import RowResult, cell, judge, rows_of, score_rows
 

@@ -17,7 +17,7 @@ from raylift.data.feed.stream import chosen_entries, evaluation_batches
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import Solid
-from raylift.evaluation.report import MODEL, EvaluationReport, Tally
+from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, Tally
 from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.metrics.scores import Score
 
@@ -76,7 +76,7 @@ def evaluate(
                     values = scorer.score(sample, found, solid)
                     tally.num_empty += solid.is_known_empty
                     tally.seconds += time.perf_counter() - start
-                    tally.table(MODEL).add(Score(sample, category, values))
+                    tally.table(MODEL_METHOD).add(Score(sample, category, values))
                     for method, row in scorer.score_baselines(sample, batch.select(slice(index, index + 1))).items():
                         tally.table(method).add(Score(sample, category, row))
                     if on_sample is not None:
@@ -89,7 +89,7 @@ def evaluate(
     whole = sum(collectives.gather_objects(tally), Tally())
     scorer.finish(whole)
     notes = ([choice.note] if choice else []) + scorer.notes
-    if any(metric.startswith("disn/") for metric in whole.table(MODEL).metrics) and num_views != DISN_VIEWS:
+    if any(metric.startswith("disn/") for metric in whole.table(MODEL_METHOD).metrics) and num_views != DISN_VIEWS:
         notes.append(f"disn: published figures average {DISN_VIEWS} views of an object, here {num_views}")
     return EvaluationReport(
         split,
@@ -97,7 +97,7 @@ def evaluate(
         num_views,
         config.resolution,
         whole.num_empty,
-        whole.seconds / max(1, len(whole.table(MODEL))),
+        whole.seconds / max(1, len(whole.table(MODEL_METHOD))),
         tuple(notes),
         choice.level if choice else None,
     )

@@ -15,7 +15,7 @@ from raylift.metrics.pose import circular_std_deg
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, Metric, disn_f_scores
 from raylift.metrics.scores import ScoreTable, Summary
 
-MODEL = "model"
+MODEL_METHOD = "model"
 WORST_COUNT = 5
 AZIMUTH, AZIMUTH_SPREAD = "azimuth_deg", "azimuth_spread_deg"
 """Each image's azimuth is kept with its scores; what is shown is the spread of all of them."""
@@ -81,7 +81,7 @@ class EvaluationReport:
 
     @property
     def model(self) -> ScoreTable:
-        return self.tables[MODEL]
+        return self.tables[MODEL_METHOD]
 
     @property
     def main_metric(self) -> str:
@@ -107,7 +107,7 @@ class EvaluationReport:
         """For a tracker: ``test/occnet/iou_mean``; a baseline's under its name: ``test/retrieval/occnet/iou_mean``."""
         values = {}
         for method in self.tables:
-            prefix = self.split if method == MODEL else f"{self.split}/{method}"
+            prefix = self.split if method == MODEL_METHOD else f"{self.split}/{method}"
             for metric, summary in self.summaries(method).items():
                 values[f"{prefix}/{metric}_mean"] = summary.mean
                 if summary.median == summary.median:

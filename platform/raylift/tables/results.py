@@ -18,7 +18,7 @@ from raylift.evaluation.comparison.paired import (
     paired_difference,
     verdict,
 )
-from raylift.evaluation.report import MODEL, reading
+from raylift.evaluation.report import MODEL_METHOD, reading
 from raylift.metrics.scores import mean_of, median_of
 from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, Row
 
@@ -40,7 +40,7 @@ class RowResult:
     minutes: Mapping[int, float] = field(default_factory=dict)
     problems: Mapping[int, str] = field(default_factory=dict)
 
-    def objects(self, metric: str, method: str = MODEL) -> dict[int, dict[str, float]]:
+    def objects(self, metric: str, method: str = MODEL_METHOD) -> dict[int, dict[str, float]]:
         """Values by seed and object."""
         return {seed: object_scores(content["objects"], metric, method) for seed, content in self.scores.items()}
 
@@ -74,7 +74,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClaimResult:
     """A claim and what our runs say of it.
 
     Attributes:
@@ -90,14 +90,14 @@ class Judged:
     why: str = ""
 
 
-def cell(result: RowResult, metric: str, method: str = MODEL) -> Cell | None:
+def cell(result: RowResult, metric: str, method: str = MODEL_METHOD) -> Cell | None:
     """One cell; None where there is no such score."""
     by_seed = result.objects(metric, method)
     mean = mean_estimate(list(by_seed.values()))
     if mean is None:
         return None
     means = [mean_of(list(values.values())) for values in by_seed.values()]
-    own = method == MODEL
+    own = method == MODEL_METHOD
     return Cell(
         mean=mean,
         spread=statistics.stdev(means) if len(means) > 1 else None,
@@ -107,20 +107,20 @@ def cell(result: RowResult, metric: str, method: str = MODEL) -> Cell | None:
     )
 
 
-def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[Judged]:
+def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResult]:
     """Every claim of a table.
 
     Args:
         results: by the row's name; rows that were not run are missing.
     """
-    judges: dict[str, Callable[[PaperTable, Claim, Mapping[str, RowResult]], Judged]] = {
+    judges: dict[str, Callable[[PaperTable, Claim, Mapping[str, RowResult]], ClaimResult]] = {
         "score": _judge_score,
         "steps": _judge_steps,
     }
     return [judges[claim.by](table, claim, results) for claim in table.claims]
 
 
-def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> Judged:
+def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
     sign = 1.0 if reading(claim.metric).higher_is_better else -1.0
     sides = [_values(table, name, claim.metric, results) for name in (claim.better, claim.than)]
     ours, theirs, why = _in_common(*sides)
@@ -130,7 +130,7 @@ def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     return _judged(table, claim, gain, why or ("" if gain else "no object has this metric in both"), sign)
 
 
-def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> Judged:
+def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
     sides = [
         {seed: some[claim.metric] for seed, some in results[name].curves.items() if some.get(claim.metric)}
         if name in results
@@ -144,7 +144,7 @@ def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     return _judged(table, claim, gain, why or ("" if gain else "no curves of two points or more"), None)
 
 
-def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> Judged:
+def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> ClaimResult:
     if gain is not None:
         why = doubt(gain, claim.needs_training)
     shown: list[Row | Quoted] = [*table.rows, *table.quoted]
@@ -152,7 +152,7 @@ def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, si
     better, than = printed.get(claim.better), printed.get(claim.than)
     known = sign is not None and better is not None and than is not None
     paper_gain = sign * (better - than) if known else None  # type: ignore[operator]
-    return Judged(claim, verdict(gain, claim.needs_training), gain, paper_gain, why)
+    return ClaimResult(claim, verdict(gain, claim.needs_training), gain, paper_gain, why)
 
 
 def _values(
@@ -184,7 +184,7 @@ def _signed(scores: ObjectScores, sign: float) -> ObjectScores:
     return {name: sign * value for name, value in scores.items()}
 
 
-def rows_of(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+def rows_of(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
     """Claims as rows of a table for a tracker or a file."""
     return [
         {

@@ -109,7 +109,7 @@ def _camera(row: dict[str, Any]) -> Camera | None:
 
 
 @dataclass(frozen=True)
-class TrueShape:
+class ShapeRef:
     """What an image shows, in the data set of shapes that it was taken from; for scoring only."""
 
     shapes: ShardedDataset
@@ -117,7 +117,7 @@ class TrueShape:
     view: int
 
 
-def true_shape(dataset: ShardedDataset, image_id: str, shapes: str = "") -> TrueShape:
+def true_shape(dataset: ShardedDataset, image_id: str, shapes: str = "") -> ShapeRef:
     """The shape behind an image.
 
     Args:
@@ -134,7 +134,7 @@ def true_shape(dataset: ShardedDataset, image_id: str, shapes: str = "") -> True
     object_id, _, view = record.truth.rpartition("#")
     opened = _opened(shapes or record.texts["truth_data"])
     opened.entry(object_id)
-    return TrueShape(opened, object_id, int(view))
+    return ShapeRef(opened, object_id, int(view))
 
 
 @lru_cache(maxsize=4)

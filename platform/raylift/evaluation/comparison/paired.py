@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from raylift.evaluation.report import MODEL
+from raylift.evaluation.report import MODEL_METHOD
 from raylift.metrics.scores import mean_of
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
@@ -52,7 +52,7 @@ class Estimate:
         return f"{self.mean:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
 
 
-def object_scores(rows: Iterable[Mapping[str, Any]], metric: str, method: str = MODEL) -> dict[str, float]:
+def object_scores(rows: Iterable[Mapping[str, Any]], metric: str, method: str = MODEL_METHOD) -> dict[str, float]:
     """One metric of one method from an evaluation's ``objects`` rows; an object's views are averaged.
 
     Args:

@@ -13,7 +13,7 @@ from raylift.evaluation.comparison.paired import (
     object_scores,
     paired_difference,
 )
-from raylift.evaluation.report import METRICS, MODEL, reading
+from raylift.evaluation.report import METRICS, MODEL_METHOD, reading
 from raylift.tracking.reading import Points, TrackedRun
 
 _OF_ONE_MODEL = ("loss/", "gradient_norm/", "learning_rate/")
@@ -113,7 +113,7 @@ def _how(run: TrackedRun, split: str) -> str:
 
 def _score_lines(runs: Sequence[TrackedRun], split: str, pairs: bool) -> tuple[ScoreLine, ...]:
     rows = [run.scores.get(split, ()) for run in runs]
-    names = list(dict.fromkeys(name for some in rows for row in some if row["method"] == MODEL for name in row))
+    names = list(dict.fromkeys(name for some in rows for row in some if row["method"] == MODEL_METHOD for name in row))
     lines = []
     for metric in (name for name in names if "/" in name and _is_known(name)):
         how = reading(metric)

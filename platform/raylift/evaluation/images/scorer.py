@@ -14,7 +14,7 @@ from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
 from raylift.data.feed.samples import composited
 from raylift.data.feed.stream import chosen_entries
-from raylift.data.images.record import TrueShape, load_image
+from raylift.data.images.record import ShapeRef, load_image
 from raylift.data.shapes.record import load_object
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.color import Look, color_scores, looks_of, open_lpips
@@ -32,7 +32,7 @@ from raylift.evaluation.images.poses import (
 )
 from raylift.evaluation.images.target import ImageTarget, load_image_truth, unseen_views
 from raylift.evaluation.meshes import Solid, shape_of
-from raylift.evaluation.report import MODEL, Tally
+from raylift.evaluation.report import MODEL_METHOD, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.evaluation.shapes.target import ShapeTarget, load_held_out
 from raylift.geometry.placement import place_in_view
@@ -101,7 +101,7 @@ class ImageScorer(Scorer):
         seen = render(mesh, reconstruction.camera, truth.image_px, Lighting.ambient(), supersample=2)[0]
         if truth.keypoints is not None and not mesh.is_empty:
             self._located[sample] = locate(reconstruction, mesh, seen.faces, truth)
-        self._keep_camera(MODEL, sample, truth, reconstruction.camera.rotation[0])
+        self._keep_camera(MODEL_METHOD, sample, truth, reconstruction.camera.rotation[0])
         values = _under("input", picture_scores([Look(seen.rgb, seen.alpha)], [truth.look], self._lpips))
         if truth.shape is not None and truth.camera is not None:
             placed = replace(mesh, vertices=place_in_view(mesh.vertices, reconstruction.camera, truth.camera).float())
@@ -133,9 +133,9 @@ class ImageScorer(Scorer):
     def finish(self, whole: Tally) -> None:
         shares = collectives.gather_objects((self._cameras, self._located))
         cameras = sum((share for share, _ in shares), Cameras())
-        categories = {name: row.category for name, row in whole.table(MODEL).scores.items()}
+        categories = {name: row.category for name, row in whole.table(MODEL_METHOD).scores.items()}
         for method, predicted in cameras.predicted.items():
-            align = self._alignments.of if method == MODEL else in_place
+            align = self._alignments.of if method == MODEL_METHOD else in_place
             more = pose_scores(predicted, cameras.truth, categories, align)
             self._add(whole.table(method), more)
         if self._baselines is not None and self._baselines.rotations and cameras.truth:
@@ -153,7 +153,7 @@ class ImageScorer(Scorer):
         located = {name: one for _, share in shares for name, one in share.items()}
         if located:
             pck = transferred_shares(located, self.config.keypoint_sources, self.seed)
-            self._add(whole.table(MODEL), {name: {"keypoints/pck": share} for name, share in pck.items()})
+            self._add(whole.table(MODEL_METHOD), {name: {"keypoints/pck": share} for name, share in pck.items()})
             self.notes.append(
                 f"keypoints: transferred from {min(self.config.keypoint_sources, len(located) - 1)} images each, by the"
                 f" nearest visible vertex; {len(located) - len(pck)} images without a keypoint to transfer"
@@ -179,7 +179,7 @@ class ImageScorer(Scorer):
         if truth.camera is not None:
             self._cameras.keep(method, sample, rotation, truth.camera.rotation[0])
 
-    def _shape_scores(self, known: TrueShape, placed: Mesh, canonical: Mesh | None) -> Values:
+    def _shape_scores(self, known: ShapeRef, placed: Mesh, canonical: Mesh | None) -> Values:
         """``unicorn`` and ``unseen`` of the shape placed in the input's view, ``canonical`` of the one aligned."""
         if self._shape is None:
             self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
@@ -211,7 +211,7 @@ def picture_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: Percept
     }
 
 
-def _mesh_of_shape(shape: TrueShape) -> Mesh:
+def _mesh_of_shape(shape: ShapeRef) -> Mesh:
     return load_object(shape.shapes, shape.object_id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
 
 

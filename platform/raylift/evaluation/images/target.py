@@ -10,7 +10,7 @@ from jaxtyping import Float
 from raylift.config.evaluation import LEAST_PX
 from raylift.core.types import Camera, CropRequest
 from raylift.data.feed.batches import on_white
-from raylift.data.images.record import TrueShape, load_image, true_shape
+from raylift.data.images.record import ShapeRef, load_image, true_shape
 from raylift.data.shapes.record import ViewRecord, load_view
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.stored_view import (
@@ -43,7 +43,7 @@ class ImageTarget:
     camera: Camera | None
     keypoints: Float[np.ndarray, "K 3"] | None
     box_size: float
-    shape: TrueShape | None
+    shape: ShapeRef | None
 
     @property
     def image_px(self) -> int:
@@ -82,7 +82,7 @@ def load_image_truth(
     )
 
 
-def unseen_views(shape: TrueShape, count: int) -> list[ViewRecord]:
+def unseen_views(shape: ShapeRef, count: int) -> list[ViewRecord]:
     """``count`` stored views of the true shape (fewer, if it has fewer), evenly around it, the image's own left out."""
     total = shape.shapes.entry(shape.object_id).num_views
     steps = sorted({(index + 1) * total // (count + 1) % total for index in range(count)} - {0})

@@ -15,7 +15,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.baseline_cache import BaselineCache, BaselineScores
 from raylift.evaluation.color import ColorScorer, open_lpips
 from raylift.evaluation.meshes import Solid, shape_of
-from raylift.evaluation.report import MODEL, Tally
+from raylift.evaluation.report import MODEL_METHOD, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.evaluation.shapes.baselines import ShapeBaselines
 from raylift.evaluation.shapes.surface_color import ColorsOf, colors_of, surface_color_scores, visible_points
@@ -101,7 +101,7 @@ class ShapeScorer(Scorer):
         rows = {
             method: {row.id: dict(row.values) for row in table.rows}
             for method, table in whole.tables.items()
-            if method != MODEL
+            if method != MODEL_METHOD
         }
         self._cache.write(BaselineScores(rows, tuple(self._baselines.notes())))
 

@@ -26,7 +26,7 @@ LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class TwoLooks:
+class ViewPair:
     """An image and its moved self, as the network sees them.
 
     Attributes:
@@ -86,7 +86,7 @@ class PartSegmentationModel(PartSegmenter):
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """SCOPS' terms on this rank's part of the global batch; each but orthonormality is a mean over samples' own."""
-        looks = self.look_twice(batch, step_info)
+        looks = self.augmented_pair(batch, step_info)
         parts, basis = looks.responses[:, 1:], self.network.basis
         centers, moved_centers = scops.part_centers(parts), scops.part_centers(looks.moved[:, 1:])
         unexplained = scops.semantic_consistency_error(parts, self.features(batch, parts), basis, looks.mask)
@@ -111,7 +111,7 @@ class PartSegmentationModel(PartSegmenter):
         ]
         return LossOutput(terms)
 
-    def look_twice(self, batch: Batch, step_info: StepInfo) -> TwoLooks:
+    def augmented_pair(self, batch: Batch, step_info: StepInfo) -> ViewPair:
         """Segment the images and the images moved.
 
         Raises:
@@ -122,7 +122,7 @@ class PartSegmentationModel(PartSegmenter):
         moved = recolor(move_image(image, warp), motion, step_info.seed, step_info.step, batch.keys)
         responses, moved_responses = self.network(torch.cat([image, moved])).chunk(2)
         mask = functional.interpolate(batch["mask"], responses.shape[-2:], mode="area")
-        return TwoLooks(responses, moved_responses, warp, mask)
+        return ViewPair(responses, moved_responses, warp, mask)
 
     def features(self, batch: Batch, parts: Float[Tensor, "B K h w"]) -> Float[Tensor, "B D h w"]:
         """V: what each cell of ``parts`` looks like, of unit length."""
@@ -143,7 +143,7 @@ class PartSegmentationModel(PartSegmenter):
         ``agreement``: the share of the object whose part stays the same when the image is moved and recoloured.
         ``used_parts``: how many parts take 5 % of the object or more; ``agreement`` is easy with one.
         """
-        looks = self.look_twice(batch, StepInfo(step=0, num_steps=1))
+        looks = self.augmented_pair(batch, StepInfo(step=0, num_steps=1))
         parts, mask = looks.responses[:, 1:], looks.mask
         area = mask.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         unexplained = scops.semantic_consistency_error(parts, self.features(batch, parts), self.network.basis, mask)

@@ -1,9 +1,9 @@
 """Train and measure every row of a paper's table, set our figures beside the paper's, and judge its directions.
 
-    python tuning/run_table.py tuning/tables/implicit_1.json --data data/seats --storage runs/tables
-    python tuning/run_table.py tuning/tables/implicit_1.json --data data/seats --rows ours "2D only" --seeds 0
-    python tuning/run_table.py tuning/tables/implicit_reads.json --data data/seats --points schedule.num_steps=300
-    python tuning/run_table.py tuning/tables/implicit_1.json --data s3://bucket/cars --size paper scale.workers=4
+    python tuning/paper_table.py tuning/tables/implicit_1.json --data data/seats --storage runs/tables
+    python tuning/paper_table.py tuning/tables/implicit_1.json --data data/seats --rows ours "2D only" --seeds 0
+    python tuning/paper_table.py tuning/tables/implicit_reads.json --data data/seats --points schedule.num_steps=300
+    python tuning/paper_table.py tuning/tables/implicit_1.json --data s3://bucket/cars --size paper scale.workers=4
 
 Every row and seed is a run of its own; the same command does only what is missing, and prints the table again.
 Overrides are recipe values for every row. In MLflow the table is a run whose children are the rows'.
@@ -21,15 +21,15 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from raylift.cluster.table_page import claims_grid, scores_grid, table_page
-from raylift.cluster.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
-from raylift.console import FAILED, ProgressBar, print_grid, progress_bar, run_job
+from raylift.console import EXIT_FAILED, ProgressBar, print_grid, progress_bar, run_job
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.comparison.curves import Curve
 from raylift.export.comparison import write_comparison
+from raylift.runs.table_page import claims_grid, scores_grid, table_page
+from raylift.runs.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
 from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
-from raylift.tables.results import Judged, RowResult, judge, rows_of, score_rows
+from raylift.tables.results import ClaimResult, RowResult, judge, rows_of, score_rows
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
 
@@ -99,7 +99,7 @@ def main(arguments: Arguments, console: Console) -> int:
     console.print(f"look at it in a browser: {page.as_uri()}", soft_wrap=True)
     for name, problem in problems.items():
         console.print(f"{name} did not come to an end: {problem}", style="red", soft_wrap=True, markup=False)
-    return FAILED if problems else 0
+    return EXIT_FAILED if problems else 0
 
 
 def read(arguments: Arguments) -> tuple[PaperTable, list[PlannedRow]]:
@@ -190,7 +190,7 @@ def keep(
     arguments: Arguments,
     table: PaperTable,
     results: dict[str, RowResult],
-    judged: list[Judged],
+    judged: list[ClaimResult],
     tracker: MlflowTracker | None,
     failed: bool,
 ) -> Path:

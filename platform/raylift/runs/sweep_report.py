@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config.recipe import Recipe
 from raylift.core.storage import Storage
 from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
+from raylift.runs.worker import RunPaths, mlflow_run
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.plots import draw_plots
 from raylift.sweeps.records import SweepFolder, Trial

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from raylift.cluster.start import init_from_run
 from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
@@ -27,6 +26,7 @@ from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
 from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.models.catalogue import build_model
+from raylift.runs.start import init_from_run
 from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.tracking.provenance import provenance_tags
 from raylift.tracking.tracker import MemoryTracker, Tracker

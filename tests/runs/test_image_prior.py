@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from raylift.cluster.reconstruct import Reconstructor
-from raylift.cluster.worker import RunPaths, train_worker
 from raylift.data.feed.image_folder import make_input
 from raylift.data.prepare.ingest import ingest
 from raylift.data.shapes.config import TINY
 from raylift.data.sources.procedural import ProceduralSource
 from raylift.models import catalogue
+from raylift.runs.reconstruct import Reconstructor
+from raylift.runs.worker import RunPaths, train_worker
 
 SMALL = (
     "model.conditioning.kind=image",

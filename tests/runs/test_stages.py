@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from raylift.cluster.start import starting_checkpoint
-from raylift.cluster.train import train
-from raylift.console import FAILED, run_job
+from raylift.console import EXIT_FAILED, run_job
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.data.images.config import ImagesConfig
 from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.opening import open_source
 from raylift.models import catalogue
+from raylift.runs.start import starting_checkpoint
+from raylift.runs.train import train
 from raylift.training.checkpoint import Checkpoint, CheckpointStore
 from tests.data.image_layouts import write_cutouts
 from tests.scripts import load_job
@@ -142,9 +142,9 @@ def test_what_cannot_be_started_from_is_refused_before_anything_starts(images: P
 
 
 def test_overrides_of_stages_are_checked(images: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(images, runs, "mesh_texture/umr-test", "stage3:seed=1") == FAILED
+    assert call(images, runs, "mesh_texture/umr-test", "stage3:seed=1") == EXIT_FAILED
     assert "stages are stage1, stage2" in " ".join(capsys.readouterr().out.split())
-    assert call(images, runs, "mesh_texture/umr-test", "stage2:sede=1") == FAILED
+    assert call(images, runs, "mesh_texture/umr-test", "stage2:sede=1") == EXIT_FAILED
     assert "did you mean 'seed'" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(ConfigError, match=r"stands for mesh_texture/umr-test\.stage1"):
         catalogue.get("mesh_texture/umr-test")

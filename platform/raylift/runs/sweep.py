@@ -16,16 +16,16 @@ from typing import Any
 import ray
 from ray import tune
 
-from raylift.cluster.sweep_report import SweepTracker, report_sweep
-from raylift.cluster.sweep_room import check_room, demands, driver_resources
-from raylift.cluster.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall
-from raylift.cluster.sweep_trial import MetricError, TrialPlace, run_trial
-from raylift.cluster.train import absolute, check_before_start, checked_name, start_patiently
-from raylift.cluster.worker import RunPaths
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.feed.stream import dataset_info
 from raylift.data.store.dataset import ShardedDataset
+from raylift.runs.sweep_report import SweepTracker, report_sweep
+from raylift.runs.sweep_room import check_room, demands, driver_resources
+from raylift.runs.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall
+from raylift.runs.sweep_trial import MetricError, TrialPlace, run_trial
+from raylift.runs.train import absolute, check_before_start, checked_name, start_patiently
+from raylift.runs.worker import RunPaths
 from raylift.sweeps.config import Sweep
 from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder, Trial

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, PopulationBasedTraining, TrialScheduler
 
-from raylift.cluster.sweep_room import DRIVER_CPUS, check_room, driver_resources, num_that_fit
-from raylift.cluster.sweep_schedulers import NUMBER, Proposing, inside, mutations, open_scheduler, recall
 from raylift.config.recipe import ScaleConfig
 from raylift.core.errors import ConfigError
+from raylift.runs.sweep_room import DRIVER_CPUS, check_room, driver_resources, num_that_fit
+from raylift.runs.sweep_schedulers import NUMBER, Proposing, inside, mutations, open_scheduler, recall
 from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder
 from raylift.sweeps.trial_recipes import base_recipe, base_values

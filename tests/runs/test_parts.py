@@ -11,10 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from raylift.cluster.reconstruct import Reconstructor
-from raylift.cluster.train import train
 from raylift.config.data import DataConfig
-from raylift.console import FAILED, run_job
+from raylift.console import EXIT_FAILED, run_job
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import SampleRequest
 from raylift.data.feed.stream import SampleStream
@@ -25,6 +23,8 @@ from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.opening import open_source
 from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
+from raylift.runs.reconstruct import Reconstructor
+from raylift.runs.train import train
 from raylift.training.checkpoint import open_checkpoint
 from tests.data.image_layouts import HEIGHT, WIDTH, write_cutouts
 from tests.scripts import load_job
@@ -43,7 +43,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    job = load_job("parts")
+    job = load_job("segment_parts")
 
     def call_job(*words: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["parts.py", *map(str, words)])
@@ -72,7 +72,7 @@ def test_trained_maps_are_written_once(photos: ShardedDataset, call: Call, tmp_p
     batch = next(SampleStream(dataset, SampleRequest(16, parts=True), DataConfig(batch_size=2), 0).batches(0, 1, 0, 1))
     assert batch["parts"].shape == (2, 4, 16, 16)
     status, said = call(*words, "--out", out)
-    assert status == FAILED
+    assert status == EXIT_FAILED
     assert "holds a data set already" in said
     # The run is done: the same command with another folder trains nothing and writes the same maps.
     assert call(*words, "--out", tmp_path / "again")[0] == 0
@@ -109,7 +109,7 @@ def test_what_cannot_be_is_refused(photos: ShardedDataset, call: Call, tmp_path:
         (("--maps", tmp_path / "nowhere"), "there is no folder"),
     ):
         status, said = call(*words, *more)
-        assert status == FAILED
+        assert status == EXIT_FAILED
         assert problem in said
         assert "remedy" in said
 

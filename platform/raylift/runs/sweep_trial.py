@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from ray import tune
 
-from raylift.cluster.train import TrainOutcome, train
-from raylift.cluster.worker import CHECKPOINTS
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, NonFiniteError, RayliftError
 from raylift.core.storage import Storage
 from raylift.models import catalogue
+from raylift.runs.train import TrainOutcome, train
+from raylift.runs.worker import CHECKPOINTS
 from raylift.sweeps import config as sweeps
 from raylift.sweeps.records import End, Generation, SweepFolder, Trial
 from raylift.sweeps.space import Values

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raylift.cluster.reconstruct import best_entry, find_checkpoints
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import PartSegmenter
@@ -22,6 +21,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import MANIFEST_NAME, Manifest
 from raylift.evaluation.images.parts import predict_parts
 from raylift.models import catalogue
+from raylift.runs.reconstruct import best_entry, find_checkpoints
 from raylift.training.checkpoint import CheckpointStore
 
 Progress = Callable[[int, int], None]

@@ -214,7 +214,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
         run: the run's folder, local or s3://.
         tracking: server or store; by default the one that training used.
     """
-    from raylift.cluster.worker import RunPaths
+    from raylift.runs.worker import RunPaths
     from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 
     text = str(run).rstrip("/")

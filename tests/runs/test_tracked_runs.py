@@ -13,11 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from raylift.cluster.evaluate import evaluate_run, track_evaluation
-from raylift.cluster.reconstruct import Reconstructor
-from raylift.cluster.train import train
 from raylift.config.recipe import Recipe
-from raylift.console import FAILED, run_job
+from raylift.console import EXIT_FAILED, run_job
 from raylift.data.images.config import ImagesConfig
 from raylift.data.prepare.ingest import ingest
 from raylift.data.shapes.config import ShapesConfig
@@ -25,6 +22,9 @@ from raylift.data.sources.opening import open_source
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.report import EvaluationReport
 from raylift.models import catalogue
+from raylift.runs.evaluate import evaluate_run, track_evaluation
+from raylift.runs.reconstruct import Reconstructor
+from raylift.runs.train import train
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from tests.data.image_layouts import write_cutouts
 from tests.export.test_viewer import data_of
@@ -106,7 +106,7 @@ def storage(shapes: ShardedDataset, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("runs")
     (folder / "two.json").write_text(json.dumps(TABLE))
     words = (folder / "two.json", *SHORT, "--data", shapes.uri, "--storage", folder)
-    assert call("tuning", "run_table", *words) == 0
+    assert call("tuning", "paper_table", *words) == 0
     return folder
 
 
@@ -184,7 +184,7 @@ def test_the_same_table_does_only_what_is_missing(
     words = (storage / "two.json", *SHORT)
     checkpoints = {path: path.stat().st_mtime_ns for path in storage.rglob("*.pt")}
     (storage / "two.image.seed1" / "scores-of-table.json").unlink()
-    assert call("tuning", "run_table", *words, "--storage", storage, "--data", shapes.uri) == 0
+    assert call("tuning", "paper_table", *words, "--storage", storage, "--data", shapes.uri) == 0
     printed = said()
     assert "measuring two.image.seed1" in printed
     assert printed.count("measuring") == 1
@@ -195,7 +195,7 @@ def test_the_same_table_does_only_what_is_missing(
         (("--data", images.uri), "holds images, and the table 'What it is told' is of shapes"),
         (("--data", shapes.uri, "--rows", "Voxel"), "has no row 'Voxel'"),
     ):
-        assert call("tuning", "run_table", *words, *changed, "--storage", storage) == FAILED
+        assert call("tuning", "paper_table", *words, *changed, "--storage", storage) == EXIT_FAILED
         assert message in said()
 
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_compared_is_refused(
         ((run,), "name two or more different runs"),
         ((run, birds[1], "--tracking", default_tracking_uri(tmp_path)), "there is no tracking store"),
     ):
-        assert call("jobs", "compare", *words, "--out", tmp_path / "c.html") == FAILED
+        assert call("jobs", "compare", *words, "--out", tmp_path / "c.html") == EXIT_FAILED
         assert message in said()
     assert not (tmp_path / "c.html").exists()
 
@@ -274,5 +274,5 @@ def test_a_registered_model_reconstructs_by_its_alias(
     )
     assert call("jobs", "reconstruct", "--model", "models:/birds@best", *words, "--formats", "glb") == 0, said()
     assert len(list((tmp_path / "out").glob("*.glb"))) == 1
-    assert call("jobs", "reconstruct", "--model", "models:/birds@wrost", *words) == FAILED
+    assert call("jobs", "reconstruct", "--model", "models:/birds@wrost", *words) == EXIT_FAILED
     assert "cannot fetch the model models:/birds@wrost" in said()

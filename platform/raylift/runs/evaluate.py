@@ -9,7 +9,6 @@ from typing import Any
 
 from PIL import Image
 
-from raylift.cluster.reconstruct import Reconstructor, keep_level, open_run_tracker
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.core.types import Reconstruction
@@ -17,9 +16,10 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import Progress, evaluate
 from raylift.evaluation.meshes import Solid
 from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, write_animation
-from raylift.evaluation.report import MODEL, EvaluationReport
+from raylift.evaluation.report import MODEL_METHOD, EvaluationReport
 from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
+from raylift.runs.reconstruct import Reconstructor, keep_level, open_run_tracker
 
 EVALUATION_SEED = 0
 """Keys every draw of an evaluation, whatever a run's own seed: trainings are compared by the same points."""
@@ -116,7 +116,7 @@ def _write_results(report: EvaluationReport, panels: Sequence[Panel], folder: Pa
     if panels:
         Image.fromarray(stack_panels(panels)).save(folder / "panels.png")
         write_animation(turntable(panels[0].mesh), folder / "turntable.gif")
-        scores = {row["id"]: row for row in report.object_rows() if row["method"] == MODEL}
+        scores = {row["id"]: row for row in report.object_rows() if row["method"] == MODEL_METHOD}
         rows = [_viewer_row(panel, report.main_metric, scores[panel.id]) for panel in panels]
         write_viewer(rows, folder / "viewer.html", "Evaluation", report.split)
         written += [(folder / name, "") for name in ("panels.png", "turntable.gif", "viewer.html")]

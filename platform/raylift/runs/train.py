@@ -20,9 +20,6 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from raylift.cluster.run_status import open_board
-from raylift.cluster.start import check_start
-from raylift.cluster.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.core.storage import Storage
@@ -31,6 +28,9 @@ from raylift.data.ray_session import start_ray
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import from_json
+from raylift.runs.run_status import open_board
+from raylift.runs.start import check_start
+from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.training.checkpoint import check_recipe
 from raylift.training.loop import FitOutcome, RunProgress
 

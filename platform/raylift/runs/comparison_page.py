@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raylift.evaluation.comparison.paired import ONE_SEED, Estimate
 from raylift.evaluation.comparison.runs import RunComparison, ScoreLine
-from raylift.evaluation.report import MODEL
+from raylift.evaluation.report import MODEL_METHOD
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell
 from raylift.export.glb_reading import read_glb
 from raylift.export.mesh_files import file_stem
@@ -110,7 +110,7 @@ def _scores(comparison: RunComparison) -> Grid:
         note += (
             " Differences are paired object by object and count upwards where the run is better. Their intervals cover"
             " other objects, not another training: with one seed each, which recipe is better stays undecided"
-            " (tuning/run_table.py trains rows with several seeds)."
+            " (tuning/paper_table.py trains rows with several seeds)."
         )
     rows = [_score_row(score, comparison.shares_objects) for score in comparison.scores]
     return Grid(f"Scores on {comparison.split}", head, rows, note, line)
@@ -141,6 +141,10 @@ def _main_score(comparison: RunComparison, run_id: str, stem: str) -> str:
     metric, factor = comparison.scores[0].metric, comparison.scores[0].factor
     run = next(run for run in comparison.runs if run.run_id == run_id)
     for row in run.scores.get(comparison.split, ()):
-        if row["method"] == MODEL and file_stem(str(row["id"])) == stem and isinstance(row.get(metric), int | float):
+        if (
+            row["method"] == MODEL_METHOD
+            and file_stem(str(row["id"])) == stem
+            and isinstance(row.get(metric), int | float)
+        ):
             return f"{metric} {factor * row[metric]:.3f}"
     return ""

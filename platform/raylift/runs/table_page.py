@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from raylift.evaluation.comparison.paired import CONFIDENCE, ONE_SEED
-from raylift.evaluation.report import MODEL, reading
+from raylift.evaluation.report import MODEL_METHOD, reading
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
 from raylift.tables.paper_table import Claim, PaperTable
-from raylift.tables.results import Judged, RowResult, cell, first_with_scores
+from raylift.tables.results import ClaimResult, RowResult, cell, first_with_scores
 
 INTERRUPTED = "interrupted: how long it took in all was not measured"
 
 _TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
 
 
-def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequence[Judged]) -> ComparisonPage:
+def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequence[ClaimResult]) -> ComparisonPage:
     """The page of a table: figures beside the paper's, directions, curves of every row and seed."""
     names = [row.name for row in table.rows if row.name in results]
     charts = []
@@ -46,10 +46,10 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
         head += [f"{column.metric}{factor} {'↑' if how.higher_is_better else '↓'}", "paper"]
     for row in table.rows:
         if row.name in results:
-            rows.append([*_cells(table, results[row.name], MODEL, row.name), _minutes(results[row.name])])
+            rows.append([*_cells(table, results[row.name], MODEL_METHOD, row.name), _minutes(results[row.name])])
     first = first_with_scores(table, results)
     methods = {line["method"] for content in first.scores.values() for line in content["objects"]} if first else set()
-    for method in sorted(methods - {MODEL}):
+    for method in sorted(methods - {MODEL_METHOD}):
         assert first is not None
         rows.append([*_cells(table, first, method, f"baseline: {method.replace('_', ' ')}"), GridCell("")])
     for quoted in table.quoted:
@@ -66,7 +66,7 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
     return Grid("Scores on held-out objects", [*head, "minutes"], rows, note)
 
 
-def claims_grid(judged: Sequence[Judged]) -> Grid:
+def claims_grid(judged: Sequence[ClaimResult]) -> Grid:
     """Every direction, whether our runs bear it out, and by how much."""
     rows = []
     for one in judged:
@@ -96,11 +96,11 @@ def claim_text(claim: Claim) -> str:
     return f"{claim.better} over {claim.than} {how} {claim.metric}"
 
 
-def _verdict_text(one: Judged) -> str:
+def _verdict_text(one: ClaimResult) -> str:
     return f"{one.verdict} ({ONE_SEED})" if one.why == ONE_SEED else one.verdict
 
 
-def _claims_note(judged: Sequence[Judged]) -> str:
+def _claims_note(judged: Sequence[ClaimResult]) -> str:
     note = (
         f"Differences are paired over objects and seeds, with {CONFIDENCE:.0%} bootstrap intervals; a direction is"
         " confirmed or refuted when its interval leaves out 0. Intervals are not corrected for how many there are."
@@ -113,7 +113,7 @@ def _claims_note(judged: Sequence[Judged]) -> str:
 
 
 def _cells(table: PaperTable, result: RowResult, method: str, name: str) -> list[GridCell]:
-    own = method == MODEL
+    own = method == MODEL_METHOD
     cells = [GridCell(name, "" if own else "quiet", result.row.note if own else "")]
     for column in table.columns:
         found, factor = cell(result, column.metric, method), reading(column.metric).printed_factor

@@ -1,8 +1,8 @@
 """Give an image collection part maps: train self-supervised part segmentation on it, or take maps made elsewhere.
 
-    python jobs/parts.py --data data/birds --out data/birds-parts
-    python jobs/parts.py --data data/birds --out data/birds-parts model.num_parts=5 --picture p.png
-    python jobs/parts.py --data data/birds --out data/birds-parts --maps folder --part-names background head body
+    python jobs/segment_parts.py --data data/birds --out data/birds-parts
+    python jobs/segment_parts.py --data data/birds --out data/birds-parts model.num_parts=5 --picture p.png
+    python jobs/segment_parts.py --data data/birds --out data/birds-parts --maps maps --part-names background head body
 
 A new version of the data set is written to --out, the old one is left as it is. The same command again goes on where
 training stopped. Maps made elsewhere are ID.png with labels or ID.npy with probabilities, see
@@ -21,8 +21,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from raylift.cluster.parts import PartPredictor, check_before, parts_model, write_precomputed, write_predicted
-from raylift.cluster.train import train
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.images.precomputed_maps import PrecomputedMaps
@@ -30,6 +28,8 @@ from raylift.data.images.record import load_image
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.images.parts import draw_parts, stack_pictures
 from raylift.models import catalogue
+from raylift.runs.parts import PartPredictor, check_before, parts_model, write_precomputed, write_predicted
+from raylift.runs.train import train
 from raylift.tracking.mlflow_tracker import default_tracking_uri
 from raylift.training.loop import RunProgress
 

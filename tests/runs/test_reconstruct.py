@@ -19,13 +19,13 @@ from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 
-from raylift.cluster.reconstruct import Reconstructor, log_model
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.step_info import StepInfo
 from raylift.data.feed.batches import collate
 from raylift.data.feed.image_folder import make_input
 from raylift.data.feed.samples import assemble_image
 from raylift.models import catalogue
+from raylift.runs.reconstruct import Reconstructor, log_model
 from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
 from raylift.training.checkpoint import CheckpointStore
 from tests.scripts import load_job

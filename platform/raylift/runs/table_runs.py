@@ -9,10 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raylift.cluster.evaluate import evaluate_run, track_evaluation
-from raylift.cluster.reconstruct import Reconstructor
-from raylift.cluster.train import train
-from raylift.cluster.worker import RunPaths, mlflow_run
 from raylift.config import tree
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError
@@ -22,6 +18,10 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.comparison.curves import Curve
 from raylift.evaluation.evaluator import Progress
 from raylift.models.catalogue import build_model
+from raylift.runs.evaluate import evaluate_run, track_evaluation
+from raylift.runs.reconstruct import Reconstructor
+from raylift.runs.train import train
+from raylift.runs.worker import RunPaths, mlflow_run
 from raylift.tables.paper_table import PaperTable, PlannedRow
 from raylift.tables.results import RowResult
 from raylift.tracking.mlflow_tracker import MlflowTracker

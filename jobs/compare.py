@@ -25,8 +25,8 @@ from raylift.evaluation.comparison.runs import RunComparison, compare_runs
 from raylift.evaluation.report import MAIN_METRIC
 from raylift.export.comparison import write_comparison
 from raylift.runs.comparison_page import comparison_page, gain_text, held_out_rows
-from raylift.tracking.mlflow_tracker import default_tracking_uri
-from raylift.tracking.reading import TrackingReader, tracking_of
+from raylift.tracking.address import tracking_of
+from raylift.tracking.reading import TrackingReader
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Arguments:
 
 def main(arguments: Arguments, console: Console) -> None:
     """Read, compare, write, log."""
-    reader = TrackingReader(tracking_of(arguments.tracking, arguments.runs, default_tracking_uri("runs")))
+    reader = TrackingReader(tracking_of(arguments.tracking, arguments.runs))
     runs = [reader.read(reader.find(what)) for what in arguments.runs]
     comparison = compare_runs(runs)
     for note in comparison.notes:

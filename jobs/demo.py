@@ -27,7 +27,7 @@ from raylift.data.feed.image_export import export_images
 from raylift.data.sources.furniture import fetch_furniture
 from raylift.data.store.dataset import ShardedDataset
 from raylift.models import catalogue
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import default_tracking_uri
 
 JOBS = Path(__file__).resolve().parent
 ALONE = ("evaluate", "reconstruct")

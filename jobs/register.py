@@ -19,8 +19,8 @@ from rich.console import Console
 from raylift.console import run_job
 from raylift.core.errors import ConfigError
 from raylift.runs.reconstruct import log_model, open_run_tracker
-from raylift.tracking.mlflow_tracker import default_tracking_uri
-from raylift.tracking.reading import TrackingReader, tracking_of
+from raylift.tracking.address import tracking_of
+from raylift.tracking.reading import TrackingReader
 from raylift.tracking.registry import check_names, logged_model, register_model
 
 
@@ -44,7 +44,7 @@ class Arguments:
 def main(arguments: Arguments, console: Console) -> None:
     """Log the model where it is not logged, then register it."""
     check_names(arguments.model, arguments.alias)
-    reader = TrackingReader(tracking_of(arguments.tracking, [arguments.run], default_tracking_uri("runs")))
+    reader = TrackingReader(tracking_of(arguments.tracking, [arguments.run]))
     run_id = reader.find(arguments.run)
     if not logged_model(reader.uri, run_id):
         run = reader.read(run_id)

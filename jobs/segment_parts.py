@@ -30,7 +30,7 @@ from raylift.evaluation.images.parts import draw_parts, stack_pictures
 from raylift.models import catalogue
 from raylift.runs.parts import PartPredictor, check_before, parts_model, write_precomputed, write_predicted
 from raylift.runs.train import train
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import tracking_for
 from raylift.training.loop import RunProgress
 
 
@@ -94,7 +94,7 @@ def _trained(arguments: Arguments, console: Console) -> PartPredictor:
     # Its weights are found, or missed, here and not in a worker.
     _ = parts_model(recipe).extractor
     name = arguments.name or recipe.name.replace("/", "-")
-    tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
+    tracking = tracking_for(arguments.tracking, arguments.storage)
     with progress_bar(console, "steps") as bar:
 
         def show(report: RunProgress) -> None:
@@ -102,9 +102,7 @@ def _trained(arguments: Arguments, console: Console) -> PartPredictor:
             news = [f"{key.split('/')[-1]} {report.metrics[key]:.4g}" for key in shown if key in report.metrics]
             bar.show(report.step, report.num_steps, "  ".join(news))
 
-        outcome = train(
-            recipe, arguments.data, arguments.storage, name, "" if tracking == "none" else tracking, progress=show
-        )
+        outcome = train(recipe, arguments.data, arguments.storage, name, tracking, progress=show)
     table = Table(title=f"run {name}", show_header=False)
     resumed = f" (went on from {outcome.fit.resumed_from})" if outcome.fit.resumed_from is not None else ""
     table.add_row("steps", f"{outcome.fit.step}{resumed}")

@@ -30,7 +30,7 @@ from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar, run_job
 from raylift.models.stages import plan_runs
 from raylift.runs.train import TrainOutcome, train
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import tracking_for
 from raylift.training.loop import RunProgress
 
 
@@ -65,7 +65,7 @@ def main(arguments: Arguments, console: Console) -> None:
 
 def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console) -> None:
     """Train one recipe."""
-    tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
+    tracking = tracking_for(arguments.tracking, arguments.storage)
     console.print(
         f"[bold]{recipe.name}[/] ({recipe.fingerprint}) on {arguments.data}, run [bold]{name}[/] in"
         f" {arguments.storage}, {recipe.scale.workers} workers"
@@ -76,7 +76,7 @@ def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console)
             arguments.data,
             arguments.storage,
             name,
-            "" if tracking == "none" else tracking,
+            tracking,
             experiment=arguments.experiment,
             progress=show(bar),
         )

@@ -30,7 +30,8 @@ from raylift.runs.table_page import claims_grid, scores_grid, table_page
 from raylift.runs.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
 from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
 from raylift.tables.results import ClaimResult, RowResult, judge, rows_of, score_rows
-from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+from raylift.tracking.address import tracking_for
+from raylift.tracking.mlflow_tracker import MlflowTracker
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ class Arguments:
 
     @property
     def tracking_uri(self) -> str:
-        if self.tracking == "none":
-            return ""
-        return self.tracking or default_tracking_uri("." if "://" in self.storage else self.place)
+        return tracking_for(self.tracking, self.place)
 
 
 def main(arguments: Arguments, console: Console) -> int:

@@ -29,7 +29,7 @@ from raylift.runs.sweep import SweepEvent, SweepOutcome, run_sweep
 from raylift.sweeps.config import Metric, Sweep, read_sweep
 from raylift.sweeps.results import ranked
 from raylift.sweeps.trial_recipes import base_recipe, shown
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import tracking_for
 
 SHOWN_TRIALS = 30
 
@@ -63,7 +63,7 @@ def main(arguments: Arguments, console: Console) -> int:
     """Run the sweep, a line for each trial that ends; then the table, and where everything lies."""
     sweep = read_sweep(arguments.sweep, arguments.overrides)
     name = arguments.name or arguments.sweep.stem.replace("_", "-")
-    tracking = arguments.tracking or default_tracking_uri("." if "://" in arguments.storage else arguments.storage)
+    tracking = tracking_for(arguments.tracking, arguments.storage)
     console.print(
         f"[bold]{sweep.title}[/] ({sweep.fingerprint}): {base_recipe(sweep).name} on {arguments.data}, sweep"
         f" [bold]{name}[/] in {arguments.storage}"
@@ -74,13 +74,13 @@ def main(arguments: Arguments, console: Console) -> int:
             arguments.data,
             arguments.storage,
             name,
-            "" if tracking == "none" else tracking,
+            tracking,
             experiment=arguments.experiment,
             retry_failed=arguments.retry_failed,
             progress=show(bar, sweep),
         )
     summarise(console, sweep, outcome)
-    if tracking != "none":
+    if tracking:
         console.print(f"tracking: {tracking}, run {name}", soft_wrap=True, highlight=False)
     return 0 if outcome.best is not None else 1
 

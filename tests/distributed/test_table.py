@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import default_tracking_uri
 from tests.runs.test_tracked_runs import TABLE, call
 
 

@@ -26,7 +26,8 @@ from raylift.data.feed.image_folder import make_input
 from raylift.data.feed.samples import assemble_image
 from raylift.models import catalogue
 from raylift.runs.reconstruct import Reconstructor, log_model
-from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+from raylift.tracking.address import default_tracking_uri
+from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.training.checkpoint import CheckpointStore
 from tests.scripts import load_job
 

@@ -25,7 +25,7 @@ from raylift.models import catalogue
 from raylift.runs.evaluate import evaluate_run, track_evaluation
 from raylift.runs.reconstruct import Reconstructor
 from raylift.runs.train import train
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import default_tracking_uri
 from tests.data.image_layouts import write_cutouts
 from tests.export.test_viewer import data_of
 from tests.scripts import load_script

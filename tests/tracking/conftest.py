@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from raylift.tracking.mlflow_tracker import default_tracking_uri
+from raylift.tracking.address import default_tracking_uri
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from raylift.core.errors import ConfigError, DataError
+from raylift.tracking.address import default_tracking_uri
 from raylift.tracking.catch_up import catch_up
 from raylift.tracking.delivery import Delivery
-from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.tracking.provenance import provenance_tags
 from raylift.tracking.spool import Spool
 from raylift.tracking.system_metrics import SystemMetrics, read_machine

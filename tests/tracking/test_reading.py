@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from raylift.core.errors import ConfigError
-from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
-from raylift.tracking.reading import TrackingReader, tracking_of
+from raylift.tracking.address import default_tracking_uri, tracking_of
+from raylift.tracking.mlflow_tracker import MlflowTracker
+from raylift.tracking.reading import TrackingReader
 from raylift.tracking.registry import check_names, logged_model, register_model
 from tests.tracking.conftest import free_port
 
@@ -104,11 +105,11 @@ def test_a_store_or_server_that_is_away_is_named(tmp_path: Path) -> None:
 def test_where_runs_are_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "run.json").write_text(json.dumps({"tracking": "http://there"}))
-    assert tracking_of("http://given", [str(tmp_path)], "http://last") == "http://given"
-    assert tracking_of("", ["a name", str(tmp_path)], "http://last") == "http://there"
-    assert tracking_of("", ["a name"], "http://last") == "http://last"
+    assert tracking_of("http://given", [str(tmp_path)]) == "http://given"
+    assert tracking_of("", ["a name", str(tmp_path)]) == "http://there"
+    assert tracking_of("", ["a name"]) == default_tracking_uri("runs")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert tracking_of("", [str(tmp_path)], "http://last") == "http://environment"
+    assert tracking_of("", [str(tmp_path)]) == "http://environment"
 
 
 @pytest.mark.parametrize(("name", "alias"), [("", ""), ("a/b", ""), ("a b", ""), ("seats", "v2"), ("seats", "latest")])

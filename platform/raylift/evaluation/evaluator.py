@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
-
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
@@ -18,6 +16,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import Solid
 from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, Tally
+from raylift.evaluation.samples import eval_mode
 from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.metrics.scores import Score
 
@@ -57,35 +56,29 @@ def evaluate(
     categories = {entry.id: entry.category for entry in entries}
     num_views = min(data.eval_views, *(entry.num_views for entry in entries))
     total = len(range(rank, sum(min(data.eval_views, entry.num_views) for entry in entries), world))
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
     tally, done = Tally(), 0
-    try:
-        request = scorer.request(model.request)
-        with torch.no_grad():
-            choice = _level(model, dataset, split, config, data, seed)
-            scorer.prepare(model, split)
-            for batch in evaluation_batches(dataset, request, split, data, seed, rank, world):
-                for index, found in enumerate(model.reconstruct(batch.to(device))):
-                    sample = batch.ids[index]
-                    category = categories[sample.rpartition("#")[0]]
-                    start = time.perf_counter()
-                    solid = Solid(found.shape, config.resolution, choice.level if choice else 0.0)
-                    found = replace(found, id=sample, camera=found.camera.to("cpu"))
-                    values = scorer.score(sample, found, solid)
-                    tally.num_empty += solid.is_known_empty
-                    tally.seconds += time.perf_counter() - start
-                    tally.table(MODEL_METHOD).add(Score(sample, category, values))
-                    for method, row in scorer.score_baselines(sample, batch.select(slice(index, index + 1))).items():
-                        tally.table(method).add(Score(sample, category, row))
-                    if on_sample is not None:
-                        on_sample(found, solid)
-                    done += 1
-                    if progress is not None:
-                        progress(done, total, sample)
-    finally:
-        model.train(was_training)
+    request = scorer.request(model.request)
+    with eval_mode(model) as device:
+        choice = _level(model, dataset, split, config, data, seed)
+        scorer.prepare(model, split)
+        for batch in evaluation_batches(dataset, request, split, data, seed, rank, world):
+            for index, found in enumerate(model.reconstruct(batch.to(device))):
+                sample = batch.ids[index]
+                category = categories[sample.rpartition("#")[0]]
+                start = time.perf_counter()
+                solid = Solid(found.shape, config.resolution, choice.level if choice else 0.0)
+                found = replace(found, id=sample, camera=found.camera.to("cpu"))
+                values = scorer.score(sample, found, solid)
+                tally.num_empty += solid.is_known_empty
+                tally.seconds += time.perf_counter() - start
+                tally.table(MODEL_METHOD).add(Score(sample, category, values))
+                for method, row in scorer.score_baselines(sample, batch.select(slice(index, index + 1))).items():
+                    tally.table(method).add(Score(sample, category, row))
+                if on_sample is not None:
+                    on_sample(found, solid)
+                done += 1
+                if progress is not None:
+                    progress(done, total, sample)
     whole = sum(collectives.gather_objects(tally), Tally())
     scorer.finish(whole)
     notes = ([choice.note] if choice else []) + scorer.notes

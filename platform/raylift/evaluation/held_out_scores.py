@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
-from raylift.core import collectives
 from raylift.core.model import Model
 from raylift.core.types import Batch
+from raylift.evaluation.samples import over_samples
 from raylift.metrics.scores import mean_of
 
 
-@torch.no_grad()
 def validate_scores(model: Model, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """The mean of each of ``Model.scores`` over all ranks' samples.
 
@@ -24,21 +21,15 @@ def validate_scores(model: Model, batches: Iterable[Batch], prefix: str = "val")
         batches: what ``Model.request`` asks for.
         prefix: of the names: ``val/<score>`` and ``val/samples``.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    own: dict[str, dict[str, float]] = {}
-    try:
-        for batch in batches:
-            for name, values in model.scores(batch.to(device)).items():
-                own.setdefault(name, {}).update(zip(batch.ids, values.tolist(), strict=True))
-    finally:
-        model.train(was_training)
-    merged: dict[str, dict[str, float]] = {}
-    for share in collectives.gather_objects(own):
-        for name, scores in share.items():
-            merged.setdefault(name, {}).update(scores)
+
+    def score(batch: Batch) -> list[dict[str, float]]:
+        scores = {name: values.tolist() for name, values in model.scores(batch).items()}
+        return [{name: values[row] for name, values in scores.items()} for row in range(len(batch))]
+
+    everyone = over_samples(model, batches, score)
+    names = list(dict.fromkeys(name for scores in everyone.values() for name in scores))
     means = {
-        f"{prefix}/{name}": mean_of([scores[sample] for sample in sorted(scores)]) for name, scores in merged.items()
+        f"{prefix}/{name}": mean_of([everyone[sample][name] for sample in sorted(everyone) if name in everyone[sample]])
+        for name in names
     }
-    return means | {f"{prefix}/samples": float(max((len(scores) for scores in merged.values()), default=0))}
+    return means | {f"{prefix}/samples": float(len(everyone))}

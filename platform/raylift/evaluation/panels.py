@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from raylift.config.data import DataConfig
@@ -18,6 +17,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.color import looks_of
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.samples import eval_mode
 from raylift.evaluation.strips import Strip, to_bytes
 from raylift.geometry.cameras import orbit
 
@@ -71,21 +71,15 @@ def draw_panels(
     Raises:
         DataError: no objects of that split.
     """
-    was_training = model.training
-    model.eval()
     panels: list[Panel] = []
-    try:
+    with eval_mode(model) as device:
         request = replace(model.request, num_points=0)
-        device = next(model.parameters()).device
         one_view = replace(data, eval_views=1)
-        with torch.no_grad():
-            for batch in evaluation_batches(dataset, request, split, one_view, seed, batch_size=1):
-                if len(panels) >= count:
-                    break
-                found = replace(model.reconstruct(batch.to(device))[0], id=batch.ids[0])
-                panels.append(panel_of(dataset, request, found, mesh_of(found, resolution), image_px))
-    finally:
-        model.train(was_training)
+        for batch in evaluation_batches(dataset, request, split, one_view, seed, batch_size=1):
+            if len(panels) >= count:
+                break
+            found = replace(model.reconstruct(batch.to(device))[0], id=batch.ids[0])
+            panels.append(panel_of(dataset, request, found, mesh_of(found, resolution), image_px))
     return panels
 
 

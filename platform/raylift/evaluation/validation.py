@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from raylift.core import collectives
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
 from raylift.evaluation.color import Look, looks_of
 from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.samples import over_samples
 from raylift.metrics.image import ssim
 from raylift.metrics.inside import InsideTest
 from raylift.metrics.iou import batch_iou
@@ -138,17 +138,7 @@ def sample_scores(
     Args:
         model: put into eval mode, and back.
     """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    scores: dict[str, dict[str, float]] = {}
-    try:
-        for batch in batches:
-            on_device = batch.to(device)
-            scores.update(zip(batch.ids, score(on_device, model.reconstruct(on_device)), strict=True))
-    finally:
-        model.train(was_training)
-    return {name: value for share in collectives.gather_objects(scores) for name, value in share.items()}
+    return over_samples(model, batches, lambda batch: score(batch, model.reconstruct(batch)))
 
 
 def summarise(everyone: Mapping[str, Mapping[str, float]], prefix: str, names: Sequence[str]) -> dict[str, float]:

@@ -27,6 +27,7 @@ from raylift.data.feed.samples import assemble_image
 from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.models import catalogue
+from raylift.tracking.address import tracking_beside
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import (
     Checkpoint,
@@ -215,12 +216,12 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
         tracking: server or store; by default the one that training used.
     """
     from raylift.runs.worker import RunPaths
-    from raylift.tracking.mlflow_tracker import MlflowTracker, default_tracking_uri
+    from raylift.tracking.mlflow_tracker import MlflowTracker
 
     text = str(run).rstrip("/")
     storage, _, name = (text if "://" in text else str(Path(text).absolute())).rpartition("/")
     place = RunPaths("", storage, name)
-    beside = default_tracking_uri("." if "://" in storage else storage)
+    beside = tracking_beside(storage)
     described = Storage.at(place.folder)
     known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}
     uri = tracking or known.get("tracking") or beside

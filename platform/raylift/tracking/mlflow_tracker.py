@@ -26,11 +26,6 @@ logger = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 
 
-def default_tracking_uri(folder: Path | str) -> str:
-    """The embedded store: SQLite in a folder, by absolute path, since Ray Train's workers change theirs."""
-    return f"sqlite:///{Path(folder).absolute()}/mlflow.db"
-
-
 class MlflowTracker:
     """A ``Tracker`` that writes to an MLflow run.
 
@@ -39,7 +34,7 @@ class MlflowTracker:
     the end stays in the spool: the next tracker on that spool, or ``python -m raylift.tracking.catch_up``, sends it.
 
     Args:
-        tracking_uri: server or store; see ``default_tracking_uri``.
+        tracking_uri: server or store; see ``tracking.address``.
         experiment: made if it is not there.
         run_name: shown on the page.
         spool: a local folder of this run: the same one after a restart, so that the same MLflow run goes on.

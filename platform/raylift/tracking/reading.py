@@ -54,7 +54,7 @@ class TrackingReader:
     """Reads runs from an MLflow server or store.
 
     Args:
-        tracking_uri: see ``default_tracking_uri``.
+        tracking_uri: see ``tracking.address``.
 
     Raises:
         ConfigError: a store that is not there.
@@ -206,17 +206,6 @@ def server_answers(tracking_uri: str) -> Iterator[None]:
             f"the tracking server {tracking_uri} does not answer as it should: {reason}",
             "start it, check its address, or give another by --tracking",
         ) from error
-
-
-def tracking_of(given: str, runs: Sequence[str], fallback: str) -> str:
-    """Where runs are tracked: as given, or as MLFLOW_TRACKING_URI or the first run's folder says, or the fallback."""
-    if given or os.environ.get("MLFLOW_TRACKING_URI"):
-        return given or os.environ["MLFLOW_TRACKING_URI"]
-    for run in runs:
-        about = Path(run) / "run.json"
-        if about.is_file() and (uri := json.loads(about.read_text()).get("tracking")):
-            return str(uri)
-    return fallback
 
 
 def _quoted(text: str) -> str:

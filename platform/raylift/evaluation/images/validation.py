@@ -24,6 +24,7 @@ from raylift.evaluation.images.alignment import Rotation, WorldAlignments, predi
 from raylift.evaluation.images.poses import CONSTANT_CAMERA, constant_camera_scores, pose_scores
 from raylift.evaluation.images.target import NO_SHAPES, load_image_truth, unseen_views
 from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.samples import eval_mode
 from raylift.evaluation.validation import QUICK_RESOLUTION, Validation, picture_score, sample_scores, summarise
 from raylift.geometry.placement import place_in_view
 from raylift.metrics.pose import azimuths_deg, circular_std_deg
@@ -67,14 +68,10 @@ class ImageValidation(Validation):
         self._has_shapes = self._shapes != NO_SHAPES and self._can_open_shapes()
 
     def scores(self, model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-        was_training = model.training
-        model.eval()
-        try:
+        with eval_mode(model):
             views = predict_training_views(
                 model, self._dataset, self.request, self._data, self._seed, NUM_TRAINING_IMAGES
             )
-        finally:
-            model.train(was_training)
         alignments = WorldAlignments(views)
         rotations: dict[str, Rotation] = {}
 

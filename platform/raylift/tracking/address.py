@@ -1,0 +1,45 @@
+"""Where runs are tracked: one rule for every job."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+NO_TRACKING = "none"
+
+
+def default_tracking_uri(folder: Path | str) -> str:
+    """The embedded store: SQLite in a folder, by absolute path, since Ray Train's workers change theirs."""
+    return f"sqlite:///{Path(folder).absolute()}/mlflow.db"
+
+
+def tracking_beside(storage: str) -> str:
+    """The embedded store of a folder of runs; of an object store, in the current folder."""
+    return default_tracking_uri("." if "://" in storage else storage)
+
+
+def tracking_for(given: str, storage: str) -> str:
+    """Where a new run is tracked.
+
+    Args:
+        given: ``--tracking``: a server or store, "none", or "" for the default.
+        storage: folder of runs.
+
+    Returns:
+        MLflow's tracking URI; "" tracks nothing.
+    """
+    return "" if given == NO_TRACKING else given or tracking_beside(storage)
+
+
+def tracking_of(given: str, runs: Sequence[str]) -> str:
+    """Where finished runs are tracked: as given, or as MLFLOW_TRACKING_URI or the first run's folder says, or the
+    embedded store of ``runs``."""
+    if given or os.environ.get("MLFLOW_TRACKING_URI"):
+        return given or os.environ["MLFLOW_TRACKING_URI"]
+    for run in runs:
+        about = Path(run) / "run.json"
+        if about.is_file() and (uri := json.loads(about.read_text()).get("tracking")):
+            return str(uri)
+    return default_tracking_uri("runs")

@@ -67,7 +67,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_reports_what_failed(cluster: None,
     best = outcome.best
     assert best is not None
     recipe = catalogue.get(outcome.best_recipe)
-    assert recipe.optimizers.default.learning_rate == best.values["optimizers.default.learning_rate"]
+    assert recipe.optimizers["default"].learning_rate == best.values["optimizers.default.learning_rate"]
     assert recipe.schedule.num_steps == 40
     assert {Path(path).name for path in outcome.files} >= {"trials.csv", "parameters.png", "parallel.png"}
     client = MlflowClient(uri)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import trimesh
 
+from raylift.config.codec import read_json
 from raylift.core.errors import ConfigError, DataError, StorageError
 from raylift.core.storage import Storage
 from raylift.data.prepare.ingest import ingest
@@ -296,8 +297,10 @@ def test_a_damaged_manifest_or_record_is_named(tmp_path: Path, tiny_folder: Path
     (folder / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 99}))
     with pytest.raises(DataError, match="schema version 99"):
         ShardedDataset.open(folder)
-    with pytest.raises(ValueError):
-        ShardRecord.from_json("{")
+    with pytest.raises(ConfigError, match="invalid JSON"):
+        read_json(ShardRecord, "{")
+    with pytest.raises(ConfigError, match="fingerprint is missing"):
+        read_json(ShardRecord, '{"index": 0}')
 
 
 def test_manifest_counts_and_round_trip(tiny: ShardedDataset) -> None:

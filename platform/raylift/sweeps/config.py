@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from raylift.config import tree
+from raylift.config.codec import Strict, read_json
 from raylift.core.errors import ConfigError
 from raylift.sweeps.space import Space
 from raylift.sweeps.stop_rules import StopConfig
@@ -21,7 +24,7 @@ EXTENDABLE = ("title", "about", "budget.trials", "budget.minutes", "resources.co
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Strict):
     """What trials are judged by.
 
     Attributes:
@@ -39,7 +42,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class SchedulerConfig:
+class SchedulerConfig(Strict):
     """Which running trials go on.
 
     Attributes:
@@ -72,7 +75,7 @@ class SchedulerConfig:
 
 
 @dataclass(frozen=True)
-class SearcherConfig:
+class SearcherConfig(Strict):
     """Who proposes values.
 
     Attributes:
@@ -96,7 +99,7 @@ class SearcherConfig:
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Strict):
     """When a sweep is over.
 
     Attributes:
@@ -115,7 +118,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class TrialResources:
+class TrialResources(Strict):
     """What each trial runs on, in place of the recipe's scale; see ``recipes.recipe.ScaleConfig``.
 
     Attributes:
@@ -137,7 +140,7 @@ class TrialResources:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Strict):
     """One sweep; ``tuning/sweeps`` has ready ones.
 
     Attributes:
@@ -152,7 +155,7 @@ class Sweep:
 
     title: str
     recipe: str
-    space: Space
+    space: Annotated[Space, BeforeValidator(Space.from_dict)]
     metrics: tuple[Metric, ...]
     about: str = ""
     overrides: tuple[str, ...] = ()
@@ -188,7 +191,7 @@ class Sweep:
 
     def decisive(self) -> dict[str, Any]:
         """Every value that decides what a trial is, by dotted path."""
-        values = _flat({**self.to_dict(), "space": {path: json.dumps(part) for path, part in
+        values = tree.flatten({**self.to_dict(), "space": {path: json.dumps(part) for path, part in
                                                      self.space.to_dict().items()}})  # fmt: skip
         return {path: value for path, value in values.items() if path not in EXTENDABLE}
 
@@ -204,30 +207,7 @@ def from_dict(values: Any) -> Sweep:
     Raises:
         ConfigError: what is missing, unknown or impossible.
     """
-    if not isinstance(values, Mapping):
-        raise ConfigError("a sweep is not a mapping", "see tuning/sweeps for the form")
-    lacking = [name for name in ("title", "recipe", "space", "metrics") if name not in values]
-    if lacking:
-        raise ConfigError(f"the sweep has no {' and no '.join(lacking)}", "see tuning/sweeps for the form")
-    parts: dict[str, Any] = {
-        "scheduler": SchedulerConfig, "searcher": SearcherConfig, "budget": Budget,
-        "resources": TrialResources, "stop": StopConfig,
-    }  # fmt: skip
-    known = {"title", "about", "recipe", "overrides", "space", "metrics", *parts}
-    if unknown := [name for name in values if name not in known]:
-        raise ConfigError(f"a sweep has no {unknown[0]!r}", f"it has {', '.join(sorted(known))}")
-    metrics = values["metrics"]
-    if not isinstance(metrics, list | tuple) or not all(isinstance(one, Mapping) and "name" in one for one in metrics):
-        raise ConfigError(f"metrics is {metrics!r}", 'give [{"name": "val/iou", "direction": "max"}]')
-    return Sweep(
-        title=str(values["title"]),
-        about=str(values.get("about", "")),
-        recipe=str(values["recipe"]),
-        overrides=tuple(str(one) for one in values.get("overrides", ())),
-        space=Space.from_dict(values["space"]),
-        metrics=tuple(tree.from_dict(Metric, one, f"metrics.{index}") for index, one in enumerate(metrics)),
-        **{name: tree.from_dict(cls, values.get(name, {}), name) for name, cls in parts.items()},
-    )
+    return read_json(Sweep, json.dumps(values))
 
 
 def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
@@ -246,7 +226,7 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
         remedy = f"there are: {ready}" if ready else "see tuning/sweeps"
         raise ConfigError(f"cannot read the sweep {path}: {error.strerror}", remedy) from None
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not JSON: {error}", "mend it") from None
+        raise ConfigError(f"{path} is not JSON: {error}", "fix it") from None
     given = list(overrides)
     own = [text.removeprefix(PREFIX) for text in given if text.startswith(PREFIX)]
     recipe = [text for text in given if not text.startswith(PREFIX)]
@@ -274,12 +254,3 @@ def _assign(values: dict[str, Any], assignments: Iterable[str]) -> None:
             values[group][name] = value
         else:
             values[group] = value
-
-
-def _flat(values: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(values, Mapping) and values:
-        leaves: dict[str, Any] = {}
-        for name, value in values.items():
-            leaves |= _flat(value, f"{path}.{name}" if path else str(name))
-        return leaves
-    return {path: values}

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raylift.config.codec import Strict
 from raylift.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class StopConfig:
+class StopConfig(Strict):
     """When a trial is given up.
 
     Attributes:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
+from raylift.config.codec import Strict, read_json
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.store.manifest import DataKind
@@ -28,14 +26,8 @@ _ROW_MAY_NOT = ("seed", "evaluation", "data.eval_views")
 """Rows are compared by one measure, over the table's seeds."""
 
 
-class _Checked:
-    """Read strictly: what is not a field is an error."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-
 @dataclass(frozen=True)
-class Column(_Checked):
+class Column(Strict):
     """A metric, and how the paper measured what stands beside it.
 
     Attributes:
@@ -48,7 +40,7 @@ class Column(_Checked):
 
 
 @dataclass(frozen=True)
-class Row(_Checked):
+class Row(Strict):
     """One model.
 
     Attributes:
@@ -73,7 +65,7 @@ class Row(_Checked):
 
 
 @dataclass(frozen=True)
-class Quoted(_Checked):
+class Quoted(Strict):
     """A row that the paper quotes from elsewhere, and that is not run here."""
 
     name: str
@@ -82,7 +74,7 @@ class Quoted(_Checked):
 
 
 @dataclass(frozen=True)
-class Claim(_Checked):
+class Claim(Strict):
     """A direction.
 
     Attributes:
@@ -105,7 +97,7 @@ class Claim(_Checked):
 
 
 @dataclass(frozen=True)
-class PaperTable(_Checked):
+class PaperTable(Strict):
     """A grid of recipes over one data set, with seeds.
 
     Attributes:
@@ -207,14 +199,11 @@ def load_table(path: Path) -> PaperTable:
         ConfigError: no such file, not JSON, an unknown field, a wrong type, a claim about what is not there.
     """
     try:
-        return TypeAdapter(PaperTable).validate_json(path.read_text(), strict=True)
+        return read_json(PaperTable, path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read the table {path}: {error.strerror}", "see tuning/tables") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.problem}", error.remedy) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _refused(path, first["type"], first["loc"], first["msg"]) from None
 
 
 def by_points(table: PaperTable) -> PaperTable:
@@ -306,29 +295,6 @@ def _share(
             past = (recipe.fingerprint,)
         shared.append((names.setdefault(past, name), recipe))
     return tuple(shared)
-
-
-def _refused(path: Path, kind: str, place: Sequence[int | str], message: str) -> ConfigError:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
-    if kind == "unexpected_keyword_argument":
-        fields = _fields_at(place)
-        near = difflib.get_close_matches(str(place[-1]), fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(fields)}"
-        return ConfigError(f"{path}: a table has no {where!r}", hint)
-    if not where:
-        return ConfigError(f"{path} is not a table: {message}", "see tuning/tables for the form")
-    return ConfigError(f"{path}: {where}: {message[0].lower()}{message[1:]}", "see tuning/tables for the form")
-
-
-def _fields_at(place: Sequence[int | str]) -> list[str]:
-    """The fields that there are where the last one of a path is not."""
-    cls: Any = PaperTable
-    for part in place[:-1]:
-        if isinstance(part, str):
-            cls = typing.get_type_hints(cls)[part]
-        elif typing.get_origin(cls) is tuple:
-            cls = typing.get_args(cls)[0]
-    return [field.name for field in dataclasses.fields(cls)]
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> ConfigError:

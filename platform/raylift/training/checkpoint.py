@@ -21,8 +21,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from raylift.config.codec import read_json
 from raylift.config.tree import flatten
-from raylift.core.errors import CheckpointError, StorageError
+from raylift.core.errors import CheckpointError, ConfigError, StorageError
 from raylift.core.storage import Storage
 
 FORMAT = 1
@@ -331,10 +332,11 @@ def check_recipe(
 
 def _parse_entry(text: bytes, where: str) -> CheckpointEntry:
     try:
-        entry = CheckpointEntry(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        entry = read_json(CheckpointEntry, text)
+    except ConfigError as error:
         raise CheckpointError(
-            f"{where} is damaged: {error}", "delete it with its .pt; the same command goes on from the one before"
+            f"{where} is damaged: {error.problem}",
+            "delete it with its .pt; the same command goes on from the one before",
         ) from None
     if entry.format != FORMAT:
         raise CheckpointError(f"{where} is of layout {entry.format}", f"this Raylift reads layout {FORMAT}")

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from raylift.config.codec import read_json
 from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
 from raylift.core.storage import Storage
@@ -192,7 +193,7 @@ def _make_by_ray(
     for row in rows.map(make, num_cpus=1).iter_rows():
         if row["problem"]:
             raise DataError(row["problem"], row["remedy"])
-        yield ShardRecord.from_json(row["record"])
+        yield read_json(ShardRecord, row["record"])
 
 
 def _finish(

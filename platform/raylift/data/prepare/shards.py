@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raylift.core.errors import DataError, RayliftError
+from raylift.config.codec import read_json
+from raylift.core.errors import ConfigError, RayliftError, StorageError
 from raylift.core.storage import Storage, explained_write_errors
 from raylift.data.kind import Rows
 from raylift.data.kinds import kind_to_make
@@ -70,20 +71,6 @@ class ShardRecord:
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1) + "\n"
 
-    @staticmethod
-    def from_json(text: str | bytes) -> ShardRecord:
-        data = json.loads(text)
-        return ShardRecord(
-            index=data["index"],
-            fingerprint=data["fingerprint"],
-            files=tuple(ShardFile(**file) for file in data["files"]),
-            entries=tuple(ObjectEntry(**entry) for entry in data["entries"]),
-            set_aside=tuple((name, reason) for name, reason in data["set_aside"]),
-            warnings=tuple((name, note) for name, note in data["warnings"]),
-            bodies=tuple((name, tuple(body)) for name, body in data["bodies"]),
-            seconds=data["seconds"],
-        )
-
 
 def fingerprint_of(content: Mapping[str, Any] | list[Any]) -> str:
     """A hash of JSON-like content."""
@@ -97,8 +84,8 @@ def finished_record(storage: Storage, plan: ShardPlan) -> ShardRecord | None:
     if storage.size(name) is None:
         return None
     try:
-        record = ShardRecord.from_json(storage.read(name))
-    except (ValueError, KeyError, TypeError, DataError):
+        record = read_json(ShardRecord, storage.read(name))
+    except (ConfigError, StorageError):
         return None
     whole = all(storage.size(file.name) == file.num_bytes for file in record.files)
     return record if whole and record.fingerprint == plan.fingerprint else None

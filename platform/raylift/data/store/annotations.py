@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -49,13 +49,6 @@ class Annotations:
     def of_keypoints(names: Sequence[str]) -> Annotations:
         """Partners are found by their names: ``left_eye`` and ``right_eye``, ``left wing`` and ``right wing``."""
         return Annotations(tuple(names), mirror_by_name(names))
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> Annotations:
-        filled: dict[str, Any] = {}
-        for name, value in values.items():
-            filled[name] = tuple(value) if isinstance(value, list) else value
-        return Annotations(**filled)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from raylift.core.errors import DataError
+from raylift.config.codec import read_json
+from raylift.core.errors import ConfigError, DataError
 from raylift.core.storage import Storage
 from raylift.data.store.annotations import Annotations
 
@@ -118,34 +119,21 @@ class Manifest:
                 f"{storage.uri} is no prepared data set: it has no {MANIFEST_NAME}",
                 "run `python jobs/prepare.py --source ... --out DIR` first (again, if it was stopped)",
             )
+        text = storage.read(MANIFEST_NAME)
         try:
-            data = json.loads(storage.read(MANIFEST_NAME))
-            version = data["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
+            version = read_json(_Version, text).schema_version
+            if version in READABLE_VERSIONS:
+                return read_json(Manifest, text)
+        except ConfigError as error:
             raise DataError(
-                f"{where} is damaged: {error}", "prepare the data set again; finished shards are kept"
-            ) from error
-        if version not in READABLE_VERSIONS:
-            raise DataError(
-                f"{where} has schema version {version}, this package reads {', '.join(map(str, READABLE_VERSIONS))}",
-                "prepare the data set again",
-            )
-        try:
-            return Manifest(
-                entries=tuple(ObjectEntry(**entry) for entry in data["entries"]),
-                shards=tuple(tuple(ShardFile(**file) for file in files) for files in data["shards"]),
-                settings=data["settings"],
-                fingerprint=data["fingerprint"],
-                seed=data["seed"],
-                sigmas=tuple(data["sigmas"]),
-                versions=data["versions"],
-                set_aside=data["set_aside"],
-                schema_version=version,
-                # Sets of shapes that were prepared before there were image collections say neither.
-                kind=data.get("kind", "shapes"),
-                annotations=Annotations.from_dict(data.get("annotations", {})),
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"{where} is damaged: {error!r}", "prepare the data set again; finished shards are kept"
-            ) from error
+                f"{where} is damaged: {error.problem}", "prepare the data set again; finished shards are kept"
+            ) from None
+        raise DataError(
+            f"{where} has schema version {version}, this package reads {', '.join(map(str, READABLE_VERSIONS))}",
+            "prepare the data set again",
+        )
+
+
+@dataclass(frozen=True)
+class _Version:
+    schema_version: int

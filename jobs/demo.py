@@ -95,7 +95,7 @@ def main(arguments: Arguments, console: Console) -> None:
     """Every step, then what came of it."""
     start = time.monotonic()
     out, data, name = arguments.out, arguments.out / "data", arguments.recipe.replace("/", "-")
-    run(console, "prepare", *choose_source(arguments, console), "--out", data, *prepare_settings(arguments))
+    run(console, "prepare", "shapes", *choose_source(arguments, console), "--out", data, *prepare_settings(arguments))
     prepared = time.monotonic()
     run(console, "train", arguments.recipe, "--data", data, "--storage", out, "--name", name, *arguments.overrides)
     trained = time.monotonic()

@@ -1,16 +1,13 @@
 """Prepare a data set: textured meshes, or images with silhouettes, in; parquet shards out.
 
-    python jobs/prepare.py --source sh3f:furniture --categories seats --out data/seats
-    python jobs/prepare.py --fetch-furniture cache --categories seats --out data/seats --num-views 12 --image-px 128
-    python jobs/prepare.py --source procedural:60 --out s3://bucket/chairs
-    python jobs/prepare.py --source cutouts:photos --out data/photos --image-px 128
-    python jobs/prepare.py --fetch-stamps cache --categories birds --out data/birds
-    python jobs/prepare.py --source shapes:data/seats --out data/seat-views
+    python jobs/prepare.py shapes --source sh3f:fetch --categories seats --out data/seats --num-views 12 --image-px 128
+    python jobs/prepare.py shapes --source folder:meshes --out data/meshes --test-objects 12 --group-by creator
+    python jobs/prepare.py shapes --source procedural:60 --out s3://bucket/chairs
+    python jobs/prepare.py images --source cutouts:photos --out data/photos --image-px 128
+    python jobs/prepare.py images --source stamps:fetch --categories birds --out data/birds
+    python jobs/prepare.py images --source shapes:data/seats#4 --out data/seat-views
 
-    python jobs/prepare.py --source folder:meshes --out data/meshes --test-objects 12 --val-objects 4 --group-by creator
-
-Meshes and images have settings of their own: add --help to a command with its --source to see them.
-Running the same command again makes only what is missing.
+Each of the two kinds has its own --help. Running the same command again makes only what is missing.
 """
 
 from __future__ import annotations
@@ -18,39 +15,39 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Union
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from raylift.console import progress_bar, run_job
-from raylift.core.errors import ConfigError
 from raylift.data.images.config import ImagesConfig
 from raylift.data.inspection import group_notes
 from raylift.data.prepare.ingest import REPORT_NAME, IngestReport, ingest
 from raylift.data.prepare.splits import read_split_file
 from raylift.data.shapes.config import ShapesConfig
 from raylift.data.sources.base import AnySource
-from raylift.data.sources.furniture import fetch_furniture
-from raylift.data.sources.opening import Selection, open_source, source_data_kind
-from raylift.data.sources.stamps import fetch_stamps
+from raylift.data.sources.opening import Selection, open_source
+from raylift.data.sources.registry import source_entries
+from raylift.data.store.manifest import DataKind
+
+
+def _listed(delivers: DataKind) -> str:
+    """The sources of a kind of data set, one per line."""
+    entries = [entry for entry in source_entries().values() if entry.delivers == delivers]
+    return "\n".join(f"    {entry.kind}: {entry.help}" for entry in entries)
 
 
 @dataclass(frozen=True)
 class Common:
-    """Prepare a data set: sources to parquet shards, resumable.
+    """What both kinds are told.
 
     Attributes:
+        source: kind:path, or a path whose layout is recognised; several may be given.
         out: folder or s3:// prefix of the data set.
-        source: kind:path or a path whose layout is recognised; several may be given. Meshes: folder, sh3f, shapenet,
-            future3d, procedural:COUNT and procedural:vehicles:COUNT. Images: cutouts, masked, coco, cub, stamps, and
-            shapes (one view of each object of a prepared data set; shapes:FOLDER#4 takes four).
-        fetch_furniture: get Debian's furniture libraries into this folder (120 MB, once) and use them as a source.
-        fetch_stamps: get Debian's Tux Paint stamps into this folder (161 MB, once) and use them as a source.
         categories: keep only these, such as seats.
         category_words: keep only objects whose name holds one of these words.
         without_words: drop objects whose name holds one of these words.
@@ -60,10 +57,8 @@ class Common:
         overwrite: make every shard anew.
     """
 
+    source: tuple[str, ...]
     out: str
-    source: tuple[str, ...] = ()
-    fetch_furniture: Path | None = None
-    fetch_stamps: Path | None = None
     categories: tuple[str, ...] = ()
     category_words: tuple[str, ...] = ()
     without_words: tuple[str, ...] = ()
@@ -74,7 +69,7 @@ class Common:
 
 
 @dataclass(frozen=True)
-class Arguments(Common):
+class Shapes(Common):
     """Prepare textured meshes.
 
     Attributes:
@@ -85,7 +80,7 @@ class Arguments(Common):
 
 
 @dataclass(frozen=True)
-class ImageArguments(Common):
+class Images(Common):
     """Prepare an image collection.
 
     Attributes:
@@ -95,27 +90,22 @@ class ImageArguments(Common):
     config: Annotated[ImagesConfig, tyro.conf.arg(name="")] = field(default_factory=ImagesConfig)
 
 
-def arguments_type(words: Sequence[str]) -> type[Arguments] | type[ImageArguments]:
-    """Whose settings a command line has: those of the first source that it names."""
-    for index, word in enumerate(words):
-        if word.replace("_", "-") in ("--fetch-stamps", "--fetch-furniture"):
-            return ImageArguments if "stamps" in word else Arguments
-        if word == "--source" and index + 1 < len(words):
-            return ImageArguments if source_data_kind(words[index + 1]) == "images" else Arguments
-    return Arguments
+Arguments = Union[  # noqa: UP007 (tyro names subcommands by annotation)
+    Annotated[Shapes, tyro.conf.subcommand("shapes", description=f"Prepare textured meshes from\n{_listed('shapes')}")],
+    Annotated[
+        Images,
+        tyro.conf.subcommand("images", description=f"Prepare an image collection from\n{_listed('images')}"),
+    ],
+]
+"""``shapes`` or ``images``, each with settings of its own."""
 
 
-def main(arguments: Arguments | ImageArguments, console: Console) -> None:
+def main(arguments: Shapes | Images, console: Console) -> None:
     """Prepare, with progress, and print what came of it."""
-    sources: list[AnySource] = [open_source(text, arguments.config.seed) for text in arguments.source]
-    if arguments.fetch_furniture is not None:
-        with console.status("getting the furniture libraries (120 MB)"):
-            sources.append(open_source(f"sh3f:{fetch_furniture(arguments.fetch_furniture)}"))
-    if arguments.fetch_stamps is not None:
-        with console.status("getting the stamps (161 MB)"):
-            sources.append(open_source(f"stamps:{fetch_stamps(arguments.fetch_stamps)}"))
-    if not sources:
-        raise ConfigError("there is no source", "give --source kind:path, or --fetch-furniture FOLDER")
+    sources: list[AnySource] = []
+    for text in arguments.source:
+        with console.status(f"opening {text}"):
+            sources.append(open_source(text, arguments.config.seed))
     selection = Selection(
         arguments.category_words, arguments.without_words, arguments.categories, arguments.max_objects
     )
@@ -160,4 +150,4 @@ def _summarise(report: IngestReport, out: str, seconds: float, console: Console)
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(arguments_type(sys.argv[1:]), main, __doc__))
+    sys.exit(run_job(Arguments, main, __doc__))  # type: ignore[arg-type]

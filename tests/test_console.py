@@ -14,8 +14,8 @@ from raylift.core.errors import DataError
 
 
 def test_a_log_gets_lines_and_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    step_info = iter([0.0, 4.0, 11.0, 12.0, 13.0])
-    monkeypatch.setattr(speaking.time, "monotonic", lambda: next(step_info))
+    times = iter([0.0, 4.0, 11.0, 12.0, 13.0])
+    monkeypatch.setattr(speaking.time, "monotonic", lambda: next(times))
     log = io.StringIO()
     bar = speaking.ProgressBar(Console(file=log, width=200), "objects")
     for done in range(1, 5):

@@ -276,7 +276,7 @@ def test_sets_without_groups_are_read_and_said_to_have_none(tmp_path: Path, tiny
 
 def test_the_demo_holds_out_twelve_objects_seen_from_all_sides() -> None:
     demo, prepare = load_job("demo"), load_job("prepare")
-    words = [*map(str, demo.prepare_settings(demo.Arguments())), "--out", "x"]
+    words = ["shapes", "--source", "procedural:1", *map(str, demo.prepare_settings(demo.Arguments())), "--out", "x"]
     config = tyro.cli(prepare.Arguments, args=words).config
     assert (config.views, config.group_by) == ("random", "shape")
     assert (config.test_objects, config.val_objects, config.num_views, config.image_px) == (12, 3, 12, 128)

@@ -1,4 +1,4 @@
-"""The step_info that schedules, models and draws read: where in training we are."""
+"""Where in training we are, as schedules, models and draws read it."""
 
 from __future__ import annotations
 

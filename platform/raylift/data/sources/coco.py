@@ -16,11 +16,13 @@ from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.coco_masks import decode_segmentation
 from raylift.data.sources.image_reading import caption_of, read_picture, with_mask
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 
 _REMEDY = "give the JSON of an instances or keypoints annotation"
 
 
+@source("coco", delivers="images", help="COCO instances: FILE.json, or FILE.json,IMAGES")
 @dataclass(frozen=True)
 class CocoSource:
     """``coco:ANNOTATIONS.json`` with images in ``images/`` or beside it, or ``coco:ANNOTATIONS.json,IMAGES``.
@@ -32,6 +34,16 @@ class CocoSource:
     annotation_file: Path
     images: Path
     kind: str = "coco"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A JSON file."""
+        return path.suffix == ".json"
+
+    @staticmethod
+    def open(place: str, seed: int) -> CocoSource:
+        """The source of ``FILE.json`` or ``FILE.json,IMAGES``."""
+        return CocoSource.at(place)
 
     @staticmethod
     def at(place: str) -> CocoSource:

@@ -13,9 +13,11 @@ from raylift.core.errors import DataError
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import caption_of, gray, read_picture, with_mask, words_of
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 
 
+@source("cub", delivers="images", help="CUB-200-2011")
 @dataclass(frozen=True)
 class CubSource:
     """The published layout: ``images.txt`` and its fellows, ``images/``, ``parts/``, and ``segmentations/``.
@@ -26,6 +28,11 @@ class CubSource:
 
     path: Path
     kind: str = "cub"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """The published layout."""
+        return (path / "images.txt").is_file() and (path / "image_class_labels.txt").is_file()
 
     def annotations(self) -> Annotations:
         names = [words for _, words in _pairs(self.path / "parts" / "parts.txt")]

@@ -14,12 +14,15 @@ from raylift.data.sources.image_reading import (
     find_images,
     read_picture,
     sentence_beside,
+    suffixes_in,
     words_of,
 )
-from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.sources.mesh_reading import MESH_SUFFIXES, file_stamp
+from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 
 
+@source("cutouts", delivers="images", help="cut-out images (RGBA) in any folder tree", last=True)
 @dataclass(frozen=True)
 class CutoutsSource:
     """PNG, WebP and other images with alpha under a folder.
@@ -30,6 +33,11 @@ class CutoutsSource:
 
     path: Path
     kind: str = "cutouts"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A folder with images and no mesh: textures of meshes are images too."""
+        return bool(suffixes_in(path) & set(IMAGE_SUFFIXES)) and not suffixes_in(path) & set(MESH_SUFFIXES)
 
     def annotations(self) -> Annotations:
         return Annotations()

@@ -8,8 +8,10 @@ from pathlib import Path
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import MESH_SUFFIXES, file_stamp, read_mesh_in_folder
+from raylift.data.sources.registry import source
 
 
+@source("folder", delivers="shapes", help="OBJ, GLB, PLY, STL, OFF in any folder tree", last=True)
 @dataclass(frozen=True)
 class FolderSource:
     """OBJ, GLB, glTF, PLY, STL and OFF files anywhere under a folder; Y up and facing +Z.
@@ -20,6 +22,11 @@ class FolderSource:
 
     path: Path
     kind: str = "folder"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Anything that no other source recognises."""
+        return True
 
     def items(self) -> list[SourceItem]:
         if not self.path.is_dir():

@@ -9,14 +9,21 @@ from pathlib import Path
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
+from raylift.data.sources.registry import source
 
 
+@source("future3d", delivers="shapes", help="3D-FUTURE")
 @dataclass(frozen=True)
 class Future3dSource:
     """``model_info.json`` beside one folder a model: ``MODEL_ID/raw_model.obj``, else the normalised one."""
 
     path: Path
     kind: str = "future3d"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A folder with ``model_info.json``."""
+        return (path / "model_info.json").is_file()
 
     def items(self) -> list[SourceItem]:
         file = self.path / "model_info.json"

@@ -14,6 +14,11 @@ from raylift.core.errors import DataError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
+def suffixes_in(folder: Path) -> set[str]:
+    """How the names of all files under a folder end, in lower case; none where it is no folder."""
+    return {child.suffix.lower() for child in folder.rglob("*")} if folder.is_dir() else set()
+
+
 def find_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
     """The images anywhere under a folder, relative to it, sorted; hidden ones are left out.
 

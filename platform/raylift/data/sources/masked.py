@@ -17,9 +17,11 @@ from raylift.data.sources.image_reading import (
     words_of,
 )
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 
 
+@source("masked", delivers="images", help="images and masks: FOLDER with both, or IMAGES,MASKS")
 @dataclass(frozen=True)
 class MaskedSource:
     """``images/birds/owl.jpg`` with ``masks/birds/owl.png``: the same stem in the same place; white is the object.
@@ -34,6 +36,16 @@ class MaskedSource:
     images: Path
     masks: Path
     kind: str = "masked"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A folder with ``images`` and ``masks``."""
+        return (path / "images").is_dir() and (path / "masks").is_dir()
+
+    @staticmethod
+    def open(place: str, seed: int) -> MaskedSource:
+        """The source of ``FOLDER`` or ``IMAGES,MASKS``."""
+        return MaskedSource.at(place)
 
     @staticmethod
     def at(place: str) -> MaskedSource:

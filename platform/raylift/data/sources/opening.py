@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from raylift.core.errors import ConfigError, DataError
-from raylift.core.storage import Storage
+from raylift.core.errors import DataError
 from raylift.data.sources.base import AnySource, SourceItem
-from raylift.data.sources.coco import CocoSource
-from raylift.data.sources.cub import CubSource
-from raylift.data.sources.cutouts import CutoutsSource
-from raylift.data.sources.folder import FolderSource
-from raylift.data.sources.future3d import Future3dSource
-from raylift.data.sources.image_reading import IMAGE_SUFFIXES
-from raylift.data.sources.masked import MaskedSource
-from raylift.data.sources.mesh_reading import MESH_SUFFIXES
-from raylift.data.sources.procedural import ProceduralSource
-from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource
-from raylift.data.sources.sh3f import Sh3fSource
-from raylift.data.sources.shape_views import ShapeViewsSource
-from raylift.data.sources.shapenet import ShapeNetSource
-from raylift.data.sources.stamps import StampsSource
-from raylift.data.store.manifest import MANIFEST_NAME, DataKind
+from raylift.data.sources.registry import SourceEntry, source_entries
+from raylift.data.store.manifest import DataKind
 
-
-def _procedural(place: str, seed: int) -> AnySource:
-    kind, separator, number = place.rpartition(":")
-    if not separator and place == "vehicles":
-        kind, number = place, ""
-    if kind not in ("", "chairs", "vehicles") or (number and not number.isdigit()):
-        raise ConfigError(
-            f"--source procedural:{place}: {place!r} is not a count",
-            "write procedural:40, or procedural:vehicles:40",
-        )
-    made = ProceduralVehiclesSource if kind == "vehicles" else ProceduralSource
-    return made(int(number or 40), seed)
-
-
-def _shape_views(place: str, seed: int) -> AnySource:
-    uri, separator, number = place.rpartition("#")
-    if not separator:
-        return ShapeViewsSource(Storage.at(place).uri, seed)
-    if not number.isdigit() or not int(number):
-        raise ConfigError(f"--source shapes:{place}: {number!r} is not a count", "write shapes:data/seats#4")
-    return ShapeViewsSource(Storage.at(uri).uri, seed, int(number))
-
-
-_SHAPES: dict[str, Callable[[str, int], AnySource]] = {
-    "folder": lambda place, seed: FolderSource(_path(place)),
-    "sh3f": lambda place, seed: Sh3fSource(_path(place)),
-    "shapenet": lambda place, seed: ShapeNetSource(_path(place)),
-    "future3d": lambda place, seed: Future3dSource(_path(place)),
-    "procedural": _procedural,
-}
-_IMAGES: dict[str, Callable[[str, int], AnySource]] = {
-    "cutouts": lambda place, seed: CutoutsSource(_path(place)),
-    "masked": lambda place, seed: MaskedSource.at(place),
-    "coco": lambda place, seed: CocoSource.at(place),
-    "cub": lambda place, seed: CubSource(_path(place)),
-    "stamps": lambda place, seed: StampsSource(_path(place)),
-    "shapes": _shape_views,
-}
-SOURCE_KINDS = tuple(_SHAPES)
-IMAGE_SOURCE_KINDS = tuple(_IMAGES)
+FETCH = "fetch"
+"""``kind:fetch`` downloads the source's data set into the cache, ``kind:fetch:FOLDER`` into that folder."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +37,19 @@ def open_source(specification: str, seed: int = 0) -> AnySource:
 
     Args:
         specification: such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (so many chairs),
-            ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views of each object) or ``meshes``.
+            ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views of each object),
+            ``stamps:fetch`` or ``meshes``.
         seed: of the procedural set and of single views.
 
     Raises:
         ConfigError: the kind is unknown or the count is not one.
         DataError: nothing is there.
     """
-    kind, place = _split(specification)
-    return {**_SHAPES, **_IMAGES}[kind](place, seed)
+    entry, place = _split(specification)
+    fetched, separator, cache = place.partition(":")
+    if fetched == FETCH and entry.fetch is not None:
+        place = str(entry.fetch(Path(cache).expanduser() if separator else default_cache() / entry.kind))
+    return entry.open(place, seed)
 
 
 def source_data_kind(specification: str) -> DataKind:
@@ -108,46 +58,27 @@ def source_data_kind(specification: str) -> DataKind:
     Raises:
         DataError: a bare path where nothing is.
     """
-    return "images" if _split(specification)[0] in _IMAGES else "shapes"
+    return _split(specification)[0].delivers
 
 
-def _split(specification: str) -> tuple[str, str]:
+def default_cache() -> Path:
+    """Where fetched data sets are kept: RAYLIFT_CACHE, or ``raylift`` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("RAYLIFT_CACHE") or Path(base) / "raylift")
+
+
+def _split(specification: str) -> tuple[SourceEntry, str]:
+    entries = source_entries()
     kind, separator, place = specification.partition(":")
-    if specification == "procedural":
-        return specification, ""
-    if separator and (kind in _SHAPES or kind in _IMAGES):
-        return kind, place
-    path = _path(specification)
+    if kind in entries and (separator or kind == "procedural"):
+        return entries[kind], place
+    path = Path(specification).expanduser().resolve()
     if not path.exists():
         raise DataError(
-            f"--source {specification}: there is no such file or folder",
-            f"give a path, or kind:path with a kind of {', '.join((*SOURCE_KINDS, *IMAGE_SOURCE_KINDS))}",
+            f"--source {specification}: no such file or folder",
+            f"give a path, or kind:path with a kind of {', '.join(entries)}",
         )
-    return _recognise(path), str(path)
-
-
-def _path(place: str) -> Path:
-    return Path(place).expanduser().resolve()
-
-
-def _recognise(path: Path) -> str:
-    if path.suffix == ".json":
-        return "coco"
-    if path.suffix == ".sh3f" or (path.is_dir() and any(path.rglob("*.sh3f"))):
-        return "sh3f"
-    if (path / "model_info.json").is_file():
-        return "future3d"
-    if (path / MANIFEST_NAME).is_file() and "entries" in json.loads((path / MANIFEST_NAME).read_bytes() or "{}"):
-        return "shapes"
-    if (path / "images.txt").is_file() and (path / "image_class_labels.txt").is_file():
-        return "cub"
-    if (path / "images").is_dir() and (path / "masks").is_dir():
-        return "masked"
-    if path.is_dir() and any(re.fullmatch(r"0\d{7}", child.name) for child in path.iterdir()):
-        return "shapenet"
-    suffixes = {child.suffix.lower() for child in path.rglob("*")} if path.is_dir() else set()
-    # A mesh's textures are images too, so any mesh makes it a folder of meshes.
-    return "cutouts" if suffixes & set(IMAGE_SUFFIXES) and not suffixes & set(MESH_SUFFIXES) else "folder"
+    return next(entry for entry in entries.values() if entry.recognises(path)), str(path)
 
 
 def select_items(items: list[SourceItem], selection: Selection) -> list[SourceItem]:

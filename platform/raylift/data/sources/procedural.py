@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
-from raylift.data.sources.base import LoadedScene, SourceItem
+from raylift.data.sources.base import AnySource, LoadedScene, SourceItem
 from raylift.data.sources.procedural_parts import COLORS, Parts, patterned_texture, to_bytes
+from raylift.data.sources.registry import source
 from raylift.rendering.scene import Material, Scene
 
 _WOODS: dict[str, tuple[float, float, float]] = {
@@ -18,6 +20,7 @@ _WOODS: dict[str, tuple[float, float, float]] = {
 }
 
 
+@source("procedural", delivers="shapes", help="generated chairs, or vehicles: COUNT or vehicles:COUNT")
 @dataclass(frozen=True)
 class ProceduralSource:
     """``count`` chairs and stools, each a pure function of (seed, index).
@@ -29,6 +32,23 @@ class ProceduralSource:
     count: int
     seed: int = 0
     kind: str = "procedural"
+
+    @staticmethod
+    def open(place: str, seed: int) -> AnySource:
+        """So many chairs, or vehicles."""
+        # Here, because vehicles are made of the same parts.
+        from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource
+
+        kind, separator, number = place.rpartition(":")
+        if not separator and place == "vehicles":
+            kind, number = place, ""
+        if kind not in ("", "chairs", "vehicles") or (number and not number.isdigit()):
+            raise ConfigError(
+                f"--source procedural:{place}: {place!r} is not a count",
+                "write procedural:40, or procedural:vehicles:40",
+            )
+        made = ProceduralVehiclesSource if kind == "vehicles" else ProceduralSource
+        return made(int(number or 40), seed)
 
     def items(self) -> list[SourceItem]:
         return [self._item(index) for index in range(self.count)]

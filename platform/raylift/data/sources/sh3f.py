@@ -11,14 +11,16 @@ import numpy as np
 
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
+from raylift.data.sources.furniture import fetch_furniture
 from raylift.data.sources.mesh_reading import read_mesh_in_zip
+from raylift.data.sources.registry import source
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
 CATEGORY_WORDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Wheel-, deck-, beach-, relax and high chairs are machines or recliners: they keep the catalogue's category.
     ("seats", ("chair", "stool"), ("wheelchair", "deck chair", "beach chair", "relax chair", "high chair")),
     ("sofas", ("sofa", "couch"), ()),
-    ("tables", ("table", "desk"), ("table lamp", "desk lamp", "turntable", "table step_info")),
+    ("tables", ("table", "desk"), ("table lamp", "desk lamp", "turntable", "table clock")),
     ("lamps", ("lamp",), ()),
     ("cabinets", ("cabinet", "wardrobe", "cupboard", "dresser", "sideboard", "chest"), ()),
     ("beds", ("bed",), ("bedside",)),
@@ -28,6 +30,7 @@ CATEGORY_WORDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 _NUMBERED = re.compile(r"^(\w+)#(\d+)$")
 
 
+@source("sh3f", delivers="shapes", help="Sweet Home 3D; sh3f:fetch downloads Debian's furniture (120 MB)")
 @dataclass(frozen=True)
 class Sh3fSource:
     """One .sh3f file, or a folder of them.
@@ -38,6 +41,16 @@ class Sh3fSource:
 
     path: Path
     kind: str = "sh3f"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A library, or a folder with one."""
+        return path.suffix == ".sh3f" or (path.is_dir() and any(path.rglob("*.sh3f")))
+
+    @staticmethod
+    def fetch(cache: Path) -> Path:
+        """Debian's furniture libraries."""
+        return fetch_furniture(cache)
 
     def items(self) -> list[SourceItem]:
         """One item a numbered entry of each library's catalogue."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
+from raylift.core.storage import Storage
 from raylift.data.shapes.record import load_object, load_view
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import caption_of
+from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 from raylift.data.store.dataset import ShardedDataset
-from raylift.data.store.manifest import ObjectEntry
+from raylift.data.store.manifest import MANIFEST_NAME, ObjectEntry
 
 
+@source(
+    "shapes",
+    delivers="images",
+    help="a view per object of a data set of shapes; shapes:FOLDER#4: four",
+)
 @dataclass(frozen=True)
 class ShapeViewsSource:
     """Random views of each object, drawn by (seed, id); groups and splits are those of the shapes.
@@ -31,6 +41,22 @@ class ShapeViewsSource:
     seed: int = 0
     views_per_object: int = 1
     kind: str = "shapes"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A prepared data set."""
+        manifest = path / MANIFEST_NAME
+        return manifest.is_file() and "entries" in json.loads(manifest.read_bytes() or "{}")
+
+    @staticmethod
+    def open(place: str, seed: int) -> ShapeViewsSource:
+        """The source of ``FOLDER`` or ``FOLDER#VIEWS``."""
+        uri, separator, number = place.rpartition("#")
+        if not separator:
+            return ShapeViewsSource(Storage.at(place).uri, seed)
+        if not number.isdigit() or not int(number):
+            raise ConfigError(f"--source shapes:{place}: {number!r} is not a count", "write shapes:data/seats#4")
+        return ShapeViewsSource(Storage.at(uri).uri, seed, int(number))
 
     def annotations(self) -> Annotations:
         return Annotations()

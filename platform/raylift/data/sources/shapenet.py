@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import numpy as np
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
+from raylift.data.sources.registry import source
 
 _SPLITS = {"train": "train", "val": "val", "test": "test"}
 
 
+@source("shapenet", delivers="shapes", help="ShapeNetCore v1 and v2")
 @dataclass(frozen=True)
 class ShapeNetSource:
     """``SYNSET/MODEL/model.obj`` (v1) or ``SYNSET/MODEL/models/model_normalized.obj`` (v2), with ``taxonomy.json`` and
@@ -26,6 +29,11 @@ class ShapeNetSource:
 
     path: Path
     kind: str = "shapenet"
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """A folder of synsets."""
+        return path.is_dir() and any(re.fullmatch(r"0\d{7}", child.name) for child in path.iterdir())
 
     def items(self) -> list[SourceItem]:
         if not self.path.is_dir():

@@ -17,6 +17,7 @@ from raylift.data.sources.image_reading import (
     words_of,
 )
 from raylift.data.sources.mesh_reading import file_stamp
+from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 
 PACKAGE = "tuxpaint-stamps-default"
@@ -40,6 +41,7 @@ def fetch_stamps(cache: Path, timeout_s: float = 600.0) -> Path:
     return fetch_folder(PackageFolder(PACKAGE, _INSIDE, "*.png", _REMEDY), cache, timeout_s)
 
 
+@source("stamps", delivers="images", help="photographs with alpha of Debian; stamps:fetch downloads them (161 MB)")
 @dataclass(frozen=True)
 class StampsSource:
     """The folder of stamps, or of the unpacked package.
@@ -50,6 +52,11 @@ class StampsSource:
 
     path: Path
     kind: str = "stamps"
+
+    @staticmethod
+    def fetch(cache: Path) -> Path:
+        """Debian's package."""
+        return fetch_stamps(cache)
 
     @property
     def folder(self) -> Path:

@@ -47,7 +47,7 @@ STARTS_ANEW = (
     "keypoints.",
     *(f"network.template.{name}" for name in ("refreshed", "votes", "features", "has_feature")),
 )
-"""State of a former run that belongs to its own step_info or training set."""
+"""State of a former run that belongs to its own progress or training set."""
 
 
 class MeshTextureModel(ReconstructionModel):

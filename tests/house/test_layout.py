@@ -30,6 +30,7 @@ def test_top_level_holds_only_what_the_design_names() -> None:
     top = {line.split("/")[0] for line in listed.splitlines()}
     allowed = {"pyproject.toml", "platform", "jobs", "tuning", "infra", "tests", "README.md"}
     allowed |= {"LICENSE", "Makefile", "requirements.lock", ".gitignore", ".rayignore", ".ci"}
+    allowed |= {"CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "SECURITY.md"}
     assert top <= allowed, f"unexpected at the top: {sorted(top - allowed)}"
 
 

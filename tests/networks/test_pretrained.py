@@ -11,8 +11,9 @@ import torch
 import torchvision
 
 from raylift.core.errors import WeightsError
-from raylift.networks import pretrained, weight_packages
+from raylift.networks import pretrained
 from raylift.networks.pretrained import imagenet_convolutions, perceptual_weights, read_array_pickle
+from raylift.weights import packages as weight_packages
 
 
 @pytest.fixture

@@ -299,7 +299,7 @@ def test_balls_and_single_images_are_said_to_tell_no_pose(tmp_path: Path) -> Non
     assert "nearly equal" in balls[0]
     assert collection_problems(dataset) == list(balls)
     one, _ = collection(tmp_path / "one", [ellipse(0.9, 0.5, 0)])
-    assert "1 images train" in one[0]
+    assert "1 training images" in one[0]
     written = json.loads((tmp_path / "one" / "out" / "report.json").read_text())
     assert written["warnings"][-1]["note"] == one[0]
     varied, _ = collection(tmp_path / "varied", [ellipse(0.3 + 0.08 * index, 0.9, index) for index in range(8)])

@@ -271,7 +271,7 @@ def test_what_a_collection_does_not_have_is_refused(
         SampleStream(ShardedDataset.open(tmp_path / "out"), REQUEST, config, 0)
     with pytest.raises(DataError, match="no object"):
         load_image(birds, "nobody")
-    with pytest.raises(DataError, match="no image collection"):
+    with pytest.raises(DataError, match="not an image collection"):
         load_image(tiny, tiny.entries()[0].id)
 
 
@@ -354,7 +354,7 @@ def test_part_maps_are_written_as_a_new_version(birds: ShardedDataset, tmp_path:
         assert (1 - batch["parts"][:, 0] - batch["mask"][:, 0]).abs().mean() < 0.02
         # The part called left is on the left of mirrored images as well.
         assert (batch["parts"][:, 1, :, :6].mean(dim=(1, 2)) > 5 * batch["parts"][:, 1, :, 18:].mean(dim=(1, 2))).all()
-    with pytest.raises(DataError, match="holds a data set already"):
+    with pytest.raises(DataError, match="already holds a data set"):
         write_part_maps(birds, str(tmp_path), make, names, encoding, "a test")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="for 3 parts"):
         write_part_maps(birds, str(tmp_path / "x"), lambda _: np.zeros((2, 4, 4), np.uint8), names, "labels", "t")

@@ -167,17 +167,17 @@ def test_bad_maps_are_named(photos: ShardedDataset, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=problem):
             PrecomputedMaps.open(folder, photos, **more)  # type: ignore[arg-type]
 
-    refused("3 parts with the background, there are 2 names", names=("background", "a"))
+    refused("3 parts with the background, but there are 2 names", names=("background", "a"))
     good = first.read_bytes()
     first.write_bytes(good[:40])
     refused(f"1 of 8 images have no usable part map: {first.name} cannot be read")
     first.unlink()
     refused(f"{photos.entries()[0].id} has no map")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(first)
-    refused("is a picture in colours")
+    refused("is a colour image")
     first.unlink()
     np.save(first.with_suffix(".npy"), np.ones((2, 4, 4), np.float32))
-    refused("no probabilities that add up to 1")
+    refused("the probabilities in .* do not add up to 1")
     np.save(first.with_suffix(".npy"), np.full((2, 4, 4), 0.5, np.float32))
     refused("mixes labels .* and probabilities")
     first.write_bytes(good)

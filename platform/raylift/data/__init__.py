@@ -1,1 +1,1 @@
-"""Sources to shards to batches, on Ray Data."""
+"""From sources to shards to batches, on Ray Data."""

@@ -1,1 +1,1 @@
-"""Shards to batches: samples as a model asks for them, in one stream, through Ray Data."""
+"""From shards to batches: the samples that a model requests, in one stream, through Ray Data."""

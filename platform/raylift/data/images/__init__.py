@@ -1,1 +1,1 @@
-"""Image collections, silhouettes without 3D: what is kept of an image, and how it is read."""
+"""Image collections, silhouettes without 3D: what is stored per image, and how it is read."""

@@ -1,4 +1,4 @@
-"""What preparing an image collection makes of each image."""
+"""Settings for preparing an image collection."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from raylift.data.store.manifest import DataKind
 
 @dataclass(frozen=True)
 class ImagesConfig(PrepareConfig):
-    """What preparing an image collection makes of each image.
+    """Settings for preparing an image collection.
 
     Attributes:
-        image_px: side of the stored square.
-        box_padding: the object's box is stored with this share of its longer edge around it: room for crops to move in.
-        keep_background: photographs keep what is around the silhouette; False stores the object alone.
-        min_object_px: an object whose box's longer edge is shorter is set aside.
-        max_megapixels: a larger image is set aside before it is decoded.
-        group_by: what is never divided between splits: "none" (but what the source groups, as the views of shapes),
-            a column such as name or creator, or "id:PATTERN" (a regular expression).
+        image_px: side of the stored square, pixels.
+        box_padding: margin stored around the object's box, as a fraction of its longer edge: room for jittered crops.
+        keep_background: whether photographs keep the pixels around the silhouette; False stores the object alone.
+        min_object_px: shortest longer edge of an object's box; a smaller object is set aside.
+        max_megapixels: size limit; a larger image is set aside before it is decoded.
+        group_by: grouping that splits never divide: "none" (only what the source groups, such as the views of a
+            shape), a column such as name or creator, or "id:PATTERN" (a regular expression).
     """
 
     kind: ClassVar[DataKind] = "images"
@@ -39,8 +39,8 @@ class ImagesConfig(PrepareConfig):
         super().__post_init__()
         for name in ("image_px", "min_object_px", "max_megapixels"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
+                raise ConfigError(f"{name} is {getattr(self, name)}", "use 1 or more")
         if not 0 <= self.box_padding <= 2:
-            raise ConfigError(f"box_padding is {self.box_padding}", "give a share of the box's edge, such as 0.2")
+            raise ConfigError(f"box_padding is {self.box_padding}", "use a fraction of the box's edge, such as 0.2")
         if parse_grouping(self.group_by).kind == "shape":
             raise ConfigError("group_by is 'shape', but images have no shape", "group by a column or id:PATTERN")

@@ -1,4 +1,4 @@
-"""All that an image collection keeps of one image, cut to a square around its object."""
+"""Everything that an image collection stores per image, cut to a square around its object."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def make_row(
     """The row of the images table; a pure function of its arguments.
 
     Raises:
-        DataError: no silhouette, too small an object, keypoints or parts that do not fit; it says what to do.
+        DataError: no silhouette, too small an object, or keypoints or parts that do not fit.
     """
     height, width = loaded.rgba.shape[:2]
     silhouette = _pixel_box(loaded.rgba)
     box = silhouette if loaded.box is None else _joined(loaded.box, silhouette)
     if max(box[2] - box[0], box[3] - box[1]) < config.min_object_px:
         raise DataError(
-            f"the object is {box[2] - box[0]:.0f} x {box[3] - box[1]:.0f} pixels", "lower --min-object-px to have it"
+            f"the object is {box[2] - box[0]:.0f} x {box[3] - box[1]:.0f} pixels", "lower --min-object-px to keep it"
         )
     half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + config.box_padding)
     center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -39,7 +39,7 @@ def make_row(
     rgba = _cut(loaded.rgba, window, config.image_px, loaded.has_background and config.keep_background)
     if not (rgba[..., 3] > 127).any():
         raise DataError(
-            f"the silhouette vanishes at {config.image_px} pixels", "it is too thin: raise --image-px, or mend the mask"
+            f"the silhouette vanishes at {config.image_px} pixels", "it is too thin: raise --image-px, or fix the mask"
         )
 
     def normalised(x: float, y: float) -> tuple[float, float]:
@@ -68,7 +68,7 @@ def make_row(
     if loaded.camera is not None:
         side = float(max(height, width))
         if height != width:
-            raise DataError("an image with a camera is not square", "give a square one")
+            raise DataError("an image with a camera is not square", "crop or pad it to a square")
         seen = Crop((2 * center[0] / side - 1, 2 * center[1] / side - 1), 2 * half / side)
         camera = cropped_camera(loaded.camera, seen)
         parts = (camera.focal, camera.principal, camera.rotation.flatten(1), camera.translation)
@@ -83,14 +83,14 @@ def _pixel_box(rgba: np.ndarray) -> Box:
 
 
 def _joined(given: Box, silhouette: Box) -> Box:
-    """An annotated box, unless it is none or lies off the silhouette: then the silhouette's own."""
+    """The annotated box, or the silhouette's own if the annotated one is invalid or off the silhouette."""
     left, top, right, bottom = given
     overlaps = left < silhouette[2] and right > silhouette[0] and top < silhouette[3] and bottom > silhouette[1]
     return given if np.isfinite(given).all() and left < right and top < bottom and overlaps else silhouette
 
 
 def _cut(rgba: np.ndarray, window: Box, size_px: int, with_background: bool) -> np.ndarray:
-    """A window of an image, averaged over new pixels' areas; outside of the image it is transparent."""
+    """A window of an image, averaged over each new pixel's area; outside of the image it is transparent."""
     height, width = rgba.shape[:2]
     left, top = int(np.floor(window[0])), int(np.floor(window[1]))
     right, bottom = int(np.ceil(window[2])), int(np.ceil(window[3]))
@@ -106,7 +106,7 @@ def _cut(rgba: np.ndarray, window: Box, size_px: int, with_background: bool) -> 
 
     cut = resized(part)
     if with_background:
-        # Pillow weighs RGBA by coverage, which would lose the colours around the object.
+        # Pillow weights RGBA by coverage, which would lose the colours around the object.
         behind = resized(part[..., :3])
         cut = np.concatenate([np.where(cut[..., 3:] > 0, cut[..., :3], behind), cut[..., 3:]], axis=-1)
     return cut
@@ -118,7 +118,7 @@ def _keypoints(points: np.ndarray | None, annotations: Annotations, center: tupl
     count = len(annotations.keypoint_names)
     if points.shape != (count, 3):
         raise DataError(
-            f"it has {len(points)} keypoints where the data set has {count}", "mend the annotation, or leave it out"
+            f"it has {len(points)} keypoints where the data set has {count}", "fix the annotation, or leave it out"
         )
     moved = np.asarray(points, np.float64).copy()
     moved[:, :2] = (moved[:, :2] - center) / half
@@ -127,7 +127,7 @@ def _keypoints(points: np.ndarray | None, annotations: Annotations, center: tupl
 
 
 def _parts(parts: np.ndarray | None, window: Box, size_px: int) -> bytes:
-    """Part maps of the original image, cut like it; labels and probabilities alike from the nearest pixel."""
+    """Part maps of the original image, cut like it; labels and probabilities are both read at the nearest pixel."""
     if parts is None:
         return b""
     _, height, width = parts.shape

@@ -23,7 +23,7 @@ from raylift.data.store.stored_view import StoredView
 
 
 class Images(DatasetKind[ImagesConfig]):
-    """An image collection: silhouettes, one view an object, no 3D."""
+    """An image collection: silhouettes, one view per object, no 3D."""
 
     name = "images"
     schema_version = IMAGE_SCHEMA_VERSION
@@ -47,7 +47,7 @@ class Images(DatasetKind[ImagesConfig]):
 
     def picture(self, dataset: ShardedDataset, object_id: str, view: int, with_truth: bool) -> StoredView:
         if view != 0:
-            raise DataError(f"{object_id} has no view {view}", "an image collection has one view an object")
+            raise DataError(f"{object_id} has no view {view}", "an image collection has one view per object")
         return load_image(dataset, object_id).picture(dataset.manifest.annotations, with_truth)
 
     def problems(self, dataset: ShardedDataset) -> list[str]:
@@ -56,8 +56,8 @@ class Images(DatasetKind[ImagesConfig]):
     def needed_columns(self, dataset: ShardedDataset, request: SampleRequest) -> list[str]:
         if samples.asks_for_shape(request):
             raise DataError(
-                f"{dataset.uri} is an image collection: it has no shapes, depths or points to train or score on",
-                "use a recipe that learns from images alone, or a data set of shapes",
+                f"{dataset.uri} is an image collection: it has no shapes, depth or points to train or score on",
+                "use a recipe that trains on images alone, or a data set of shapes",
             )
         for asked, names, what in (
             (request.keypoints, dataset.manifest.annotations.keypoint_names, "keypoints"),

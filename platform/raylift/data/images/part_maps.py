@@ -1,4 +1,4 @@
-"""Writes an image collection anew with part maps: a new version of the data set, the old one left as it is."""
+"""Writes a copy of an image collection with part maps; the old data set is left unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import MANIFEST_NAME, Manifest, ShardFile
 
 PartMaker = Callable[[ImageRecord], np.ndarray]
-"""Part maps of a stored square, uint8 [P, h, h]: one of labels (P = 1), or probabilities of 0 to 255 for each part."""
+"""Part maps of a stored square, uint8 [P, h, h]: one label map (P = 1), or a probability of 0 to 255 per part."""
 
 
 def write_part_maps(
@@ -32,24 +32,24 @@ def write_part_maps(
     encoding: PartEncoding,
     made_by: str,
 ) -> Manifest:
-    """A copy of a data set with part maps; ids, splits and everything else stay.
+    """Write a copy of a data set with part maps; ids, splits and everything else stay the same.
 
     Args:
         dataset: an image collection.
         out: an empty local folder or s3:// prefix.
         make: called for every image, in the order of the shards.
-        names: of the parts, the background first; left and right ones become each other in a mirror.
-        encoding: what ``make`` returns.
-        made_by: what the maps follow from, such as a run's id: part of the new data set's fingerprint.
+        names: part names, the background first; left and right ones are exchanged in a mirrored image.
+        encoding: encoding of what ``make`` returns.
+        made_by: origin of the maps, such as a run id: part of the new data set's fingerprint.
 
     Raises:
-        DataError: the data set is no image collection, ``out`` holds one already, or a map does not fit.
+        DataError: the data set is not an image collection, ``out`` already holds a data set, or a map does not fit.
     """
     storage = out if isinstance(out, Storage) else Storage.at(out)
     if dataset.manifest.kind != "images":
-        raise DataError(f"{dataset.uri} is no image collection", "part maps belong to images")
+        raise DataError(f"{dataset.uri} is not an image collection", "part maps need an image collection")
     if storage.size(MANIFEST_NAME) is not None:
-        raise DataError(f"{storage.uri} holds a data set already", "give an empty folder")
+        raise DataError(f"{storage.uri} already holds a data set", "choose an empty folder")
     if storage.is_local:
         Path(storage.uri).mkdir(parents=True, exist_ok=True)
     shards = []
@@ -104,6 +104,6 @@ def _checked(maps: np.ndarray, num_parts: int, encoding: PartEncoding, image_id:
     if not fits or (encoding == "labels" and maps.max(initial=0) >= num_parts):
         raise DataError(
             f"the part maps of {image_id} are {maps.dtype} {maps.shape}, for {num_parts} parts as {encoding}",
-            f"give uint8 [{layers}, h, h]" + (f", labels below {num_parts}" if encoding == "labels" else ""),
+            f"return uint8 [{layers}, h, h]" + (f", labels below {num_parts}" if encoding == "labels" else ""),
         )
     return maps

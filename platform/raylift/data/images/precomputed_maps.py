@@ -1,8 +1,8 @@
-"""Part maps that something else made: a folder with one file an image, named by the image's id.
+"""Precomputed part maps: a folder with one file per image, named by the image's id.
 
-``ID.png`` or ``ID.npy``, where an id with slashes is a path: ``birds/crow`` is ``birds/crow.png``.
+Files are ``ID.png`` or ``ID.npy``; an id with slashes is a path: ``birds/crow`` is ``birds/crow.png``.
 
-* labels: a PNG without colours (greyscale or palette), or an integer array [H, W]: 0 is the background;
+* labels: a greyscale or palette PNG, or an integer array [H, W]; 0 is the background;
 * probabilities: an array [P, H, W], float in [0, 1] or uint8 of 0 to 255, the background first.
 
 Maps cover the original image, at any resolution, or the stored square.
@@ -34,13 +34,13 @@ MOST_LABELS = 255
 
 @dataclass(frozen=True)
 class PrecomputedMaps:
-    """A folder whose every map has been read once and fits.
+    """A folder of part maps, each read once and checked.
 
     Attributes:
-        folder: as above.
-        cover: what each map covers.
-        names: of the parts, the background first.
-        encoding: labels or probabilities; the same for all.
+        folder: folder of the layout above.
+        cover: area that each map covers: the original image or the stored square.
+        names: part names, the background first.
+        encoding: labels or probabilities; the same for all maps.
     """
 
     folder: Path
@@ -53,19 +53,19 @@ class PrecomputedMaps:
     def open(
         folder: str | Path, dataset: ShardedDataset, cover: Cover = "original", names: Sequence[str] = ()
     ) -> PrecomputedMaps:
-        """Look at every map that the data set needs.
+        """Read and check every map that the data set needs.
 
         Args:
-            dataset: whose images the maps are of; each needs one.
-            names: of the parts, the background first; by default "background", "part 1", ...
+            dataset: image collection that the maps belong to; every image needs one.
+            names: part names, the background first (default: "background", "part 1", ...).
 
         Raises:
-            DataError: no folder, a missing or unreadable map (the first few are named), maps of both kinds, or more
-                parts than names.
+            DataError: no folder, a missing or unreadable map (the first few are named), a mix of both encodings, or
+                more parts than names.
         """
         root = Path(folder)
         if not root.is_dir():
-            raise DataError(f"there is no folder {root}", "give the folder that holds the part maps")
+            raise DataError(f"there is no folder {root}", "pass the folder that holds the part maps")
         problems, files, counts, kinds = [], [], {}, {}
         for entry in dataset.entries():
             try:
@@ -82,19 +82,20 @@ class PrecomputedMaps:
             more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
             raise DataError(
                 f"{len(problems)} of {len(dataset.entries())} images have no usable part map: {listed}{more}",
-                f"give {root}/ID.png with labels or ID.npy with probabilities for every image",
+                f"provide {root}/ID.png with labels or ID.npy with probabilities for every image",
             )
         if len(set(kinds.values())) > 1:
             first = {kind: next(name for name in kinds if kinds[name] == kind) for kind in sorted(set(kinds.values()))}
             raise DataError(
-                f"{root} mixes labels ({first['labels']}) and probabilities ({first['probabilities']})", "give one kind"
+                f"{root} mixes labels ({first['labels']}) and probabilities ({first['probabilities']})",
+                "use one of the two",
             )
         encoding: PartEncoding = "labels" if "labels" in kinds.values() else "probabilities"
         return PrecomputedMaps(root, cover, _names(names, counts, encoding), encoding, tuple(files))
 
     @cached_property
     def digest(self) -> str:
-        """Of all files' content: what the new data set's fingerprint follows from."""
+        """Digest of all files' contents: part of the new data set's fingerprint."""
         total = hashlib.sha256()
         for name in self.files:
             total.update(name.encode() + hashlib.sha256((self.folder / name).read_bytes()).digest())
@@ -103,12 +104,12 @@ class PrecomputedMaps:
     def __call__(self, record: ImageRecord) -> np.ndarray:
         """The maps of an image over its stored square, as ``data.images.part_maps.write_part_maps`` takes them.
 
-        What of the square lies outside of the original is background.
+        The part of the square outside of the original is background.
         """
         maps = _read(_file_of(self.folder, record.id))
         grid = _grid(record, self.cover)[None]
         if self.encoding == "labels":
-            # Shifted by nothing: 0 is the background, and labels are picked, never mixed.
+            # Labels are picked from the nearest pixel, never interpolated; 0 is the background.
             picked = torch.nn.functional.grid_sample(
                 torch.from_numpy(maps.astype(np.float32))[None, None], grid, mode="nearest", align_corners=False
             )[0]
@@ -119,7 +120,7 @@ class PrecomputedMaps:
 
 
 def _grid(record: ImageRecord, cover: Cover) -> torch.Tensor:
-    """Where each pixel of the stored square lies in the map: normalised coordinates of the latter."""
+    """Position of each pixel of the stored square in the map, in the map's normalised coordinates."""
     side = record.rgba.shape[0]
     pixels = pixel_centers(side, side)
     if cover == "square":
@@ -132,7 +133,7 @@ def _grid(record: ImageRecord, cover: Cover) -> torch.Tensor:
 def _file_of(root: Path, image_id: str) -> Path:
     found = [path for suffix in (".png", ".npy") if (path := root / f"{image_id}{suffix}").is_file()]
     if len(found) != 1:
-        raise DataError(f"{image_id} has {'two maps' if found else 'no map'}", "give one")
+        raise DataError(f"{image_id} has {'two maps' if found else 'no map'}", "provide exactly one")
     return found[0]
 
 
@@ -144,33 +145,32 @@ def _read(path: Path) -> np.ndarray:
         else:
             with Image.open(path) as image:
                 if image.mode not in ("L", "P", "1", "I", "I;16"):
-                    raise DataError(f"{path.name} is a picture in colours ({image.mode})", "store labels")
+                    raise DataError(f"{path.name} is a colour image ({image.mode})", "store labels")
                 maps = np.asarray(image).astype(np.int64)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise DataError(f"{path.name} cannot be read ({error})", "write it again") from error
+        raise DataError(f"{path.name} cannot be read ({error})", "save it again") from error
     if maps.size and maps.ndim == 2 and maps.dtype.kind in "iu":
         if maps.min() < 0 or maps.max() > MOST_LABELS:
-            raise DataError(f"{path.name} has labels from {maps.min()} to {maps.max()}", "give labels of 0 to 255")
+            raise DataError(f"{path.name} has labels from {maps.min()} to {maps.max()}", "use labels of 0 to 255")
         return maps.astype(np.uint8)
     if maps.size and maps.ndim == 3 and len(maps) > 1 and (maps.dtype.kind == "f" or maps.dtype == np.uint8):
         values = maps.astype(np.float32) / (255 if maps.dtype == np.uint8 else 1)
         total = values.sum(axis=0)
-        # In eight bits, each part may be off by half a step.
+        # With eight bits, each part may be off by half a step.
         if not np.isfinite(values).all() or values.min() < -1e-3 or abs(total - 1).max() > 0.02:
-            raise DataError(f"{path.name} holds no probabilities that add up to 1", "normalise over the parts")
+            raise DataError(f"the probabilities in {path.name} do not add up to 1", "normalise over the parts")
         return values
-    raise DataError(
-        f"{path.name} is {maps.dtype} {maps.shape}", "give integer labels [H, W] or probabilities [P, H, W]"
-    )
+    raise DataError(f"{path.name} is {maps.dtype} {maps.shape}", "use integer labels [H, W] or probabilities [P, H, W]")
 
 
 def _names(names: Sequence[str], counts: dict[str, int], encoding: PartEncoding) -> tuple[str, ...]:
     most, fewest = max(counts.values()), min(counts.values())
     if encoding == "probabilities" and most != fewest:
-        raise DataError(f"images have from {fewest} to {most} parts", "give every image the same parts")
+        raise DataError(f"images have from {fewest} to {most} parts", "use the same parts for every image")
     if names and (most > len(names) or (encoding == "probabilities" and most != len(names))):
         worst = max(counts, key=lambda name: counts[name])
         raise DataError(
-            f"{worst} has {most} parts with the background, there are {len(names)} names", "name each part, it first"
+            f"{worst} has {most} parts with the background, but there are {len(names)} names",
+            "name each part, the background first",
         )
     return tuple(names) or ("background", *(f"part {index}" for index in range(1, most)))

@@ -1,4 +1,4 @@
-"""Records of an image collection: one stored image with all that is known of it, and the truth behind it."""
+"""Records of an image collection: a stored image with its annotations, and its true shape if known."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ IMAGES_NAME = "images-{:05d}.parquet"
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image. Coordinates are normalised, of the stored square.
+    """One image. Coordinates are normalised to the stored square.
 
     Attributes:
-        texts: the text columns: name, caption, licence, source, notes and so on.
+        texts: text columns: name, caption, licence, source, notes and so on.
         rgba: uint8 [S, S, 4], colour not premultiplied.
-        original_size: width and height of the image that it was cut from, pixels.
-        crop_box: of the stored square in that image, pixels: left, top, right, bottom.
-        object_box: left, top, right, bottom.
-        keypoints: float32 [K, 3]: u, v, and 1 where visible; None where the image has none.
-        parts: uint8 [P, h, h] as stored: labels (P = 1) or probabilities; None where it has none.
+        original_size: width and height of the original image, pixels.
+        crop_box: box of the stored square in the original image, pixels: left, top, right, bottom.
+        object_box: box of the object: left, top, right, bottom.
+        keypoints: float32 [K, 3]: u, v, and 1 where visible; None if the image has none.
+        parts: uint8 [P, h, h] as stored: labels (P = 1) or probabilities; None if the image has none.
         camera: B = 1; for scoring only.
-        truth: the object of a data set of shapes that the image shows, as ``id#view``, empty where there is none.
+        truth: object of a data set of shapes that the image shows, as ``id#view``; empty if unknown.
     """
 
     id: str
@@ -50,7 +50,7 @@ class ImageRecord:
     truth: str
 
     def picture(self, annotations: Annotations, with_camera: bool) -> StoredView:
-        """What samples are cut from; an image without keypoints in a set that has some has none visible."""
+        """The stored view that samples are cut from; if only other images have keypoints, all of its own are hidden."""
         count = len(annotations.keypoint_names)
         keypoints = np.zeros((count, 3), np.float32) if self.keypoints is None and count else self.keypoints
         parts = self.parts
@@ -70,20 +70,20 @@ class ImageRecord:
 
 
 def load_image(dataset: ShardedDataset, image_id: str) -> ImageRecord:
-    """One image of a collection, decoded.
+    """Load and decode one image of a collection.
 
     Raises:
-        DataError: unknown image, a damaged shard, or the data set is no image collection.
+        DataError: unknown image, a damaged shard, or the data set is not an image collection.
     """
     if dataset.manifest.kind != "images":
-        raise DataError(f"{dataset.uri} is no image collection but holds shapes", "load its views")
+        raise DataError(f"{dataset.uri} is not an image collection: it holds shapes", "load its views")
     entry = dataset.entry(image_id)
     table = dataset.read_group(IMAGES_NAME.format(entry.shard), entry.row_group, None)
     return record_of(table)
 
 
 def record_of(table: pa.Table) -> ImageRecord:
-    """The record of a table with one row."""
+    """The record of a one-row table."""
     (row,) = table.to_pylist()
     points = np.frombuffer(row["keypoints"], "<f4").reshape(-1, 3)
     return ImageRecord(
@@ -110,7 +110,7 @@ def _camera(row: dict[str, Any]) -> Camera | None:
 
 @dataclass(frozen=True)
 class ShapeRef:
-    """What an image shows, in the data set of shapes that it was taken from; for scoring only."""
+    """The object and view that an image shows, in the data set of shapes it was taken from; for scoring only."""
 
     shapes: ShardedDataset
     object_id: str
@@ -118,15 +118,15 @@ class ShapeRef:
 
 
 def true_shape(dataset: ShardedDataset, image_id: str, shapes: str = "") -> ShapeRef:
-    """The shape behind an image.
+    """The true shape of an image.
 
     Args:
         dataset: an image collection.
         image_id: one of its images.
-        shapes: where the data set of shapes lies now; empty takes where it lay when the images were prepared.
+        shapes: current location of the data set of shapes; empty uses its location when the images were prepared.
 
     Raises:
-        DataError: the image has no known shape, or the data set of shapes is not there.
+        DataError: the image has no known shape, or the data set of shapes is missing.
     """
     record = load_image(dataset, image_id)
     if not record.truth:

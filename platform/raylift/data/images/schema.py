@@ -1,4 +1,4 @@
-"""The table of an image collection: columns, units, version. One row an image, one row a row group."""
+"""The table of an image collection: columns, units, version. One row per image, one row per row group."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from raylift.core.errors import DataError
 IMAGE_SCHEMA_VERSION = 2
 
 IMAGE_PAYLOAD_VERSION = 1
-"""Raised when the same image and settings come to mean another row, so that old shards are not taken for new ones."""
+"""Incremented when the same image and settings produce a different row, so that old shards are not reused."""
 
 IMAGE_TEXTS = ("id", "name", "category", "caption", "licence", "creator", "source", "truth", "truth_data", "notes")
 
 
 def images_schema() -> pa.Schema:
-    """The images table. Empty cells stand for what an image does not have."""
+    """The images table. A cell is empty if the image lacks that annotation."""
 
     def vector(name: str, kind: pa.DataType, size: int, unit: str) -> pa.Field:
         return pa.field(name, pa.list_(kind, size), nullable=False, metadata={"unit": unit})
@@ -49,22 +49,22 @@ def images_schema() -> pa.Schema:
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
-    """uint8 [H, W] or [H, W, 4] as PNG."""
+    """Encode uint8 [H, W] or [H, W, 4] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
 def pack_parts(maps: np.ndarray) -> bytes:
-    """Part maps uint8 [P, h, h] as one PNG."""
+    """Encode part maps, uint8 [P, h, h], as one PNG."""
     return png_bytes(np.ascontiguousarray(maps.reshape(-1, maps.shape[-1])))
 
 
 def unpack_parts(data: bytes) -> np.ndarray:
-    """uint8 [P, h, h]; maps are square.
+    """Decode part maps, uint8 [P, h, h].
 
     Raises:
-        DataError: they are not.
+        DataError: the maps are not square.
     """
     pixels = np.asarray(Image.open(io.BytesIO(data)))
     side = pixels.shape[1]

@@ -1,4 +1,4 @@
-"""Numbers of one image of a collection, and what seems wrong with it."""
+"""Statistics of one image of a collection, and likely problems with it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from raylift.geometry.cameras import camera_centers
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Numbers of one image.
+    """Statistics of one image.
 
     Attributes:
-        coverage: share of the stored square that the silhouette covers.
-        filling: share of the silhouette's bounding box that it fills.
-        object_px: longer edge of the object's box in the original.
-        enlargement: stored pixels an original pixel: above 1, the image was blown up.
-        visible_keypoints: how many are.
-        num_pieces: connected pieces of the silhouette that hold a hundredth of it or more.
-        cut_off: the largest share of an edge of its bounding box where it is cut by the border of the original; tight
-            cut-outs touch the border at points, objects that are not whole lie along it.
+        coverage: fraction of the stored square that the silhouette covers.
+        filling: fraction of the silhouette's bounding box that the silhouette fills.
+        object_px: longer edge of the object's box in the original, pixels.
+        enlargement: stored pixels per original pixel; above 1, the image was enlarged.
+        visible_keypoints: number of visible keypoints.
+        num_pieces: connected pieces of the silhouette with at least a hundredth of its area.
+        cut_off: largest fraction of an edge of its bounding box that is cut by the border of the original; tight
+            cut-outs touch the border at points, truncated objects along a line.
     """
 
     entry: ObjectEntry
@@ -40,7 +40,7 @@ class ImageStatistics:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What a human should look at."""
+        """Problems that a human should check."""
         found = []
         if self.coverage < 0.02:
             found.append(f"its silhouette covers {self.coverage:.2%} of the image")
@@ -51,12 +51,12 @@ class ImageStatistics:
         if self.num_pieces > 3:
             found.append(f"its silhouette has {self.num_pieces:.0f} pieces")
         if self.cut_off > 0.4:
-            found.append("its silhouette lies along the border of the image: is the object whole?")
+            found.append("its silhouette runs along the border of the image: is the object truncated?")
         return tuple(found)
 
 
 def image_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ImageStatistics:
-    """The numbers of one image.
+    """The statistics of one image.
 
     Raises:
         DataError: its shard is damaged.
@@ -71,7 +71,7 @@ def image_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ImageStatis
     sizes = [int((pieces == index + 1).sum()) for index in range(min(count, 50))]
 
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
-    # Resampling blurs an edge over a stored pixel, or over an original one where that is larger.
+    # Resampling blurs an edge over a stored pixel, or over an original pixel if that is larger.
     slack = max(1.0, window_px / side)
     edges = (
         (left, 0, covered[:, columns[0]], len(rows)),
@@ -97,26 +97,26 @@ def image_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ImageStatis
 
 
 ALIKE = 0.9
-"""Mean IoU of pairs of silhouettes from which they no longer tell poses: random views of seats have 0.33."""
+"""Mean pairwise IoU of silhouettes above which they no longer reveal poses: random views of seats have 0.33."""
 
 ONE_SIDE = 0.9
-"""Length of the mean of the azimuths' unit vectors from which a set counts as seen from one side: a spread of about
-26 degrees."""
+"""Length of the azimuths' mean unit vector above which a set counts as seen from one side: a spread of about 26
+degrees."""
 _OUTLINE_PX = 32
 _MOST_READ = 200
 
 
 def collection_problems(dataset: ShardedDataset, split: str = "train") -> list[str]:
-    """What makes a collection unfit to learn shapes from, in words: too few images, all alike, all from one side.
+    """Messages on why shapes cannot be learned from a collection: too few images, all alike, all from one side.
 
-    Looks at 200 images at most, spread over the split.
+    Reads at most 200 images, evenly spread over the split.
 
     Raises:
         DataError: a shard is damaged.
     """
     entries = dataset.entries(split)
     if len(entries) < 2:
-        return [f"{len(entries)} images train: a shape cannot be learned from so few; give more, or other splits"]
+        return [f"{len(entries)} training images are too few to learn a shape: add images, or change the splits"]
     read = [load_image(dataset, entries[place].id) for place in spread_places(len(entries), _MOST_READ)]
     found = []
     outlines = np.stack([_outline(record) for record in read]).reshape(len(read), -1).astype(np.float64)
@@ -126,8 +126,8 @@ def collection_problems(dataset: ShardedDataset, split: str = "train") -> list[s
     alike = float(ious[~np.eye(len(read), dtype=bool)].mean())
     if alike > ALIKE:
         found.append(
-            f"the silhouettes are nearly equal (mean IoU of pairs {alike:.2f}): poses and shapes cannot be told where "
-            "an object looks the same from all sides, or where all images are from one side; add views from elsewhere"
+            f"the silhouettes are nearly equal (mean pairwise IoU {alike:.2f}): poses and shapes cannot be inferred if "
+            "an object looks the same from all sides, or if all images are from one side; add views from other sides"
         )
     cameras = [record.camera for record in read if record.camera is not None]
     if len(cameras) == len(read):
@@ -143,12 +143,12 @@ def collection_problems(dataset: ShardedDataset, split: str = "train") -> list[s
 
 
 def spread_places(total: int, most: int) -> list[int]:
-    """At most so many places of ``total``, evenly spread."""
+    """At most ``most`` indices of ``total``, evenly spread."""
     return sorted({int(place) for place in np.linspace(0, total - 1, min(total, most))})
 
 
 def azimuth_spread_deg(length: float) -> float:
-    """Circular standard deviation of angles whose unit vectors' mean has this length."""
+    """Circular standard deviation of angles whose mean unit vector has this length."""
     return float(np.degrees(np.sqrt(-2 * np.log(min(1.0, length)))))
 
 

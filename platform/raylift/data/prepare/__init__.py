@@ -1,1 +1,1 @@
-"""Sources to shards: planned, split, made in parallel, resumed."""
+"""From sources to shards: planned, split, made in parallel, resumable."""

@@ -1,1 +1,1 @@
-"""Textured meshes with views, points and truth: what is kept of an object, and how it is read."""
+"""Data sets of textured meshes with views, points and ground truth: what is stored per object, and how it is read."""

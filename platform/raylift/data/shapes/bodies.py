@@ -1,9 +1,9 @@
-"""Recognise meshes of one body, whatever their colours, textures, scale and triangulation.
+"""Recognise meshes with the same body, whatever their colours, textures, scale and triangulation.
 
-A body is measured by the area-weighted moments of its surface up to the third order, in coordinates in which its
-bounding box is the unit cube. The moments are exact integrals over triangles, so they do not depend on how a surface
-is cut into triangles, and colours and textures do not enter. Scaling each axis by its own factor forgives copies that
-were stretched; the sign of odd moments along x is dropped, which forgives mirrored ones.
+A body is described by the area-weighted moments of its surface up to the third order, in coordinates in which its
+bounding box is the unit cube. The moments are exact integrals over triangles, so they do not depend on the
+triangulation, and colours and textures do not enter. Each axis is scaled by its own factor, so stretched copies
+match; the sign of odd moments along x is dropped, so mirrored copies match.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from scipy.spatial import cKDTree
 from raylift.rendering.scene import Scene
 
 TOLERANCE = 0.016
-"""Euclidean distance of measures up to which two bodies are one.
+"""Euclidean distance of moments up to which two bodies count as the same.
 
 Of Debian's 820 furniture models it finds 40 that share a body, in 15 groups: retextured copies are 0 to 0.003 apart,
-variants (a cabinet with another front, a car with a spoiler, windows with more panes) 0.005 to 0.016. Beyond, from
-0.02 on, different bottles and sofas begin to meet. Of 400 procedural chairs, whose proportions are drawn, 15 do.
+variants (a cabinet with another front, a car with a spoiler, windows with more panes) 0.005 to 0.016. From 0.02 on,
+different bottles and sofas begin to match. Of 400 procedural chairs, whose proportions are drawn, 15 match.
 """
 
 _FLAT = 1e-3
-"""An axis along which the body is thinner than this share of its longest edge is not stretched."""
+"""An axis along which the body is thinner than this fraction of its longest edge is not stretched."""
 
 # Radon's rule of degree 5 on a triangle (barycentric coordinates and weights): exact for third-order moments.
 _A, _B = (6 - np.sqrt(15)) / 21, (6 + np.sqrt(15)) / 21
@@ -43,7 +43,7 @@ def body_measures(scene: Scene) -> tuple[float, ...]:
     Coordinates run from -1 to 1 along each axis of the bounding box.
 
     Args:
-        scene: sound triangles, as ``data.shapes.normalise`` leaves them; at least one has an area.
+        scene: valid triangles, as returned by ``data.shapes.normalise``; at least one has an area.
     """
     vertices = scene.vertices.astype(np.float64)
     used = vertices[np.unique(scene.faces)]
@@ -61,11 +61,11 @@ def body_measures(scene: Scene) -> tuple[float, ...]:
 
 
 def same_bodies(measures: Sequence[tuple[float, ...]], tolerance: float = TOLERANCE) -> list[tuple[int, int]]:
-    """Pairs of places whose bodies are one, the smaller place first.
+    """Index pairs of equal bodies, the smaller index first.
 
     Args:
-        measures: by ``body_measures``.
-        tolerance: Euclidean distance that copies may have.
+        measures: moments returned by ``body_measures``.
+        tolerance: largest Euclidean distance between copies.
     """
     if len(measures) < 2:
         return []

@@ -1,4 +1,4 @@
-"""What an object is called in words: "a {style} {name} made out of {material}"."""
+"""Object captions: "a {style} {name} made out of {material}"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MATERIAL_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def dominant_material(scene: Scene) -> str:
-    """The material with the largest area among those whose names tell what they are; empty when none does."""
+    """The material with the largest area among those recognised by name; empty if none is."""
     corners = scene.vertices.astype(np.float64)[scene.faces]
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     totals: dict[str, float] = {}
@@ -39,7 +39,7 @@ def _material_of(name: str) -> str:
 
 
 def make_caption(item: SourceItem, material: str) -> str:
-    """The caption of an object; style and material are left out where they are not known."""
+    """The caption of an object; unknown style and material are left out."""
     noun = re.sub(r"\s+", " ", item.name).strip().lower() or item.category
     style = item.style.lower()
     phrase = f"{style} {noun}".strip() if style and style not in ("others", "other", "none") else noun

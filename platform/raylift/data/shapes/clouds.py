@@ -1,6 +1,6 @@
 """Coloured clouds of points, reprojected from depth (implicit paper, section 3.3).
 
-A file of its own, because whoever draws samples needs it and must not import what reads meshes.
+In its own file, because drawing samples needs it and must not import mesh readers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def visible_cloud(rgba: np.ndarray, depth: np.ndarray, camera: Camera) -> tuple[
 
     Args:
         rgba: uint8 [H, W, 4].
-        depth: float [H, W], z in world units, 0 for none.
+        depth: float [H, W], z in world units, 0 where missing.
         camera: B = 1.
     """
     rows, columns = np.nonzero((depth > 0) & (rgba[..., 3] > 0))

@@ -1,4 +1,4 @@
-"""What preparing a data set of shapes makes of each object."""
+"""Settings for preparing a data set of shapes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from raylift.data.store.manifest import DataKind
 from raylift.rendering.lighting import LightingKind
 
 ViewPlacement = Literal["random", "grid"]
-"""Cameras drawn anew for each object, or the same equal steps of azimuth for all."""
+"""Cameras drawn per object, or the same equal azimuth steps for all objects."""
 
 
 @dataclass(frozen=True)
 class ShapesConfig(PrepareConfig):
-    """Numbers of everything; the defaults are the papers'.
+    """Settings for preparing a data set of shapes; the defaults follow the papers.
 
     Attributes:
         num_views: rendered views per object.
-        views: "random" draws each object's cameras from all azimuths, by (seed, id); "grid" places every object's at
-            the same equal steps of azimuth (the implicit paper's 30 views are 12 degrees apart), which flatters
-            scores of poses.
-        image_px: side of the views.
-        elevation_range_deg: the views' elevations spread over it, evenly by area of the sphere.
-        lighting: "fixed", "ambient", or "random" per object (the implicit paper names the fixed light as a flaw).
-        sigmas: standard deviations of the noise that moves surface samples, object units.
-        samples: supervised points at each sigma.
-        cloud_points: the merged cloud keeps at most so many.
+        views: camera placement: "random" draws each object's cameras from all azimuths, keyed by (seed, id); "grid"
+            uses the same equal azimuth steps for every object (the implicit paper's 30 views are 12 degrees apart),
+            which inflates pose scores.
+        image_px: side of the views, pixels.
+        elevation_range_deg: range of the views' elevations, spread evenly by area of the sphere.
+        lighting: light of the views: "fixed", "ambient", or "random" per object (the implicit paper names the fixed
+            light as a flaw).
+        sigmas: standard deviations of the noise added to surface samples, object units.
+        samples: supervised points per sigma.
+        cloud_points: maximum number of points in the merged cloud.
         surface_points: points with normals on the true surface.
-        iou_points: uniform points with inside or outside.
-        truth_resolution: cells an edge from which the true surface is extracted.
+        iou_points: uniform points labelled inside or outside.
+        truth_resolution: cells per edge of the grid that the true surface is extracted from.
         scan_views: virtual depth views that decide inside and outside.
-        scan_px: their side.
-        group_by: what is never divided between splits: "shape" (objects of one body, whatever their colours,
+        scan_px: side of these depth views, pixels.
+        group_by: grouping that splits never divide: "shape" (objects with the same body, whatever their colours,
             textures and scale), "none", a column such as name or creator, or "id:PATTERN" (a regular expression).
-        max_faces: a larger mesh is set aside.
+        max_faces: face limit; a larger mesh is set aside.
     """
 
     kind: ClassVar[DataKind] = "shapes"
@@ -63,19 +64,19 @@ class ShapesConfig(PrepareConfig):
         counts = ("num_views", "image_px", "samples", "cloud_points", "surface_points", "iou_points", "scan_views")
         for name in (*counts, "max_faces"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
+                raise ConfigError(f"{name} is {getattr(self, name)}", "use 1 or more")
         if self.views not in get_args(ViewPlacement):
-            raise ConfigError(f"views is {self.views!r}", f"give one of {', '.join(get_args(ViewPlacement))}")
+            raise ConfigError(f"views is {self.views!r}", f"use one of {', '.join(get_args(ViewPlacement))}")
         if not self.sigmas or min(self.sigmas) < 0:
-            raise ConfigError(f"sigmas are {self.sigmas}", "give at least one, each 0 or more; IF-Net has 0.1 and 0.01")
+            raise ConfigError(f"sigmas are {self.sigmas}", "use at least one, each 0 or more; IF-Net uses 0.1 and 0.01")
         if self.truth_resolution < 32 or self.scan_px < 64:
             raise ConfigError(
-                f"truth_resolution {self.truth_resolution}, scan_px {self.scan_px}", "give at least 32 and 64"
+                f"truth_resolution {self.truth_resolution}, scan_px {self.scan_px}", "use at least 32 and 64"
             )
         parse_grouping(self.group_by)
         low, high = self.elevation_range_deg
         if not -90 <= low <= high <= 90:
-            raise ConfigError(f"elevation_range_deg is {low}..{high}", "give degrees in order, within -90 and 90")
+            raise ConfigError(f"elevation_range_deg is {low}..{high}", "use ascending degrees within -90 and 90")
 
 
 TINY = ShapesConfig(
@@ -89,4 +90,4 @@ TINY = ShapesConfig(
     scan_views=40,
     scan_px=128,
 )
-"""About a third of a second an object: for tests and smoke runs."""
+"""About a third of a second per object: for tests and smoke runs."""

@@ -1,4 +1,4 @@
-"""All that a data set keeps of one object, computed from its scene (implicit paper, section 4.1)."""
+"""Everything that a data set stores per object, computed from its scene (implicit paper, section 4.1)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from raylift.rendering.render import Rendering, render
 from raylift.rendering.virtual_scan import scan
 
 COLOR_NEIGHBOURS = 2
-"""K: the colour of a point is the mean of this many nearest cloud points (implicit paper, section 4.1)."""
+"""K: a point's colour is the mean over this many nearest cloud points (implicit paper, section 4.1)."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class ObjectPayload:
     """Rows of the two tables.
 
     Attributes:
-        row: of the objects table: texts and packed arrays by column.
+        row: row of the objects table: texts and packed arrays by column.
         views: rows of the views table.
-        notes: what is imperfect about the object.
-        body: what its body measures; see ``data.shapes.bodies``.
+        notes: imperfections of the object.
+        body: moments of its body; see ``data.shapes.bodies``.
     """
 
     row: dict[str, Any]
@@ -55,7 +55,7 @@ def make_rows(item: SourceItem, loaded: LoadedScene, source_kind: str, config: S
     """Render, reproject, sample and measure one object; a pure function of its arguments.
 
     Raises:
-        DataError: the scene cannot be used; it says why.
+        DataError: the scene cannot be used; the message says why.
     """
     scene, notes = normalise_scene(loaded.scene, config.max_faces)
     notes = (*loaded.notes, *notes)
@@ -63,18 +63,18 @@ def make_rows(item: SourceItem, loaded: LoadedScene, source_kind: str, config: S
     cameras = place_cameras(item.id, config)
     pictures = render(scene, cameras, config.image_px, Lighting.named(config.lighting, config.seed, item.id))
     if all(float(picture.alpha.sum()) < 1.0 for picture in pictures):
-        raise DataError("no view shows anything of the object: its silhouette has no area", "check the mesh's faces")
+        raise DataError("no view shows the object: its silhouette has no area", "check the mesh's faces")
     rgba = [straight_rgba(picture) for picture in pictures]
     cloud_points, cloud_colors = merged_cloud(rgba, [picture.depth for picture in pictures], cameras)
     if len(cloud_points) == 0:
-        raise DataError("no pixel's centre hits the object in any view", "it is too thin for --image-px: raise it")
+        raise DataError("the object covers no pixel centre in any view", "it is too thin: raise --image-px")
     if len(cloud_points) > config.cloud_points:
         rng = numpy_generator(config.seed, item.id, "cloud")
         kept = rng.choice(len(cloud_points), config.cloud_points, replace=False)
         cloud_points, cloud_colors = cloud_points[kept], cloud_colors[kept]
 
     arrays: dict[str, np.ndarray] = {"cloud_points": cloud_points, "cloud_colors": cloud_colors}
-    # A sheet must be thicker than the cells that its surface is extracted from, or marching cubes leaves holes in it.
+    # A sheet must be thicker than the extraction cells, or marching cubes leaves holes in it.
     thickness = max(THICKNESS, 0.6 * 2 * GRID_HALF_EXTENT / config.truth_resolution)
     scanned = scan(scene.vertices, scene.faces, config.scan_views, config.scan_px)
     distance = ScanDistance(scene.vertices, scene.faces, scanned, thickness)
@@ -88,7 +88,7 @@ def make_rows(item: SourceItem, loaded: LoadedScene, source_kind: str, config: S
         points, _, _ = sample_surface(arrays["mesh_vertices"], arrays["mesh_faces"], config.samples, rng)
         points = points + rng.normal(0.0, sigma, points.shape)
         names = [column.name for column in sample_columns(index)]
-        # What is stored is rounded and clipped to [-1, 1]; distance and colour belong to the stored point.
+        # Stored points are rounded and clipped to [-1, 1]; distance and colour are computed at the stored point.
         points = columns[names[0]].rounded(points)
         arrays[names[0]] = points
         arrays[names[1]] = distance(points, max_distance=TRUNCATION + 2 * distance.thickness)
@@ -116,7 +116,7 @@ def make_rows(item: SourceItem, loaded: LoadedScene, source_kind: str, config: S
 
 
 def place_cameras(object_id: str, config: ShapesConfig) -> Camera:
-    """Where an object is viewed from: a pure function of its id and the settings."""
+    """The cameras of an object's views: a pure function of its id and the settings."""
     if config.views == "grid":
         return orbit_views(config.num_views, config.elevation_range_deg)
     rng = numpy_generator(config.seed, object_id, "views")
@@ -131,14 +131,14 @@ def _add_truth(
     item: SourceItem,
     config: ShapesConfig,
 ) -> None:
-    """The watertight true surface by marching cubes of the signed distance, and points on it."""
+    """The watertight true surface, by marching cubes on the signed distance, and points on it."""
 
     def query(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.from_numpy(distance(points.numpy())), torch.zeros_like(points)
 
     mesh, _ = extract(Field(query), config.truth_resolution, colors=False)
     if mesh.is_empty:
-        raise DataError("the scanned object has no surface", "check the mesh: nothing of it could be seen from outside")
+        raise DataError("the scanned object has no surface", "check the mesh: no part of it is visible from outside")
     vertices, faces = mesh.vertices.numpy().astype(np.float32), mesh.faces.numpy().astype(np.int32)
     rng = numpy_generator(config.seed, item.id, "surface")
     points, _, normals = sample_surface(vertices, faces, config.surface_points, rng)
@@ -159,7 +159,7 @@ def nearest_colors(points: np.ndarray, tree: cKDTree, colors: np.ndarray, count:
 
 
 def straight_rgba(picture: Rendering) -> np.ndarray:
-    """uint8 [H, W, 4] with colour not premultiplied, from a picture composited on its background."""
+    """uint8 [H, W, 4], colour not premultiplied, from an image composited on its background."""
     alpha = picture.alpha[..., None]
     background = np.asarray(picture.background, np.float32)
     rgb = (picture.rgb - (1 - alpha) * background) / np.maximum(alpha, 1e-6)

@@ -1,4 +1,4 @@
-"""Data sets of shapes: textured meshes with rendered views, supervised points and truth."""
+"""Data sets of shapes: textured meshes with rendered views, supervised points and ground truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from raylift.data.store.stored_view import StoredView
 
 
 class Shapes(DatasetKind[ShapesConfig]):
-    """Textured meshes, each with rendered views, supervised points and its truth."""
+    """Textured meshes, each with rendered views, supervised points and ground truth."""
 
     name = "shapes"
     schema_version = SCHEMA_VERSION
@@ -38,7 +38,7 @@ class Shapes(DatasetKind[ShapesConfig]):
         return config.sigmas
 
     def make(self, item: SourceItem, source: AnySource, config: ShapesConfig) -> Rows:
-        # Here, because renderer and compiled kernels take seconds to import, and every reader imports this file.
+        # Imported here: the renderer and compiled kernels take seconds to import, and every reader imports this file.
         from raylift.data.shapes.ingest import make_rows
 
         assert not isinstance(source, ImageSource)
@@ -51,11 +51,13 @@ class Shapes(DatasetKind[ShapesConfig]):
 
     def problems(self, dataset: ShardedDataset) -> list[str]:
         count = len(dataset.entries("train"))
-        return [] if count > 1 else [f"{count} objects train: give more, or other splits"]
+        return [] if count > 1 else [f"{count} training objects are too few: add objects, or change the splits"]
 
     def needed_columns(self, dataset: ShardedDataset, request: SampleRequest) -> list[str]:
         if request.crop is not None and request.crop.mirror and samples.asks_for_shape(request):
-            raise ConfigError("mirrored images with points or grids of the shape", "set the crop's mirror to false")
+            raise ConfigError(
+                "mirrored images do not fit points or grids of the shape", "set the crop's mirror to false"
+            )
         return samples.needed_columns(request, len(dataset.manifest.sigmas))
 
     def statistics(self, dataset: ShardedDataset, entry: ObjectEntry) -> ObjectStatistics:

@@ -1,4 +1,4 @@
-"""Any scene into the one frame: sound triangles, centred, longest edge 1."""
+"""Normalise a scene to the common frame: valid triangles, centred, longest edge 1."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from raylift.rendering.scene import Scene
 
 
 def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...]]:
-    """The scene's usable triangles in the frame of ``core.types``, and notes on what was left out.
+    """The scene's valid triangles in the frame of ``core.types``, and notes on what was left out.
 
-    Triangles with a corner that is not finite are left out and noted; those without area are left out as they show
-    nowhere. The source has already turned the scene: Y up, facing +Z.
+    Triangles with a corner that is not finite are left out and noted; those without area are never visible and left
+    out silently. The source has already oriented the scene: Y up, facing +Z.
 
     Raises:
-        DataError: nothing usable is left, or there are more than ``max_faces`` triangles.
+        DataError: no valid triangle is left, or there are more than ``max_faces``.
     """
     if len(scene.faces) > max_faces:
         raise DataError(
@@ -27,7 +27,7 @@ def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...
     if len(scene.faces) == 0:
         raise DataError("the mesh has no faces", "export it as a triangle mesh")
     if scene.faces.min() < 0 or scene.faces.max() >= len(scene.vertices):
-        raise DataError("the mesh has faces that point at vertices it does not have", "export it again")
+        raise DataError("the mesh has faces with vertex indices out of range", "export it again")
     corners = scene.vertices.astype(np.float64)[scene.faces]
     finite = np.isfinite(corners).all(axis=(1, 2)) & (np.abs(corners) < 1e18).all(axis=(1, 2))
     notes = []
@@ -38,7 +38,7 @@ def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...
     sound = corners[finite]
     extent = float((sound.max(axis=(0, 1)) - sound.min(axis=(0, 1))).max())
     if not extent > 0:
-        raise DataError("the mesh has no extent: all of its corners coincide", "check its units and export it again")
+        raise DataError("the mesh has no extent: all its corners coincide", "check its units and export it again")
     areas = np.zeros(len(corners))
     edges = sound / extent
     areas[finite] = np.linalg.norm(np.cross(edges[:, 1] - edges[:, 0], edges[:, 2] - edges[:, 0]), axis=1)
@@ -73,18 +73,18 @@ LEAST_SHARE = 0.5
 
 
 def _shrunk_by_strays(corners: np.ndarray, areas: np.ndarray) -> str | None:
-    """A note where a few triangles far away make the object small in its own box.
+    """A note if a few stray triangles make the object small in its own bounding box.
 
     Args:
         corners: [F, 3, 3].
-        areas: [F], in proportion to those of the triangles.
+        areas: [F], proportional to the triangles' areas.
     """
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     longest = float((high - low).max())
     middles = corners.mean(axis=1)
     weights = areas / areas.sum()
     middle = np.array([_weighted_median(middles[:, axis], weights) for axis in range(3)])
-    # The farthest from the middle of the area first, until a thousandth of the area is gone.
+    # Drop the triangles farthest from the area's median first, up to a thousandth of the area.
     order = np.argsort(-np.abs(corners - middle).max(axis=(1, 2)), kind="stable")
     dropped = np.cumsum(weights[order]) <= 1 - MOST_AREA
     if not dropped.any() or dropped.all():

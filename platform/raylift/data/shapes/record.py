@@ -1,4 +1,4 @@
-"""Records of a data set of shapes: an object with its points and truth, and its rendered views."""
+"""Records of a data set of shapes: an object with its points and ground truth, and its rendered views."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VIEWS_NAME = "views-{:05d}.parquet"
 
 @dataclass(frozen=True)
 class PointSamples:
-    """Supervised points of one noise level, as stored; ``columns`` turn selections of them into values."""
+    """Supervised points of one noise level, as stored; ``columns`` convert selections of them to values."""
 
     sigma: float
     stored: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -54,7 +54,7 @@ class PointSamples:
 
 
 class ObjectRecord:
-    """One object. Arrays are float32 and unpacked when asked for; shapes and units are in ``data.shapes.schema``."""
+    """One object. Arrays are float32 and unpacked on access; see ``data.shapes.schema`` for shapes and units."""
 
     def __init__(self, entry: ObjectEntry, cells: dict[str, str | bytes], sigmas: tuple[float, ...]) -> None:
         self.entry = entry
@@ -70,7 +70,7 @@ class ObjectRecord:
         return str(self._cell(name))
 
     def picked(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Some rows of a column's values, without unpacking the others."""
+        """The values of some rows of a column, without unpacking the others."""
         return self._columns[name].values(self.stored(name)[rows])
 
     def _cell(self, name: str) -> str | bytes:
@@ -78,7 +78,7 @@ class ObjectRecord:
             return self._cells[name]
         except KeyError:
             raise DataError(
-                f"{self.id} was loaded without column {name!r}", "name it when loading the object"
+                f"{self.id} was loaded without column {name!r}", "request it when loading the object"
             ) from None
 
     def stored(self, name: str) -> np.ndarray:
@@ -102,7 +102,7 @@ class ObjectRecord:
 
     @cached_property
     def samples(self) -> tuple[PointSamples, ...]:
-        """Supervised points, one entry a noise level."""
+        """Supervised points, one entry per noise level."""
         return tuple(
             PointSamples(
                 sigma,
@@ -162,8 +162,8 @@ class ViewRecord:
     """One rendered view.
 
     Attributes:
-        id: the object's.
-        view: its number.
+        id: object id.
+        view: view number.
         rgba: uint8 [H, W, 4], colour not premultiplied.
         depth: float32 [H, W], z in world units, 0 where nothing was hit.
         camera: B = 1.
@@ -182,12 +182,12 @@ class ViewRecord:
         return self.rgba.nbytes + self.depth.nbytes
 
     def picture(self) -> StoredView:
-        """What samples are cut from."""
+        """The stored view that samples are cut from."""
         return StoredView(f"{self.id}#{self.view}", self.rgba, self.camera, self.depth)
 
 
 def load_object(dataset: ShardedDataset, object_id: str, columns: Iterable[str] | None = None) -> ObjectRecord:
-    """One object with these columns (None: all), as few reads as the cache allows.
+    """Load one object with these columns (None: all), in as few reads as the cache allows.
 
     Raises:
         DataError: unknown object, or a damaged shard (it is named).
@@ -211,7 +211,7 @@ def load_object(dataset: ShardedDataset, object_id: str, columns: Iterable[str] 
 
 
 def load_view(dataset: ShardedDataset, object_id: str, view: int, keep: bool = True) -> ViewRecord:
-    """One view, decoded; ``keep`` leaves it in the cache.
+    """Load and decode one view; ``keep`` leaves it in the cache.
 
     Raises:
         DataError: unknown object or view, or a damaged shard.

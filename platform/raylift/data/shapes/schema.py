@@ -1,8 +1,8 @@
-"""What the two tables of a prepared data set hold: columns, how numbers are packed, units, version.
+"""The two tables of a prepared data set: columns, packing, units, version.
 
-Arrays are stored as little-endian bytes, one cell an array. Lengths and colours are kept as normalised integers
-("snorm16": value = stored / 32767 x scale), because a fixed step suits points in a box better than a float's and packs
-into half the room. The shape, packing and unit of each column are in its Arrow metadata, the version in the table's.
+Arrays are stored as little-endian bytes, one array per cell. Lengths and colours are stored as normalised integers
+("snorm16": value = stored / 32767 x scale), because a fixed step suits points in a box better than a float's and takes
+half the space. The shape, packing and unit of each column are in its Arrow metadata, the version in the table's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from raylift.core.errors import DataError
 from raylift.data.store.manifest import SCHEMA_VERSION
 
 PAYLOAD_VERSION = 2
-"""Raised when the same scene and settings come to mean other rows, so that old shards are not taken for new ones."""
+"""Incremented when the same scene and settings produce different rows, so that old shards are not reused."""
 
 Packing = Literal["snorm16", "snorm8", "unorm8", "float32", "int32", "bits"]
 _DTYPES = {"snorm16": "<i2", "snorm8": "i1", "unorm8": "u1", "float32": "<f4", "int32": "<i4", "bits": "u1"}
@@ -25,15 +25,15 @@ _DTYPES = {"snorm16": "<i2", "snorm8": "i1", "unorm8": "u1", "float32": "<f4", "
 
 @dataclass(frozen=True)
 class ArrayColumn:
-    """One array a row, packed into bytes.
+    """One array per row, packed into bytes.
 
     Attributes:
-        name: of the column.
-        shape: with -1 for the axis that varies.
-        packing: how numbers become integers.
-        scale: of the normalised packings: the value that the largest integer stands for.
-        unit: of the unpacked values.
-        meaning: one sentence.
+        name: column name.
+        shape: array shape, -1 for the axis that varies.
+        packing: storage format of the numbers.
+        scale: value that the largest integer represents, in the normalised packings.
+        unit: unit of the unpacked values.
+        meaning: description in one sentence.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ArrayColumn:
         return pa.field(self.name, pa.binary(), nullable=False, metadata=metadata)
 
     def pack(self, values: np.ndarray) -> bytes:
-        """Values to bytes; normalised packings clip to [-scale, scale] (unorm8: [0, scale])."""
+        """Convert values to bytes; normalised packings clip to [-scale, scale] (unorm8: [0, scale])."""
         if self.packing == "bits":
             return np.packbits(np.asarray(values, bool), bitorder="little").tobytes()
         if self.packing in ("float32", "int32"):
@@ -65,7 +65,7 @@ class ArrayColumn:
         return scaled.astype(_DTYPES[self.packing]).tobytes()
 
     def stored(self, data: bytes) -> np.ndarray:
-        """Bytes to the stored integers or floats, in shape, without a copy. Bits come flat and packed.
+        """View bytes as the stored integers or floats, in shape, without a copy. Bits are returned flat and packed.
 
         Raises:
             DataError: the length does not fit.
@@ -81,7 +81,7 @@ class ArrayColumn:
             ) from None
 
     def values(self, stored: np.ndarray) -> np.ndarray:
-        """Stored integers, or any selection of them, to float32 (bits: to bool)."""
+        """Convert stored integers, or any selection of them, to float32 (bits: to bool)."""
         if self.packing == "bits":
             return np.unpackbits(stored, bitorder="little").astype(bool)
         if self.packing in ("float32", "int32"):
@@ -93,7 +93,7 @@ class ArrayColumn:
         return self.values(self.stored(data))
 
     def rounded(self, values: np.ndarray) -> np.ndarray:
-        """What is read back of these values once they were stored: distances are computed at these."""
+        """The values as read back after storage: distances are computed at these."""
         return self.unpack(self.pack(values)).reshape(values.shape)
 
 
@@ -106,7 +106,7 @@ _WORLD = "object units: the longest edge of the bounding box is 1"
 
 
 def sample_columns(index: int) -> tuple[ArrayColumn, ArrayColumn, ArrayColumn]:
-    """Points, signed distances and colours of one noise level; ``index`` counts the levels from 0."""
+    """Points, signed distances and colours of one noise level; ``index`` counts levels from 0."""
     return (
         ArrayColumn(
             f"sample_points_{index}", (-1, 3), "snorm16", 1.0, _WORLD, "surface points moved by Gaussian noise"
@@ -147,18 +147,18 @@ def object_columns(num_sigmas: int) -> dict[str, ArrayColumn]:
 
 
 def objects_schema(sigmas: tuple[float, ...]) -> pa.Schema:
-    """One row an object, one row a row group."""
+    """One row per object, one row per row group."""
     fields = [pa.field(name, pa.string(), nullable=False) for name in OBJECT_TEXTS]
     fields += [column.field() for column in object_columns(len(sigmas)).values()]
     return pa.schema(fields, metadata={**_table_metadata("objects"), "sigmas": ",".join(repr(s) for s in sigmas)})
 
 
 DEPTH_STEP = 1e-4
-"""Depth images are 16-bit PNG in steps of 1e-4 object units; 0 is "nothing hit"; up to 6.5."""
+"""Depth images are 16-bit PNGs in steps of 1e-4 object units, up to 6.5; 0 means nothing hit."""
 
 
 def views_schema() -> pa.Schema:
-    """One row a view, all views of an object a row group."""
+    """One row per view, one row group per object."""
 
     def vector(name: str, size: int, unit: str) -> pa.Field:
         return pa.field(name, pa.list_(pa.float32(), size), nullable=False, metadata={"unit": unit})

@@ -1,4 +1,4 @@
-"""Numbers of one object, and what seems wrong with it."""
+"""Statistics of one object, and likely problems with it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from raylift.data.store.manifest import ObjectEntry
 
 @dataclass(frozen=True)
 class ObjectStatistics:
-    """Numbers of one object.
+    """Statistics of one object.
 
     Attributes:
         coverage: mean share of the image that the silhouette covers.
-        volume: of the true shape, in cubed object units, by the IoU points.
-        num_faces: of the true surface.
-        num_cloud_points: of the merged cloud.
-        longest_edge: of the true surface's bounding box; close to 1.
+        volume: volume of the true shape, cubed object units, estimated from the IoU points.
+        num_faces: faces of the true surface.
+        num_cloud_points: points of the merged cloud.
+        longest_edge: longest edge of the true surface's bounding box; close to 1.
         cloud_gap: median distance of cloud points to the true surface; near 0 when both agree.
         near_surface: share of supervised points nearer to the surface than the truncation.
     """
@@ -38,7 +38,7 @@ class ObjectStatistics:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What a human should look at."""
+        """Problems that a human should check."""
         found = []
         if self.coverage < 0.01:
             found.append(f"its silhouette covers {self.coverage:.2%} of the image")
@@ -47,12 +47,12 @@ class ObjectStatistics:
         if abs(self.longest_edge - 1) > 0.05:
             found.append(f"its longest edge is {self.longest_edge:.3f} instead of 1: parts cannot be seen from outside")
         if self.cloud_gap > 0.02:
-            found.append(f"its cloud lies {self.cloud_gap:.3f} from its surface")
+            found.append(f"its cloud is {self.cloud_gap:.3f} away from its surface")
         return tuple(found)
 
 
 def object_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ObjectStatistics:
-    """The numbers of one object.
+    """The statistics of one object.
 
     Raises:
         DataError: its shard is damaged.

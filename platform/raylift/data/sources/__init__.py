@@ -1,4 +1,4 @@
-"""Where shapes and images come from: one file a data set layout.
+"""Sources of shapes and images: one file per data set layout.
 
-Nothing is imported here: whoever only reads a prepared data set (every worker does) need not load mesh readers.
+Nothing is imported here: reading a prepared data set, as every worker does, must not load mesh readers.
 """

@@ -1,1 +1,1 @@
-"""What lies on disk: manifest, shards, and a data set that reads them."""
+"""Data sets on disk: manifest, shards, and the class that reads them."""

@@ -1,4 +1,4 @@
-"""What a source delivers: a cheap list of items, and each item's scene, or image, on demand."""
+"""Source interface: a cheap list of items, and each item's scene or image on demand."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class SourceItem:
     """One object of a source, known before its mesh is read.
 
     Attributes:
-        id: unique within a data set and stable over runs: splits and random draws are keyed by it.
-        name: what the source calls it, such as "Oak chair".
-        category: the source's, such as "chair"; "unknown" where it has none.
-        reference: what the source needs to find the mesh again: a path, a catalogue number.
-        licence: under which it may be used; empty where the source does not say.
-        creator: whom to credit.
-        style: such as "modern"; optional in captions.
-        material: of the largest part where the source names it; otherwise it is guessed from the materials' names.
-        split: "train", "val" or "test" where the source prescribes it; empty otherwise.
-        tags: further words.
-        group: what the source says must stay in one split; empty where it says nothing.
-        stamp: changes when the mesh file does, so that a prepared shard is known to be out of date.
+        id: id, unique within a data set and stable across runs: splits and random draws are keyed by it.
+        name: name in the source, such as "Oak chair".
+        category: category in the source, such as "chair"; "unknown" if it has none.
+        reference: key for finding the mesh again: a path or a catalogue number.
+        licence: licence; empty if the source does not state it.
+        creator: author to credit.
+        style: style, such as "modern"; optional in captions.
+        material: material of the largest part if the source names it; otherwise guessed from the materials' names.
+        split: "train", "val" or "test" if the source prescribes it; empty otherwise.
+        tags: further keywords.
+        group: group that the source keeps in one split; empty if it prescribes none.
+        stamp: text that changes with the mesh file, so that an outdated shard is recognised.
     """
 
     id: str
@@ -50,8 +50,8 @@ class ImageItem(SourceItem):
     """One image of a collection.
 
     Attributes:
-        caption: a whole sentence; empty makes one of the name.
-        details: the rest that the source knows before it opens the image, in words of its own.
+        caption: caption, a whole sentence; empty derives one from the name.
+        details: other data known before the image is opened, in the source's own format.
     """
 
     caption: str = ""
@@ -60,11 +60,11 @@ class ImageItem(SourceItem):
 
 @dataclass(frozen=True)
 class LoadedScene:
-    """A scene as its source tells it: Y up, facing +Z, in any unit and anywhere.
+    """A scene as delivered by its source: Y up, facing +Z, in any unit and position.
 
     Attributes:
-        scene: the triangles with their materials.
-        notes: what is wrong with it without making it useless, such as a texture that is missing.
+        scene: triangles with their materials.
+        notes: defects that leave it usable, such as a missing texture.
     """
 
     scene: Scene
@@ -72,7 +72,7 @@ class LoadedScene:
 
 
 class Source(Protocol):
-    """A data set layout. Sources travel to Ray workers, so they hold paths and settings, never open files."""
+    """A data set layout. Sources are sent to Ray workers, so they hold paths and settings, never open files."""
 
     @property
     def kind(self) -> str:
@@ -83,7 +83,7 @@ class Source(Protocol):
         """Every object, in a stable order.
 
         Raises:
-            DataError: the place cannot be read, or nothing of this layout is there.
+            DataError: the path cannot be read, or holds nothing of this layout.
         """
         ...
 
@@ -92,28 +92,28 @@ class Source(Protocol):
 
         Args:
             item: one of ``items()``.
-            max_bytes: a larger mesh file is refused before it is read.
+            max_bytes: size limit; a larger mesh file is rejected before it is read.
 
         Raises:
-            DataError: the mesh is missing, broken, empty, too large, or points outside of its source.
+            DataError: the mesh is missing, broken, empty, too large, or refers to files outside of its source.
         """
         ...
 
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """An image as its source tells it. Coordinates are pixels, (0, 0) the outer corner of the top-left one.
+    """An image as delivered by its source. Coordinates are pixels; (0, 0) is the outer corner of the top-left one.
 
     Attributes:
         rgba: uint8 [H, W, 4], colour not premultiplied, alpha the silhouette's coverage.
-        caption: a sentence.
-        has_background: whether colours outside of the silhouette are a photograph's, and worth keeping.
-        box: left, top, right, bottom as annotated; None takes the silhouette's.
-        keypoints: [K, 3]: x, y, and more than 0 where visible; None where there are none.
-        parts: part maps uint8 [P, H, W]; None where there are none.
-        camera: B = 1, where it is known; for scoring only.
+        caption: caption, a sentence.
+        has_background: whether the colours outside of the silhouette are a photograph's and worth storing.
+        box: annotated box: left, top, right, bottom; None uses the silhouette's.
+        keypoints: [K, 3]: x, y, and more than 0 where visible; None if missing.
+        parts: part maps uint8 [P, H, W]; None if missing.
+        camera: B = 1, if known; for scoring only.
         truth: ``id#view`` in the data set of shapes ``truth_data`` that the image was taken from.
-        notes: what is wrong with it without making it useless.
+        notes: defects that leave it usable.
     """
 
     rgba: np.ndarray
@@ -138,14 +138,14 @@ class ImageSource(Protocol):
         ...
 
     def annotations(self) -> Annotations:
-        """What its keypoints mean."""
+        """The meaning of its keypoints."""
         ...
 
     def items(self) -> list[SourceItem]:
         """Every image, in a stable order.
 
         Raises:
-            DataError: the place cannot be read, or nothing of this layout is there.
+            DataError: the path cannot be read, or holds nothing of this layout.
         """
         ...
 
@@ -154,8 +154,8 @@ class ImageSource(Protocol):
 
         Args:
             item: one of ``items()``.
-            max_bytes: a larger file is refused before it is read.
-            max_pixels: a larger image is refused before it is decoded.
+            max_bytes: size limit; a larger file is rejected before it is read.
+            max_pixels: pixel limit; a larger image is rejected before it is decoded.
 
         Raises:
             DataError: the image or its mask is missing, broken, empty or too large.

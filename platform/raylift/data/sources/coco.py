@@ -1,4 +1,4 @@
-"""COCO-style JSON: one item an annotation, with its polygons or run lengths, keypoints and captions."""
+"""COCO-style JSON: one item per annotation, with its polygons or run lengths, keypoints and captions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from raylift.data.sources.mesh_reading import file_stamp
 from raylift.data.sources.registry import source
 from raylift.data.store.annotations import Annotations
 
-_REMEDY = "give the JSON of an instances or keypoints annotation"
+_REMEDY = "use the JSON file of instances or keypoints annotations"
 
 
 @source("coco", delivers="images", help="COCO instances: FILE.json, or FILE.json,IMAGES")
 @dataclass(frozen=True)
 class CocoSource:
-    """``coco:ANNOTATIONS.json`` with images in ``images/`` or beside it, or ``coco:ANNOTATIONS.json,IMAGES``.
+    """``coco:ANNOTATIONS.json`` with images in ``images/`` or next to it, or ``coco:ANNOTATIONS.json,IMAGES``.
 
-    Annotations with a segmentation are items; those with a caption alone name their image; crowds are set aside. Where
+    Annotations with a segmentation are items; those with only a caption describe their image; crowds are set aside. If
     categories have different keypoints, the data set has all of them, and an object those of its category.
     """
 
@@ -75,7 +75,7 @@ class CocoSource:
                     continue
                 image = images.get(annotation["image_id"], {})
                 category = categories[annotation["category_id"]]
-                # An image's caption names the one object on it; of several it is not known which.
+                # A caption describes an image's only object; with several objects it is unclear which one.
                 alone = per_image[annotation["image_id"]] == 1
                 items.append(
                     ImageItem(
@@ -95,7 +95,7 @@ class CocoSource:
                     )
                 )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise DataError(f"{self.annotation_file} is not in COCO's form: {error!r}", _REMEDY) from error
+            raise DataError(f"{self.annotation_file} is not in COCO format: {error!r}", _REMEDY) from error
         if not items:
             raise DataError(f"{self.annotation_file} has no annotation with a segmentation", _REMEDY)
         return items
@@ -104,12 +104,12 @@ class CocoSource:
         assert isinstance(item, ImageItem)
         annotation = json.loads(item.details)
         if annotation["iscrowd"]:
-            raise DataError("it is a crowd, not an object", "nothing: crowds are always left out")
+            raise DataError("it is a crowd, not an object", "nothing to do: crowds are always left out")
         if not item.reference:
-            raise DataError("its image is not listed in the JSON", "mend the annotation, or remove it")
+            raise DataError("its image is not listed in the JSON", "fix the annotation, or remove it")
         if not annotation["segmentation"]:
             raise DataError("it has no segmentation", "annotate its silhouette, or remove it")
-        # Annotations count the pixels as they are stored, whatever EXIF says.
+        # Annotations refer to the stored pixels, whatever the EXIF orientation.
         picture = read_picture(self.images, item.reference, max_bytes, max_pixels, upright=False)
         mask = decode_segmentation(annotation["segmentation"], picture.height, picture.width)
         rgba = with_mask(picture, mask, item.reference)
@@ -133,8 +133,8 @@ class CocoSource:
             points = np.zeros((0, 3))
         if len(points) != len(names):
             raise DataError(
-                f"it has {len(annotation['keypoints'])} keypoint numbers, its category {len(names)} keypoints",
-                "mend the annotation, or remove it",
+                f"it has {len(annotation['keypoints'])} keypoint numbers, but its category has {len(names)} keypoints",
+                "fix the annotation, or remove it",
             )
         found = np.zeros((len(everything), 3))
         for name, (x, y, state) in zip(names, points, strict=True):
@@ -150,7 +150,7 @@ def _keypoint_names(content: dict[str, Any]) -> list[str]:
 
 
 def _box(values: Any) -> tuple[float, float, float, float] | None:
-    """Left, top, right, bottom of COCO's left, top, width, height; None where there is none."""
+    """Convert COCO's left, top, width, height to left, top, right, bottom; None if missing."""
     try:
         left, top, width, height = (float(value) for value in values)
     except (TypeError, ValueError):
@@ -160,13 +160,13 @@ def _box(values: Any) -> tuple[float, float, float, float] | None:
 
 @lru_cache(maxsize=2)
 def _read_json(path: Path, stamp: str) -> dict[str, Any]:
-    """Read once a process: such files are large. ``stamp`` makes a changed one another."""
+    """Read once per process, because such files are large; ``stamp`` invalidates the cache when the file changes."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", "give --source coco:ANNOTATIONS.json") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}", "use --source coco:ANNOTATIONS.json") from error
     except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}", "get it again") from error
+        raise DataError(f"{path} is damaged: {error}", "download it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} is not in COCO's form: it is a {type(content).__name__}", _REMEDY)
+        raise DataError(f"{path} is not in COCO format: it is a {type(content).__name__}", _REMEDY)
     return content

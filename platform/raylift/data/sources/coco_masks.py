@@ -1,4 +1,4 @@
-"""COCO's three forms of a segmentation as a mask: polygons, run lengths, and run lengths packed into a string."""
+"""Decodes COCO's three segmentation formats to masks: polygons, run lengths, and run lengths packed in a string."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from skimage.draw import polygon as polygon_pixels
 
 from raylift.core.errors import DataError
 
-_REMEDY = "mend the annotation, or remove it"
+_REMEDY = "fix the annotation, or remove it"
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> UInt8[np.ndarray, "H W"]:
-    """A segmentation as coverage, 0 or 255.
+    """Decode a segmentation to coverage, 0 or 255.
 
     Args:
         segmentation: polygons ``[[x, y, x, y, ...], ...]`` (their union), or run lengths ``{"size": [H, W], "counts":
             [...] or "..."}``.
-        height, width: of the image, pixels.
+        height, width: image size, pixels.
 
     Raises:
-        DataError: none of these, or it does not fit the image.
+        DataError: another format, or it does not fit the image.
     """
     if isinstance(segmentation, list):
         return _polygons(segmentation, height, width)
@@ -30,7 +30,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> UInt8[np.
         raise DataError("its segmentation is neither polygons nor run lengths", _REMEDY)
     if list(segmentation.get("size", [])) != [height, width]:
         raise DataError(
-            f"its run lengths are for {segmentation.get('size')} pixels, the image is {[height, width]}", _REMEDY
+            f"its run lengths are for {segmentation.get('size')} pixels, but the image is {[height, width]}", _REMEDY
         )
     counts = segmentation["counts"]
     return _runs(unpack_counts(counts) if isinstance(counts, (str, bytes)) else counts, height, width)
@@ -45,14 +45,14 @@ def _polygons(polygons: list[Any], height: int, width: int) -> np.ndarray:
             points = np.zeros(0)
         if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
             raise DataError("one of its polygons is not a list of three or more points", _REMEDY)
-        # Coordinates count from the corner of the first pixel; a pixel belongs when its centre lies inside.
+        # Coordinates count from the corner of the first pixel; a pixel is covered if its centre is inside.
         rows, columns = polygon_pixels(points[1::2] - 0.5, points[::2] - 0.5, mask.shape)
         mask[rows, columns] = 255
     return mask
 
 
 def _runs(counts: Any, height: int, width: int) -> np.ndarray:
-    """Run lengths, of 0 first, down the columns."""
+    """Decode run lengths, which start with 0 and run down the columns."""
     try:
         runs = np.asarray(counts, np.int64)
     except (TypeError, ValueError, OverflowError):
@@ -67,11 +67,11 @@ def unpack_counts(text: str | bytes) -> list[int]:
     """The run lengths of a packed string.
 
     Each number is written in groups of five bits, the lowest first, each as the character 48 + bits, with bit 5 set in
-    all groups but the last; bit 4 of the last is the sign. From the fourth number on, the difference to the number two
-    before is written.
+    all groups but the last; bit 4 of the last is the sign. From the fourth number on, the difference to the
+    second-last number is written.
 
     Raises:
-        DataError: a character that is none of these, or a number that does not end.
+        DataError: an invalid character, or an unfinished number.
     """
     data = text.encode("ascii", "replace") if isinstance(text, str) else text
     counts: list[int] = []
@@ -79,7 +79,7 @@ def unpack_counts(text: str | bytes) -> list[int]:
     for byte in data:
         group = byte - 48
         if not 0 <= group < 64 or shift > 60:
-            raise DataError("its packed run lengths hold a character that does not belong there", _REMEDY)
+            raise DataError("its packed run lengths contain an invalid character", _REMEDY)
         value |= (group & 31) << shift
         shift += 5
         if group & 32:

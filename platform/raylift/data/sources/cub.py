@@ -20,10 +20,10 @@ from raylift.data.store.annotations import Annotations
 @source("cub", delivers="images", help="CUB-200-2011")
 @dataclass(frozen=True)
 class CubSource:
-    """The published layout: ``images.txt`` and its fellows, ``images/``, ``parts/``, and ``segmentations/``.
+    """The published layout: ``images.txt`` and its companions, ``images/``, ``parts/``, and ``segmentations/``.
 
-    The segmentations come in an archive of their own, so they are looked for beside the folder too. The train/test
-    split is the published one; ``--split-file`` makes another. Categories are the species.
+    The segmentations come in a separate archive, so they may also be next to the folder. The train/test split is the
+    published one; ``--split-file`` overrides it. Categories are species.
     """
 
     path: Path
@@ -54,7 +54,8 @@ class CubSource:
             ]
             if missing or labels[number] not in classes:
                 raise DataError(
-                    f"image {number} of {self.path} has no {(missing or ['known class'])[0]}", "get CUB-200-2011 again"
+                    f"image {number} of {self.path} has no {(missing or ['known class'])[0]}",
+                    "download CUB-200-2011 again",
                 )
             species = words_of(classes[labels[number]].partition(".")[2] or classes[labels[number]]).lower()
             items.append(
@@ -69,7 +70,7 @@ class CubSource:
                 )
             )
         if not items:
-            raise DataError(f"{self.path / 'images.txt'} names no image", "get CUB-200-2011 again")
+            raise DataError(f"{self.path / 'images.txt'} lists no images", "download CUB-200-2011 again")
         return items
 
     def load(self, item: SourceItem, max_bytes: int, max_pixels: int) -> LoadedImage:
@@ -84,7 +85,7 @@ class CubSource:
                 f"{item.reference} has no segmentation {mask_name}",
                 f"unpack CUB's segmentations archive into {folders[0]}",
             )
-        # Gray levels count the annotators who saw the bird there: half of them decide.
+        # Gray levels count the annotators who marked the pixel as bird: half of them decide.
         mask = np.where(gray(read_picture(folder, mask_name, max_bytes, max_pixels, upright=False)) > 127, 255, 0)
         rgba = with_mask(picture, mask.astype(np.uint8), item.reference)
         left, top, width, height = (float(number) for number in details["box"].split())
@@ -99,14 +100,14 @@ class CubSource:
 
 
 def _points(path: Path) -> dict[str, list[list[float]]]:
-    """x, y, visible of each image's keypoints, in order of their numbers."""
+    """x, y, visible of each image's keypoints, by keypoint number."""
     found: dict[str, dict[int, list[float]]] = {}
     for number, rest in _pairs(path):
         try:
             part, x, y, visible = rest.split()
             found.setdefault(number, {})[int(part)] = [float(x), float(y), float(visible)]
         except ValueError as error:
-            raise DataError(f"{path} is damaged at image {number}: {error}", "get CUB-200-2011 again") from error
+            raise DataError(f"{path} is damaged at image {number}: {error}", "download CUB-200-2011 again") from error
     return {number: [points[part] for part in sorted(points)] for number, points in found.items()}
 
 
@@ -125,5 +126,5 @@ def _read_pairs(path: Path, stamp: str) -> list[tuple[str, str]]:
         ) from error
     pairs = [line.strip().partition(" ") for line in lines if line.strip()]
     if any(not rest for _, _, rest in pairs):
-        raise DataError(f"{path} has a line without a value", "get CUB-200-2011 again")
+        raise DataError(f"{path} has a line without a value", "download CUB-200-2011 again")
     return [(number, rest.strip()) for number, _, rest in pairs]

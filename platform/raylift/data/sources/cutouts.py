@@ -27,7 +27,7 @@ from raylift.data.store.annotations import Annotations
 class CutoutsSource:
     """PNG, WebP and other images with alpha under a folder.
 
-    ``birds/snowy_owl.png`` has category "birds" and name "snowy owl"; ``birds/snowy_owl.txt`` beside it holds its
+    ``birds/snowy_owl.png`` has category "birds" and name "snowy owl"; ``birds/snowy_owl.txt`` next to it holds its
     caption.
     """
 
@@ -45,7 +45,7 @@ class CutoutsSource:
     def items(self) -> list[SourceItem]:
         files = find_images(self.path)
         if not files:
-            raise DataError(f"there is no image under {self.path}", f"known files end in {', '.join(IMAGE_SUFFIXES)}")
+            raise DataError(f"found no image under {self.path}", f"use files ending in {', '.join(IMAGE_SUFFIXES)}")
         return [
             ImageItem(
                 id=f"{self.kind}/{file.as_posix()}",

@@ -1,4 +1,4 @@
-"""Gets the data of a Debian package by the system's own package client, without root."""
+"""Downloads the data of a Debian package with the system's package client, without root."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from raylift.core.errors import DataError
 
 @dataclass(frozen=True)
 class PackageFolder:
-    """What of a package is wanted.
+    """A folder inside a package.
 
     Attributes:
-        package: its name.
-        inside: the folder in it.
-        pattern: of a file that must be there, anywhere under the folder.
-        remedy: what to do where the package cannot be had.
+        package: package name.
+        inside: path of the folder inside the package.
+        pattern: file name pattern that must match somewhere under the folder.
+        remedy: advice for the user if the package is unavailable.
     """
 
     package: str
@@ -31,12 +31,12 @@ class PackageFolder:
 
 
 def fetch_folder(wanted: PackageFolder, cache: Path, timeout_s: float = 600.0) -> Path:
-    """The folder, installed already, or downloaded and unpacked under ``cache`` unless it is there already.
+    """The folder: installed, cached, or downloaded and unpacked under ``cache``.
 
     Needs Debian's ``apt-get`` and ``dpkg-deb``, but no root: nothing is installed.
 
     Raises:
-        DataError: the client is missing, the package cannot be had, or the disk is full; it says what to do instead.
+        DataError: the client is missing, the package is unavailable, or the disk is full.
     """
     folder, installed = cache / wanted.inside, Path("/") / wanted.inside
     for place in (folder, installed):
@@ -44,7 +44,7 @@ def fetch_folder(wanted: PackageFolder, cache: Path, timeout_s: float = 600.0) -
             return place
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
-            raise DataError(f"this system has no {program} to get {wanted.package} with", wanted.remedy)
+            raise DataError(f"this system has no {program} to download {wanted.package}", wanted.remedy)
     download, unpacked = cache / "download", cache / "unpacking"
     for scratch in (download, unpacked):
         shutil.rmtree(scratch, ignore_errors=True)
@@ -53,13 +53,13 @@ def fetch_folder(wanted: PackageFolder, cache: Path, timeout_s: float = 600.0) -
         _download(wanted, download, timeout_s)
         packages = sorted(download.glob(f"{wanted.package}_*.deb"))
         if not packages:
-            raise DataError(f"apt-get download {wanted.package} brought no file", wanted.remedy)
+            raise DataError(f"apt-get download {wanted.package} produced no file", wanted.remedy)
         _run(
             ["dpkg-deb", "-x", str(packages[-1].resolve()), str(unpacked.resolve())], download, timeout_s, wanted.remedy
         )
         if not wanted.is_at(unpacked / wanted.inside):
-            raise DataError(f"{packages[-1].name} holds no {wanted.inside}/{wanted.pattern}", wanted.remedy)
-        # A folder appears under its final name only when it is whole.
+            raise DataError(f"{packages[-1].name} contains no {wanted.inside}/{wanted.pattern}", wanted.remedy)
+        # A folder gets its final name only once it is complete.
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         (unpacked / wanted.inside).rename(folder)
@@ -73,7 +73,7 @@ def fetch_folder(wanted: PackageFolder, cache: Path, timeout_s: float = 600.0) -
 
 
 def _download(wanted: PackageFolder, folder: Path, timeout_s: float) -> None:
-    """By the system's package lists or, where those are missing or old, by lists of our own, which need no root."""
+    """Download with the system's package lists, or with our own (no root needed) if those are missing or outdated."""
     try:
         _run(["apt-get", "download", wanted.package], folder, timeout_s, wanted.remedy)
     except DataError:

@@ -1,4 +1,4 @@
-"""A folder tree of mesh files: one object a file, the parent folder its category."""
+"""A folder tree of mesh files: one object per file, the parent folder its category."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from raylift.data.sources.registry import source
 class FolderSource:
     """OBJ, GLB, glTF, PLY, STL and OFF files anywhere under a folder; Y up and facing +Z.
 
-    ``chairs/oak.obj`` has category "chairs" and name "oak". A file ``oak.txt`` beside it holds its caption's noun.
-    Files that are called the same but for the suffix stay apart objects.
+    ``chairs/oak.obj`` has category "chairs" and name "oak". A file ``oak.txt`` next to it holds its caption's noun.
+    Files that differ only in the suffix are separate objects.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class FolderSource:
             path.relative_to(self.path) for path in self.path.rglob("*") if path.suffix.lower() in MESH_SUFFIXES
         )
         if not files:
-            raise DataError(f"there is no mesh under {self.path}", f"known files end in {', '.join(MESH_SUFFIXES)}")
+            raise DataError(f"found no mesh under {self.path}", f"use files ending in {', '.join(MESH_SUFFIXES)}")
         return [
             SourceItem(
                 id=f"folder/{file.as_posix()}",

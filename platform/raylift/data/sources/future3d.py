@@ -15,7 +15,7 @@ from raylift.data.sources.registry import source
 @source("future3d", delivers="shapes", help="3D-FUTURE")
 @dataclass(frozen=True)
 class Future3dSource:
-    """``model_info.json`` beside one folder a model: ``MODEL_ID/raw_model.obj``, else the normalised one."""
+    """``model_info.json`` next to one folder per model: ``MODEL_ID/raw_model.obj``, else the normalised one."""
 
     path: Path
     kind: str = "future3d"
@@ -33,7 +33,7 @@ class Future3dSource:
         except OSError:
             raise DataError(f"there is no {file}", "point --source future3d:PATH at the folder that holds it") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{file} is damaged: {type(error).__name__}: {error}", "get it again") from error
+            raise DataError(f"{file} is damaged: {type(error).__name__}: {error}", "download it again") from error
 
     def _item(self, row: dict[str, str | None]) -> SourceItem:
         model, category = str(row["model_id"]), row.get("category") or "unknown"

@@ -1,4 +1,4 @@
-"""Image files to pixels, with everything refused that would not be one object on its background."""
+"""Reads image files, and rejects those without a usable silhouette."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def suffixes_in(folder: Path) -> set[str]:
-    """How the names of all files under a folder end, in lower case; none where it is no folder."""
+    """The suffixes of all files under a folder, in lower case; empty if it is not a folder."""
     return {child.suffix.lower() for child in folder.rglob("*")} if folder.is_dir() else set()
 
 
 def find_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The images anywhere under a folder, relative to it, sorted; hidden ones are left out.
+    """All images under a folder, relative to it, sorted; hidden ones are left out.
 
     Raises:
-        DataError: the folder is none.
+        DataError: not a folder.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder", "give a folder of images")
+        raise DataError(f"{folder} is not a folder", "pass a folder of images")
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
     return sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
 
 
 def read_picture(root: Path, relative: str, max_bytes: int, max_pixels: int, upright: bool = True) -> Image.Image:
-    """A file under ``root``, decoded, turned upright by its EXIF unless its annotations count stored pixels.
+    """Read and decode a file under ``root``.
+
+    Args:
+        upright: whether to apply the EXIF orientation; False if annotations refer to the stored pixels.
 
     Raises:
-        DataError: missing, outside of ``root``, too large, or no image.
+        DataError: missing, outside of ``root``, too large, or not an image.
     """
     path = root / relative
     if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
@@ -50,10 +53,10 @@ def read_picture(root: Path, relative: str, max_bytes: int, max_pixels: int, upr
 
 
 def decode(data: bytes, name: str, max_pixels: int, upright: bool = True) -> Image.Image:
-    """Bytes to an image.
+    """Decode bytes to an image.
 
     Raises:
-        DataError: no image, a damaged one, more than ``max_pixels``, or samples of more than eight bits.
+        DataError: not an image, damaged, more than ``max_pixels``, or more than eight bits per channel.
     """
     if not data:
         raise DataError(f"{name} is an empty file", "copy it again")
@@ -67,25 +70,25 @@ def decode(data: bytes, name: str, max_pixels: int, upright: bool = True) -> Ima
             )
         picture.load()
         if picture.mode[:1] in ("I", "F"):
-            raise DataError(f"{name} has samples of more than eight bits", "save it with eight bits a channel")
+            raise DataError(f"{name} has more than eight bits per channel", "save it with eight bits per channel")
         turned: Image.Image = ImageOps.exif_transpose(picture) if upright else picture
         return turned
     except UnidentifiedImageError:
-        raise DataError(f"{name} cannot be read: its format is not known", "give a PNG, JPEG or WebP file") from None
+        raise DataError(f"{name} cannot be read: its format is not known", "use a PNG, JPEG or WebP file") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} cannot be read: {error}", "copy it again, or save it anew") from None
+        raise DataError(f"{name} cannot be read: {error}", "copy or save it again") from None
 
 
 def cutout(picture: Image.Image, name: str) -> np.ndarray:
     """uint8 [H, W, 4] of an image whose alpha channel is the silhouette.
 
     Raises:
-        DataError: no alpha, one that covers everything, or nothing.
+        DataError: no alpha, or an alpha that covers everything or nothing.
     """
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         raise DataError(
             f"{name} has no alpha channel, so its silhouette is not known",
-            "cut the object out, or give masks: --source masked:FOLDER",
+            "cut the object out, or provide masks: --source masked:FOLDER",
         )
     rgba = np.array(picture.convert("RGBA"))
     if (rgba[..., 3] > 127).all():
@@ -94,7 +97,7 @@ def cutout(picture: Image.Image, name: str) -> np.ndarray:
 
 
 def require_silhouette(rgba: np.ndarray, name: str) -> np.ndarray:
-    """The same image.
+    """Return the same image, checked.
 
     Raises:
         DataError: no pixel is more than half covered.
@@ -108,29 +111,29 @@ def with_mask(picture: Image.Image, mask: np.ndarray, name: str) -> np.ndarray:
     """uint8 [H, W, 4] of a photograph and its mask.
 
     Args:
-        picture: of any mode.
+        picture: photograph in any mode.
         mask: uint8 [H, W], coverage.
-        name: for errors.
+        name: image name for errors.
 
     Raises:
-        DataError: other sizes, or an empty mask.
+        DataError: different sizes, or an empty mask.
     """
     rgb = np.asarray(picture.convert("RGB"))
     if mask.shape != rgb.shape[:2]:
         raise DataError(
             f"the mask of {name} is {mask.shape[1]} x {mask.shape[0]}, its image {rgb.shape[1]} x {rgb.shape[0]}",
-            "give both at the same size",
+            "save both at the same size",
         )
     return require_silhouette(np.concatenate([rgb, mask[..., None]], axis=-1), name)
 
 
 def gray(picture: Image.Image) -> np.ndarray:
-    """A mask image as coverage uint8 [H, W].
+    """Convert a mask image to coverage, uint8 [H, W].
 
-    Masks are stored as black and white, as gray, as the numbers 0 and 1, as two colours of a palette, or in alpha.
+    Masks may be stored as black and white, as gray, as the numbers 0 and 1, as two palette colours, or in alpha.
     """
     if picture.mode == "P":
-        # A palette's index 0 is the background, whatever its colour.
+        # Palette index 0 is the background, whatever its colour.
         return np.where(np.asarray(picture) > 0, 255, 0).astype(np.uint8)
     if "A" in picture.getbands() and np.asarray(picture.getchannel("A")).min() < 255:
         return np.asarray(picture.getchannel("A"))
@@ -139,7 +142,7 @@ def gray(picture: Image.Image) -> np.ndarray:
 
 
 def sentence_beside(file: Path) -> str:
-    """The first line of the .txt beside an image; empty where there is none."""
+    """The first line of the .txt file next to an image; empty if missing."""
     text = file.with_suffix(".txt")
     if not text.is_file():
         return ""
@@ -148,11 +151,11 @@ def sentence_beside(file: Path) -> str:
 
 
 def words_of(stem: str) -> str:
-    """A file's stem as words."""
+    """Split a file's stem into words."""
     return " ".join(stem.replace("_", " ").replace("-", " ").split())
 
 
 def caption_of(caption: str, name: str) -> str:
-    """The given caption, or "a {name}"."""
+    """The caption if given, else "a {name}"."""
     noun = name.strip().lower()
     return caption or f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -24,13 +24,13 @@ from raylift.data.store.annotations import Annotations
 @source("masked", delivers="images", help="images and masks: FOLDER with both, or IMAGES,MASKS")
 @dataclass(frozen=True)
 class MaskedSource:
-    """``images/birds/owl.jpg`` with ``masks/birds/owl.png``: the same stem in the same place; white is the object.
+    """``images/birds/owl.jpg`` with ``masks/birds/owl.png``: same relative path and stem; white is the object.
 
-    The first folder level under ``images`` is the category, a .txt beside an image its caption.
+    The first folder level under ``images`` is the category, a .txt file next to an image its caption.
 
     Attributes:
-        images: the folder of photographs.
-        masks: the folder of masks.
+        images: folder of photographs.
+        masks: folder of masks.
     """
 
     images: Path
@@ -49,7 +49,7 @@ class MaskedSource:
 
     @staticmethod
     def at(place: str) -> MaskedSource:
-        """Of ``FOLDER`` with images/ and masks/ in it, or of ``IMAGES,MASKS``."""
+        """The source of ``FOLDER`` with images/ and masks/ in it, or of ``IMAGES,MASKS``."""
         first, separator, second = place.partition(",")
         folders = (Path(first), Path(second)) if separator else (Path(first) / "images", Path(first) / "masks")
         images, masks = (folder.expanduser().resolve() for folder in folders)
@@ -62,11 +62,11 @@ class MaskedSource:
         for folder in (self.images, self.masks):
             if not folder.is_dir():
                 raise DataError(
-                    f"{folder} is not a folder", "give --source masked:FOLDER with images/ and masks/, or IMAGES,MASKS"
+                    f"{folder} is not a folder", "use --source masked:FOLDER with images/ and masks/, or IMAGES,MASKS"
                 )
         files = find_images(self.images)
         if not files:
-            raise DataError(f"there is no image under {self.images}", "point --source masked:IMAGES,MASKS at some")
+            raise DataError(f"found no image under {self.images}", "point --source masked:IMAGES,MASKS at images")
         masks = {mask.with_suffix("").as_posix(): mask.as_posix() for mask in find_images(self.masks)}
         return [
             ImageItem(
@@ -88,7 +88,7 @@ class MaskedSource:
         assert isinstance(item, ImageItem)
         if not item.details:
             raise DataError(
-                f"{item.reference} has no mask", f"put one of the same name and place under {self.masks}, or remove it"
+                f"{item.reference} has no mask", f"add one with the same path and stem under {self.masks}, or remove it"
             )
         picture = read_picture(self.images, item.reference, max_bytes, max_pixels)
         mask = gray(read_picture(self.masks, item.details, max_bytes, max_pixels))

@@ -1,4 +1,4 @@
-"""Mesh files to scenes, by trimesh, with every file they refer to kept inside of the source."""
+"""Reads mesh files with trimesh; files they refer to must be inside of the source."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PLAIN = (0.8, 0.8, 0.8)
 
 
 class ContainedFiles(Resolver):  # type: ignore[misc]
-    """Reads the files that a mesh refers to, and only those under one root; notes what it could not read.
+    """Reads the files that a mesh refers to, only under one root; notes those it could not read.
 
     Args:
-        read: gives the bytes of a path relative to the root (POSIX, normalised), or raises OSError or KeyError.
-        folder: of the mesh file, relative to the root.
+        read: returns the bytes of a path relative to the root (POSIX, normalised), or raises OSError or KeyError.
+        folder: folder of the mesh file, relative to the root.
     """
 
     def __init__(self, read: Callable[[str], bytes], folder: str, notes: list[str] | None = None) -> None:
@@ -39,7 +39,7 @@ class ContainedFiles(Resolver):  # type: ignore[misc]
         """The bytes of a file that the mesh names.
 
         Raises:
-            FileNotFoundError: missing, absolute, or outside of the root; it is in ``notes`` too.
+            FileNotFoundError: missing, absolute, or outside of the root; also noted in ``notes``.
         """
         name = key.strip().replace("\\", "/")
         path = posixpath.normpath(posixpath.join(self._folder, name))
@@ -67,16 +67,16 @@ class ContainedFiles(Resolver):  # type: ignore[misc]
 
 
 def read_mesh_in_folder(root: Path, relative: str, max_bytes: int) -> LoadedScene:
-    """A mesh file under ``root``; files it refers to must lie under ``root`` too.
+    """Read a mesh file under ``root``; files it refers to must be under ``root`` too.
 
     Raises:
-        DataError: missing, too large, broken or without faces; it names the file.
+        DataError: missing, too large, broken or without faces; the file is named.
     """
     base = root.resolve()
 
     def read(path: str) -> bytes:
-        target = (base / path).resolve()  # links may not lead out either
-        # Textures and materials obey the same limit as the mesh.
+        target = (base / path).resolve()  # links must not lead outside either
+        # Textures and materials have the same size limit as the mesh.
         if not target.is_relative_to(base) or target.stat().st_size > max_bytes:
             raise FileNotFoundError(path)
         return target.read_bytes()
@@ -89,7 +89,7 @@ def read_mesh_in_folder(root: Path, relative: str, max_bytes: int) -> LoadedScen
 
 
 def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
-    """A mesh inside a zip; files it refers to must be in the zip too.
+    """Read a mesh inside a zip; files it refers to must be in the zip too.
 
     Raises:
         DataError: as ``read_mesh_in_folder``; also a damaged archive.
@@ -100,23 +100,23 @@ def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
                 info = opened.getinfo(member)
             except KeyError:
                 raise DataError(
-                    f"{archive.name} has no {member!r}", "the library is incomplete: get it again"
+                    f"{archive.name} has no {member!r}", "the library is incomplete: download it again"
                 ) from None
             _refuse_large(member, info.file_size, max_bytes)
 
             def read(path: str) -> bytes:
-                # A small file can unpack to a huge one: textures and materials obey the same limit.
+                # A small file can unpack to a huge one, so textures and materials have the same size limit.
                 if opened.getinfo(path).file_size > max_bytes:
                     raise FileNotFoundError(path)
                 return opened.read(path)
 
             return _to_scene(opened.read(info), member, read)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(f"{archive} is damaged: {error}", "get the library again") from error
+        raise DataError(f"{archive} is damaged: {error}", "download the library again") from error
 
 
 def file_stamp(path: Path) -> str:
-    """Changes when the file does; empty where there is none."""
+    """A text that changes with the file; empty if the file is missing."""
     try:
         status = path.stat()
     except OSError:
@@ -149,11 +149,11 @@ def _to_scene(data: bytes, name: str, read: Callable[[str], bytes]) -> LoadedSce
 
 
 OPAQUE = 250 / 255
-"""Less than this is transparent: exporters round 1."""
+"""Opacity below which a material counts as transparent: exporters round 1."""
 
 
 def _opacity_notes(loaded: trimesh.Scene) -> list[str]:
-    """Says that transparency is not kept: everything is drawn, and measured, opaque and solid."""
+    """Notes that transparency is ignored: everything is rendered opaque and measured solid."""
     materials = [getattr(geometry.visual, "material", None) for geometry in loaded.geometry.values()]
     clear = sum(_is_clear(material) for material in materials if material is not None)
     if not clear:
@@ -189,10 +189,10 @@ def _is_clear(material: Any) -> bool:
 
 
 def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
-    """All triangles of a trimesh scene, with transforms applied and materials kept apart.
+    """All triangles of a trimesh scene, with transforms applied and one material per geometry.
 
     Raises:
-        DataError: there is no face.
+        DataError: the scene has no faces.
     """
     vertices: list[np.ndarray] = []
     faces: list[np.ndarray] = []
@@ -220,7 +220,7 @@ def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
         colors.append(_vertex_colors(geometry, len(points)))
         base += len(points)
     if not faces:
-        raise DataError("there is no triangle in it", "export it as a triangle mesh")
+        raise DataError("it has no triangles", "export it as a triangle mesh")
     all_colors = np.concatenate(colors)
     return Scene(
         vertices=np.concatenate(vertices),
@@ -261,7 +261,7 @@ def _material(geometry: trimesh.Trimesh, with_uvs: bool) -> Material:
         picture.thumbnail((_MAX_TEXTURE_PX, _MAX_TEXTURE_PX))
         texture = np.asarray(picture, np.uint8).copy()
         if color.max() < 0.05:
-            color = np.ones(3)  # exporters write a black Kd beside a texture and mean the texture alone
+            color = np.ones(3)  # exporters write a black Kd with a texture and mean the texture alone
     elif tint is None:
         color = np.asarray(_PLAIN)
     return Material((float(color[0]), float(color[1]), float(color[2])), texture, name)

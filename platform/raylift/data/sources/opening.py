@@ -1,4 +1,4 @@
-"""``--source`` specifications to sources, and which of their items are wanted."""
+"""Opens the sources of ``--source`` specifications and selects items."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FETCH = "fetch"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which items of a source are used. Words are looked for in the name, without regard to case.
+    """The items of a source to use. Words are matched in the name, ignoring case.
 
     Attributes:
-        words: keep items whose name holds any of these; empty keeps all.
-        without: drop items whose name holds any of these.
-        categories: keep these categories, such as seats; empty keeps all.
-        max_objects: keep the first so many; 0 keeps all.
+        words: words of which a kept item's name contains at least one; empty keeps all.
+        without: words that exclude an item if its name contains any.
+        categories: categories to keep, such as seats; empty keeps all.
+        max_objects: number of objects to keep, from the first on; 0 keeps all.
     """
 
     words: tuple[str, ...] = ()
@@ -33,17 +33,17 @@ class Selection:
 
 
 def open_source(specification: str, seed: int = 0) -> AnySource:
-    """The source of ``kind:path``, or of a bare path, whose layout is then recognised.
+    """Open the source ``kind:path``, or a bare path, whose layout is then detected.
 
     Args:
-        specification: such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (so many chairs),
-            ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views of each object),
+        specification: source, such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (40 chairs),
+            ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views per object),
             ``stamps:fetch`` or ``meshes``.
-        seed: of the procedural set and of single views.
+        seed: seed of the procedural set and of single views.
 
     Raises:
-        ConfigError: the kind is unknown or the count is not one.
-        DataError: nothing is there.
+        ConfigError: the count is invalid.
+        DataError: the path does not exist.
     """
     entry, place = _split(specification)
     fetched, separator, cache = place.partition(":")
@@ -56,13 +56,13 @@ def source_data_kind(specification: str) -> DataKind:
     """Whether a source delivers shapes or images.
 
     Raises:
-        DataError: a bare path where nothing is.
+        DataError: a bare path that does not exist.
     """
     return _split(specification)[0].delivers
 
 
 def default_cache() -> Path:
-    """Where fetched data sets are kept: RAYLIFT_CACHE, or ``raylift`` in the user's cache folder."""
+    """The folder for fetched data sets: RAYLIFT_CACHE, or ``raylift`` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("RAYLIFT_CACHE") or Path(base) / "raylift")
 
@@ -76,28 +76,32 @@ def _split(specification: str) -> tuple[SourceEntry, str]:
     if not path.exists():
         raise DataError(
             f"--source {specification}: no such file or folder",
-            f"give a path, or kind:path with a kind of {', '.join(entries)}",
+            f"use a path, or kind:path with a kind of {', '.join(entries)}",
         )
     return next(entry for entry in entries.values() if entry.recognises(path)), str(path)
 
 
 def select_items(items: list[SourceItem], selection: Selection) -> list[SourceItem]:
-    """The wanted items, in the source's order.
+    """The selected items, in the source's order.
 
     Raises:
-        DataError: two items share an id, or none is left.
+        DataError: two items share an id, or no item is left.
     """
     seen: set[str] = set()
     for item in items:
         if item.id in seen:
-            raise DataError(f"two objects are called {item.id}", "rename one of them, or prepare the sources apart")
+            raise DataError(
+                f"two objects have the id {item.id}", "rename one of them, or prepare the sources separately"
+            )
         seen.add(item.id)
     kept = [item for item in items if _wanted(item, selection)]
     if selection.max_objects:
         kept = kept[: selection.max_objects]
     if not kept:
         known = sorted({item.category for item in items})[:12]
-        raise DataError("no object is left after the selection", f"categories of this source: {', '.join(known)}")
+        raise DataError(
+            "no object is left after the selection", f"choose from the categories of this source: {', '.join(known)}"
+        )
     return kept
 
 

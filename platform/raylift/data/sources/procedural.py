@@ -1,4 +1,4 @@
-"""Textured chairs that the package makes itself: for tests, and for a demo where no meshes can be had."""
+"""Procedural textured chairs: for tests, and for a demo without meshes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ProceduralSource:
 
     @staticmethod
     def open(place: str, seed: int) -> AnySource:
-        """So many chairs, or vehicles."""
-        # Here, because vehicles are made of the same parts.
+        """The source of ``COUNT`` chairs or ``vehicles:COUNT``."""
+        # Imported here: vehicles are made of the same parts.
         from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource
 
         kind, separator, number = place.rpartition(":")
@@ -45,7 +45,7 @@ class ProceduralSource:
         if kind not in ("", "chairs", "vehicles") or (number and not number.isdigit()):
             raise ConfigError(
                 f"--source procedural:{place}: {place!r} is not a count",
-                "write procedural:40, or procedural:vehicles:40",
+                "use procedural:40 or procedural:vehicles:40",
             )
         made = ProceduralVehiclesSource if kind == "vehicles" else ProceduralSource
         return made(int(number or 40), seed)
@@ -72,7 +72,7 @@ class ProceduralSource:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one chair looks like; lengths in metres."""
+    """Parameters of one chair; lengths in metres."""
 
     width: float
     depth: float
@@ -164,7 +164,7 @@ def _add_back(parts: Parts, plan: _Plan, w: float, d: float, h: float, r: float)
     top = h + plan.back_height
 
     def at(x: float, share: float) -> np.ndarray:
-        """A point of the leaning back: x, and how far up."""
+        """A point of the leaning back, at x and a fraction of its height."""
         return np.array([x, h - 0.01 + share * plan.back_height, -d + r - share * lean])
 
     if plan.back == "panel":

@@ -1,4 +1,4 @@
-"""What procedural sets are put together from: closed parts, colours, patterns."""
+"""Building blocks of procedural sets: closed parts, colours, patterns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLORS: dict[str, tuple[float, float, float]] = {
 
 @dataclass
 class Parts:
-    """Triangles gathered part by part."""
+    """Triangles collected part by part."""
 
     vertices: list[np.ndarray] = field(default_factory=list)
     faces: list[np.ndarray] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Parts:
     count: int = 0
 
     def add(self, vertices: np.ndarray, faces: np.ndarray, uvs: np.ndarray, material: int) -> None:
-        """Triangles of one part: vertices [N, 3], faces [M, 3], texture coordinates of corners [M, 3, 2]."""
+        """Add one part: vertices [N, 3], faces [M, 3], texture coordinates of corners [M, 3, 2]."""
         self.vertices.append(vertices)
         self.faces.append(faces + self.count)
         self.uvs.append(uvs)
@@ -39,14 +39,14 @@ class Parts:
         self.count += len(vertices)
 
     def tube(self, start: np.ndarray, end: np.ndarray, half: np.ndarray, sides: int, material: int) -> None:
-        """A closed prism from start to end; ``half`` are its half widths at either end, [2, 2] (a box has 4 sides)."""
+        """Add a closed prism from start to end with half widths ``half`` at either end, [2, 2] (a box has 4 sides)."""
         axis = (end - start) / np.linalg.norm(end - start)
         guide = np.array([0.0, 0.0, 1.0]) if abs(axis[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
         right = np.cross(guide, axis)
         right /= np.linalg.norm(right)
         ahead = np.cross(axis, right)
         angles = 2 * np.pi * (np.arange(sides) + 0.5) / sides
-        round_out = np.sqrt(2.0) if sides == 4 else 1.0  # a square's corners lie further out than its sides
+        round_out = np.sqrt(2.0) if sides == 4 else 1.0  # a square's corners are further out than its sides
         ring = np.stack([np.cos(angles), np.sin(angles)], 1) * round_out
         rings = [
             center + ring[:, :1] * size[0] * right + ring[:, 1:] * size[1] * ahead
@@ -71,7 +71,7 @@ class Parts:
         self.add(vertices, np.array(faces), np.array(uvs, np.float32), material)
 
     def box(self, low: tuple[float, float, float], high: tuple[float, float, float], material: int) -> None:
-        """An axis-aligned box."""
+        """Add an axis-aligned box."""
         bottom, top = np.array(low), np.array(high)
         middle = (bottom + top) / 2
         half = (top - bottom) / 2
@@ -81,7 +81,7 @@ class Parts:
         self.tube(start, end, np.array([[half[0], half[2]]] * 2), 4, material)
 
     def prism(self, outline: np.ndarray, half_width: float, material: int) -> None:
-        """A closed prism along X: a convex outline of (z, y), [N, 2], counter-clockwise with z to the right."""
+        """Add a closed prism along X: a convex outline of (z, y), [N, 2], counter-clockwise with z to the right."""
         count = len(outline)
         rings = [np.stack([np.full(count, x), outline[:, 1], outline[:, 0]], 1) for x in (-half_width, half_width)]
         ahead = np.arange(1, count - 1)
@@ -96,7 +96,7 @@ class Parts:
             ]
         )
         vertices = np.concatenate(rings)
-        # Seen from the side, the pattern runs along the length; across the top it goes on from one side to the other.
+        # Seen from the side, the pattern runs along the length; across the top it continues from side to side.
         uvs = vertices[faces][..., [2, 1]] + vertices[faces][..., [0, 0]] * [0.0, 0.5]
         self.add(vertices, faces, uvs.astype(np.float32), material)
 
@@ -129,6 +129,6 @@ def patterned_texture(rng: np.random.Generator, color: tuple[float, float, float
 
 
 def to_bytes(rgb: np.ndarray) -> np.ndarray:
-    """Colours in [0, 1] as uint8; what is outside is clipped."""
+    """Convert colours in [0, 1] to uint8, clipped."""
     pixels: np.ndarray = (np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8)
     return pixels

@@ -1,4 +1,4 @@
-"""Vehicles that the package makes itself: elongated bodies whose front, sides and back can be told apart."""
+"""Procedural vehicles: elongated bodies whose front, sides and back can be distinguished."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BODY, _GLASS, _TYRE, _FRONT_LIGHT, _BACK_LIGHT, _LOAD = range(6)
 class ProceduralVehiclesSource:
     """``count`` vehicles, each a pure function of (seed, index).
 
-    They are 1.9 to 4 times as long as they are wide, symmetric from left to right, and vary in style, proportions,
-    colours and patterns. Parts are closed solids that overlap.
+    They are 1.9 to 4 times as long as wide, symmetric from left to right, and vary in style, proportions, colours and
+    patterns. Parts are overlapping closed solids.
     """
 
     count: int
@@ -50,7 +50,7 @@ class ProceduralVehiclesSource:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What one vehicle looks like; lengths in metres, shares of the length from the front."""
+    """Parameters of one vehicle; lengths in metres, fractions of the length from the front."""
 
     style: str
     length: float
@@ -96,7 +96,7 @@ def procedural_vehicle(seed: int, index: int) -> Scene:
     half, width = plan.length / 2, plan.width / 2
 
     def at(share: float) -> float:
-        """z at a share of the length from the front."""
+        """z at a fraction of the length from the front."""
         return half - share * plan.length
 
     low, hood = plan.clearance, plan.hood_height

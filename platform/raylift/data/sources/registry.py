@@ -1,4 +1,4 @@
-"""Every source by its kind: a source is one file of this folder whose class registers itself."""
+"""All sources by kind: a source is one file in this folder whose class registers itself."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ S = TypeVar("S", bound=type)
 
 @dataclass(frozen=True)
 class SourceEntry:
-    """What is known of a kind of source before one is opened.
+    """Registration of a kind of source.
 
     Attributes:
-        kind: the name in ``--source kind:place``.
-        delivers: the kind of data set that it makes.
+        kind: name in ``--source kind:place``.
+        delivers: kind of data set that it makes.
         open: (place, seed) -> the source.
         recognises: whether a bare path has this layout.
-        last: asked only when no other source recognises a path.
-        fetch: downloads the data set into a folder and returns the place to open; None where there is nothing to fetch.
+        last: whether to try it only if no other source recognises a path.
+        fetch: downloads the data set into a folder and returns the place to open; None if there is nothing to fetch.
         help: one line for ``--help``.
     """
 
@@ -55,7 +55,7 @@ def source(kind: str, *, delivers: DataKind, help: str, last: bool = False) -> C
             opened: AnySource = cls(Path(place).expanduser().resolve())
             return opened
 
-        assert kind not in _ENTRIES, f"two sources are called {kind}"
+        assert kind not in _ENTRIES, f"two sources have the kind {kind}"
         _ENTRIES[kind] = SourceEntry(
             kind,
             delivers,

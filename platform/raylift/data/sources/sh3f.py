@@ -17,7 +17,7 @@ from raylift.data.sources.registry import source
 
 _CATALOGUE = "PluginFurnitureCatalog.properties"
 CATEGORY_WORDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    # Wheel-, deck-, beach-, relax and high chairs are machines or recliners: they keep the catalogue's category.
+    # Wheel, deck, beach, relax and high chairs are machines or recliners: they keep the catalogue's category.
     ("seats", ("chair", "stool"), ("wheelchair", "deck chair", "beach chair", "relax chair", "high chair")),
     ("sofas", ("sofa", "couch"), ()),
     ("tables", ("table", "desk"), ("table lamp", "desk lamp", "turntable", "table clock")),
@@ -25,7 +25,7 @@ CATEGORY_WORDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("cabinets", ("cabinet", "wardrobe", "cupboard", "dresser", "sideboard", "chest"), ()),
     ("beds", ("bed",), ("bedside",)),
 )
-"""(category, words of which the name holds one, words of which it holds none); the first that fits."""
+"""(category, words of which the name contains one, words of which it contains none); the first match wins."""
 
 _NUMBERED = re.compile(r"^(\w+)#(\d+)$")
 
@@ -53,7 +53,7 @@ class Sh3fSource:
         return fetch_furniture(cache)
 
     def items(self) -> list[SourceItem]:
-        """One item a numbered entry of each library's catalogue."""
+        """One item per numbered entry of each library's catalogue."""
         found: list[SourceItem] = []
         for library in self._libraries():
             licence = _plain_licence(read_catalogue(library)[0].get("license", ""))
@@ -80,7 +80,8 @@ class Sh3fSource:
         entry = None if library is None else read_catalogue(library)[1].get(int(number))
         if library is None or entry is None:
             raise DataError(
-                f"{item.id}: {item.reference} is not in {self.path}", "point --source at the same libraries"
+                f"{item.id}: {item.reference} is not in {self.path}",
+                "point --source at the libraries it was listed from",
             )
         member = entry["model"].lstrip("/")
         loaded = read_mesh_in_zip(library, member, max_bytes)
@@ -97,16 +98,16 @@ class Sh3fSource:
         paths = sorted(self.path.rglob("*.sh3f")) if self.path.is_dir() else [self.path]
         if not paths or not paths[0].is_file():
             raise DataError(
-                f"there is no .sh3f library at {self.path}",
-                "Debian's package sweethome3d-furniture has five, under usr/share/sweethome3d/furniture",
+                f"found no .sh3f library at {self.path}",
+                "use those of Debian's package sweethome3d-furniture, under usr/share/sweethome3d/furniture",
             )
         return paths
 
 
 def category_of(name: str, catalogue_category: str) -> str:
-    """What kind of thing a model is, by the words of its name; else the catalogue's category, mostly a room.
+    """The category of a model, from the words of its name; else the catalogue's category, mostly a room.
 
-    The catalogue's lights are lamps of other names: lanterns, spotlights, candles.
+    The catalogue's lights are lamps with other names: lanterns, spotlights, candles.
     """
     lowered = name.lower()
     for category, words, without in CATEGORY_WORDS:
@@ -120,10 +121,10 @@ _parsed: dict[tuple[str, int], tuple[dict[str, str], dict[int, dict[str, str]]]]
 
 
 def read_catalogue(library: Path) -> tuple[dict[str, str], dict[int, dict[str, str]]]:
-    """The library's own properties, and its entries' by number. Read once a process and file version.
+    """The library's own properties, and those of its entries by number. Read once per process and file version.
 
     Raises:
-        DataError: not a zip, or without a catalogue.
+        DataError: not a zip file, or no catalogue inside.
     """
     key = (str(library), library.stat().st_mtime_ns)
     if key not in _parsed:
@@ -131,7 +132,7 @@ def read_catalogue(library: Path) -> tuple[dict[str, str], dict[int, dict[str, s
             with zipfile.ZipFile(library) as archive:
                 text = archive.read(_CATALOGUE).decode("latin-1")  # Java properties are Latin-1
         except (zipfile.BadZipFile, KeyError, OSError) as error:
-            raise DataError(f"{library} is not a furniture library: {error}", "get the file again") from error
+            raise DataError(f"{library} is not a furniture library: {error}", "download the file again") from error
         own: dict[str, str] = {}
         entries: dict[int, dict[str, str]] = {}
         for name, value in _properties(text).items():
@@ -145,7 +146,7 @@ def read_catalogue(library: Path) -> tuple[dict[str, str], dict[int, dict[str, s
 
 
 def _properties(text: str) -> dict[str, str]:
-    """Java's properties format: comments, continued lines, \\uXXXX escapes."""
+    """Parse Java's properties format: comments, continued lines, \\uXXXX escapes."""
     values: dict[str, str] = {}
     pending = ""
     for raw in text.splitlines():
@@ -167,7 +168,7 @@ def _rotation(text: str, item_id: str) -> np.ndarray:
     try:
         rotation = np.array([float(word) for word in text.split()]).reshape(3, 3)
     except ValueError:
-        raise DataError(f"{item_id}: modelRotation {text!r} is not nine numbers", "repair the catalogue") from None
+        raise DataError(f"{item_id}: modelRotation {text!r} is not nine numbers", "fix the catalogue") from None
     return rotation
 
 

@@ -1,4 +1,4 @@
-"""Single views of the objects of a prepared data set of shapes: images whose truth is known, for scoring."""
+"""Single views of the objects in a prepared data set of shapes: images with known ground truth, for scoring."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from raylift.data.store.manifest import MANIFEST_NAME, ObjectEntry
 class ShapeViewsSource:
     """Random views of each object, drawn by (seed, id); groups and splits are those of the shapes.
 
-    An image's camera is kept for scoring only, and so is a reference to its shape: neither is in a training batch.
+    An image's camera and a reference to its shape are stored for scoring only: neither is in a training batch.
 
     Attributes:
-        uri: the data set's folder or s3:// prefix, absolute.
-        seed: of the draw.
-        views_per_object: how many images show each object (fewer where it has fewer views). One has the object's id,
-            several are ``id@0``, ``id@1`` and so on.
+        uri: data set's folder or s3:// prefix, absolute.
+        seed: seed of the draw.
+        views_per_object: images per object (fewer if it has fewer views). A single image has the object's id, several
+            are ``id@0``, ``id@1`` and so on.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class ShapeViewsSource:
         if not separator:
             return ShapeViewsSource(Storage.at(place).uri, seed)
         if not number.isdigit() or not int(number):
-            raise ConfigError(f"--source shapes:{place}: {number!r} is not a count", "write shapes:data/seats#4")
+            raise ConfigError(f"--source shapes:{place}: {number!r} is not a count", "use shapes:data/seats#4")
         return ShapeViewsSource(Storage.at(uri).uri, seed, int(number))
 
     def annotations(self) -> Annotations:

@@ -21,10 +21,10 @@ _SPLITS = {"train": "train", "val": "val", "test": "test"}
 @source("shapenet", delivers="shapes", help="ShapeNetCore v1 and v2")
 @dataclass(frozen=True)
 class ShapeNetSource:
-    """``SYNSET/MODEL/model.obj`` (v1) or ``SYNSET/MODEL/models/model_normalized.obj`` (v2), with ``taxonomy.json`` and
-    the official ``all.csv`` (id, synsetId, subSynsetId, modelId, split) used where they are there.
+    """``SYNSET/MODEL/model.obj`` (v1) or ``SYNSET/MODEL/models/model_normalized.obj`` (v2); ``taxonomy.json`` and the
+    official ``all.csv`` (id, synsetId, subSynsetId, modelId, split) are used if present.
 
-    ShapeNetCore is Y up and faces -Z, so it is turned by half a turn about Y.
+    ShapeNetCore is Y up and faces -Z, so it is rotated by half a turn about Y.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class ShapeNetSource:
                         id=f"shapenet/{synset.name}/{model.name}",
                         name=category,
                         category=category,
-                        # An object without its file stays on the list, so that it is set aside and not just missing.
+                        # An object without its file stays listed, so that it is reported as set aside.
                         reference=f"{synset.name}/{model.name}/{file or 'model.obj'}",
                         licence="ShapeNet terms of use",
                         split=splits.get((synset.name, model.name), ""),
@@ -59,7 +59,7 @@ class ShapeNetSource:
                     )
                 )
         if not found:
-            raise DataError(f"there is no SYNSET/MODEL folder under {self.path}", "point at the unpacked ShapeNetCore")
+            raise DataError(f"found no SYNSET/MODEL folder under {self.path}", "point at the unpacked ShapeNetCore")
         return found
 
     def load(self, item: SourceItem, max_bytes: int) -> LoadedScene:
@@ -75,7 +75,7 @@ class ShapeNetSource:
             taxonomy = json.loads(file.read_text())
             return {entry["synsetId"]: entry["name"].split(",")[0] for entry in taxonomy}
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file} is damaged: {error}", "get it again, or remove it") from error
+            raise DataError(f"{file} is damaged: {error}", "download it again, or remove it") from error
 
     def _splits(self) -> dict[tuple[str, str], str]:
         file = self.path / "all.csv"

@@ -24,16 +24,16 @@ PACKAGE = "tuxpaint-stamps-default"
 _INSIDE = Path("usr/share/tuxpaint/stamps")
 _REMEDY = (
     f"on another machine: apt-get download {PACKAGE} && dpkg-deb -x {PACKAGE}_*.deb stamps, copy the folder here "
-    "and give --source stamps:stamps; or cut images out yourself and give --source cutouts:FOLDER"
+    "and pass --source stamps:stamps; or cut images out yourself and pass --source cutouts:FOLDER"
 )
 
 DRAWING_FOLDERS = frozenset({"cartoon", "toys", "alphabets", "shapes", "symbols"})
 DRAWINGS = frozenset({"echidna", "hedgehog", "teddy_bear", "tux", "pengwin"})
-"""Drawings lie in folders of their own, but for these (looked at in animals)."""
+"""Drawings are in separate folders, except these (checked in animals)."""
 
 
 def fetch_stamps(cache: Path, timeout_s: float = 600.0) -> Path:
-    """The folder of stamps, downloaded (161 MB) and unpacked under ``cache`` unless it is there already.
+    """The folder of stamps, downloaded (161 MB) and unpacked under ``cache`` unless already there.
 
     Raises:
         DataError: as ``fetch_folder``.
@@ -46,8 +46,8 @@ def fetch_stamps(cache: Path, timeout_s: float = 600.0) -> Path:
 class StampsSource:
     """The folder of stamps, or of the unpacked package.
 
-    ``animals/mammals/bovines/cow.png`` has category "mammals"; a stamp directly in ``vehicles`` has that. Drawings and
-    the mirrored doubles that some stamps have are left out.
+    ``animals/mammals/bovines/cow.png`` has category "mammals"; a stamp directly in ``vehicles`` has "vehicles".
+    Drawings, and the mirrored copies of some stamps, are left out.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class StampsSource:
     def items(self) -> list[SourceItem]:
         files = [file for file in find_images(self.folder, (".png",)) if not is_drawing(file)]
         if not files:
-            raise DataError(f"there is no stamp under {self.folder}", _REMEDY)
+            raise DataError(f"found no stamp under {self.folder}", _REMEDY)
         return [
             ImageItem(
                 id=f"stamps/{file.with_suffix('').as_posix()}",
@@ -91,5 +91,5 @@ class StampsSource:
 
 
 def is_drawing(file: Path) -> bool:
-    """Whether a stamp, by its place and name, is a drawing or another's mirror image."""
+    """Whether a stamp, judged by its path, is a drawing or another's mirror image."""
     return bool(DRAWING_FOLDERS & set(file.parts[:-1])) or file.stem in DRAWINGS or file.stem.endswith("_mirror")

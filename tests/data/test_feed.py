@@ -289,7 +289,7 @@ def test_the_jobs_prepare_and_look_at_images(tmp_path: Path) -> None:
 def test_the_jobs_refuse_in_words(tmp_path: Path) -> None:
     refused = run_job("inspect_data.py", str(tmp_path))
     assert refused.returncode == 2
-    assert "is no prepared data set" in refused.stdout.replace("\n", " ")
+    assert "is not a prepared data set" in refused.stdout.replace("\n", " ")
     assert "remedy" in refused.stdout
     assert "Traceback" not in refused.stderr + refused.stdout
     job = load_job("prepare")

@@ -1,7 +1,7 @@
-"""Groups and splits of a data set's objects, decided once all of its shards are made.
+"""Assigns groups and splits to a data set's objects, once all its shards are made.
 
-Then it is known which objects can be used and which share a body, so counts are of usable objects, and another list of
-splits makes no shard anew.
+Only then are the usable objects and those that share a body known. So counts refer to usable objects, and changing the
+split list rebuilds no shard.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from raylift.data.sources.base import SourceItem
 from raylift.data.store.manifest import ObjectEntry
 
 MOST_IN_A_GROUP = 0.2
-"""A group with a larger share of the objects is worth a warning: the grouping may be wrong."""
+"""Fraction of the objects in one group above which a warning is issued: the grouping may be wrong."""
 
 
 def assigned_entries(
@@ -31,11 +31,11 @@ def assigned_entries(
     """The usable objects with their groups and splits, and notes on both.
 
     Args:
-        items: by id; at least those that the records name.
-        listed_splits: split by id; None lets the source or the configuration decide.
+        items: items by id; at least those that the records name.
+        listed_splits: split by id; None uses the source's split or the configuration.
 
     Raises:
-        DataError: the list divides a group.
+        DataError: the split list divides a group.
     """
     entries = [entry for record in records for entry in record.entries]
     groups = _grouped(records, items, parse_grouping(config.group_by))
@@ -53,7 +53,7 @@ def assigned_entries(
         raise DataError(
             f"the split list divides {len(divided)} groups of --group-by {config.group_by}, such as "
             f"{shown(divided[0][1])}",
-            "put each group into one split; to divide them knowingly, give --group-by none",
+            "put each group into one split; to divide groups on purpose, pass --group-by none",
         )
     notes += [f"the source divides what --group-by {config.group_by} groups: {shown(ids)}" for _, ids in divided]
     largest = max(members_of(groups).values(), key=len, default=())

@@ -1,4 +1,4 @@
-"""What preparing a data set of any kind is told: shards, splits and limits."""
+"""Settings for preparing a data set of any kind: shards, splits and limits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from raylift.data.store.manifest import DataKind
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Settings that every kind of data set has. Its subclass decides which kind is made.
+    """Settings shared by every kind of data set. The subclass decides which kind is made.
 
     Attributes:
-        objects_per_shard: a shard is what one task makes and what a restart keeps.
-        val_share: share of the objects held out for validation, by a stable hash of the group.
-        test_share: share held out for the test.
-        val_objects, test_objects: objects of each category held out, in place of the shares; 0 and 0 use the shares.
-        group_by: what is never divided between splits.
-        max_file_mib: a larger file is set aside.
-        seed: of all draws.
+        objects_per_shard: objects per shard; one task makes one shard, and a restart keeps finished shards.
+        val_share: fraction of the objects held out for validation, by a stable hash of the group.
+        test_share: fraction of the objects held out for the test.
+        val_objects, test_objects: held-out objects per category, instead of the fractions; 0 and 0 use the fractions.
+        group_by: grouping that splits never divide.
+        max_file_mib: file size limit, MiB; an object with a larger file is set aside.
+        seed: seed of all draws.
     """
 
     kind: ClassVar[DataKind]
@@ -38,7 +38,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         for name in ("objects_per_shard", "max_file_mib"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "give at least 1")
+                raise ConfigError(f"{name} is {getattr(self, name)}", "use 1 or more")
         _ = self.split_rule
 
     @property

@@ -1,4 +1,4 @@
-"""What must not be divided between splits: objects of one group, such as recoloured copies of one body."""
+"""Groups of objects that splits must not divide, such as recoloured copies of one body."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from raylift.core.errors import ConfigError
 from raylift.data.sources.base import SourceItem
 
 GROUP_COLUMNS = ("name", "category", "creator", "licence", "style", "material", "reference")
-_REMEDY = f"give shape (meshes), none, id:PATTERN, or a column: {', '.join(GROUP_COLUMNS)}"
+_REMEDY = f"use shape (meshes), none, id:PATTERN, or a column: {', '.join(GROUP_COLUMNS)}"
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """What ``--group-by`` asks for.
+    """The parsed value of ``--group-by``.
 
     Attributes:
-        kind: "shape" compares geometry, once objects were read; "name" names each item's group at once.
-        name_of: of an item; None for shapes.
+        kind: "shape" compares geometry after objects are read; "name" derives each item's group directly.
+        name_of: returns an item's group; None for "shape".
     """
 
     kind: Literal["shape", "name"]
@@ -30,14 +30,14 @@ class Grouping:
 def parse_grouping(text: str) -> Grouping:
     """The grouping of ``--group-by``.
 
-    * ``shape``: objects whose bodies are equal but for colours, textures and the scale of each axis.
-    * ``none``: each object for itself, but what its source says belongs together.
-    * ``id:PATTERN``: a regular expression searched for in the id; what its first parentheses hold (without
-      parentheses: what it matches) is the group. An id without a match is its own group.
+    * ``shape``: objects whose bodies are equal except for colours, textures and the scale of each axis.
+    * ``none``: each object is its own group, unless its source groups it.
+    * ``id:PATTERN``: a regular expression searched for in the id; its first capture group (or the whole match, without
+      one) is the group. An id without a match is its own group.
     * a column, such as ``name`` or ``creator``; objects where it is empty are their own groups.
 
     Raises:
-        ConfigError: anything else, or a pattern that is no regular expression.
+        ConfigError: anything else, or an invalid regular expression.
     """
     if text == "shape":
         return Grouping("shape")
@@ -49,7 +49,7 @@ def parse_grouping(text: str) -> Grouping:
         try:
             pattern = re.compile(text[3:])
         except re.error as error:
-            raise ConfigError(f"group_by {text!r} is no regular expression: {error}", _REMEDY) from error
+            raise ConfigError(f"group_by {text!r} is not a regular expression: {error}", _REMEDY) from error
         return Grouping("name", lambda item: _matched(pattern, item.id))
     raise ConfigError(f"group_by is {text!r}", _REMEDY)
 
@@ -62,7 +62,7 @@ def _matched(pattern: re.Pattern[str], object_id: str) -> str:
 
 
 def divided_groups(groups: Mapping[str, str], splits: Mapping[str, str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Groups that have members in more than one split, each with its members.
+    """Groups with members in more than one split, each with its members.
 
     Args:
         groups: group by id.
@@ -76,7 +76,7 @@ def divided_groups(groups: Mapping[str, str], splits: Mapping[str, str]) -> list
 
 
 def members_of(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Ids by group, each in order."""
+    """Sorted ids by group."""
     found: dict[str, list[str]] = {}
     for object_id in sorted(groups):
         found.setdefault(groups[object_id], []).append(object_id)
@@ -84,7 +84,7 @@ def members_of(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def linked(ids: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str, str]:
-    """Group by id, where pairs of places in ``ids`` belong together; a group is named by its smallest id."""
+    """Group by id, from index pairs of ``ids`` that belong together; a group is named by its smallest id."""
     parents = list(range(len(ids)))
 
     def root(index: int) -> int:

@@ -1,9 +1,9 @@
-"""Sources to shards: planned, made in parallel by Ray Data, resumed where it stopped (nothing good is lost).
+"""From sources to shards: planned, made in parallel by Ray Data, resumable (finished shards are kept).
 
 A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet`` (image collections: ``images-*.parquet``), a
-``shard-*.json`` record for each shard, and, once all is done, ``manifest.json`` and ``report.json``.
-The plan is a pure function of sources and settings, and each shard of its plan, so running the same command again makes
-only what is missing and ends in the same files.
+``shard-*.json`` record per shard, and, at the end, ``manifest.json`` and ``report.json``.
+The plan is a pure function of sources and settings, and each shard is one of its plan. So running the same command
+again makes only what is missing and produces the same files.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.js
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did.
+    """The result of an ingest.
 
     Attributes:
-        manifest: of the finished data set.
-        set_aside: (id, reason).
-        warnings: (id, note).
-        num_kept_shards: that were there already.
-        num_made_shards: that this run made.
+        manifest: manifest of the finished data set.
+        set_aside: (id, reason) of unusable items.
+        warnings: (id, note) of usable items with defects.
+        num_kept_shards: shards that already existed.
+        num_made_shards: shards that this run made.
     """
 
     manifest: Manifest
@@ -63,7 +63,7 @@ class IngestReport:
 
 
 Progress = Callable[[int, int], None]
-"""Called with (objects done, objects in all)."""
+"""Called with (objects done, objects in total)."""
 
 
 def ingest(
@@ -79,17 +79,17 @@ def ingest(
     """Prepare a data set, or finish one.
 
     Args:
-        sources: where objects come from; their ids must not meet.
+        sources: sources of the objects; their ids must be distinct.
         out: local folder or ``s3://`` prefix.
-        config: numbers of views, points and so on; its type says which kind of data set is made.
-        selection: which objects.
-        listed_splits: split by id; None lets the source or the hash decide.
-        parallel: "ray" makes shards by Ray Data on every CPU of the cluster; "none" one after another in this process.
-        overwrite: make every shard anew, even over a data set of other settings.
-        progress: told as shards finish.
+        config: numbers of views, points and so on; its type decides which kind of data set is made.
+        selection: objects to use.
+        listed_splits: split by id; None uses the source's split or the hash.
+        parallel: "ray" makes shards with Ray Data on every CPU of the cluster; "none" sequentially in this process.
+        overwrite: whether to rebuild every shard, even over a data set with other settings.
+        progress: called as shards finish.
 
     Raises:
-        DataError: nothing could be used, the target holds a data set of other settings, or it cannot be written.
+        DataError: no usable object, the target holds a data set with other settings, or it cannot be written.
     """
     config = config or ShapesConfig()
     storage = out if isinstance(out, Storage) else Storage.at(out)
@@ -101,7 +101,7 @@ def ingest(
     plans = plan_shards(sources, config, selection or Selection(), fingerprint)
     planned = {one.item.id: one.item for plan in plans for one in plan.items}
     for name, item in planned.items():
-        listed_split(name, item.split, listed_splits)  # an object that the list forgets is refused before work starts
+        listed_split(name, item.split, listed_splits)  # an object missing from the list is an error before work starts
     records: dict[int, ShardRecord] = {}
     if not overwrite:
         found = ((plan.index, finished_record(storage, plan)) for plan in plans)
@@ -130,7 +130,7 @@ def plan_shards(
     selection: Selection,
     fingerprint: str,
 ) -> list[ShardPlan]:
-    """Objects into shards, mixed by a hash of their ids so that a shard holds a bit of everything."""
+    """Distribute objects over shards by a hash of their ids, so that every shard is a mix."""
     owners = [(index, item) for index, source in enumerate(sources) for item in source.items()]
     wanted = {item.id for item in select_items([item for _, item in owners], selection)}
     planned = [PlannedItem(index, item) for index, item in owners if item.id in wanted]
@@ -148,8 +148,8 @@ def _refuse_other(storage: Storage, fingerprint: str, overwrite: bool) -> None:
         return
     if Manifest.read(storage).fingerprint != fingerprint:
         raise DataError(
-            f"{storage.uri} already holds a data set that was prepared with other settings (or by another version)",
-            "give another --out, the same settings, or --overwrite to replace it",
+            f"{storage.uri} already holds a data set prepared with other settings (or by another version)",
+            "use another --out, the same settings, or --overwrite to replace it",
         )
 
 
@@ -163,9 +163,9 @@ def _make_here(
 def _make_by_ray(
     plans: list[ShardPlan], sources: tuple[AnySource, ...], config: PrepareConfig, storage: Storage
 ) -> Iterator[ShardRecord]:
-    """Shards by Ray Data, one task each, in whatever order they finish.
+    """Make shards with Ray Data, one task each, in any order.
 
-    A shard that cannot be written comes back as a row, not as an exception, so that the user sees its own words.
+    A shard that cannot be written is returned as a row, not raised, so that the user sees the original message.
     """
     if not plans:
         return
@@ -240,7 +240,7 @@ def _finish(
     if not entries:
         raise DataError(
             f"none of the {len(set_aside)} objects could be used; the first: {set_aside[0][0]}: {set_aside[0][1]}",
-            f"all reasons are in {storage.uri}/{REPORT_NAME}",
+            f"see all reasons in {storage.uri}/{REPORT_NAME}",
         )
     storage.write(MANIFEST_NAME, manifest.to_json().encode())
     _remove_leftovers(storage, records)
@@ -248,7 +248,7 @@ def _finish(
 
 
 def _remove_leftovers(storage: Storage, records: list[ShardRecord]) -> None:
-    """Shards that an earlier, larger plan left and no manifest names any more."""
+    """Delete shards of an earlier, larger plan that the manifest no longer names."""
     valid = {file.name for record in records for file in record.files}
     valid |= {f"shard-{record.index:05d}.json" for record in records}
     filesystem, root = storage.filesystem()

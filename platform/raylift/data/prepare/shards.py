@@ -1,4 +1,4 @@
-"""One shard: what one task makes of a few objects, written whole or not at all, and recognised when it is there."""
+"""One shard: made by one task from a few objects, written completely or not at all, and recognised if present."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ShardPlan:
     """The items of one shard.
 
     Attributes:
-        fingerprint: hash of all that the shard's content follows from, by which a finished one is recognised.
+        fingerprint: hash of everything that the content depends on; identifies a finished shard.
     """
 
     index: int
@@ -49,14 +49,14 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What was made: written last, so a shard without it does not count.
+    """Record of a finished shard; written last, so a shard without it does not count.
 
     Attributes:
-        files: none when every item was set aside.
-        set_aside: (id, reason) of items that could not be used.
-        warnings: (id, note) of items that could, but not as they were meant.
-        bodies: (id, what its body measures) of meshes; see ``data.shapes.bodies``. Splits and groups are decided once
-            all shards are made: entries have none yet.
+        files: files of the shard; empty if every item was set aside.
+        entries: usable objects, still without split and group: those are assigned once all shards are made.
+        set_aside: (id, reason) of unusable items.
+        warnings: (id, note) of usable items with defects.
+        bodies: (id, moments of its body) of meshes; see ``data.shapes.bodies``.
     """
 
     index: int
@@ -79,7 +79,7 @@ def fingerprint_of(content: Mapping[str, Any] | list[Any]) -> str:
 
 
 def finished_record(storage: Storage, plan: ShardPlan) -> ShardRecord | None:
-    """The record of a shard that is there already, whole, and made from the same; else None."""
+    """The record of a shard that exists, is complete, and was made from the same plan; else None."""
     name = RECORD_NAME.format(plan.index)
     if storage.size(name) is None:
         return None
@@ -100,10 +100,10 @@ def make_shard(
 ) -> ShardRecord:
     """Make one shard and write its tables and its record.
 
-    An item that cannot be used is set aside with its reason. Rows are written object by object, so memory holds one.
+    An unusable item is set aside with its reason. Rows are written object by object, so memory holds only one.
 
     Raises:
-        DataError: the shard cannot be written (a full disk, no permission): nothing of it is left behind.
+        DataError: the shard cannot be written (full disk, no permission); no part of it is left behind.
     """
     start = time.perf_counter()
     entries: list[ObjectEntry] = []
@@ -113,7 +113,7 @@ def make_shard(
     tables = kind_to_make(config).tables(config)
     names, schemas = [name.format(plan.index) for name, _ in tables], [schema for _, schema in tables]
     with explained_write_errors(f"{storage.uri}/{names[0]}"):
-        # On a local disk the scratch folder is inside of the target, so that moving a finished file is a rename.
+        # On a local disk the temporary folder is inside the target, so that moving a finished file is a rename.
         if storage.is_local:
             Path(storage.uri).mkdir(parents=True, exist_ok=True)
         scratch_parent = storage.uri if storage.is_local else None
@@ -174,6 +174,6 @@ def _payload_or_reason(planned: PlannedItem, sources: tuple[AnySource, ...], con
     except RayliftError as error:
         return f"{error.problem} ({error.remedy})" if error.remedy else error.problem
     except MemoryError:
-        return "there was not enough memory for it (make it smaller)"
+        return "it does not fit into memory (make it smaller)"
     except Exception as error:
-        return f"unforeseen {type(error).__name__}: {error}"
+        return f"unexpected {type(error).__name__}: {error}"

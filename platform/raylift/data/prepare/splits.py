@@ -1,4 +1,4 @@
-"""Which objects train, validate and test: by a stable hash of the id, or by a given list."""
+"""Splits objects into training, validation and test sets, by a stable hash of the id or by a list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raylift.data.store.manifest import SPLITS
 
 
 def hashed_split(object_id: str, val_share: float, test_share: float) -> str:
-    """The split of an id: the same on every machine, and not moved by what else is in the data set."""
+    """The split of an id: the same on every machine, and independent of the other objects in the data set."""
     share = stable_hash("split", object_id) / float(1 << 63)
     if share < test_share:
         return "test"
@@ -21,10 +21,10 @@ def hashed_split(object_id: str, val_share: float, test_share: float) -> str:
 
 
 def read_split_file(path: Path) -> dict[str, str]:
-    """A list of splits: JSON ``{"train": [ids], "val": [...], "test": [...]}``, or text with ``id split`` a line.
+    """Read a split list: JSON ``{"train": [ids], "val": [...], "test": [...]}``, or text with an ``id split`` per line.
 
     Raises:
-        DataError: unreadable, an unknown split, or an id in two of them.
+        DataError: unreadable, an unknown split, or an id in two splits.
     """
     try:
         text = path.read_text()
@@ -40,7 +40,7 @@ def read_split_file(path: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for object_id, split in pairs:
         if split not in SPLITS:
-            raise DataError(f"{path} puts {object_id!r} into split {split!r}", f"the splits are {', '.join(SPLITS)}")
+            raise DataError(f"{path} puts {object_id!r} into split {split!r}", f"use one of {', '.join(SPLITS)}")
         if splits.setdefault(object_id, split) != split:
             raise DataError(f"{path} puts {object_id!r} into both {splits[object_id]} and {split}", "keep one of them")
     return splits
@@ -60,26 +60,26 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def listed_split(object_id: str, prescribed: str, listed: Mapping[str, str] | None) -> str:
-    """The split that the list prescribes where there is a list, else the source; empty where neither does.
+    """The split prescribed by the list if given, else by the source; empty if by neither.
 
     Raises:
-        DataError: there is a list and the object is not on it.
+        DataError: a list is given and the object is not on it.
     """
     if listed is None:
         return prescribed
     if object_id not in listed:
-        raise DataError(f"the split list does not name {object_id}", "add it, or leave --split-file out")
+        raise DataError(f"the split list does not name {object_id}", "add it, or omit --split-file")
     return listed[object_id]
 
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How many objects are held out: shares of all groups, or counts of each category.
+    """The number of held-out objects: fractions of all groups, or counts per category.
 
     Attributes:
-        val_share, test_share: of the groups, by a stable hash.
-        val_objects, test_objects: of each category, in place of the shares where either is above 0. At least a third
-            of a category trains: a smaller one gives fewer.
+        val_share, test_share: fractions of the groups, by a stable hash.
+        val_objects, test_objects: objects per category, used instead of the fractions if either is above 0. At least a
+            third of each category is kept for training, so small categories may hold out fewer.
     """
 
     val_share: float
@@ -91,23 +91,23 @@ class SplitRule:
         if min(self.val_share, self.test_share) < 0 or self.val_share + self.test_share >= 1:
             raise ConfigError(
                 f"val_share {self.val_share} and test_share {self.test_share}",
-                "give shares that leave some for training",
+                "use fractions that leave some objects for training",
             )
         if min(self.val_objects, self.test_objects) < 0:
             raise ConfigError(
                 f"val_objects {self.val_objects} and test_objects {self.test_objects}",
-                "give counts of 0 or more",
+                "use counts of 0 or more",
             )
 
     @property
     def counts(self) -> bool:
-        """Whether counts replace the shares."""
+        """Whether counts replace the fractions."""
         return bool(self.val_objects or self.test_objects)
 
 
 @dataclass(frozen=True)
 class Member:
-    """An object as splitting sees it: what belongs together, what is counted together, what is prescribed ("" none)."""
+    """An object to be split: its group, the category it counts towards, and its prescribed split ("" for none)."""
 
     id: str
     group: str
@@ -116,12 +116,12 @@ class Member:
 
 
 def assign_splits(members: Sequence[Member], rule: SplitRule) -> tuple[dict[str, str], list[str]]:
-    """The split of each object, and notes on categories that could not give what the rule asks.
+    """The split of each object, and notes on categories that hold out fewer objects than requested.
 
-    No group is divided, but where a prescription divides it. With shares, a group's split follows from its name alone;
-    with counts, a category's from its own groups alone: other categories do not move it. The exception: where a
-    group has members in several categories and these disagree, it is held out (test before val before train).
-    A group with a prescribed member follows it: it takes no part in the draw.
+    No group is divided unless a prescription divides it. With fractions, a group's split depends on its name alone;
+    with counts, a category's splits depend on its own groups alone, not on other categories. The exception: if a
+    group has members in several categories that disagree, it is held out (test before val before train).
+    A group with a prescribed member follows that member and is not drawn.
     """
     prescribed: dict[str, str] = {}
     for member in members:
@@ -155,7 +155,7 @@ def _by_counts(members: Sequence[Member], rule: SplitRule) -> tuple[dict[str, st
     for category, groups in sorted(by_category.items()):
         asked = {"test": rule.test_objects, "val": rule.val_objects}
         wanted = _within_limit(asked, sum(map(len, groups.values())))
-        # A group that is named by a member may be named by one of another category: here its own decides.
+        # A group may be named by a member of another category: use its member of this category as the key.
         keys = {group: min(groups[group]) if group in ids else group for group in groups}
         chosen = _drawn_of_category(groups, keys, wanted)
         for group in groups:
@@ -170,7 +170,7 @@ def _by_counts(members: Sequence[Member], rule: SplitRule) -> tuple[dict[str, st
 
 
 def _within_limit(asked: Mapping[str, int], num_objects: int) -> dict[str, int]:
-    """Counts that leave a third of the objects to train on; the test set keeps its proportion, rounded up."""
+    """Counts that leave a third of the objects for training; the test set keeps its proportion, rounded up."""
     limit, total = 2 * num_objects // 3, sum(asked.values())
     if total <= limit:
         return dict(asked)
@@ -181,8 +181,8 @@ def _within_limit(asked: Mapping[str, int], num_objects: int) -> dict[str, int]:
 def _drawn_of_category(
     groups: Mapping[str, Sequence[str]], keys: Mapping[str, str], wanted: Mapping[str, int]
 ) -> dict[str, str]:
-    """Whole groups in the order of their keys' hash: test objects from its front, val objects from its back, so that
-    objects that are held out stay so when a count grows. A group that would exceed the count is passed over."""
+    """Choose whole groups in the order of their keys' hash: test objects from the front, val objects from the back, so
+    that held-out objects stay held out when a count grows. A group that would exceed the count is skipped."""
     order = sorted(groups, key=lambda group: (stable_hash("split", keys[group]), keys[group]))
     chosen: dict[str, str] = {}
     for split, sequence in (("test", order), ("val", order[::-1])):

@@ -1,4 +1,4 @@
-"""What the keypoints and part maps of an image collection mean: names, and who becomes whom in a mirror."""
+"""Names of an image collection's keypoints and parts, and their partners in a mirrored image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _OTHER = {"left": "right", "right": "left"}
 
 @dataclass(frozen=True)
 class Annotations:
-    """The same for every image of a data set.
+    """Meaning of keypoints and parts, the same for every image of a data set.
 
     Attributes:
-        keypoint_names: in the order of the stored rows.
+        keypoint_names: keypoint names, in the order of the stored rows.
         keypoint_mirror: keypoint k of a mirrored image is keypoint ``keypoint_mirror[k]`` of the image.
-        part_names: the background first.
-        part_mirror: the same for parts.
-        part_encoding: maps hold a label a pixel, or a probability a part.
+        part_names: part names, the background first.
+        part_mirror: the same as ``keypoint_mirror``, for parts.
+        part_encoding: one label per pixel, or one probability per part.
     """
 
     keypoint_names: tuple[str, ...] = ()
@@ -42,12 +42,12 @@ class Annotations:
             if len(names) != len(mirror) or twice != list(range(len(mirror))):
                 raise DataError(
                     f"{mirror} does not mirror {len(names)} keypoints or parts",
-                    "give for each the index of its partner, or its own",
+                    "list the index of each one's partner, or its own index",
                 )
 
     @staticmethod
     def of_keypoints(names: Sequence[str]) -> Annotations:
-        """Partners are found by their names: ``left_eye`` and ``right_eye``, ``left wing`` and ``right wing``."""
+        """Match partners by name: ``left_eye`` and ``right_eye``, ``left wing`` and ``right wing``."""
         return Annotations(tuple(names), mirror_by_name(names))
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Annotations:
 
 
 def mirror_by_name(names: Sequence[str]) -> tuple[int, ...]:
-    """For each name the index of the name with left and right exchanged, or its own where there is none."""
+    """For each name the index of the name with left and right exchanged, or its own if there is no such name."""
     lowered = [name.lower().replace("_", " ") for name in names]
     places = {name: index for index, name in enumerate(lowered)}
     return tuple(
@@ -64,7 +64,7 @@ def mirror_by_name(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def joined_annotations(parts: Sequence[Annotations]) -> Annotations:
-    """Of a data set out of several sources: what those that have any agree on.
+    """The annotations of a data set with several sources; sources without annotations are ignored.
 
     Raises:
         DataError: two sources have different keypoints.
@@ -73,6 +73,6 @@ def joined_annotations(parts: Sequence[Annotations]) -> Annotations:
     if len(found) > 1:
         raise DataError(
             f"the sources have different keypoints: {found[0].keypoint_names} and {found[1].keypoint_names}",
-            "prepare them apart",
+            "prepare them separately",
         )
     return found[0] if found else Annotations()

@@ -15,11 +15,11 @@ from raylift.core.errors import DataError
 from raylift.core.storage import Storage
 from raylift.data.store.manifest import Manifest, ObjectEntry
 
-_REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and makes this one anew"
+_REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and rebuilds this one"
 
 
 class Sized(Protocol):
-    """What may be kept in a cache of bounded size."""
+    """A value that a cache of bounded size can hold."""
 
     @property
     def num_bytes(self) -> int: ...
@@ -30,12 +30,12 @@ _T = TypeVar("_T", bound=Sized)
 
 
 class ShardedDataset:
-    """Prepared shards with their manifest. Pickles as its address, so it may travel to workers.
+    """Prepared shards with their manifest. Pickles as its address, so it can be sent to workers.
 
     Args:
-        storage: where it lies.
-        manifest: what it holds.
-        cache_bytes: images and packed arrays are kept up to this size, the least recently used leave first.
+        storage: location of the data set.
+        manifest: its manifest.
+        cache_bytes: cache size for images and packed arrays; the least recently used are evicted first.
     """
 
     def __init__(self, storage: Storage, manifest: Manifest, cache_bytes: int = 2 << 30) -> None:
@@ -50,7 +50,7 @@ class ShardedDataset:
 
     @staticmethod
     def open(uri: str | Path, cache_bytes: int = 2 << 30) -> ShardedDataset:
-        """Open a data set and check that its shards are there in full length.
+        """Open a data set and check that its shards exist in full length.
 
         Raises:
             DataError: no manifest, or a shard is missing or truncated (it is named).
@@ -72,7 +72,7 @@ class ShardedDataset:
         return self.storage.uri
 
     def verify(self) -> list[str]:
-        """Names of the files whose content is not what was written (reads everything)."""
+        """Names of the files whose checksum differs from the manifest (reads everything)."""
         files = [file for shard in self.manifest.shards for file in shard]
         return [file.name for file in files if self.storage.checksum(file.name) != file.sha256]
 
@@ -92,10 +92,10 @@ class ShardedDataset:
             raise DataError(f"{self.uri} has no object {object_id!r}", remedy) from None
 
     def cached(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
-        """What ``make`` returns, made once while it stays in the cache.
+        """The cached value of ``key``, or the result of ``make``, which is then cached.
 
         Args:
-            key: an object's id, and all that the value depends on.
+            key: object id, and everything else that the value depends on.
             make: a pure function of the key.
         """
         cached = self.lookup(key)
@@ -120,14 +120,14 @@ class ShardedDataset:
             raise DataError(f"shard {self.uri}/{name} is damaged: {error}", _REMEDY_SHARD) from error
 
     def lookup(self, key: tuple[str, str]) -> Cached | None:
-        """What is remembered under a key."""
+        """The cached value of a key; None if not cached."""
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
             return self._cache.get(key)
 
     def keep(self, key: tuple[str, str], value: Cached) -> None:
-        """Remember it under its object's id and what it is, if it fits."""
+        """Cache a value under its object id and description, if it fits."""
         size = _size_of(value)
         if size > self.cache_bytes:
             return
@@ -142,7 +142,7 @@ class ShardedDataset:
 
 
 def _reopened(storage: Storage, cache_bytes: int) -> ShardedDataset:
-    # What travels is the address: the manifest of a large set is large, and its shards were checked before.
+    # Only the address is pickled: the manifest of a large set is large, and its shards were already checked.
     return ShardedDataset(storage, Manifest.read(storage), cache_bytes)
 
 

@@ -1,4 +1,4 @@
-"""The manifest: what a prepared data set holds, how it was made, and checksums to hold it to."""
+"""The manifest: the contents of a prepared data set, how it was made, and checksums to verify it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raylift.data.store.annotations import Annotations
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
-"""Of the manifest and of the tables of shapes; image collections, which came later, have their own."""
+"""Version of the manifest and of the tables of shapes; image collections, added later, have their own."""
 READABLE_VERSIONS = (1, 2)
 SPLITS = ("train", "val", "test")
 
@@ -25,11 +25,11 @@ DataKind = Literal["shapes", "images"]
 
 @dataclass(frozen=True)
 class ObjectEntry:
-    """Where one object lies: row group ``row_group`` of the tables of ``shard``.
+    """One object, stored in row group ``row_group`` of the tables of ``shard``.
 
     Attributes:
-        group: objects of one group are in one split, such as recoloured copies of one body; empty in data sets that
-            were prepared before there were groups.
+        group: group of objects that share a split, such as recoloured copies of one body; empty in data sets prepared
+            before groups existed.
     """
 
     id: str
@@ -53,20 +53,20 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``manifest.json`` holds.
+    """The content of ``manifest.json``.
 
     Attributes:
-        entries: the objects, ordered by id.
-        shards: the files of each shard: objects table, views table.
-        settings: the ingest configuration that made them.
+        entries: objects, ordered by id.
+        shards: files of each shard: objects table, views table.
+        settings: ingest configuration that the data set was made with.
         fingerprint: hash of sources, settings and schema version.
-        seed: of all draws.
-        versions: of the package and the libraries that shape the data.
-        sigmas: noise levels of the supervised points, in order of the sample columns.
-        set_aside: how many items could not be used; ``report.json`` lists them.
-        schema_version: of the tables; shapes have 1, image collections 2.
-        kind: what the objects are.
-        annotations: of image collections: what keypoints and parts mean.
+        seed: seed of all draws.
+        versions: versions of the package and of the libraries that affect the data.
+        sigmas: noise levels of the supervised points, in the order of the sample columns.
+        set_aside: number of unusable items; ``report.json`` lists them.
+        schema_version: version of the tables: 1 for shapes, 2 for image collections.
+        kind: kind of data set.
+        annotations: meaning of keypoints and parts, in image collections.
     """
 
     entries: tuple[ObjectEntry, ...]
@@ -83,7 +83,7 @@ class Manifest:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """Objects and views, by split and by category."""
+        """Numbers of objects and views, by split and by category."""
         return {
             "objects": len(self.entries),
             "groups": len(set(self.groups.values())),
@@ -95,7 +95,7 @@ class Manifest:
 
     @property
     def groups(self) -> dict[str, str]:
-        """The group of each object, by id; a data set that was prepared before there were groups has one for each."""
+        """The group of each object, by id; each object is its own group in data sets prepared before groups existed."""
         return {entry.id: entry.group or entry.id for entry in self.entries}
 
     @property
@@ -108,15 +108,15 @@ class Manifest:
 
     @staticmethod
     def read(storage: Storage) -> Manifest:
-        """The manifest of a folder.
+        """Read the manifest of a folder.
 
         Raises:
-            DataError: there is none, it is damaged, or of another schema version.
+            DataError: it is missing, damaged, or of another schema version.
         """
         where = f"{storage.uri}/{MANIFEST_NAME}"
         if storage.size(MANIFEST_NAME) is None:
             raise DataError(
-                f"{storage.uri} is no prepared data set: it has no {MANIFEST_NAME}",
+                f"{storage.uri} is not a prepared data set: it has no {MANIFEST_NAME}",
                 "run `python jobs/prepare.py --source ... --out DIR` first (again, if it was stopped)",
             )
         text = storage.read(MANIFEST_NAME)

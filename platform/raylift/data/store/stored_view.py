@@ -1,4 +1,4 @@
-"""One image as samples are cut from it, whether it was rendered or photographed; and how it is cropped."""
+"""The image that samples are cut from, rendered or photographed, and its crops."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from raylift.core.types import Camera, CropRequest
 
 @dataclass(frozen=True)
 class StoredView:
-    """A square image with all that is known of it; coordinates are normalised.
+    """A square image with its annotations; coordinates are normalised.
 
     Attributes:
-        id: of the sample: ``object_id#view``.
+        id: sample id: ``object_id#view``.
         rgba: colour not premultiplied.
         camera: B = 1.
         depth: z in world units, 0 where nothing was hit.
-        box: (left, top, right, bottom) of the object; None finds it from the silhouette.
+        box: (left, top, right, bottom) of the object; None derives it from the silhouette.
         keypoints: u, v, and 1 where visible.
-        parts: 0 to 255 for each part, of any resolution; part 0 is the background.
+        parts: 0 to 255 per part, at any resolution; part 0 is the background.
         keypoint_mirror, part_mirror: see ``data.store.annotations``.
     """
 
@@ -58,12 +58,12 @@ def silhouette_box(rgba: np.ndarray) -> tuple[float, float, float, float]:
     """The normalised bounding box of the pixels that are more than half covered: left, top, right, bottom.
 
     Raises:
-        DataError: there is none.
+        DataError: no such pixel.
     """
     covered = rgba[..., 3] > 127
     columns, rows = np.flatnonzero(covered.any(axis=0)), np.flatnonzero(covered.any(axis=1))
     if len(columns) == 0:
-        raise DataError("the silhouette has no area", "give an image whose alpha channel shows the object")
+        raise DataError("the silhouette has no area", "use an image whose alpha channel shows the object")
     height, width = covered.shape
     return (
         2 * float(columns[0]) / width - 1,
@@ -76,12 +76,12 @@ def silhouette_box(rgba: np.ndarray) -> tuple[float, float, float, float]:
 def draw_crop(box: tuple[float, float, float, float], request: CropRequest, rng: np.random.Generator | None) -> Crop:
     """The square around a padded and jittered box (CMR's and UMR's crops: padding and jitter 0.05).
 
-    Five draws in a fixed order, whatever is asked: the four edges, then the mirror.
+    Always five draws in a fixed order: the four edges, then the mirror.
 
     Args:
         box: left, top, right, bottom, normalised.
-        request: what to draw.
-        rng: keyed by (seed, epoch, id); None where nothing is drawn.
+        request: padding, jitter and mirroring.
+        rng: generator keyed by (seed, epoch, id); None draws nothing.
     """
     shifts, coin = (np.zeros(4), 1.0) if rng is None else (rng.uniform(-1.0, 1.0, 4), rng.random())
     left, top, right, bottom = box
@@ -94,14 +94,14 @@ def draw_crop(box: tuple[float, float, float, float], request: CropRequest, rng:
 
 
 def cropped_pixels(pixels: np.ndarray, crop: Crop, size_px: int) -> np.ndarray:
-    """A window of uint8 [S, S, 4] or [S, S], resampled with an area mean (RGBA: colours weighed by coverage).
+    """A window of uint8 [S, S, 4] or [S, S], resampled with an area mean (RGBA: colours weighted by coverage).
 
-    What lies outside of the image is 0.
+    Pixels outside of the image are 0.
     """
     side = pixels.shape[0]
     left, top = ((crop.center[axis] - crop.half + 1) / 2 * side for axis in (0, 1))
     width = crop.half * side
-    # Pillow takes windows inside of the image alone, so what sticks out is padded.
+    # Pillow only accepts windows inside of the image, so the image is padded.
     border = int(np.ceil(max(0.0, -left, -top, left + width - side, top + width - side)))
     if border:
         pixels = np.pad(pixels, [(border, border), (border, border), *[(0, 0)] * (pixels.ndim - 2)])
@@ -114,7 +114,7 @@ def cropped_pixels(pixels: np.ndarray, crop: Crop, size_px: int) -> np.ndarray:
 
 
 def cropped_depth(depth: np.ndarray, crop: Crop, size_px: int) -> np.ndarray:
-    """Depth at the centres of the window's pixels, from the nearest old one; 0 outside of the image."""
+    """Depth at the centres of the window's pixels, from the nearest stored pixel; 0 outside of the image."""
     side = depth.shape[0]
     offsets = (2 * np.arange(size_px) + 1) / size_px - 1
     sign = -1.0 if crop.mirrored else 1.0
@@ -126,7 +126,7 @@ def cropped_depth(depth: np.ndarray, crop: Crop, size_px: int) -> np.ndarray:
 
 
 def cropped_keypoints(keypoints: np.ndarray, mirror: tuple[int, ...], crop: Crop) -> np.ndarray:
-    """Keypoints [K, 3] in coordinates of the window; those that it leaves out are not visible."""
+    """Keypoints [K, 3] in coordinates of the window; those outside of it are not visible."""
     moved = keypoints.astype(np.float32, copy=True)
     moved[:, :2] = (moved[:, :2] - np.array(crop.center, np.float32)) / np.float32(crop.half)
     if crop.mirrored:
@@ -137,7 +137,7 @@ def cropped_keypoints(keypoints: np.ndarray, mirror: tuple[int, ...], crop: Crop
 
 
 def cropped_camera(camera: Camera, crop: Crop) -> Camera:
-    """The camera that sees the window; of a mirrored one, the mirrored world (x to -x).
+    """The camera that sees the window; for a mirrored window, it sees the mirrored world (x to -x).
 
     With F = diag(-1, 1, 1): F (R x + t) = (F R F) (F x) + F t, so the image's u changes its sign.
     """
@@ -156,23 +156,23 @@ def cropped_camera(camera: Camera, crop: Crop) -> Camera:
 
 
 def mask_distance(coverage: np.ndarray) -> Float32[np.ndarray, "1 H W"]:
-    """Distance of each pixel's centre to the nearest one inside of the silhouette, in half image sizes.
+    """Distance from each pixel centre to the nearest one inside of the silhouette, in half image sizes.
 
     Args:
-        coverage: uint8 [H, W], square; pixels of 128 and more are inside, and have distance 0.
+        coverage: uint8 [H, W], square; pixels with 128 or more are inside, at distance 0.
     """
     outside = coverage < 128
     if outside.all():
-        # Nothing to be near to: as far as the image is wide.
+        # No pixel is inside: the distance is the width of the image.
         return np.full((1, *coverage.shape), 2.0, np.float32)
     distance = distance_transform_edt(outside) * (2.0 / coverage.shape[1])
     return distance.astype(np.float32)[None]
 
 
 def object_colors(rgba: np.ndarray) -> UInt8[np.ndarray, "3 H W"]:
-    """The object's colours, spread over its background: outside of it that of the nearest pixel inside.
+    """The object's colours, extended over its background: outside, the colour of the nearest pixel inside.
 
-    Inside is what the object covers wholly; where nothing is, what it covers by half; where nothing is, everything.
+    Inside are the fully covered pixels; if there are none, the half covered ones; if there are none, all pixels.
 
     Args:
         rgba: uint8 [H, W, 4], colour not premultiplied.

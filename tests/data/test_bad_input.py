@@ -52,7 +52,7 @@ def covered(view: ViewRecord) -> np.ndarray:
 # --- depth ----------------------------------------------------------------------------------------------------------
 
 DEPTHS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
-    ("millimetres", lambda depth: 1000 * depth, "millimetres where metres are meant: divide by 1000"),
+    ("millimetres", lambda depth: 1000 * depth, "millimetres instead of metres: divide by 1000"),
     ("centimetres", lambda depth: 100 * depth, "divide by 100"),
     ("steps", lambda depth: depth / DEPTH_STEP, "16-bit depth image"),
     ("kilometres", lambda depth: depth / 1000, "multiply by 1000"),
@@ -61,7 +61,7 @@ DEPTHS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
     ("negative", lambda depth: -depth, "change the sign"),
     ("infinite", lambda depth: np.full_like(depth, np.inf), "infinite or NaN everywhere"),
     ("unknown", lambda depth: np.full_like(depth, np.nan), "infinite or NaN everywhere"),
-    ("empty", lambda depth: 0 * depth, "0 (none) everywhere"),
+    ("empty", lambda depth: 0 * depth, "0 (missing) everywhere"),
     ("small", lambda depth: depth[::2, ::2], "same size"),
 ]
 
@@ -124,7 +124,7 @@ def npy(values: np.ndarray) -> bytes:
 
 def test_a_depth_picture_of_eight_bits_is_refused(view: ViewRecord) -> None:
     steps = (view.depth * 80).astype(np.uint8)
-    with pytest.raises(DataError, match="8-bit picture"):
+    with pytest.raises(DataError, match="8-bit image"):
         make_input("chair", png(view.rgba), format_camera(view.camera), png(steps))
     steps16 = np.rint(view.depth / DEPTH_STEP).astype(np.uint16)
     assert make_input("chair", png(view.rgba), format_camera(view.camera), png(steps16)).notes == ()
@@ -177,7 +177,7 @@ GRIDS: list[tuple[str, Callable[[np.ndarray], np.ndarray], str]] = [
     ("upside down", lambda grid: grid[:, ::-1], "-y"),
     ("axes reversed", lambda grid: grid.transpose(2, 1, 0)[:, ::-1], "axes are read as"),
     ("z up", lambda grid: grid.transpose(0, 2, 1), "axes are read as x, z, y"),
-    ("sign flipped", lambda grid: -grid, "inside and outside change places"),
+    ("sign flipped", lambda grid: -grid, "inside and outside are swapped"),
     ("other extent", coarser, "it covers [-1.0, 1.0]^3"),
 ]
 
@@ -198,7 +198,7 @@ def test_told_grids_of_another_frame_are_refused(
 def test_told_occupancy_is_compared_too_and_true_grids_are_let_through(tmp_path: Path, tiny_folder: Path) -> None:
     flipped = rewritten(tiny_folder, tmp_path / "other", "occupancy32", lambda grid: 255 - grid)
     told = SampleRequest(32, voxels=VoxelRequest("gt_occupancy", resolution=32))
-    with pytest.raises(DataError, match="inside and outside change places"):
+    with pytest.raises(DataError, match="inside and outside are swapped"):
         SampleStream(flipped, told, DataConfig(batch_size=2), seed=0)
     empty = rewritten(tiny_folder, tmp_path / "empty", "occupancy32", lambda grid: 0 * grid)
     with pytest.raises(DataError):

@@ -178,7 +178,7 @@ def test_a_batch_without_what_it_needs_says_so(tiny: ShardedDataset) -> None:
     entry = tiny.entries()[0]
     view = load_view(tiny, entry.id, 0).picture()
     request = SampleRequest(24, 0, VoxelRequest("gt_sdf", "occupancy", 64))
-    with pytest.raises(DataError, match="32\\^3, 64\\^3 is asked for"):
+    with pytest.raises(DataError, match="32\\^3, 64\\^3 is requested"):
         assemble(load_object(tiny, entry.id), view, request, numpy_generator(0))
     with pytest.raises(DataError, match="IoU points"):
         assemble(load_object(tiny, entry.id), view, SampleRequest(24, num_iou_points=10**6), numpy_generator(0))

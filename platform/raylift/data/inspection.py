@@ -1,4 +1,4 @@
-"""A look at a prepared data set of either kind: numbers an object, what seems wrong with it, a contact sheet."""
+"""Inspection of a prepared data set of either kind: statistics per object, likely problems, a contact sheet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from raylift.data.store.stored_view import StoredView
 
 
 def statistics_of(dataset: ShardedDataset, entry: ObjectEntry) -> Statistics:
-    """The numbers of one object or image, whichever the data set holds.
+    """The statistics of one object or image, depending on the kind of data set.
 
     Raises:
         DataError: its shard is damaged.
@@ -31,22 +31,22 @@ def statistics_of(dataset: ShardedDataset, entry: ObjectEntry) -> Statistics:
 
 
 def numbers_of(statistics: Statistics) -> dict[str, float]:
-    """Its numbers by name."""
+    """Statistics as numbers by name."""
     return {item.name: float(getattr(statistics, item.name)) for item in fields(statistics) if item.name != "entry"}
 
 
 def ingest_report(dataset: ShardedDataset) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """What the ingest set aside, and what it warned of: (id, words) each."""
+    """Items that the ingest set aside, and its warnings: (id, text) each."""
     try:
         report = json.loads(dataset.storage.read(REPORT_NAME))
         set_aside = [(row["id"], row["reason"]) for row in report["set_aside"]]
         return set_aside, [(row["id"], row["note"]) for row in report["warnings"]]
     except (StorageError, ValueError, KeyError):
-        return [], [(REPORT_NAME, "is missing or damaged: prepare again to have it")]
+        return [], [(REPORT_NAME, "is missing or damaged: prepare again to restore it")]
 
 
 def group_notes(manifest: Manifest) -> list[str]:
-    """In words: how many groups there are, which hold most, and which the splits divide."""
+    """Messages on the number of groups, the largest ones, and those divided by the splits."""
     if not any(entry.group for entry in manifest.entries):
         return ["groups were not recorded: prepare again to keep objects of one body in one split"]
     by_group = members_of(manifest.groups)
@@ -70,9 +70,9 @@ def contact_sheet(
     tile_px: int = 96,
     columns: int = 4,
 ) -> Image.Image:
-    """Objects side by side, a few views each, with id, split and caption underneath; keypoints are dots."""
+    """Objects side by side, a few views each, with id, split and caption below; keypoints are dots."""
     if not entries:
-        raise DataError("there is no object to show", "check --split and --categories")
+        raise DataError("no object to show", "check --split and --categories")
     views = min(views, max(entry.num_views for entry in entries))
     columns = min(columns if views > 1 else 3 * columns, len(entries))
     label_px = 26

@@ -1,4 +1,4 @@
-"""What a kind of data set must say of itself: shapes and image collections are siblings that keep this contract."""
+"""Interface of a kind of data set, implemented by shapes and by image collections."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ C = TypeVar("C", bound=PrepareConfig)
 
 @dataclass(frozen=True)
 class Rows:
-    """What is kept of one item.
+    """The stored data of one item.
 
     Attributes:
-        tables: the rows of each table.
-        num_views: its images.
-        notes: what is imperfect about it.
-        body: of a mesh: what its body measures, by which copies are recognised; see ``data.shapes.bodies``.
+        tables: rows of each table.
+        num_views: number of images.
+        notes: imperfections of the item.
+        body: moments of a mesh's body, by which copies are recognised; see ``data.shapes.bodies``.
     """
 
     tables: tuple[list[dict[str, Any]], ...]
@@ -38,7 +38,7 @@ class Rows:
 
 
 class Statistics(Protocol):
-    """Numbers of one object or image, as fields of a dataclass."""
+    """Statistics of one object or image, as fields of a dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -47,23 +47,23 @@ class Statistics(Protocol):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What a human should look at."""
+        """Problems that a human should check."""
         ...
 
 
 class DatasetKind(ABC, Generic[C]):
-    """All that preparing and reading one kind of data set do differently."""
+    """Preparing and reading, for one kind of data set."""
 
     name: ClassVar[DataKind]
     schema_version: ClassVar[int]
 
     @abstractmethod
     def identity(self, config: C, annotations: Annotations) -> list[Any]:
-        """What its settings contribute to the fingerprint, as JSON."""
+        """The part of the fingerprint that depends on the settings, as JSON."""
 
     @abstractmethod
     def tables(self, config: C) -> tuple[tuple[str, pa.Schema], ...]:
-        """File name pattern and schema of the tables of a shard."""
+        """File name pattern and schema of each table of a shard."""
 
     @abstractmethod
     def sigmas(self, config: C) -> tuple[float, ...]:
@@ -74,7 +74,7 @@ class DatasetKind(ABC, Generic[C]):
         """Read and prepare one item.
 
         Raises:
-            DataError: it cannot be used; it says why.
+            DataError: the item cannot be used; the message says why.
         """
 
     @abstractmethod
@@ -87,7 +87,7 @@ class DatasetKind(ABC, Generic[C]):
 
     @abstractmethod
     def problems(self, dataset: ShardedDataset) -> list[str]:
-        """What makes the training split unfit to learn from, in words.
+        """Messages on why the training split is unfit for training.
 
         Raises:
             DataError: a damaged shard.
@@ -98,12 +98,12 @@ class DatasetKind(ABC, Generic[C]):
         """The columns of the objects table that the request reads.
 
         Raises:
-            DataError: this kind does not have what is asked for.
+            DataError: this kind lacks the requested data.
         """
 
     @abstractmethod
     def statistics(self, dataset: ShardedDataset, entry: ObjectEntry) -> Statistics:
-        """Numbers of one object or image, and what seems wrong with it.
+        """Statistics of one object or image, and likely problems with it.
 
         Raises:
             DataError: its shard is damaged.

@@ -28,15 +28,15 @@ def kind_to_make(config: PrepareConfig) -> DatasetKind[Any]:
 
 
 def annotations_of(kind: DatasetKind[Any], sources: tuple[AnySource, ...]) -> Annotations:
-    """The annotations of a set to be made; sources of the other kind are refused.
+    """The annotations of a data set to be prepared; all sources must deliver its kind.
 
     Raises:
-        DataError: a source delivers the other kind, or two have different keypoints.
+        DataError: a source delivers the other kind, or two sources have different keypoints.
     """
     for source in sources:
         if isinstance(source, ImageSource) != (kind.name == "images"):
             raise DataError(
                 f"source {source.kind} does not deliver {kind.name}",
-                "prepare image collections and meshes apart, each with its own settings",
+                "prepare image collections and meshes separately, each with its own settings",
             )
     return joined_annotations([source.annotations() for source in sources if isinstance(source, ImageSource)])

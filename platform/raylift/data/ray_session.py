@@ -1,4 +1,4 @@
-"""A Ray to run on: the cluster that this process belongs to, or one of its own on this machine."""
+"""Starts Ray: connects to the cluster of this process, or starts one on this machine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from raylift.core.errors import ConfigError
 
 
 def start_ray(num_cpus: int | None = None) -> None:
-    """Connect to the cluster named by RAY_ADDRESS (set in submitted jobs), or start one here; does nothing if up.
+    """Connect to the cluster named by RAY_ADDRESS (set in submitted jobs), or start one; no-op if Ray is running.
 
-    Workers find this package where this process found it. A busy machine can be too slow for Ray's fixed half minute of
-    patience with its own processes, so starting one is tried three times.
+    Workers import this package from the same path as this process. A busy machine can exceed Ray's fixed start-up
+    timeout of half a minute, so starting is tried three times.
 
     Raises:
-        ConfigError: Ray does not start here.
+        ConfigError: Ray does not start on this machine.
     """
     if ray.is_initialized():
         return
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=True)
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a cluster on the loopback that ends with this process
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # the cluster is on the loopback and ends with this process
     package_parent = str(Path(raylift.__path__[0]).resolve().parent)
     path = os.pathsep.join(dict.fromkeys([package_parent, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
     for remaining in (2, 1, 0):
@@ -44,12 +44,12 @@ def start_ray(num_cpus: int | None = None) -> None:
             if not remaining:
                 raise ConfigError(
                     f"Ray does not start on this machine: {error}",
-                    "close other programs and try again, or set RAY_ADDRESS to a cluster that is up",
+                    "close other programs and try again, or set RAY_ADDRESS to a running cluster",
                 ) from error
 
 
 def quiet_data_context() -> ray.data.DataContext:
-    """Ray Data's settings for this process: order kept, and none of its own progress output beside ours."""
+    """Ray Data's settings for this process: order preserved, and no progress output next to ours."""
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False

@@ -1,8 +1,8 @@
-"""Batches out of samples, in two steps: stacked small, as they travel; unpacked, as a model takes them.
+"""Batches from samples, in two steps: stacked in compact form for transfer, then unpacked for the model.
 
-A sample is a dictionary of NumPy arrays. It is kept and sent as it is stored: pixels as bytes, grids by their occupied
-cells. What makes it large, floats and empty cells, is done here, where the batch is used, by the same arithmetic
-whichever way it came.
+A sample is a dictionary of NumPy arrays. It is kept and sent in stored form: pixels as bytes, grids by their occupied
+cells. It is expanded to floats and dense grids here, where the batch is used, by the same arithmetic whichever way it
+came.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Sample = dict[str, Any]
 
 _CAMERA_FIELDS = ("camera_focal", "camera_principal", "camera_rotation", "camera_translation")
 _OF_BYTES = ("parts", "object_colors", "told_colors")
-"""Fields in [0, 1] that travel as bytes."""
+"""Fields in [0, 1] that are transferred as bytes."""
 
 _NOT_TENSORS = ("id", "key", "camera_projection", *_CAMERA_FIELDS)
 
 
 @dataclass(frozen=True)
 class SparseGrids:
-    """The grids of a batch's samples one after another; ``counts`` [B] says how many cells each has."""
+    """The concatenated grids of a batch's samples; ``counts`` [B] holds the number of cells of each."""
 
     counts: np.ndarray
     cells: np.ndarray
@@ -39,14 +39,15 @@ class SparseGrids:
 
     @staticmethod
     def joined(grids: Sequence[SparseGrid]) -> SparseGrids:
-        """
+        """Concatenate grids.
+
         Raises:
-            DataError: they are not of one resolution.
+            DataError: they have different resolutions.
         """
         resolutions = {grid.resolution for grid in grids}
         if len(resolutions) != 1:
             raise DataError(
-                f"cannot batch grids of resolutions {sorted(resolutions)}", "assemble them by the same request"
+                f"cannot batch grids of resolutions {sorted(resolutions)}", "assemble them with the same request"
             )
         return SparseGrids(
             np.array([len(grid.cells) for grid in grids]),
@@ -68,15 +69,15 @@ Stacked = dict[str, np.ndarray | SparseGrids]
 
 
 def stack(samples: Sequence[Mapping[str, Any]]) -> Stacked:
-    """Samples of one batch in the form in which they travel.
+    """Stack the samples of one batch in compact form for transfer.
 
     Raises:
-        DataError: there is none, or they carry different fields.
+        DataError: no samples, or samples with different fields.
     """
     if not samples:
         raise DataError("a batch without samples", "use a batch size of at least the number of workers")
     if len({tuple(sorted(sample)) for sample in samples}) != 1:
-        raise DataError("samples of one batch carry different fields", "assemble them by the same request")
+        raise DataError("samples of one batch have different fields", "assemble them with the same request")
     return {name: _stacked([sample[name] for sample in samples]) for name in samples[0]}
 
 
@@ -87,7 +88,7 @@ def _stacked(values: list[Any]) -> np.ndarray | SparseGrids:
 
 
 def batch_of(stacked: Mapping[str, Any]) -> Batch:
-    """The batch of stacked samples, unpacked.
+    """Unpack stacked samples to a batch.
 
     Raises:
         DataError: the cameras' projections differ.
@@ -120,10 +121,10 @@ def _camera_of(stacked: Mapping[str, Any]) -> Camera | None:
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
-    """A batch of samples, in their order.
+    """Make a batch of samples, in their order.
 
     Raises:
-        DataError: there is none, they carry different fields, or their cameras' projections differ.
+        DataError: no samples, samples with different fields, or cameras with different projections.
     """
     return batch_of(stack(samples))
 
@@ -136,7 +137,7 @@ def on_white(
     Args:
         rgba: uint8 [..., H, W, 4], colour not premultiplied.
     """
-    # Channels are moved while they are bytes, and the rest is done in place: this runs beside the training step.
+    # Channels are moved while still bytes, and the rest is in place: this runs alongside the training step.
     values = np.ascontiguousarray(np.moveaxis(rgba, -1, -3)).astype(np.float32)
     values /= np.float32(255.0)
     image, alpha = np.ascontiguousarray(values[..., :3, :, :]), np.ascontiguousarray(values[..., 3:, :, :])
@@ -148,6 +149,6 @@ def on_white(
 def _tensor(values: np.ndarray | SparseGrids) -> torch.Tensor:
     if isinstance(values, SparseGrids):
         return torch.from_numpy(values.dense())
-    # What came from another process may be a read-only view, which torch must not be given to write into.
+    # Arrays from another process may be read-only views, which torch must not write into.
     kind = np.int64 if values.dtype == np.int64 else np.float32
     return torch.from_numpy(np.array(values, kind, copy=not values.flags.writeable, order="C"))

@@ -1,4 +1,4 @@
-"""Training objects as models may keep them: shapes, points on them, and silhouettes of their pictures."""
+"""Training objects that models may keep: shapes, points on them, and silhouettes of their views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raylift.data.store.dataset import ShardedDataset
 
 
 def load_examples(dataset: ShardedDataset, config: DataConfig, request: ExampleRequest) -> Examples:
-    """Objects of the training split, spread evenly over it, the same for every rank and run.
+    """Load objects evenly spread over the training split, the same for every rank and run.
 
     Raises:
         DataError: no training object, or a damaged shard.

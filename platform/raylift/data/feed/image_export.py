@@ -1,4 +1,4 @@
-"""Views of a prepared data set as the image folder that ``jobs/reconstruct.py`` takes: picture, camera and depth."""
+"""Exports views of a prepared data set as an image folder for ``jobs/reconstruct.py``: image, camera and depth."""
 
 from __future__ import annotations
 

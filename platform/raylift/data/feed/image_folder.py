@@ -1,8 +1,8 @@
 """A user's images, with cameras and depths in sidecar files.
 
-Beside ``chair.png`` may lie
+Next to ``chair.png`` there may be
 
-* ``chair.depth.npy`` (float, world units along z, 0 for none) or ``chair.depth.png`` (16 bit, steps of
+* ``chair.depth.npy`` (float, world units along z, 0 where missing) or ``chair.depth.png`` (16 bit, steps of
   1e-4 world units);
 * ``chair.json``, the camera, in one of three forms::
 
@@ -11,7 +11,7 @@ Beside ``chair.png`` may lie
       {"intrinsics_px": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], "rotation": [[...], ...], "translation": [...]}
 
   The second is ``core.types.Camera`` (with an optional "projection"), the third OpenCV's, for the image as
-  it is stored.
+  stored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from raylift.geometry.camera_conventions import PixelCamera, from_pixels
 from raylift.geometry.cameras import canonical_camera, orbit
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_FILL = 0.8  # of the image's side, for an object without a camera: about what the prepared views show
+_FILL = 0.8  # object size as a fraction of the image's side, without a camera: about that of prepared views
 _CAMERA_REMEDY = "see raylift.data.feed.image_folder for the three forms of a camera"
 
 
@@ -43,12 +43,12 @@ class InputImage:
     """One image to reconstruct.
 
     Attributes:
-        name: of the file, without its ending.
+        name: file name without its suffix.
         rgba: uint8 [S, S, 4], square.
         depth: float32 [S, S] or None.
         camera: B = 1.
         camera_source: "sidecar" or "canonical".
-        notes: what was assumed, for the user to read.
+        notes: assumptions, for the user to read.
     """
 
     name: str
@@ -60,33 +60,33 @@ class InputImage:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder (or the one image), sorted by name, depth sidecars left out.
+    """The images of a folder (or the one image), sorted by name, without depth sidecars.
 
     Raises:
-        DataError: there is none, or two would be called the same.
+        DataError: no image, or two with the same name.
     """
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}", "give a folder of images")
+        raise DataError(f"there is no folder {folder}", "pass a folder of images")
     found = sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.stem.endswith(".depth") and not path.name.startswith(".")
     )
     if not found:
-        raise DataError(f"{folder} holds no image", f"endings that are read: {', '.join(SUFFIXES)}")
+        raise DataError(f"{folder} contains no image", f"use files ending in {', '.join(SUFFIXES)}")
     twice = sorted({path.stem for path in found if [other.stem for other in found].count(path.stem) > 1})
     if twice:
-        raise DataError(f"{folder} holds several images called {', '.join(twice)}", "give each a name of its own")
+        raise DataError(f"{folder} contains several images called {', '.join(twice)}", "rename them to be distinct")
     return found
 
 
 def read_image(path: Path) -> InputImage:
-    """An image with its sidecars.
+    """Read an image with its sidecars.
 
     Raises:
-        DataError: a file that cannot be read, a camera that is none, a depth of another size or unit.
+        DataError: a file that cannot be read, an invalid camera, or a depth of another size or unit.
     """
     camera_file = path.with_suffix(".json")
     depth_files = [path.with_name(f"{path.stem}.depth{ending}") for ending in (".npy", ".png")]
@@ -100,10 +100,10 @@ def read_image(path: Path) -> InputImage:
 
 
 def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes | None = None) -> InputImage:
-    """The same, from the bytes of the files.
+    """Like ``read_image``, from the contents of the files.
 
-    Without a camera the object is cropped by its silhouette and taken to be seen by the canonical camera; depth then
-    has no meaning, and is refused.
+    Without a camera, the object is cropped to its silhouette and assumed to be seen by the canonical camera; depth is
+    then meaningless and rejected.
     """
     try:
         picture = Image.open(io.BytesIO(image))
@@ -111,23 +111,23 @@ def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes 
         rgba = np.array(picture.convert("RGBA"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"image {name} cannot be read: {reason}", "give a whole PNG, JPEG or WebP file") from None
-    notes = [] if has_alpha else ["no alpha: the background is taken to be white already"]
+        raise DataError(f"image {name} cannot be read: {reason}", "use a complete PNG, JPEG or WebP file") from None
+    notes = [] if has_alpha else ["no alpha: the background is assumed to be white"]
     if not has_alpha:
-        # White stays background; a photograph's own background would be taken for the object.
+        # White becomes background; a photograph's own background would count as the object.
         rgba[..., 3] = np.where((rgba[..., :3] > 250).all(-1), 0, 255)
     if not (rgba[..., 3] > 127).any():
-        raise DataError(f"the silhouette of {name} has no area", "give an image whose alpha channel shows the object")
+        raise DataError(f"the silhouette of {name} has no area", "use an image whose alpha channel shows the object")
     if not has_alpha and (rgba[..., 3] == 255).mean() > 0.95:
         raise DataError(
-            f"image {name} has no alpha channel and no white background, so its object is not known",
+            f"image {name} has no alpha channel and no white background, so its silhouette is unknown",
             "cut the object out and save it as PNG with alpha",
         )
     values = None if depth is None else _decode_depth(name, depth, rgba.shape[:2])
     if camera is None:
         if values is not None:
             raise DataError(f"image {name} has depth but no camera", f"put its camera in {name}.json: {_CAMERA_REMEDY}")
-        notes.append("no camera: cropped to its silhouette and taken as seen by the canonical camera")
+        notes.append("no camera: cropped to its silhouette and assumed to be seen by the canonical camera")
         return InputImage(
             name, _crop(rgba), None, canonical_camera().to("cpu", torch.float32), "canonical", tuple(notes)
         )
@@ -146,12 +146,12 @@ def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes 
 
 
 def parse_camera(text: str, image_size: tuple[int, int], name: str = "") -> Camera:
-    """The camera of a sidecar.
+    """Parse the camera of a sidecar.
 
     Args:
         text: JSON in one of the forms above.
         image_size: (height, width) in pixels.
-        name: of the image, for errors.
+        name: image name for errors.
 
     Raises:
         DataError: not JSON, an unknown form, wrong shapes, not a rotation.
@@ -180,14 +180,14 @@ def parse_camera(text: str, image_size: tuple[int, int], name: str = "") -> Came
     rotation = camera.rotation[0].double()
     off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
     if not off < 1e-3 or float(torch.linalg.det(rotation)) < 0:
-        raise DataError(f"the camera of {name} has no proper rotation", "give an orthonormal matrix of determinant 1")
+        raise DataError(f"the camera of {name} has no proper rotation", "use an orthonormal matrix of determinant 1")
     if not bool(torch.isfinite(camera.focal).all()) or bool((camera.focal == 0).any()):
         raise DataError(f"the camera of {name} has focal length {camera.focal[0].tolist()}", _CAMERA_REMEDY)
     return camera.to("cpu", torch.float32)
 
 
 def format_camera(camera: Camera) -> str:
-    """A camera (B = 1) as the text of a sidecar."""
+    """Format a camera (B = 1) as the text of a sidecar."""
     values = {name: getattr(camera, name)[0].tolist() for name in ("focal", "principal", "rotation", "translation")}
     return json.dumps({**values, "projection": camera.projection}, indent=2)
 
@@ -203,7 +203,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", "check the file and its rights") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}", "check the file and its permissions") from None
 
 
 def _decode_depth(name: str, stored: bytes, size: tuple[int, ...]) -> np.ndarray:
@@ -214,15 +214,15 @@ def _decode_depth(name: str, stored: bytes, size: tuple[int, ...]) -> np.ndarray
             picture = Image.open(io.BytesIO(stored))
             if not picture.mode.startswith("I"):
                 raise DataError(
-                    f"the depth of {name} is an 8-bit picture ({picture.mode}), of 256 values at most",
-                    f"give a 16-bit .png in steps of {DEPTH_STEP} world units, or a .npy in world units",
+                    f"the depth of {name} is an 8-bit image ({picture.mode}), with 256 values at most",
+                    f"use a 16-bit .png in steps of {DEPTH_STEP} world units, or a .npy in world units",
                 )
             depth = np.asarray(picture, np.float32) * np.float32(DEPTH_STEP)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
         reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"the depth of {name} cannot be read: {reason}", "give a .npy or a 16-bit .png") from None
+        raise DataError(f"the depth of {name} cannot be read: {reason}", "use a .npy or a 16-bit .png") from None
     if depth.shape != tuple(size):
-        raise DataError(f"the depth of {name} is {depth.shape}, its image {tuple(size)}", "give both at the same size")
+        raise DataError(f"the depth of {name} is {depth.shape}, its image {tuple(size)}", "save both at the same size")
     return depth
 
 
@@ -238,7 +238,7 @@ def _padded_camera(camera: Camera, size: tuple[int, int]) -> Camera:
     height, width = size
     side = max(size)
     scale = torch.tensor([width / side, height / side])
-    # Odd rims are a pixel wider at the right and bottom.
+    # Odd borders are a pixel wider at the right and bottom.
     shift = torch.tensor([2 * ((side - width) // 2) + width - side, 2 * ((side - height) // 2) + height - side]) / side
     return Camera(
         camera.focal * scale, camera.principal * scale + shift, camera.rotation, camera.translation, camera.projection

@@ -1,7 +1,7 @@
-"""The stream's batches through Ray Data: reading, decoding and sampling happen beside the training worker.
+"""The stream's batches through Ray Data: reading, decoding and sampling run alongside the training worker.
 
-The pipeline is built *inside* each training worker, for that worker's rows of the steps that are left. A worker knows
-its checkpoint, so resuming is starting at another step; and a row is a pure function of its number, so the batches are
+The pipeline is built *inside* each training worker, for that worker's rows of the remaining steps. A worker knows its
+checkpoint, so resuming means starting at another step; and a row is a pure function of its index, so the batches equal
 those of ``SampleStream.batches`` to the last bit, whatever the number of workers. Ray Data's own splitting and
 shuffling, whose order depends on both, are not used.
 """
@@ -20,11 +20,11 @@ from raylift.data.feed.stream import SampleStream
 from raylift.data.ray_session import quiet_data_context, start_ray
 
 _STEPS_A_TASK = 4
-"""Few enough that the first batch comes soon, many enough that scheduling a task costs little beside it."""
+"""Few enough that the first batch arrives soon, many enough that task scheduling costs little in comparison."""
 
 
 class _RowLoader:
-    """Lives in a Ray actor, so that the cache of decoded shards lasts over the epochs."""
+    """Runs in a Ray actor, so that the cache of decoded shards persists across epochs."""
 
     def __init__(self, stream: SampleStream, rank: int, world: int) -> None:
         import torch
@@ -33,9 +33,10 @@ class _RowLoader:
         self._stream, self._rank, self._world = stream, rank, world
 
     def __call__(self, groups: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-        """One row a step, holding its stacked samples as bytes, for groups of consecutive steps.
+        """One row per step, holding its stacked samples as bytes, for groups of consecutive steps.
 
-        Grids of different sizes make no rectangular column, and one cell a step costs Ray less than one a field.
+        Grids of different sizes do not fit a rectangular column, and one cell per step costs Ray less than one per
+        field.
         """
         for first, stop in zip(groups["first_step"], groups["stop_step"], strict=True):
             for step in range(int(first), int(stop)):
@@ -58,13 +59,13 @@ def ray_batches(
     """A rank's batches of steps [start_step, stop_step), equal to ``stream.batches`` with the same arguments.
 
     Args:
-        stream: what to read.
-        rank: of the training worker that asks.
+        stream: stream to read.
+        rank: rank of the calling training worker.
         world: number of training workers.
-        start_step: the first step.
-        stop_step: the step after the last.
-        num_loaders: Ray actors that load for this worker; order is kept with any number.
-        cpus_per_loader: what each asks of the cluster; training must leave that much free.
+        start_step: first step.
+        stop_step: step after the last.
+        num_loaders: Ray actors that load for this worker; any number preserves the order.
+        cpus_per_loader: CPUs that each actor requests from the cluster; training must leave them free.
         prefetch: batches loaded ahead.
     """
     if start_step >= stop_step:
@@ -73,7 +74,7 @@ def ray_batches(
     from ray.data import ActorPoolStrategy
 
     start_ray()
-    stream.rows_of(start_step, rank, world)  # refuses a batch that is too small here, and not in an actor
+    stream.rows_of(start_step, rank, world)  # raises for a too small batch here, not in an actor
     groups = [
         {"first_step": first, "stop_step": min(first + _STEPS_A_TASK, stop_step)}
         for first in range(start_step, stop_step, _STEPS_A_TASK)

@@ -1,6 +1,6 @@
-"""Samples as a model asks for them: from a stored picture and its object, or from a user's image.
+"""Samples as a model requests them: from a stored view and its object, or from a user's image.
 
-What follows from the view alone is made once and may be kept (``prepare_view``); only draws are made for every sample.
+What depends on the view alone is computed once and may be cached (``prepare_view``); only draws are made per sample.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def needed_columns(request: SampleRequest, num_sigmas: int) -> list[str]:
 
 
 def asks_for_shape(request: SampleRequest) -> bool:
-    """Whether the request needs more of an object than its image."""
+    """Whether the request needs more than an object's image."""
     return bool(request.num_points or request.num_iou_points or request.num_told_points or request.voxels is not None)
 
 
 @dataclass(frozen=True)
 class VisiblePoints:
-    """The visible points of a view as a grid is drawn from them: cells [N] (-1: outside of it), RGB uint8 [N, 3]."""
+    """The visible points of a view, from which a grid is drawn: cells [N] (-1: outside of it), RGB uint8 [N, 3]."""
 
     cells: np.ndarray
     colors: np.ndarray
@@ -73,13 +73,12 @@ class VisiblePoints:
 
 @dataclass(frozen=True)
 class PreparedView:
-    """What of a sample follows from its view and the request, without any draw.
+    """The part of a sample that depends on its view and the request, without any draw.
 
     Attributes:
-        fields: identity and, unless each sample draws a crop of its own, all that comes from pixels.
-        picture: what crops are drawn from; None where none is.
-        visible: where the request conditions on visible points: their grid, or, where a part of them is drawn for each
-            sample, the points.
+        fields: identity and, unless each sample draws its own crop, all fields computed from pixels.
+        picture: view that crops are drawn from; None if no crop is drawn.
+        visible: if the request conditions on visible points: their grid, or the points if each sample draws a subset.
     """
 
     fields: Sample
@@ -96,12 +95,12 @@ def prepare_view(picture: StoredView, request: SampleRequest) -> PreparedView:
     """The part of ``assemble`` that is the same for every sample of this picture.
 
     Raises:
-        DataError: a silhouette without area, no visible point where the request conditions on them or needs a depth, no
-            keypoints, parts or camera where it asks for them.
+        DataError: a silhouette without area; no visible point although the request conditions on them or needs depth;
+            missing keypoints, parts or camera that it requests.
     """
     if not (picture.rgba[..., 3] > 127).any():
         raise DataError(
-            f"the silhouette of {picture.id} has no area", "give an image whose alpha channel shows the object"
+            f"the silhouette of {picture.id} has no area", "use an image whose alpha channel shows the object"
         )
     if request.truth and picture.camera is None:
         raise DataError(f"the camera of {picture.id} is not known", "score this data set without cameras")
@@ -122,12 +121,12 @@ def _require_depth(picture: StoredView) -> None:
     if picture.depth is None or picture.camera is None:
         raise DataError(f"{picture.id} has no depth or no camera", "use a recipe conditioned on the image alone")
     if not ((picture.depth > 0) & (picture.rgba[..., 3] > 0)).any():
-        raise DataError(f"{picture.id} has no visible point", "its depth or its silhouette is empty")
+        raise DataError(f"{picture.id} has no visible point", "check its depth and silhouette: one of them is empty")
     check_depth(picture.id, picture.depth, picture.rgba[..., 3] > 127, picture.camera)
 
 
 def view_part(request: SampleRequest) -> str:
-    """What a prepared view depends on: requests with equal parts may share it."""
+    """The part of a request that a prepared view depends on: requests with equal parts may share the view."""
     voxels = request.voxels if request.voxels is not None and request.voxels.source == "visible" else None
     return repr(replace(request, num_points=0, num_iou_points=0, num_told_points=0, image_index=False, voxels=voxels))
 
@@ -139,21 +138,21 @@ def assemble(
     rng: np.random.Generator,
     crop_rng: np.random.Generator | None = None,
 ) -> Sample:
-    """One sample of a stored view: what ``batches.batch_of`` makes the fields of ``core.types.Batch`` of.
+    """Assemble one sample of a stored view, from which ``batches.batch_of`` makes the fields of ``core.types.Batch``.
 
-    The draws are made in a fixed order: supervised points first, then what the sample is told. Supervised points come
-    from all noise levels alike, ``num_points // levels`` each (the first levels take what is left over). "surface"
-    voxels and told points are one draw of the merged cloud; "visible" voxels draw at most so many of the view's pixels.
+    Draws are made in a fixed order: supervised points first, then the conditioning. Supervised points come equally from
+    all noise levels, ``num_points // levels`` each (the first levels take the remainder). "surface" voxels and told
+    points are one draw of the merged cloud; "visible" voxels draw at most ``voxels.num_points`` of the view's pixels.
 
     Args:
-        record: loaded with ``needed_columns``.
-        view: of the same object, as it is stored or prepared by the same request.
-        request: what the model asks for.
-        rng: keyed by what the sample is drawn for (law 3).
-        crop_rng: the same, for the crop; needed where the request's crop is drawn.
+        record: object record, loaded with ``needed_columns``.
+        view: view of the same object, as stored, or prepared with the same request.
+        request: fields that the model requests.
+        rng: generator keyed by what the sample is drawn for (law 3).
+        crop_rng: the same, for the crop; required if the request's crop is drawn.
 
     Raises:
-        DataError: the data set lacks what is asked for; a silhouette without area.
+        DataError: the data set lacks a requested field; a silhouette without area.
     """
     prepared = prepare_view(view, request) if isinstance(view, StoredView) else view
     sample = dict(prepared.fields)
@@ -184,15 +183,15 @@ def assemble_image(
 
     Args:
         rgba: uint8 [H, W, 4], square; coverage is the mask.
-        depth: float [H, W], z in world units, 0 for none; None where there is none.
+        depth: float [H, W], z in world units, 0 where missing; None if the image has no depth.
         camera: B = 1.
-        request: supervision is left out of it, and every draw of the crop.
-        image_id: names the sample.
-        seed: of the draw of visible points.
+        request: fields that the model requests; supervision and crop draws are ignored.
+        image_id: sample name.
+        seed: seed of the draw of visible points.
 
     Raises:
-        DataError: a silhouette without area; the request conditions on visible points and there is no depth, or on the
-            true shape, which an image does not have.
+        DataError: a silhouette without area; the request conditions on visible points but the image has no depth, or
+            on the true shape, which an image does not have.
     """
     if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.shape[0] != rgba.shape[1]:
         raise DataError(
@@ -208,7 +207,7 @@ def assemble_image(
     if (voxels is not None or request.depth) and depth is None:
         raise DataError(
             f"the recipe conditions on visible points, and image {image_id} has no depth",
-            "put a depth image beside it, or use a recipe conditioned on the image alone",
+            "put a depth image next to it, or use a recipe conditioned on the image alone",
         )
     known = np.zeros(rgba.shape[:2], np.float32) if depth is None else depth
     asked = SampleRequest(
@@ -236,7 +235,7 @@ def _drawn_crop(picture: StoredView, request: SampleRequest, rng: np.random.Gene
 
 
 def _pixel_fields(picture: StoredView, crop: Crop | None, request: SampleRequest) -> Sample:
-    """All that comes from pixels or lies at them; without a crop, of the whole image."""
+    """All fields computed from pixels; without a crop, from the whole image."""
     size = request.image_px
     rgba = resized_rgba(picture.rgba, size) if crop is None else cropped_pixels(picture.rgba, crop, size)
     fields: Sample = {"rgba": rgba}
@@ -254,7 +253,7 @@ def _pixel_fields(picture: StoredView, crop: Crop | None, request: SampleRequest
         fields["keypoints"] = cropped_keypoints(picture.keypoints, picture.keypoint_mirror, window)
     if request.parts:
         if picture.parts is None:
-            raise DataError(f"{picture.id} has no part maps", "write them with the job that makes them")
+            raise DataError(f"{picture.id} has no part maps", "add them with jobs/segment_parts.py")
         parts = np.stack([cropped_pixels(part, window, size) for part in picture.parts])
         fields["parts"] = parts[list(picture.part_mirror)] if window.mirrored else parts
     if picture.camera is not None:
@@ -270,10 +269,10 @@ def _pixel_fields(picture: StoredView, crop: Crop | None, request: SampleRequest
 
 
 def resized_rgba(rgba: np.ndarray, image_px: int) -> np.ndarray:
-    """An image averaged over each new pixel's area, colours weighed by coverage: uint8 [S, S, 4], not premultiplied."""
+    """Average an image over each new pixel's area, colours weighted by coverage: uint8 [S, S, 4], not premultiplied."""
     picture = Image.fromarray(rgba)
     if picture.size != (image_px, image_px):
-        # Pillow weighs RGBA by alpha when it resizes; box is the exact area mean where the sizes divide.
+        # Pillow weights RGBA by alpha when it resizes; BOX is the exact area mean if the sizes divide.
         divides = picture.width % image_px == 0 and picture.height % image_px == 0
         picture = picture.resize((image_px, image_px), Image.Resampling.BOX if divides else Image.Resampling.BILINEAR)
     return np.asarray(picture)
@@ -289,7 +288,7 @@ def composited(rgba: np.ndarray, image_px: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def nearest_resized(depth: np.ndarray, image_px: int) -> np.ndarray:
-    """Depth at the centres of the new pixels, from the nearest old one: depths are never averaged. float32 [S, S]."""
+    """Depth at the new pixels' centres, from the nearest old pixel: depths are never averaged. float32 [S, S]."""
     height, width = depth.shape
     rows = ((np.arange(image_px) + 0.5) * height / image_px).astype(np.int64)
     columns = ((np.arange(image_px) + 0.5) * width / image_px).astype(np.int64)
@@ -310,14 +309,14 @@ def _iou_points(record: ObjectRecord, count: int) -> Sample:
     points, inside = record.iou_points, record.iou_inside
     if count > len(points):
         raise DataError(
-            f"{record.id} has {len(points)} IoU points, {count} are asked for", "prepare with a larger --iou-points"
+            f"{record.id} has {len(points)} IoU points, {count} are requested", "prepare with a larger --iou-points"
         )
-    # Stored points are independent draws, so the first so many are as good as any, and always the same.
+    # Stored points are independent draws, so the first ``count`` are as good as any, and always the same.
     return {"iou_points": points[:count], "iou_inside": inside[:count].astype(np.float32)}
 
 
 def _picked_of_cloud(record: ObjectRecord, request: SampleRequest, rng: np.random.Generator) -> np.ndarray | None:
-    """Which points of the merged cloud a sample is told, as many as there are at most; None where it is told none."""
+    """Indices of the merged cloud's points that a sample is conditioned on, at most all; None if it uses none."""
     voxels = request.voxels if request.voxels is not None and request.voxels.source == "surface" else None
     count = request.num_told_points or (0 if voxels is None else voxels.num_points)
     if not count:
@@ -328,7 +327,7 @@ def _picked_of_cloud(record: ObjectRecord, request: SampleRequest, rng: np.rando
 
 
 def _told_points(record: ObjectRecord, picked: np.ndarray, count: int) -> Sample:
-    """The picked points; fewer than ``count`` are repeated, since all samples of a batch have equally many."""
+    """The picked points, repeated up to ``count``, since all samples of a batch need the same number."""
     picked = np.resize(picked, count)
     return {
         "told_points": record.picked("cloud_points", picked),
@@ -352,12 +351,12 @@ def _voxels(
         return voxelize_sparse(points, colors, request.resolution, request.encoding)
     if request.resolution != GRID_RESOLUTION:
         raise DataError(
-            f"grids of the true shape are stored at {GRID_RESOLUTION}^3, {request.resolution}^3 is asked for",
+            f"grids of the true shape are stored at {GRID_RESOLUTION}^3, {request.resolution}^3 is requested",
             f"set model.conditioning.resolution={GRID_RESOLUTION}",
         )
     if request.source == "gt_occupancy":
         return record.occupancy32[None]
-    # Scaled to [-1, 1], which suits a network better than the bare [-0.1, 0.1].
+    # Scaled to [-1, 1], which suits a network better than [-0.1, 0.1].
     return record.sdf32[None].clip(-TRUNCATION, TRUNCATION) / np.float32(TRUNCATION)
 
 

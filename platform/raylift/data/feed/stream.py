@@ -1,8 +1,8 @@
-"""The whole run as one stream of samples, each a pure function of (seed, its row): laws 3 and 4.
+"""The whole run as one stream of samples, each a pure function of (seed, row): laws 3 and 4.
 
-Row k belongs to epoch k // n, where n is the number of training objects, and shows the object at place k % n of that
+Row k belongs to epoch k // n, where n is the number of training objects, and shows the object at index k % n of that
 epoch's permutation. Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat or remainder, and
-who asks for a row, how many ranks there are and where a run was resumed cannot matter.
+samples do not depend on the reader, the number of ranks, or where a run was resumed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from raylift.data.store.manifest import ObjectEntry
 
 @dataclass(frozen=True)
 class Row:
-    """What one row of the stream is."""
+    """One row of the stream."""
 
     index: int
     epoch: int
@@ -40,18 +40,18 @@ class Row:
 
 
 class SampleStream:
-    """The training samples of a run. Pickles as its arguments, so it may travel to workers.
+    """The training samples of a run. Pickles as its arguments, so it can be sent to workers.
 
     Args:
         dataset: prepared shards.
-        request: what the model asks for.
-        config: batch size and which objects.
-        seed: the run's.
-        split: "train", or another for a look at it.
+        request: fields that the model requests.
+        config: batch size and selection of objects.
+        seed: seed of the run.
+        split: "train", or another split for inspection.
 
     Raises:
-        DataError: no object of this split and these categories, or the data set lacks what the request asks for.
-        ConfigError: the request asks for what is for scoring only.
+        DataError: no object of this split and these categories, or the data set lacks a requested field.
+        ConfigError: the request includes data for scoring only.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SampleStream:
         self.split = split
         self.entries = chosen_entries(dataset, split, config)
         if request.truth:
-            raise ConfigError("training samples with the true camera", "ask for it in evaluation only")
+            raise ConfigError("training samples request the true camera", "request it in evaluation only")
         self._columns = kind_of(dataset).needed_columns(dataset, request)
         if request.voxels is not None:
             check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
@@ -85,16 +85,16 @@ class SampleStream:
 
     @property
     def num_images(self) -> int:
-        """Stored images that samples may show: ``image_index`` is less."""
+        """Number of stored images that samples may show; ``image_index`` is less than it."""
         return int(self._first_images[-1])
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that show every object once, rounded up."""
+        """Steps per pass over all objects, rounded up."""
         return math.ceil(self.num_objects / self.config.batch_size)
 
     def num_steps(self, num_epochs: int) -> int:
-        """Steps that show every object ``num_epochs`` times: exactly, but for what fills the last batch."""
+        """Steps that show every object ``num_epochs`` times, exactly except for filling the last batch."""
         return math.ceil(num_epochs * self.num_objects / self.config.batch_size)
 
     def epoch_of(self, step: int) -> int:
@@ -105,7 +105,7 @@ class SampleStream:
         return numpy_generator(self.seed, epoch, "order").permutation(self.num_objects)
 
     def row(self, index: int) -> Row:
-        """What row ``index`` is."""
+        """The row at ``index``."""
         epoch, place = divmod(index, self.num_objects)
         position = int(self._order(epoch)[place])
         entry = self.entries[position]
@@ -115,10 +115,10 @@ class SampleStream:
         return Row(index, epoch, entry.id, view, int(self._first_images[position]) + view)
 
     def rows_of(self, step: int, rank: int = 0, world: int = 1) -> range:
-        """The rows of a rank's part of a step: contiguous, and as even as can be.
+        """The rows of a rank's part of a step: contiguous, and as even as possible.
 
         Raises:
-            ConfigError: the global batch cannot give every rank a row.
+            ConfigError: the global batch is smaller than the number of ranks.
         """
         batch = self.config.batch_size
         if not 0 <= rank < world or batch < world:
@@ -143,7 +143,7 @@ class SampleStream:
 
 
 def dataset_info(dataset: ShardedDataset, config: DataConfig) -> DatasetInfo:
-    """What a model is built with for training on a data set.
+    """The data set information that a model is built with.
 
     Raises:
         DataError: no training object of these categories.
@@ -154,7 +154,7 @@ def dataset_info(dataset: ShardedDataset, config: DataConfig) -> DatasetInfo:
 
 
 def first_images(entries: Sequence[ObjectEntry]) -> np.ndarray:
-    """The ``image_index`` of each object's first view, and the number of all images at the end."""
+    """The ``image_index`` of each object's first view, followed by the total number of images."""
     return np.cumsum([0, *(entry.num_views for entry in entries)])
 
 
@@ -174,7 +174,7 @@ def _sample(
 
 
 def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: SampleRequest) -> PreparedView:
-    """A view as the request's samples start from it, kept in the data set's cache instead of the decoded one.
+    """A view prepared for the request's samples, cached in the data set instead of the decoded one.
 
     Raises:
         DataError: unknown object or view, a damaged shard, a silhouette without area.
@@ -189,7 +189,7 @@ def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> l
     """The objects of a split that the configuration keeps; ``max_objects`` bounds the training split only.
 
     Raises:
-        DataError: none.
+        DataError: no such object.
     """
     entries = dataset.entries(split, config.categories)
     if split == "train" and config.max_objects:
@@ -199,16 +199,16 @@ def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> l
         raise DataError(
             f"{dataset.uri} has no object in split {split!r}"
             + (f" of categories {', '.join(config.categories)}" if config.categories else ""),
-            f"it has {counts['by_split']}, categories {', '.join(counts['by_category'])}",
+            f"use what it has: {counts['by_split']}, categories {', '.join(counts['by_category'])}",
         )
     return entries
 
 
 def evaluation_views(entry: ObjectEntry, eval_views: int) -> list[int]:
-    """Views spread evenly over those stored, an eighth of their spacing from the first.
+    """Views evenly spread over those stored, starting an eighth of their spacing from the first.
 
-    The first view is a data set's front (azimuth 0), so a single one is the three-quarter view from 45 degrees or a
-    little less, and not the object's back.
+    The first view is a data set's front (azimuth 0), so a single one is the three-quarter view from 45 degrees or
+    slightly less, and not the object's back.
     """
     count = min(eval_views, entry.num_views)
     return [(8 * index + 1) * entry.num_views // (8 * count) for index in range(count)]
@@ -225,12 +225,12 @@ def evaluation_batches(
     batch_size: int | None = None,
     entries: Sequence[ObjectEntry] | None = None,
 ) -> Iterator[Batch]:
-    """A rank's share of the held-out samples: the same objects, views and draws every time, crops not drawn at all.
+    """A rank's share of the held-out samples: the same objects, views and draws every time, without crop draws.
 
-    Rows are (object, view) in order; rank r takes every ``world``-th from the r-th, so a rank may get none.
+    Rows are (object, view) in order; rank r takes every ``world``-th row from the r-th, so a rank may get none.
 
     Args:
-        entries: some of the split's objects, in its order; None takes all of them.
+        entries: subset of the split's objects, in its order; None uses all of them.
 
     Raises:
         DataError: no object of this split.

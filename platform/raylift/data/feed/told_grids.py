@@ -1,7 +1,7 @@
-"""Told grids of another frame: compared with the stored points whose side is known, before anything is trained on them.
+"""Checks conditioning grids against stored inside/outside points before training, to find grids in another frame.
 
-A grid that was written with its axes in another order, mirrored, with the sign of distances flipped, or over another
-extent would be learned from without a word. Points that are known to lie inside or outside tell.
+Training would silently accept a grid written with its axes in another order, mirrored, with flipped signs, or over
+another extent. Points that are known to be inside or outside reveal it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from raylift.data.store.dataset import ShardedDataset
 
 OBJECTS_COMPARED = 3
 MARGIN = 0.1
-"""Another frame must fit by so much more IoU than the told one before a grid is refused."""
+"""IoU by which another frame must beat the stored one before a grid is rejected."""
 LEAST_IOU = 0.05
-"""Grids that all agree less than this with the points are refused even where no other frame explains it. True grids of
-59 seats agree by 0.78 on average, thin ones by 0.28; another frame is better by 0.014 at most (symmetry)."""
+"""IoU with the points below which grids are rejected even if no other frame explains it. True grids of 59 seats reach
+0.78 on average, thin ones 0.28; another frame is better by 0.014 at most (symmetry)."""
 _MOST_POINTS = 20_000
 _REMEDY = (
     f"grids are indexed [x, y, z] at the centres of {GRID_RESOLUTION}^3 cells over [-{GRID_HALF_EXTENT}, "
@@ -31,14 +31,14 @@ _REMEDY = (
 
 
 def check_told_grids(dataset: ShardedDataset, source: VoxelSource, object_ids: list[str]) -> None:
-    """Compare the told grids of a few objects with their IoU points.
+    """Compare the conditioning grids of a few objects with their IoU points.
 
     Args:
-        source: "gt_occupancy" or "gt_sdf"; others are not told.
-        object_ids: the first few are looked at.
+        source: "gt_occupancy" or "gt_sdf"; other sources have no stored grids and are not checked.
+        object_ids: objects to check; only the first few are read.
 
     Raises:
-        DataError: all of them fit better in another frame, or none fits at all; values that are not finite.
+        DataError: all of them fit better in another frame, none fits at all, or values are not finite.
     """
     if source not in ("gt_occupancy", "gt_sdf"):
         return
@@ -52,7 +52,7 @@ def check_told_grids(dataset: ShardedDataset, source: VoxelSource, object_ids: l
         inside = grid > 0.5 if source == "gt_occupancy" else grid < 0
         points, truth = record.iou_points[:_MOST_POINTS], record.iou_inside[:_MOST_POINTS]
         if truth.sum() < 20:
-            continue  # too thin to tell
+            continue  # too thin to decide
         own = _iou(_read(inside, points), truth)
         best, words = max((_iou(other, truth), words) for words, other in _other_frames(inside, points))
         found.append((own, best, words))
@@ -61,19 +61,19 @@ def check_told_grids(dataset: ShardedDataset, source: VoxelSource, object_ids: l
     own, best, words = max(found)
     if all(other > told + MARGIN for told, other, _ in found):
         raise DataError(
-            f"the told grids of {dataset.uri} are of another frame: they agree with the points whose side is known by "
-            f"an IoU of {own:.2f}, but {best:.2f} when {words}",
+            f"the conditioning grids of {dataset.uri} are in another frame: their IoU with the inside/outside points "
+            f"is {own:.2f}, but {best:.2f} when {words}",
             _REMEDY,
         )
     if own < LEAST_IOU:
         raise DataError(
-            f"the told grids of {dataset.uri} do not show its shapes: IoU {own:.2f} with points whose side is known",
+            f"the conditioning grids of {dataset.uri} do not show its shapes: IoU {own:.2f} with inside/outside points",
             _REMEDY,
         )
 
 
 def _other_frames(inside: np.ndarray, points: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """What the points' sides would be if the grid meant something else, in words."""
+    """Occupancy at the points for every other interpretation of the grid, each with a description."""
     axes = "xyz"
     for order in permutations(range(3)):
         for signs in product((1, -1), repeat=3):
@@ -84,13 +84,13 @@ def _other_frames(inside: np.ndarray, points: np.ndarray) -> Iterator[tuple[str,
                 f"its axes are read as {', '.join(names)}",
                 _read(inside, points[:, order] * np.array(signs, np.float32)),
             )
-    yield "inside and outside change places", ~_read(inside, points)
+    yield "inside and outside are swapped", ~_read(inside, points)
     for extent in (0.5, 1.0):
         yield f"it covers [-{extent}, {extent}]^3", _read(inside, points, extent)
 
 
 def _read(inside: np.ndarray, points: np.ndarray, half_extent: float = GRID_HALF_EXTENT) -> np.ndarray:
-    """The nearest cell at each point; outside of the grid nothing is inside."""
+    """The nearest cell's value at each point; False outside of the grid."""
     cells = np.floor((points / half_extent + 1) / 2 * len(inside)).astype(np.int64)
     within = ((cells >= 0) & (cells < len(inside))).all(axis=1)
     x, y, z = cells.clip(0, len(inside) - 1).T

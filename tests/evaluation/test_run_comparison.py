@@ -101,7 +101,7 @@ def test_runs_of_different_models_share_protocols_alone() -> None:
 
 def test_nothing_in_common_is_an_error() -> None:
     other = run_of("b", tags={"model": "mesh_texture"}, scores={}, curves={"val/ssim": ((1, 0.1), (2, 0.2))})
-    with pytest.raises(ConfigError, match=r"nothing of these runs can be compared: a: implicit, b: mesh_texture"):
+    with pytest.raises(ConfigError, match=r"nothing in these runs can be compared: a: implicit, b: mesh_texture"):
         compare_runs([run_of("a"), other])
 
 
@@ -115,7 +115,7 @@ def test_what_is_missing_is_said() -> None:
     unmeasured = run_of("b", scores={}, status="RUNNING")
     found = compare_runs([run_of("a"), unmeasured])
     assert (found.split, found.scores) == ("", ())
-    assert "No split was evaluated of two runs" in found.notes[0]
+    assert "No split was evaluated for two runs" in found.notes[0]
     assert "b is running" in found.notes[1]
     three = compare_runs([run_of("a"), unmeasured, run_of("c")])
     assert "Not evaluated on test: b." in three.notes

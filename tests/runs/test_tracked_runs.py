@@ -219,7 +219,7 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     run = storage / "two.voxels.seed0"
     for words, message in (
-        ((run, birds[1]), "nothing of these runs can be compared: two.voxels.seed0: implicit, birds: mesh_texture"),
+        ((run, birds[1]), "nothing in these runs can be compared: two.voxels.seed0: implicit, birds: mesh_texture"),
         ((run, "two.voxles.seed0"), "did you mean 'two.voxels.seed0'?"),
         ((run,), "name two or more different runs"),
         ((run, birds[1], "--tracking", default_tracking_uri(tmp_path)), "there is no tracking store"),

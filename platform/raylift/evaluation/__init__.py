@@ -1,1 +1,1 @@
-"""Reconstructions to metrics, baselines beside them, panels to look at."""
+"""Evaluation of reconstructions: metrics, baselines, and image panels."""

@@ -1,4 +1,4 @@
-"""What a curve must not hide while it rises: cameras that all look from one side, shapes without a third dimension."""
+"""Failures that a rising validation curve can hide: cameras collapsed to one side, and flat shapes."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from collections.abc import Mapping
 ALARM = "alarm/"
 COLLAPSED_CAMERAS, FLAT_SHAPES = f"{ALARM}collapsed_cameras", f"{ALARM}flat_shapes"
 COLLAPSED_SPREAD_DEG = 20.0
-"""Predicted azimuths that spread by less have collapsed to one side."""
+"""Spread of predicted azimuths below which they have collapsed to one side."""
 MANY_SIDED_SPREAD_DEG = 40.0
-"""Images whose true azimuths spread by less may well be seen from one side."""
+"""Spread of true azimuths below which the images may really be seen from one side."""
 FLAT_THICKNESS = 0.08
-"""Below it half of the shapes are sheets, or nothing at all; a ball has 1."""
+"""Median thickness below which half of the shapes are sheets or empty; a ball has 1."""
 
 MEANINGS: Mapping[str, str] = {
     COLLAPSED_CAMERAS: (
         f"the model sees almost every image from one side (azimuths spread by less than {COLLAPSED_SPREAD_DEG:.0f}"
-        " degrees), so its shapes fit one view and are not 3D: start from fitted poses, or bound the cameras"
+        " degrees), so its shapes fit one view and are not 3D: start from fitted poses, or limit the camera range"
     ),
     FLAT_SHAPES: (
-        f"half of the shapes are flat or empty (thickness below {FLAT_THICKNESS}): look at the panels; cameras, or the"
-        " level that surfaces are cut at, may be wrong"
+        f"half of the shapes are flat or empty (thickness below {FLAT_THICKNESS}): check the panels; the cameras or the"
+        " iso-level may be wrong"
     ),
 }
-"""By metric: what it means where it is 1, and what to do."""
+"""By metric: the meaning of the value 1, and the remedy."""
 
 
 def collapsed_cameras(spread_deg: float, true_spread_deg: float | None) -> float:
-    """1 where predicted azimuths have collapsed though the images are many-sided, or may be (None: not known)."""
+    """1 if predicted azimuths have collapsed although the images are, or may be (None: unknown), many-sided."""
     many_sided = true_spread_deg is None or true_spread_deg >= MANY_SIDED_SPREAD_DEG
     return float(many_sided and spread_deg < COLLAPSED_SPREAD_DEG)
 
 
 def flat_shapes(thickness_median: float) -> float:
-    """1 where half of the shapes are flat or empty."""
+    """1 if half of the shapes are flat or empty."""
     return float(thickness_median < FLAT_THICKNESS)
 
 
 class AlarmBell:
-    """Rings once for each time that an alarm begins: not again while it lasts, again if it comes back."""
+    """Reports an alarm when it starts: not again while it lasts, but again if it returns."""
 
     def __init__(self) -> None:
         self._on: set[str] = set()
 
     def news(self, metrics: Mapping[str, float]) -> dict[str, str]:
-        """Alarms that begin with these metrics, with what they mean."""
+        """Alarms that start with these metrics, with their meanings."""
         found = {}
         for name, meaning in MEANINGS.items():
             if name not in metrics:

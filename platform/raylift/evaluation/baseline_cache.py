@@ -1,4 +1,4 @@
-"""Scores of baselines, kept beside the data set: seeds and rows of a table that are told the same share them."""
+"""Scores of baselines, cached with the data set and shared by seeds and table rows with the same conditioning."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CODE = ("evaluation", "metrics", "geometry", "rendering")
 
 @dataclass(frozen=True)
 class BaselineScores:
-    """Of one evaluation.
+    """Baseline scores of one evaluation.
 
     Attributes:
-        rows: by method and sample.
-        notes: what a reader must know of them.
+        rows: scores by method and sample.
+        notes: remarks for the reader.
     """
 
     rows: Mapping[str, Mapping[str, Values]]
@@ -37,10 +37,10 @@ class BaselineScores:
 
 
 class BaselineCache:
-    """The scores of one evaluation's baselines.
+    """The cached scores of one evaluation's baselines.
 
     Args:
-        decides: everything beside the data and the code that decides them, as JSON can hold it.
+        decides: everything except data and code that the scores depend on, as JSON values.
     """
 
     def __init__(self, dataset: ShardedDataset, decides: Mapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ class BaselineCache:
         self._name = f"{digest}.json"
 
     def read(self) -> BaselineScores | None:
-        """What was kept; None where nothing was, or where it cannot be read."""
+        """Load the cached scores; None if missing or unreadable."""
         try:
             if self._storage.size(self._name) is None:
                 return None
@@ -61,17 +61,17 @@ class BaselineCache:
             return None
 
     def write(self, scores: BaselineScores) -> None:
-        """Keep them; a folder that cannot be written only costs the time of the next evaluation, and says so."""
+        """Save the scores; if the folder cannot be written, log a warning, and the next evaluation scores again."""
         content = {"notes": list(scores.notes), "rows": scores.rows}
         try:
             self._storage.write(self._name, json.dumps(content).encode())
         except StorageError as error:
-            logger.warning("baselines are not kept: %s", error)
+            logger.warning("baseline scores are not cached: %s", error)
 
 
 @cache
 def _code_version() -> str:
-    """A digest of the sources that decide scores, so that an old score is never taken for one of today's code."""
+    """A digest of the source files that scores depend on, so that scores of older code are never reused."""
     root = Path(raylift.__file__).parent
     digest = hashlib.sha256()
     for folder in _CODE:

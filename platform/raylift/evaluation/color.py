@@ -1,4 +1,4 @@
-"""Colour: rendered views of a reconstruction against the truth's pictures, by PSNR, SSIM and LPIPS."""
+"""Colour: rendered views of a reconstruction against stored views, by PSNR, SSIM and LPIPS."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ COLOR_METRICS = {
 
 @dataclass(frozen=True)
 class Look:
-    """What a camera sees.
+    """An image as seen by a camera.
 
     Attributes:
-        rgb: in [0, 1], on white.
-        coverage: of the object, in [0, 1].
+        rgb: RGB in [0, 1], on white.
+        coverage: coverage of the object, in [0, 1].
     """
 
     rgb: Float[np.ndarray, "H W 3"]
@@ -44,22 +44,21 @@ class Look:
 
     @staticmethod
     def of_pixels(picture: Float[np.ndarray, "3 H W"], coverage: Float[np.ndarray, "1 H W"]) -> Look:
-        """Of a picture on white as ``data.feed.batches.on_white`` gives it."""
+        """From an image on white, as returned by ``data.feed.batches.on_white``."""
         return Look(np.ascontiguousarray(picture.transpose(1, 2, 0)), coverage[0])
 
 
 def looks_of(mesh: Mesh, cameras: Camera, image_px: int) -> list[Look]:
-    """How a reconstruction looks to each camera.
+    """Render a reconstruction for each camera.
 
-    With 2x2 samples a pixel and no light added, because a reconstruction has learned colours as pictures show them,
-    shading included.
+    With 2x2 samples per pixel and ambient light only, because a reconstruction has learned colours with their shading.
     """
     renderings = render(mesh, cameras, image_px, Lighting.ambient(), supersample=2)
     return [Look(rendering.rgb, rendering.alpha) for rendering in renderings]
 
 
 def color_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: PerceptualDistance | None) -> dict[str, float]:
-    """Mean ``COLOR_METRICS`` over pairs of pictures; those within the truth's silhouette are ``_masked``.
+    """Mean ``COLOR_METRICS`` over image pairs; those within the true silhouette are ``_masked``.
 
     Args:
         lpips: None leaves LPIPS out.
@@ -84,14 +83,14 @@ def color_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: Perceptua
 
 
 class ColorScorer:
-    """The protocol ``color``, stated here since papers differ.
+    """The protocol ``color``, defined here since papers differ.
 
-    The truth's stored views, on white, averaged down to ``image_px``; the reconstruction seen by the same cameras. PSNR
-    and SSIM of the whole picture and within the truth's silhouette (``_masked``); LPIPS 0.1 with AlexNet. An object's
-    score is the mean over its views.
+    The stored views, on white, averaged down to ``image_px``, are compared with the reconstruction rendered for the
+    same cameras. PSNR and SSIM of the whole image and within the true silhouette (``_masked``); LPIPS 0.1 with AlexNet.
+    An object's score is the mean over its views.
 
     Args:
-        image_px: side of the pictures; LPIPS needs 32.
+        image_px: image side in pixels; LPIPS needs 32.
         lpips: None leaves LPIPS out.
     """
 
@@ -106,12 +105,12 @@ class ColorScorer:
         return color_scores(looks, [self.truth_of(view) for view in views], self.lpips)
 
     def truth_of(self, view: ViewRecord) -> Look:
-        """A stored view at the size of the pictures."""
+        """A stored view, resized to ``image_px``."""
         return Look.of_pixels(*composited(view.rgba, self.image_px))
 
 
 def open_lpips(download: bool | None = None) -> tuple[PerceptualDistance | None, str]:
-    """LPIPS with AlexNet, or None and why not: colour is then reported without it, and says so."""
+    """LPIPS with AlexNet, or None and a note on why it is left out."""
     try:
         return PerceptualDistance("alexnet", perceptual_weights("alexnet", download)), ""
     except WeightsError as error:

@@ -1,4 +1,4 @@
-"""Reconstruct held-out images, score what came of them, and set trivial baselines beside it."""
+"""Reconstruct held-out images and score the results together with simple baselines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.metrics.scores import Score
 
 Progress = Callable[[int, int, str], None]
-"""Called with (samples done, samples in all, id of the last): this rank's share."""
+"""Called with (samples done, samples in total, id of the last), for this rank's share."""
 
 DISN_VIEWS = 24
 
@@ -36,16 +36,16 @@ def evaluate(
     progress: Progress | None = None,
     on_sample: Callable[[Reconstruction, Solid], None] | None = None,
 ) -> EvaluationReport:
-    """Every score that the data set has the truth for, on every held-out sample; deterministic.
+    """Every score for which the data set has ground truth, on every held-out sample; deterministic.
 
-    Every rank of a process group evaluates its share of the samples, and all get the same report.
+    Every rank of a process group evaluates its share of the samples, and all ranks return the same report.
 
     Args:
-        model: put into eval mode, and back.
+        model: model to evaluate; its training mode is restored afterwards.
         split: "val" or "test".
-        seed: keys every draw, together with the object's id.
-        progress: see ``Progress``.
-        on_sample: given each reconstruction and what it was measured as, for panels and files.
+        seed: key of every draw, together with the object id.
+        progress: progress callback, see ``Progress``.
+        on_sample: callback with each reconstruction and its measured solid, for panels and files.
 
     Raises:
         DataError: no objects of that split, or a damaged shard.
@@ -104,7 +104,7 @@ def _level(
     data: DataConfig,
     seed: int,
 ) -> LevelChoice | None:
-    """Where fields are cut; None where there are none."""
+    """The iso-level of fields; None if there are none."""
     if config.level != "auto":
         return LevelChoice(config.level)
     return choose_level(model, dataset, data, split, seed) if dataset.manifest.kind == "shapes" else None

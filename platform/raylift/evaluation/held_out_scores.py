@@ -1,4 +1,4 @@
-"""The scores that training watches of models that reconstruct nothing."""
+"""Validation scores of models that do not reconstruct."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from raylift.metrics.scores import mean_of
 def validate_scores(model: Model, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """The mean of each of ``Model.scores`` over all ranks' samples.
 
-    Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores
-    are gathered by sample id, so a sample that two ranks were given counts once.
+    Every rank calls it with its own share (which may be empty); all return the same numbers, however the samples are
+    shared: scores are gathered by sample id, so a sample given to two ranks counts once.
 
     Args:
-        model: put into eval mode, and back.
-        batches: what ``Model.request`` asks for.
-        prefix: of the names: ``val/<score>`` and ``val/samples``.
+        model: model to evaluate; its training mode is restored afterwards.
+        batches: batches with the fields of ``Model.request``.
+        prefix: prefix of the names ``val/<score>`` and ``val/samples``.
     """
 
     def score(batch: Batch) -> list[dict[str, float]]:

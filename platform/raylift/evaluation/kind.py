@@ -1,4 +1,4 @@
-"""What a kind of data set must say of its evaluation."""
+"""Interface for the evaluation of a kind of data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EvaluationKind(ABC):
     """How one kind of data set is evaluated.
 
     Attributes:
-        validated: the metrics that training watches, without ``val/``; the first is the usual ``best_metric``.
+        validated: validation metrics, without ``val/``; the first is the usual ``best_metric``.
     """
 
     validated: ClassVar[tuple[str, ...]]
@@ -34,29 +34,29 @@ class EvaluationKind(ABC):
         seed: int,
         split: str,
     ) -> Scorer:
-        """Of the full evaluation of a split, for a model that wants such samples."""
+        """The scorer of a split's full evaluation, for a model that requests ``wanted`` samples."""
 
     @abstractmethod
     def validation(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
     ) -> Validation:
-        """The quick scores that training watches, of a model that wants such samples."""
+        """The quick validation during training, for a model that requests ``wanted`` samples."""
 
     @abstractmethod
     def strip(
         self, dataset: ShardedDataset, wanted: SampleRequest, found: Reconstruction, mesh: Mesh, image_px: int
     ) -> Strip:
-        """A sample's strip of pictures: the input first, then the reconstruction as the input sees it, then others."""
+        """A sample's image strip: the input, the reconstruction from the input's camera, then other views."""
 
     @abstractmethod
     def input_of(self, dataset: ShardedDataset, wanted: SampleRequest, sample: str) -> Strip:
-        """The input as it is stored, RGBA, cropped as the model sees it."""
+        """The stored input image, RGBA, cropped as the model sees it."""
 
     def check_best_metric(self, name: str) -> None:
-        """Refuse to choose checkpoints by what is never measured.
+        """Check that the metric for choosing checkpoints is measured.
 
         Raises:
-            ConfigError: it is not among the validation's.
+            ConfigError: it is not a validation metric.
         """
         known = [f"val/{metric}" for metric in self.validated]
         if name not in known:

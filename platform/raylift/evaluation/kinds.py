@@ -1,4 +1,4 @@
-"""How each kind of data set is evaluated."""
+"""The evaluation of each kind of data set."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ KINDS: dict[DataKind, EvaluationKind] = {"shapes": ShapesEvaluation(), "images":
 
 
 def evaluation_of(dataset: ShardedDataset) -> EvaluationKind:
-    """How a prepared data set is evaluated."""
+    """The evaluation of a prepared data set."""
     return KINDS[dataset.manifest.kind]

@@ -1,4 +1,4 @@
-"""Reconstructions as what evaluation measures: meshes on the CPU."""
+"""Converts reconstructions to what evaluation measures: meshes on the CPU."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from raylift.metrics.comparison import Shape
 
 @dataclass(frozen=True)
 class Solid:
-    """A shape as it is measured: its mesh is extracted when it is first asked for.
+    """A shape to measure; its mesh is extracted on first access.
 
     Attributes:
-        shape: a mesh, or a field that is cut at ``level``.
-        resolution: samples an edge that a field is extracted with.
-        level: world units; points below it are inside.
+        shape: mesh, or field with its surface at ``level``.
+        resolution: samples per edge for extracting a field.
+        level: iso-level, world units; points below it are inside.
     """
 
     shape: Mesh | Field
@@ -28,7 +28,7 @@ class Solid:
 
     @cached_property
     def mesh(self) -> Mesh:
-        """On the CPU, with colours."""
+        """The mesh on the CPU, with colours."""
         if isinstance(self.shape, Field):
             with torch.no_grad():
                 return extract(self.shape, self.resolution, level=self.level)[0]
@@ -36,18 +36,18 @@ class Solid:
 
     @property
     def is_known_empty(self) -> bool:
-        """Whether there is no surface, as far as a mesh was asked for."""
+        """Whether the extracted mesh is empty; False if no mesh was extracted."""
         return "mesh" in self.__dict__ and self.mesh.is_empty
 
 
 def mesh_of(reconstruction: Reconstruction, resolution: int, level: float = 0.0) -> Mesh:
     """A reconstruction's mesh on the CPU, with colours.
 
-    A field is cut at a level, with ``resolution`` samples an edge.
+    A field is extracted at ``level``, with ``resolution`` samples per edge.
     """
     return Solid(reconstruction.shape, resolution, level).mesh
 
 
 def shape_of(mesh: Mesh) -> Shape:
-    """A mesh as metrics see it."""
+    """Convert a mesh to the form that metrics use."""
     return Shape(mesh.vertices.detach().cpu().numpy(), mesh.faces.detach().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Pictures to look at: strips of held-out samples above one another, and turntables."""
+"""Image panels of held-out samples, and turntables."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Panel:
     """One sample.
 
     Attributes:
-        picture: its strip: input | reconstruction as the input sees it | other views (see ``evaluation.strips``).
-        mesh: reconstructed.
-        camera: it was reconstructed with.
-        source: the input as the model saw it, RGBA.
+        picture: strip: input | reconstruction from the input's camera | other views (see ``evaluation.strips``).
+        mesh: reconstructed mesh.
+        camera: camera of the reconstruction.
+        source: input as the model saw it, RGBA.
     """
 
     id: str
@@ -46,9 +46,9 @@ def panel_of(
     """The panel of a reconstruction.
 
     Args:
-        wanted: what the model asks for: it decides the crop.
-        found: its camera; its id is the sample's.
-        mesh: its surface, on the CPU.
+        wanted: sample request of the model; it decides the crop.
+        found: reconstruction, with its camera and the sample id.
+        mesh: reconstructed surface, on the CPU.
     """
     kind = evaluation_of(dataset)
     found = replace(found, camera=found.camera.to("cpu"))
@@ -66,7 +66,7 @@ def draw_panels(
     image_px: int = 128,
     seed: int = 0,
 ) -> list[Panel]:
-    """Panels of the first ``count`` held-out objects: the same ones every time, so that they show progress.
+    """Panels of the first ``count`` held-out objects: always the same ones, so that they show progress.
 
     Raises:
         DataError: no objects of that split.
@@ -84,24 +84,24 @@ def draw_panels(
 
 
 def turntable(mesh: Mesh, num_frames: int = 36, image_px: int = 192, elevation_deg: float = 20.0) -> list[Strip]:
-    """Frames of a mesh turning once around, as large as the picture shows whole."""
+    """Frames of a mesh turning once around, scaled to fit the image."""
     cameras = Camera.stack([orbit(360.0 * frame / num_frames, elevation_deg) for frame in range(num_frames)])
     return [to_bytes(look.rgb) for look in looks_of(_within_unit_box(mesh), cameras, image_px)]
 
 
 def write_animation(frames: Sequence[Strip], path: Path, frame_ms: int = 80) -> None:
-    """Frames as an endless GIF or WebP, by the path's ending."""
+    """Write frames as an endlessly looping GIF or WebP, by the path's suffix."""
     first, *others = (Image.fromarray(frame) for frame in frames)
     first.save(path, save_all=True, append_images=others, duration=frame_ms, loop=0)
 
 
 def stack_panels(panels: Sequence[Panel]) -> Strip:
-    """Strips above one another."""
+    """Stack strips vertically."""
     return np.concatenate([panel.picture for panel in panels], axis=0)
 
 
 def _within_unit_box(mesh: Mesh) -> Mesh:
-    """Moved and shrunk into the unit cube where it sticks out of it: what learns from images alone knows no size."""
+    """Move and shrink a mesh into the unit cube if it exceeds it: models trained on images alone know no size."""
     if mesh.is_empty or float(mesh.vertices.abs().max()) <= 0.55:
         return mesh
     low, high = mesh.vertices.amin(dim=0), mesh.vertices.amax(dim=0)

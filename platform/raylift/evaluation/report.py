@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of every object by method, their summaries, as JSON and as metrics for a tracker."""
+"""Evaluation report: scores of every object by method, and their summaries, as JSON and as tracker metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raylift.metrics.scores import ScoreTable, Summary
 MODEL_METHOD = "model"
 WORST_COUNT = 5
 AZIMUTH, AZIMUTH_SPREAD = "azimuth_deg", "azimuth_spread_deg"
-"""Each image's azimuth is kept with its scores; what is shown is the spread of all of them."""
+"""Each image's azimuth is stored with its scores; the report shows the spread of all azimuths."""
 
 SILHOUETTE_METRICS = {"mask_soft": Metric(True), "mask_hard": Metric(True)}
 METRICS: Mapping[str, Mapping[str, Metric]] = {
@@ -38,7 +38,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
     },
     "keypoints": {"pck": Metric(True, 100)},
 }
-"""How to read every metric, by protocol."""
+"""Direction and printed factor of every metric, by protocol."""
 MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
     "color": "psnr",
     "input": "mask_soft",
@@ -50,24 +50,24 @@ MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()
 
 
 def reading(metric: str) -> Metric:
-    """How to read a metric by its full name, such as ``occnet/chamfer_l1``."""
+    """Direction and printed factor of a metric, by its full name, such as ``occnet/chamfer_l1``."""
     protocol, _, name = metric.partition("/")
     return Metric(True) if name.startswith("f_score") else METRICS[protocol][name]
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Every number with its protocol, mean and median, in all and by category.
+    """Every metric with its protocol, mean and median, overall and by category.
 
     Attributes:
-        split: what was evaluated.
+        split: evaluated split.
         tables: scores by method: "model" first, then baselines.
-        num_views: views of each object.
-        resolution: of extracted surfaces.
+        num_views: views per object.
+        resolution: resolution of extracted surfaces.
         num_empty: reconstructions without any surface (scored as the worst).
-        seconds: wall time a reconstruction, extraction and scoring of the model.
-        notes: what a reader must know, such as why a metric is missing.
-        level: that fields were cut at; None of meshes.
+        seconds: wall time per reconstruction for extracting and scoring the model's output.
+        notes: remarks for the reader, such as why a metric is missing.
+        level: iso-level of fields; None for meshes.
     """
 
     split: str
@@ -85,14 +85,14 @@ class EvaluationReport:
 
     @property
     def main_metric(self) -> str:
-        """What worst cases are ranked by: the main metric of the first protocol that was asked for."""
+        """Metric that ranks the worst cases: the main metric of the first requested protocol."""
         protocol = self.model.metrics[0].partition("/")[0]
         main = f"{protocol}/{MAIN_METRIC[protocol]}"
         return main if main in self.model.metrics else self.model.metrics[0]
 
     def summaries(self, method: str, category: str | None = None) -> dict[str, Summary]:
-        """Mean and median of every metric; F-scores of ``disn`` and the spread of azimuths exist for a class only, and
-        have no median."""
+        """Mean and median of every metric; F-scores of ``disn`` and the azimuth spread exist per class only, without a
+        median."""
         table = self.tables[method]
         azimuth = f"pose/{AZIMUTH}"
         found = {metric: table.summary(metric, category) for metric in table.metrics if metric != azimuth}
@@ -104,7 +104,7 @@ class EvaluationReport:
         return found
 
     def metrics(self) -> dict[str, float]:
-        """For a tracker: ``test/occnet/iou_mean``; a baseline's under its name: ``test/retrieval/occnet/iou_mean``."""
+        """Tracker metrics: ``test/occnet/iou_mean``, with a baseline's name: ``test/retrieval/occnet/iou_mean``."""
         values = {}
         for method in self.tables:
             prefix = self.split if method == MODEL_METHOD else f"{self.split}/{method}"
@@ -115,7 +115,7 @@ class EvaluationReport:
         return values
 
     def object_rows(self) -> list[dict[str, Any]]:
-        """One row a method and sample, for a table."""
+        """One row per method and sample, for a table."""
         return [
             {"method": method, "id": row.id, "category": row.category, **row.values}
             for method, table in self.tables.items()
@@ -123,7 +123,7 @@ class EvaluationReport:
         ]
 
     def summary_rows(self) -> list[dict[str, Any]]:
-        """One row a method, category ("all" first) and metric."""
+        """One row per method, category ("all" first) and metric."""
         rows = []
         for method, table in self.tables.items():
             for category in (None, *table.categories):
@@ -148,7 +148,7 @@ class EvaluationReport:
         return [{"id": row.id, "category": row.category, **row.values} for row in worst]
 
     def to_json(self) -> str:
-        """Everything, with keys in order: equal evaluations give equal text."""
+        """The whole report, with keys in order: equal evaluations produce equal text."""
         content = {
             "split": self.split,
             "num_samples": len(self.model),
@@ -167,7 +167,7 @@ class EvaluationReport:
 
 @dataclass
 class Tally:
-    """What one rank adds up while it evaluates; tallies of ranks add."""
+    """One rank's accumulated scores; tallies of ranks can be added."""
 
     tables: dict[str, ScoreTable] = field(default_factory=dict)
     num_empty: int = 0

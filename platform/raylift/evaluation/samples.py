@@ -1,4 +1,4 @@
-"""The one loop over held-out samples: eval mode, this rank's batches, scores of all ranks by sample."""
+"""The loop over held-out samples: eval mode, this rank's batches, scores of all ranks by sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raylift.core.types import Batch
 
 @contextmanager
 def eval_mode(model: Model) -> Iterator[torch.device]:
-    """Within, the model is in eval mode and nothing is recorded for gradients; gives the model's device."""
+    """Context with the model in eval mode and gradients disabled; yields the model's device."""
     was_training = model.training
     model.eval()
     try:
@@ -29,13 +29,13 @@ def over_samples(
 ) -> dict[str, dict[str, float]]:
     """Scores of every sample of all ranks, by sample.
 
-    Every rank calls it with its own share (which may be empty); all get the same, whatever the split: scores are
-    gathered by sample id, so a sample that two ranks were given counts once.
+    Every rank calls it with its own share (which may be empty); all return the same, however the samples are shared:
+    scores are gathered by sample id, so a sample given to two ranks counts once.
 
     Args:
-        model: put into eval mode, and back.
-        batches: this rank's.
-        score: of a batch on the model's device: one row of scores per sample.
+        model: model to evaluate; its training mode is restored afterwards.
+        batches: this rank's batches.
+        score: returns one row of scores per sample, for a batch on the model's device.
     """
     own: dict[str, dict[str, float]] = {}
     with eval_mode(model) as device:

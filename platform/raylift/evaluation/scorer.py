@@ -1,4 +1,4 @@
-"""What scores the samples of one evaluation: one contract for every kind of data set."""
+"""Interface for scoring the samples of one evaluation, for every kind of data set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Values = dict[str, float]
 
 
 class Scorer(ABC):
-    """Scores of one rank's share of the samples, one after another.
+    """Scores one rank's share of the samples, one after another.
 
     Attributes:
-        notes: what a reader must know; complete once ``finish`` has run.
+        notes: remarks for the reader; complete once ``finish`` has run.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Scorer(ABC):
 
     @abstractmethod
     def request(self, wanted: SampleRequest) -> SampleRequest:
-        """What evaluation samples carry for a model that wants this for training."""
+        """The request of evaluation samples, for a model that requests ``wanted`` for training."""
 
     def prepare(self, model: ReconstructionModel, split: str) -> None:
-        """Learn from the model's answers to training samples what scoring needs; every rank calls it, before ``score``.
+        """Fit what scoring needs to the model's predictions on training samples; every rank calls it before ``score``.
 
         Args:
-            model: in eval mode.
-            split: that will be scored.
+            model: model in eval mode.
+            split: split that will be scored.
         """
         del model, split
 
@@ -43,21 +43,21 @@ class Scorer(ABC):
 
         Args:
             sample: ``object_id#view``; samples come in the order of their objects.
-            reconstruction: its camera, on the CPU.
-            solid: what it is measured as.
+            reconstruction: reconstruction, with its camera on the CPU.
+            solid: shape to measure.
         """
 
     @abstractmethod
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
-        """Scores of the baselines for the sample that was scored last, by their names.
+        """Scores of the baselines for the last scored sample, by baseline name.
 
         Args:
-            picture: the sample as the model saw it (B = 1).
+            picture: sample as the model saw it (B = 1).
         """
 
     def finish(self, whole: Tally) -> None:
-        """Add to everybody's scores what can only be known of all samples together.
+        """Add scores that depend on all samples together.
 
-        Every rank calls it with the same tally of all ranks, and all do the same to it.
+        Every rank calls it with the same tally of all ranks, and all modify it in the same way.
         """
         del whole

@@ -1,4 +1,4 @@
-"""Pictures of one sample side by side: the input, the reconstruction as the input sees it, and other views."""
+"""Images of one sample side by side: the input, the reconstruction from the input's camera, and other views."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Strip = UInt8[np.ndarray, "H W C"]
 
 
 def to_bytes(picture: np.ndarray) -> Strip:
-    """From [0, 1] to 8 bits."""
+    """Convert [0, 1] to 8 bits."""
     return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def on_white(rgba: np.ndarray, image_px: int) -> np.ndarray:
-    """The picture over white, [0, 1], resized."""
+    """Composite an image on white, [0, 1], resized."""
     return composited(rgba, image_px)[0].transpose(1, 2, 0)

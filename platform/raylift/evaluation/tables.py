@@ -1,4 +1,4 @@
-"""An evaluation as tables for a terminal."""
+"""Terminal tables of an evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raylift.metrics.scores import Summary
 def score_tables(report: EvaluationReport) -> list[Table]:
     """Mean / median by protocol: a row per method, the model first, so that any number of baselines fits a terminal.
 
-    Figures are printed times the papers' factors, which the heads of columns name.
+    Figures are multiplied by the papers' factors, which the column headers show.
     """
     summaries = {method: report.summaries(method) for method in report.tables}
     metrics = list(dict.fromkeys(metric for found in summaries.values() for metric in found))
@@ -28,7 +28,7 @@ def _protocol_table(
     title = f"{protocol} on {report.split}: mean / median of {len(report.model)} samples"
     table = Table(title=title, title_justify="left")
     table.add_column("method")
-    # Precision and recall are there for the F-score; the JSON has them.
+    # Precision and recall only serve the F-score; the JSON has them.
     shown = [
         metric
         for metric in metrics

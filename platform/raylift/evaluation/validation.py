@@ -1,4 +1,4 @@
-"""The quick scores that training watches: IoU of shapes at stored points, silhouettes and SSIM of images."""
+"""Quick validation during training: IoU of shapes at stored points, silhouette IoU and SSIM of images."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from raylift.metrics.scores import mean_of, median_of
 from raylift.metrics.silhouette import mask_soft
 
 CHUNK = 65_536
-"""Points that a field is asked at once: bounds memory."""
+"""Points per field query: bounds memory."""
 QUICK_RESOLUTION = 64
-"""Samples an edge at which fields are extracted to be looked at."""
+"""Samples per edge for extracting fields in quick validation."""
 
 
 class Validation(ABC):
-    """What training watches of one data set.
+    """Quick validation on one data set.
 
     Attributes:
-        request: what validation samples carry.
+        request: request of the validation samples.
     """
 
     request: SampleRequest
 
     @abstractmethod
     def scores(self, model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-        """The quick scores; every rank calls it with its share and gets those of all.
+        """The quick scores; every rank calls it with its own share and returns the scores of all.
 
-        ``alarm/...`` among them is 1 where something must be looked at, else 0: see ``evaluation.alarms``.
+        Metrics ``alarm/...`` are 1 if something needs attention, else 0: see ``evaluation.alarms``.
         """
 
 
 @torch.no_grad()
 def inside_of(shape: Mesh | Field, points: Float[Tensor, "N 3"]) -> Bool[Tensor, "N"]:
-    """Which points lie inside a reconstructed shape; a field is negative inside."""
+    """Which points are inside a reconstructed shape; a field is negative inside."""
     if isinstance(shape, Field):
         chunks = [shape.values_at(chunk) < 0 for chunk in torch.split(points.to(shape.device), CHUNK)]
         return torch.cat(chunks).to(points.device)
@@ -57,9 +57,9 @@ def inside_of(shape: Mesh | Field, points: Float[Tensor, "N 3"]) -> Bool[Tensor,
 
 
 def thickness(points: Float[np.ndarray, "N 3"]) -> float:
-    """The smallest of a shape's three standard deviations along its own axes over the largest, from points of it.
+    """Ratio of the smallest to the largest of a shape's standard deviations along its principal axes, from its points.
 
-    0 is a plane, a line, or nothing at all; 1 a ball. A model that has not found the third dimension stays near 0.
+    0 is a plane, a line, or empty; 1 is a ball. A model that has not learned the third dimension stays near 0.
     """
     if len(points) < 4:
         return 0.0
@@ -71,13 +71,13 @@ def thickness(points: Float[np.ndarray, "N 3"]) -> float:
 def validate_shapes(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
     """Mean and median IoU over all ranks' samples, at the stored ``iou_points``.
 
-    Every rank calls it with its own share (which may be empty); all get the same numbers, whatever the split: scores
-    are gathered by sample id, so a sample that two ranks were given counts once.
+    Every rank calls it with its own share (which may be empty); all return the same numbers, however the samples are
+    shared: scores are gathered by sample id, so a sample given to two ranks counts once.
 
     Args:
-        model: put into eval mode, and back.
-        batches: carry ``iou_points`` and ``iou_inside``.
-        prefix: of the names: ``val/iou`` and ``val/thickness``, each with ``_median``, and ``val/iou_samples``.
+        model: model to evaluate; its training mode is restored afterwards.
+        batches: batches with ``iou_points`` and ``iou_inside``.
+        prefix: prefix of the names ``val/iou`` and ``val/thickness``, each with ``_median``, and ``val/iou_samples``.
 
     Raises:
         DataError: a batch lacks those fields.
@@ -95,15 +95,15 @@ def validate_shapes(model: ReconstructionModel, batches: Iterable[Batch], prefix
 
 @torch.no_grad()
 def validate_images(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-    """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions as their own cameras see them.
+    """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions rendered with their own cameras.
 
-    At the model's own image size, against its own input: a little kinder than the full evaluation, which compares at
-    the truth's resolution. Ranks, samples and the mode as in ``validate_shapes``.
+    Measured at the model's image size against its input: slightly more lenient than the full evaluation, which
+    compares at the truth's resolution. Ranks, samples and training mode as in ``validate_shapes``.
 
     Args:
-        model: put into eval mode, and back.
-        batches: carry ``image`` and ``mask``.
-        prefix: of the names: ``val/mask_iou``, ``val/ssim``, ``val/thickness``, each with ``_median``, and
+        model: model to evaluate; its training mode is restored afterwards.
+        batches: batches with ``image`` and ``mask``.
+        prefix: prefix of the names ``val/mask_iou``, ``val/ssim``, ``val/thickness``, each with ``_median``, and
             ``val/mask_iou_samples``.
     """
 
@@ -117,7 +117,7 @@ def validate_images(model: ReconstructionModel, batches: Iterable[Batch], prefix
 def picture_score(
     found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
 ) -> dict[str, float]:
-    """``mask_iou``, ``ssim`` and ``thickness`` of a reconstruction against the picture that it was made of."""
+    """``mask_iou``, ``ssim`` and ``thickness`` of a reconstruction against its input image."""
     truth = Look.of_pixels(image, mask)
     mesh = mesh_of(found, QUICK_RESOLUTION)
     look = looks_of(mesh, found.camera.to("cpu"), truth.rgb.shape[0])[0]
@@ -133,16 +133,16 @@ def sample_scores(
     batches: Iterable[Batch],
     score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]],
 ) -> dict[str, dict[str, float]]:
-    """What ``score`` gives for each sample of a batch, over all ranks' samples, by sample.
+    """The rows that ``score`` returns per sample of a batch, over all ranks' samples, by sample.
 
     Args:
-        model: put into eval mode, and back.
+        model: model to evaluate; its training mode is restored afterwards.
     """
     return over_samples(model, batches, lambda batch: score(batch, model.reconstruct(batch)))
 
 
 def summarise(everyone: Mapping[str, Mapping[str, float]], prefix: str, names: Sequence[str]) -> dict[str, float]:
-    """Mean and median of each score over the samples that have it, and how many have the first."""
+    """Mean and median of each score over the samples that have it, and the number of samples."""
     summary: dict[str, float] = {}
     for name in names:
         values = [everyone[sample][name] for sample in sorted(everyone) if name in everyone[sample]]

@@ -1,1 +1,1 @@
-"""Runs side by side: paired differences, curves, what can and cannot be compared."""
+"""Comparison of runs: paired differences, curves, and which runs are comparable."""

@@ -1,4 +1,4 @@
-"""Which of two runs learns sooner: the steps that each takes to the level that both reach."""
+"""Which of two runs learns faster: the steps that each takes to a level that both reach."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 Curve = Sequence[tuple[int, float]]
-"""(step, value), by step."""
+"""(step, value) pairs, ordered by step."""
 
 
 def rises(metric: str) -> bool:
-    """Whether a curve is better when it is higher: validation scores are, losses are not."""
+    """Whether higher is better for a curve: true for validation scores, not for losses."""
     return metric.startswith("val/")
 
 
 def steps_to_level(curve: Curve, level: float, higher_is_better: bool = True) -> float | None:
-    """The step at which a curve first reaches a level, between two points by a straight line; None if it never does."""
+    """The step at which a curve first reaches a level, linearly interpolated; None if it never does."""
     sign = 1.0 if higher_is_better else -1.0
     ordered = sorted(curve)
     if ordered and sign * (ordered[0][1] - level) >= 0:
@@ -27,10 +27,10 @@ def steps_to_level(curve: Curve, level: float, higher_is_better: bool = True) ->
 
 
 def saved_share(left: Curve, right: Curve, higher_is_better: bool = True) -> float | None:
-    """By how much sooner ``left`` is, as a share of the steps that both made: 0.5 is half a run sooner, below 0 later.
+    """Steps that ``left`` saves, as a fraction of the common steps: 0.5 is half a run sooner, below 0 is later.
 
-    Measured at the level that both end at or pass: the worse of their last values within those steps. None where a
-    curve has fewer than two points there.
+    Measured at the level that both reach: the worse of their last values within those steps. None if a curve has fewer
+    than two points there.
     """
     if min(len(left), len(right)) < 2:
         return None

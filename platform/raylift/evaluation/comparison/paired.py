@@ -20,9 +20,9 @@ ObjectScores = Mapping[str, float]
 CONFIDENCE = 0.95
 DRAWS = 10_000
 LEAST_UNITS = 5
-"""Fewer pairs decide nothing: even if all of four agree, chance alone does that one time in eight."""
+"""Minimum number of pairs for a verdict: even if all of four agree, that happens by chance one time in eight."""
 ONE_SEED = "one seed"
-"""Why a claim about training stays undecided: an interval over objects says nothing of another training."""
+"""Why a claim about training stays undecided: an interval over objects says nothing about another training."""
 _DRAWS_AT_ONCE = 500
 
 
@@ -31,8 +31,8 @@ class Estimate:
     """A mean with its 95 % confidence interval.
 
     Attributes:
-        low, high: NaN where there are fewer than two units to draw from.
-        num_objects, num_seeds: what it is a mean over.
+        low, high: interval bounds; NaN with fewer than two units to resample.
+        num_objects, num_seeds: numbers of objects and seeds that the mean is over.
     """
 
     mean: float
@@ -43,7 +43,7 @@ class Estimate:
 
     @property
     def num_units(self) -> int:
-        """What is drawn anew: objects, or seeds where one object stands for a whole run."""
+        """Number of resampled units: objects, or seeds if one object represents a whole run."""
         return self.num_objects if self.num_objects > 1 else self.num_seeds
 
     @property
@@ -56,7 +56,7 @@ def object_scores(rows: Iterable[Mapping[str, Any]], metric: str, method: str = 
     """One metric of one method from an evaluation's ``objects`` rows; an object's views are averaged.
 
     Args:
-        rows: ``EvaluationReport.object_rows``, or what a file or a tracker kept of them.
+        rows: ``EvaluationReport.object_rows``, or rows loaded from a file or a tracker.
     """
     values: dict[str, list[float]] = {}
     for row in rows:
@@ -67,10 +67,10 @@ def object_scores(rows: Iterable[Mapping[str, Any]], metric: str, method: str = 
 
 
 def mean_estimate(scores: Sequence[ObjectScores]) -> Estimate | None:
-    """The mean over objects and seeds; None where no object has a value for every seed.
+    """The mean over objects and seeds; None if no object has a value for every seed.
 
     Args:
-        scores: one mapping a seed.
+        scores: one mapping per seed.
     """
     names = sorted(set.intersection(*(set(some) for some in scores))) if scores else []
     if not names:
@@ -79,16 +79,16 @@ def mean_estimate(scores: Sequence[ObjectScores]) -> Estimate | None:
 
 
 def paired_difference(left: Sequence[ObjectScores], right: Sequence[ObjectScores]) -> Estimate | None:
-    """The mean of left - right over the objects that both have for every seed; None where there is none.
+    """The mean of left - right over the objects that both have for every seed; None if there are none.
 
-    Objects and seeds are drawn anew, each with replacement (Owen 2007, "The pigeonhole bootstrap"), so the interval
-    covers other objects and other seeds; with one seed it says nothing of another training (``ONE_SEED``). Its
-    percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects. Drawing
-    two or three seeds anew does not show how far apart others may lie, either, so the interval is never narrower than
+    Objects and seeds are resampled, each with replacement (Owen 2007, "The pigeonhole bootstrap"), so the interval
+    covers other objects and other seeds; with one seed it says nothing about another training (``ONE_SEED``). Its
+    percentiles are those of Hesterberg 2015 ("expanded percentile"): plain ones are too narrow for few objects.
+    Resampling two or three seeds also underestimates the spread between seeds, so the interval is never narrower than
     Student's over the seeds' means.
 
     Args:
-        left, right: one mapping a seed; the same seed at the same place.
+        left, right: one mapping per seed; the same seed at the same index.
     """
     pairs = list(zip(left, right, strict=True))
     names = sorted(set.intersection(*(set(ours) & set(theirs) for ours, theirs in pairs))) if pairs else []
@@ -98,11 +98,11 @@ def paired_difference(left: Sequence[ObjectScores], right: Sequence[ObjectScores
 
 
 def doubt(gain: Estimate, trained: bool = True) -> str:
-    """What keeps a gain undecided whatever its interval is; "" where the interval decides.
+    """The reason why a gain is undecided whatever its interval; "" if the interval decides.
 
     Args:
-        trained: whether a trained model is on either side. Trainings of one recipe differ, and only trainings with
-            other seeds show by how much.
+        trained: whether either side is a trained model. Trainings of one recipe vary, and only other seeds show by how
+            much.
     """
     if gain.num_units < LEAST_UNITS:
         units = "objects" if gain.num_objects > 1 else "seeds"
@@ -111,7 +111,7 @@ def doubt(gain: Estimate, trained: bool = True) -> str:
 
 
 def verdict(gain: Estimate | None, trained: bool = True) -> Verdict:
-    """Whether a gain is certain: its interval lies above 0 (confirmed), below 0 (refuted), or neither.
+    """Whether a gain is certain: its interval is above 0 (confirmed), below 0 (refuted), or neither.
 
     Args:
         trained: see ``doubt``.
@@ -124,7 +124,7 @@ def verdict(gain: Estimate | None, trained: bool = True) -> Verdict:
 
 
 def _estimate(values: np.ndarray) -> Estimate:
-    """Of [seeds, objects]."""
+    """Estimate from values [seeds, objects]."""
     num_seeds, num_objects = values.shape
     mean = mean_of(values.reshape(-1).tolist())
     units = num_objects if num_objects > 1 else num_seeds
@@ -140,13 +140,13 @@ def _estimate(values: np.ndarray) -> Estimate:
 
 
 def _students_half_width(means: np.ndarray) -> float:
-    """Of the interval of a mean, from a few independent values [n]."""
+    """Half width of the interval of a mean, from a few independent values [n]."""
     quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, len(means) - 1)
     return float(quantile * means.std(ddof=1) / math.sqrt(len(means)))
 
 
 def _drawn_means(values: np.ndarray) -> np.ndarray:
-    """Means of tables whose rows and columns were drawn anew, with replacement; the same every time."""
+    """Means of tables with rows and columns resampled with replacement; deterministic."""
     rng = np.random.default_rng(0)
     num_seeds, num_objects = values.shape
     means = []
@@ -158,6 +158,6 @@ def _drawn_means(values: np.ndarray) -> np.ndarray:
 
 
 def _expanded_tail(units: int) -> float:
-    """The share to cut off at each end, so that a normal sample's interval is as wide as Student's."""
+    """The fraction to cut off at each end, so that a normal sample's interval is as wide as Student's."""
     quantile = stats.t.ppf(0.5 + CONFIDENCE / 2, units - 1) * math.sqrt(units / (units - 1))
     return float(stats.norm.cdf(-quantile))

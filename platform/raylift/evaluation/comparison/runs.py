@@ -1,4 +1,4 @@
-"""What can be said of runs side by side, and what cannot because they differ in model, data or measure."""
+"""Compares runs, and notes what is not comparable because they differ in model, data or evaluation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from raylift.evaluation.report import METRICS, MODEL_METHOD, reading
 from raylift.tracking.reading import Points, TrackedRun
 
 _OF_ONE_MODEL = ("loss/", "gradient_norm/", "learning_rate/")
-"""Metrics that say something of one model only, though their names are alike."""
+"""Metrics that are comparable within one model only, although names are shared."""
 _NEVER_ALIKE = ("throughput/", "system/", "epoch", "val/thickness", "alarm/")
-"""Metrics that alone are no reason to compare."""
+"""Metrics that do not make runs comparable on their own."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class ScoreLine:
     """One metric over the runs.
 
     Attributes:
-        metric: with its protocol.
-        higher_is_better: its direction.
-        factor: papers print the value times this.
-        means: of each run, with its interval over objects; None where it was not measured.
-        gains: each run's improvement over the first, paired over objects; None where that has no meaning. Each run is
-            one training, so no gain decides which recipe is better (``paired.ONE_SEED``).
+        metric: metric name with its protocol.
+        higher_is_better: direction of the metric.
+        factor: factor by which papers multiply the printed value.
+        means: mean per run, with its interval over objects; None if not measured.
+        gains: each run's improvement over the first, paired over objects; None if meaningless. Each run is one
+            training, so no gain decides which recipe is better (``paired.ONE_SEED``).
     """
 
     metric: str
@@ -44,15 +44,15 @@ class ScoreLine:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Runs side by side, all against the first.
+    """Runs side by side, all compared with the first.
 
     Attributes:
-        notes: what a reader must know before comparing.
-        params: recipe values that differ, by dotted path, for each run; "" where a run has none.
-        curves: metrics over the steps for each run; empty where a run has none.
-        split: that scores are of; "" where no common one was evaluated.
-        scores: one line a metric.
-        shares_objects: whether the runs that were measured were so on the same objects.
+        notes: remarks to read before comparing.
+        params: recipe values that differ, by dotted path, per run; "" if a run has none.
+        curves: metrics over the steps, per run; empty if a run has none.
+        split: split of the scores; "" if no common one was evaluated.
+        scores: one line per metric.
+        shares_objects: whether all measured runs were measured on the same objects.
     """
 
     runs: tuple[TrackedRun, ...]
@@ -65,10 +65,10 @@ class RunComparison:
 
 
 def compare_runs(runs: Sequence[TrackedRun]) -> RunComparison:
-    """Set runs side by side.
+    """Compare runs.
 
     Raises:
-        ConfigError: fewer than two runs, one twice, or nothing of them can be compared.
+        ConfigError: fewer than two runs, a repeated run, or nothing comparable.
     """
     if len({run.run_id for run in runs}) < max(2, len(runs)):
         raise ConfigError(
@@ -84,9 +84,9 @@ def compare_runs(runs: Sequence[TrackedRun]) -> RunComparison:
     curves = _curves(runs, same_model)
     if not same_model and not scores and not any(not name.startswith(_NEVER_ALIKE) for name in curves):
         raise ConfigError(
-            f"nothing of these runs can be compared: {_listed(runs, [run.model or 'unknown' for run in runs])} are"
-            " different models, and no metric was measured of both",
-            "evaluate them on the same data by jobs/evaluate.py, or compare runs of one model",
+            f"nothing in these runs can be compared: {_listed(runs, [run.model or 'unknown' for run in runs])} are"
+            " different models without a common metric",
+            "evaluate them on the same data with jobs/evaluate.py, or compare runs of one model",
         )
     return RunComparison(
         runs=tuple(runs),
@@ -100,14 +100,14 @@ def compare_runs(runs: Sequence[TrackedRun]) -> RunComparison:
 
 
 def _common_split(runs: Sequence[TrackedRun]) -> str:
-    """The split that most runs (two at least) were evaluated on; "test" before others."""
+    """The split that most runs (at least two) were evaluated on; ties prefer "test"."""
     counts = {split: sum(split in run.scores for run in runs) for split in ("test", "val", "train")}
     best = max(counts, key=lambda split: counts[split])
     return best if counts[best] > 1 else ""
 
 
 def _how(run: TrackedRun, split: str) -> str:
-    """Of what resolution and of how many views its scores are; "" for a run of a version that did not say."""
+    """Resolution and number of views of its scores; "" for a run of a version that did not log them."""
     return run.tags.get(f"evaluation.{split}.how", "")
 
 
@@ -138,7 +138,7 @@ def _score_lines(runs: Sequence[TrackedRun], split: str, pairs: bool) -> tuple[S
 
 
 def _is_known(metric: str) -> bool:
-    """A run of another version may have logged what this one does not know how to read."""
+    """Whether this version knows the metric; a run of another version may have logged others."""
     protocol, _, name = metric.partition("/")
     return name in METRICS.get(protocol, {})
 
@@ -177,31 +177,31 @@ def _notes(runs: Sequence[TrackedRun], split: str, same_model: bool, shares_obje
     if not same_model:
         notes.append(
             f"Different models: {_listed(runs, [run.model or 'unknown' for run in runs])}. Their own parameters and"
-            " losses are left out; meshes may stand in different frames."
+            " losses are left out; meshes may be in different frames."
         )
     trained_on = [run.data.get("training", "") for run in runs]
     if _differ(trained_on):
         notes.append(
-            f"Trained on different data: {_listed(runs, trained_on)}. Losses and validation curves are not of the same"
+            f"Trained on different data: {_listed(runs, trained_on)}. Losses and validation curves come from different"
             " samples."
         )
     missing = [run.name for run in runs if split and split not in run.scores]
     if not split:
-        notes.append("No split was evaluated of two runs: python jobs/evaluate.py --run FOLDER --data DATA does it.")
+        notes.append("No split was evaluated for two runs: use python jobs/evaluate.py --run FOLDER --data DATA.")
     elif missing:
         notes.append(f"Not evaluated on {split}: {', '.join(missing)}.")
     measured = [run for run in runs if split in run.scores]
     if split and not shares_objects:
         measured_on = [run.data.get(split, "") for run in measured]
         notes.append(
-            f"Measured on different data ({split}): {_listed(measured, measured_on)}. Means stand side by side, but no"
-            " difference between them says which model is better."
+            f"Measured on different data ({split}): {_listed(measured, measured_on)}. Means are shown side by side,"
+            " but their differences do not show which model is better."
         )
     how = [_how(run, split) for run in measured]
     if len(set(how) - {""}) > 1:
         notes.append(
-            f"Measured differently ({split}): {_listed(measured, how)}. No difference between them says which model is"
-            " better; evaluate both with the same settings."
+            f"Measured differently ({split}): {_listed(measured, how)}. Differences do not show which model is better;"
+            " evaluate both with the same settings."
         )
     unfinished = [f"{run.name} is {run.status.lower()}" for run in runs if run.status != "FINISHED"]
     if unfinished:

@@ -1,1 +1,1 @@
-"""Reconstructions of image collections: as their cameras see them, and where more is known, against that."""
+"""Evaluation on image collections: against the input image and, where known, true cameras, keypoints and shapes."""

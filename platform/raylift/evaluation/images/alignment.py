@@ -1,8 +1,8 @@
-"""From a model's own world into the true one: fitted to its predictions on training images, then frozen.
+"""Alignment of a model's world with the true one: fitted to its predictions on training images, then frozen.
 
-What a model of image collections calls the front, and how large its shapes are, is its own choice. An alignment that is
-fitted to the images that are scored flatters: one free rotation over eight images is half of a constant camera's score.
-So it is fitted to the training split alone, a category at a time, and held-out images are scored by it as it is.
+A model of image collections chooses its own front and scale. An alignment fitted to the scored images inflates scores:
+one free rotation over eight images is worth half of a constant camera's score. So it is fitted to the training split
+alone, per category, and applied unchanged to held-out images.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from raylift.evaluation.shapes.target import spread
 from raylift.metrics.pose_alignment import PoseAlignment, fit_pose_alignment
 
 MAX_IMAGES = 300
-"""Training images that an alignment is fitted to, at most, evenly over all."""
+"""Maximum number of training images for fitting an alignment, evenly spread."""
 LEAST_IN_CATEGORY = 8
-"""A category with fewer of them is aligned as all images together are."""
+"""Number of images below which a category uses the alignment of all images together."""
 FIELD_RESOLUTION = 32
 ALL = ""
 
@@ -38,13 +38,13 @@ Rotation = Float[Tensor, "3 3"]
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What a model makes of one training image.
+    """A model's prediction for one training image.
 
     Attributes:
-        category: of the image.
-        predicted: rotation of the model's camera, float64.
-        truth: of the true one; None where it is not known.
-        vertices: of the shape, in the model's world.
+        category: category of the image.
+        predicted: rotation of the predicted camera, float64.
+        truth: rotation of the true camera; None if unknown.
+        vertices: vertices of the shape, in the model's world.
     """
 
     category: str
@@ -55,12 +55,12 @@ class TrainingView:
 
 @dataclass(frozen=True)
 class WorldAlignment:
-    """Of one category: the turn of its cameras, and where its shapes lie in the true world.
+    """The alignment of one category: rotation of its cameras, and placement of its shapes in the true world.
 
     Attributes:
-        pose: see ``metrics.pose_alignment``.
-        scale, offset: a vertex v of the model becomes ``scale * v @ pose.rotation + offset``: medians over the training
-            images of what gives each shape the box that true shapes have, centred and with a longest edge of 1.
+        pose: pose alignment, see ``metrics.pose_alignment``.
+        scale, offset: placement: a vertex v of the model becomes ``scale * v @ pose.rotation + offset``. From medians
+            over the training images, so that bounding boxes match those of true shapes: centred, longest edge 1.
     """
 
     pose: PoseAlignment
@@ -68,7 +68,7 @@ class WorldAlignment:
     offset: Float[Tensor, "3"]
 
     def place(self, vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "V 3"]:
-        """A shape in the true world, float64."""
+        """Place a shape in the true world, float64."""
         return self.scale * vertices.detach().cpu().double() @ self.pose.rotation + self.offset
 
 
@@ -76,7 +76,7 @@ class WorldAlignments:
     """The alignments of all categories.
 
     Args:
-        views: of training images, those without a true camera left out here.
+        views: predictions for training images; those without a true camera are ignored.
     """
 
     def __init__(self, views: Iterable[TrainingView]) -> None:
@@ -89,20 +89,20 @@ class WorldAlignments:
         self.by_category: Mapping[str, WorldAlignment] = {name: _fit(own) for name, own in by_category.items()}
 
     def of(self, category: str) -> WorldAlignment | None:
-        """A category's, or that of all images; None where no training image has a known camera."""
+        """A category's alignment, or that of all images; None if no training image has a known camera."""
         return self.by_category.get(category, self.by_category.get(ALL))
 
     @property
     def note(self) -> str:
-        """What a reader must know of how cameras and shapes were aligned."""
+        """Note for the report on how cameras and shapes were aligned."""
         if not self.by_category:
-            return "pose: no training image has a known camera, so nothing is aligned and rotation_deg is all there is"
+            return "pose: no training image has a known camera, so nothing is aligned and only rotation_deg is reported"
         parts = [
             f"{name or 'all'}: one {fit.pose.kind}, {100 * fit.pose.share_within:.0f} % of {fit.pose.num_images}"
             " training images within 30 degrees"
             for name, fit in self.by_category.items()
         ]
-        return f"pose: aligned on the training split and frozen ({'; '.join(parts)}); rotation_deg is without"
+        return f"pose: aligned on the training split and frozen ({'; '.join(parts)}); rotation_deg is unaligned"
 
 
 def predict_training_views(
@@ -113,12 +113,12 @@ def predict_training_views(
     seed: int = 0,
     max_images: int = MAX_IMAGES,
 ) -> list[TrainingView]:
-    """The model's answers to training images, in the order of the images; each rank does a share, all get all.
+    """The model's predictions for training images, in image order; each rank does a share, all ranks get all.
 
     Args:
-        model: in eval mode.
-        request: what its samples carry.
-        max_images: at most, evenly over the training split.
+        model: model in eval mode.
+        request: request of the model's samples.
+        max_images: maximum number of images, evenly spread over the training split.
     """
     entries = chosen_entries(dataset, "train", data)
     chosen = [entries[index] for index in spread(max_images, len(entries))]
@@ -144,7 +144,7 @@ def predict_training_views(
 def training_rotations(
     dataset: ShardedDataset, entries: Sequence[ObjectEntry], max_images: int
 ) -> dict[str, dict[str, Rotation]]:
-    """True rotations of training images by category and image, where they are known; at most so many, evenly."""
+    """Known true rotations of at most ``max_images`` training images, evenly spread, by category and image."""
     found: dict[str, dict[str, Rotation]] = {}
     for entry in (entries[index] for index in spread(max_images, len(entries))):
         camera = load_image(dataset, entry.id).camera

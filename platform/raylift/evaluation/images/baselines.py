@@ -1,10 +1,10 @@
-"""What any reconstruction of an image collection must beat: the mean image, and the nearest training silhouette.
+"""Baselines that any reconstruction of an image collection must beat: the mean image, and silhouette retrieval.
 
-* ``mean_image``: for every image the same one, the mean of the training crops, with their mean silhouette;
-* ``retrieval``: the training image whose silhouette overlaps the input's most, with its picture and, where they are
-  known, its camera and shape. A single-view model sees the input's silhouette, so looking it up is fair.
+* ``mean_image``: the same for every image: the mean of the training crops, with their mean silhouette;
+* ``retrieval``: the training image whose silhouette overlaps the input's most, with its pixels and, where known, its
+  camera and shape. A single-view model sees the input's silhouette, so using it for retrieval is fair.
 
-The cameras of training images are kept too: a constant and a random one are rows of their own (``image_poses``).
+The cameras of training images are loaded too, for the constant and random camera baselines (``images.poses``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from raylift.evaluation.shapes.target import spread
 
 MEAN_PX = 64
 MAX_IMAGES = 6000
-"""Training images that baselines look at, at most, evenly over all."""
+"""Maximum number of training images for baselines, evenly spread."""
 MAX_CAMERAS = 1000
 
 
@@ -35,19 +35,19 @@ class ImageBaselines:
     """Both baselines, from the training images.
 
     Attributes:
-        rotations: true ones of training images, by category and image; empty where they are not known.
+        rotations: true rotations of training images, by category and image; empty if unknown.
 
     Args:
-        entries: of the images that the model was trained on.
-        crop: as the model asks for it.
+        entries: entries of the images that the model was trained on.
+        crop: crop request of the model.
 
     Raises:
-        DataError: there are none.
+        DataError: no training images.
     """
 
     def __init__(self, dataset: ShardedDataset, entries: Sequence[ObjectEntry], crop: CropRequest | None) -> None:
         if not entries:
-            raise DataError("baselines need training images, and there are none", "set evaluation.baselines=false")
+            raise DataError("baselines need training images, but there are none", "set evaluation.baselines=false")
         chosen = [entries[index] for index in spread(MAX_IMAGES, len(entries))]
         total = np.zeros((4, MEAN_PX, MEAN_PX))
         silhouettes = []
@@ -68,7 +68,7 @@ class ImageBaselines:
         return Look.of_pixels(resized[:3], resized[3:])
 
     def nearest(self, mask: Float[np.ndarray, "1 H W"]) -> str:
-        """The training image whose silhouette has the largest soft IoU with this one; ties go to the first."""
+        """The training image with the largest soft IoU of silhouettes; ties go to the first."""
         small = functional.interpolate(
             torch.from_numpy(mask)[None].float(),
             (MEAN_PX, MEAN_PX),

@@ -1,4 +1,4 @@
-"""Keypoint transfer between reconstructions: PCK of an image's keypoints, brought there from other images."""
+"""Keypoint transfer between reconstructions: PCK of keypoints transferred to an image from other images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Located:
     """An image's keypoints with its reconstruction's vertices.
 
     Attributes:
-        topology: of the faces: meshes with equal ones correspond vertex by vertex.
-        projected: the vertices by the predicted camera, normalised.
-        visible: vertices of faces that the camera sees.
+        topology: hash of the faces: meshes with equal hashes correspond vertex by vertex.
+        projected: vertices projected by the predicted camera, normalised.
+        visible: whether a vertex belongs to a face visible to the camera.
         keypoints: u, v, and 1 where visible.
-        box_size: the longer edge of the object's box, normalised.
+        box_size: longer edge of the object's box, normalised.
     """
 
     topology: int
@@ -35,10 +35,10 @@ class Located:
 
 
 def locate(reconstruction: Reconstruction, mesh: Mesh, seen_faces: np.ndarray, truth: ImageTarget) -> Located:
-    """What ``transferred_shares`` needs of an image with keypoints.
+    """The data of an image with keypoints that ``transferred_shares`` needs.
 
     Args:
-        seen_faces: [H, W], the face at each pixel as the predicted camera sees the mesh, -1 for none.
+        seen_faces: [H, W], the face at each pixel from the predicted camera, -1 for none.
     """
     assert truth.keypoints is not None
     faces = mesh.faces.numpy()
@@ -50,14 +50,14 @@ def locate(reconstruction: Reconstruction, mesh: Mesh, seen_faces: np.ndarray, t
 
 
 def transferred_shares(located: Mapping[str, Located], num_sources: int, seed: int) -> dict[str, float]:
-    """For each target image, the share of transferred keypoints that land near enough (PCK at 0.1 of the box).
+    """For each target image, the fraction of correctly transferred keypoints (PCK at 0.1 of the box).
 
-    CMR transfers between pairs of images drawn at random and counts over all pairs; here each image is the target of
-    ``num_sources`` others that are drawn for (seed, its id), so that the figure does not change from run to run and has
-    a median over images. A keypoint counts if it is visible in both.
+    CMR transfers between randomly drawn image pairs and counts over all pairs. Here each image is the target of
+    ``num_sources`` others, drawn by (seed, its id), so that the figure is the same in every run and has a median over
+    images. A keypoint counts if it is visible in both.
 
     Returns:
-        By sample; images without any keypoint to be transferred are left out.
+        PCK by sample; images without a keypoint to transfer are left out.
     """
     names = sorted(located)
     shares = {}

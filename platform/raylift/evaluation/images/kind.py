@@ -1,4 +1,4 @@
-"""How image collections are evaluated."""
+"""Evaluation of image collections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raylift.evaluation.validation import Validation
 
 
 class ImagesEvaluation(EvaluationKind):
-    """Against the images themselves, and what else is known of them."""
+    """Evaluation against the images themselves and, where known, their cameras, keypoints and shapes."""
 
     validated = (
         "mask_iou",

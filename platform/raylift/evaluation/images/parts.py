@@ -1,4 +1,4 @@
-"""Part maps of stored images by a trained part segmentation, and pictures of them."""
+"""Part maps of stored images from a trained part segmentation, and their visualisation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from raylift.data.store.stored_view import cropped_pixels, draw_crop
 from raylift.geometry.cameras import pixel_centers
 
 Segment = Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B K H W"]]
-"""Crops to the probability of each part at each pixel of the object, without a background."""
+"""Maps crops to part probabilities per pixel of the object, without a background."""
 
 PART_COLORS = ((214, 69, 65), (52, 120, 216), (72, 170, 90), (236, 188, 50), (150, 80, 190), (70, 190, 200))
-"""RGB of parts in pictures, in turn; the background has none."""
+"""RGB of parts in visualisations, used cyclically; the background has none."""
 
 
 def predict_parts(
@@ -27,20 +27,20 @@ def predict_parts(
 ) -> UInt8[np.ndarray, "P S S"]:
     """Probabilities of 0 to 255 over the stored square, the background first.
 
-    The silhouette says where the object is, so the background is what it leaves; parts share the rest.
+    The silhouette determines the background; the parts share the object.
 
     Args:
-        segment: of the trained network, in eval mode.
-        record: an image of a collection.
-        crop: as in training; without its draws.
-        image_px: side of the crops that the network was trained on.
+        segment: trained network, in eval mode.
+        record: image of a collection.
+        crop: crop request of the training; its draws are ignored.
+        image_px: side of the network's training crops, pixels.
     """
     window = draw_crop(record.object_box, crop, None)
     image, _ = on_white(cropped_pixels(record.rgba, window, image_px))
     parts = segment(torch.from_numpy(image)[None].to(device)).cpu()
     side = record.rgba.shape[0]
     grid = (pixel_centers(side, side) - torch.tensor(window.center)) / window.half
-    # The crop holds the whole object; what lies outside of it has no coverage, whatever is read there.
+    # The crop contains the whole object; pixels outside of it have no coverage, so their values do not matter.
     placed = torch.nn.functional.grid_sample(parts, grid[None], padding_mode="border", align_corners=False)[0]
     coverage = torch.from_numpy(record.rgba[..., 3].astype(np.float32) / 255)
     maps = torch.cat([1 - coverage[None], coverage * placed])
@@ -48,7 +48,7 @@ def predict_parts(
 
 
 def draw_parts(record: ImageRecord, maps: UInt8[np.ndarray, "P S S"]) -> UInt8[np.ndarray, "S W 3"]:
-    """The image on white, and beside it the most likely parts painted over it."""
+    """The image on white, next to a copy overlaid with the most likely parts."""
     image, mask = on_white(record.rgba)
     colors = np.array([PART_COLORS[index % len(PART_COLORS)] for index in range(len(maps) - 1)], np.float32) / 255
     painted = colors[maps[1:].argmax(axis=0)].transpose(2, 0, 1)
@@ -58,7 +58,7 @@ def draw_parts(record: ImageRecord, maps: UInt8[np.ndarray, "P S S"]) -> UInt8[n
 
 
 def stack_pictures(pictures: list[np.ndarray], columns: int = 4) -> UInt8[np.ndarray, "H W 3"]:
-    """Pictures of one size in rows, the last one filled with white."""
+    """Arrange images of one size in rows, the last row padded with white."""
     missing = -len(pictures) % columns
     filled = [*pictures, *[np.full_like(pictures[0], 255)] * missing]
     rows = [np.concatenate(filled[start : start + columns], axis=1) for start in range(0, len(filled), columns)]

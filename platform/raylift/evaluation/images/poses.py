@@ -1,4 +1,4 @@
-"""Cameras of image collections against the true ones, beside a constant and a random camera."""
+"""Scores predicted cameras of image collections against the true ones, with constant and random baselines."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from raylift.metrics.pose_alignment import PoseAlignment, best_constant_camera
 CONSTANT_CAMERA, RANDOM_CAMERA = "constant_camera", "random_camera"
 ACCURACIES_DEG = (30, 15, 10)
 KnownRotations = Mapping[str, Mapping[str, Rotation]]
-"""Of training images, by category and image."""
+"""True rotations of training images, by category and image."""
 
 
 @dataclass
 class Cameras:
-    """Predicted rotations by method and sample, and the true ones, float64; those of ranks add."""
+    """Predicted rotations by method and sample, and the true ones, float64; those of ranks can be added."""
 
     predicted: dict[str, dict[str, Rotation]] = field(default_factory=dict)
     truth: dict[str, Rotation] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Cameras:
 
 
 def in_place(category: str) -> WorldAlignment:
-    """The alignment of cameras that are of the true world already."""
+    """The identity alignment, for cameras already in the true world."""
     del category
     still = PoseAlignment(torch.eye(3, dtype=torch.float64), "yaw", 0.0, 0)
     return WorldAlignment(still, 1.0, torch.zeros(3, dtype=torch.float64))
@@ -51,14 +51,14 @@ def pose_scores(
     categories: Mapping[str, str],
     alignment: Callable[[str], WorldAlignment | None],
 ) -> dict[str, Values]:
-    """Of one method, by sample.
+    """Pose scores of one method, by sample.
 
-    ``rotation_deg`` is the angle as it is, ``aligned_deg`` after the frozen alignment of the category;
-    ``accuracy_30``, ``_15`` and ``_10`` are of the aligned ones. ``twin_forgiven_30`` also accepts the camera half a
-    turn away, and is a diagnosis. Without an alignment only the first is there.
+    ``rotation_deg`` is the angle without alignment, ``aligned_deg`` after the frozen alignment of the category;
+    ``accuracy_30``, ``_15`` and ``_10`` refer to aligned angles. ``twin_forgiven_30`` also accepts the camera half a
+    turn away, and is a diagnostic. Without an alignment only the first is reported.
 
     Args:
-        alignment: of a category; None where nothing is known to align by.
+        alignment: returns a category's alignment; None if it is unknown.
     """
     scores: dict[str, Values] = {}
     for name in sorted(predicted):
@@ -77,7 +77,7 @@ def pose_scores(
 def constant_camera_scores(
     known: KnownRotations, truth: Mapping[str, Rotation], categories: Mapping[str, str]
 ) -> dict[str, Values]:
-    """The one training camera of a category that is nearest to most of its training cameras, for every image."""
+    """Scores of the training camera that is close to most training cameras of its category, for every image."""
     best = {category: best_constant_camera(rotations) for category, rotations in _stacked(known).items()}
     answers = {name: best.get(categories[name], best[""]) for name in truth}
     return pose_scores(answers, truth, categories, in_place)
@@ -86,7 +86,7 @@ def constant_camera_scores(
 def random_camera_scores(
     known: KnownRotations, truth: Mapping[str, Rotation], categories: Mapping[str, str]
 ) -> dict[str, Values]:
-    """A training camera of the category drawn at random: what is expected of it, so no draw decides."""
+    """Expected scores of a random training camera of the category, computed without drawing."""
     stacked = _stacked(known)
     scores: dict[str, Values] = {}
     for name in sorted(truth):
@@ -105,7 +105,7 @@ def _accuracies(angles: Float[Tensor, "B"]) -> Values:
 
 
 def _stacked(known: KnownRotations) -> dict[str, Float[Tensor, "B 3 3"]]:
-    """By category, where it has enough of them, and all together under ""."""
+    """Rotations by category, if it has enough of them, and all together under ""."""
     everything = [one for rotations in known.values() for one in rotations.values()]
     large = {
         name: torch.stack(list(found.values())) for name, found in known.items() if len(found) >= LEAST_IN_CATEGORY

@@ -1,4 +1,4 @@
-"""Reconstructions of an image collection: as their own cameras see them, and where more is known, against that too."""
+"""Scores reconstructions of an image collection: against the input and, where known, cameras, keypoints and shapes."""
 
 from __future__ import annotations
 
@@ -52,19 +52,20 @@ CHAMFER_POINTS = 30_000
 class ImageScorer(Scorer):
     """The protocols of image collections.
 
-    ``input``: the reconstruction as its own camera sees it, in the crop that the model was shown, at the truth's
-    resolution: silhouettes by ``mask_soft`` and ``mask_hard``, and on white PSNR, SSIM, LPIPS.
+    ``input``: the reconstruction rendered with its own camera, in the model's crop, at the truth's resolution:
+    silhouettes by ``mask_soft`` and ``mask_hard``, and on white PSNR, SSIM, LPIPS.
 
-    ``pose`` where cameras are known, see ``pose_scores``: the model's world is turned as its predictions on *training*
-    images say (``image_alignment``). ``constant_camera`` and ``random_camera`` stand beside the model.
+    ``pose`` if cameras are known, see ``pose_scores``: the model's world is aligned by its predictions on *training*
+    images (``images.alignment``). ``constant_camera`` and ``random_camera`` are the baselines.
 
-    ``keypoints`` where there are any: see ``keypoint_agreement``.
+    ``keypoints`` if known: see ``transferred_shares``.
 
-    ``unicorn`` and ``unseen`` where the shape is known: the reconstruction is put where the true camera sees it as its
-    own does (``geometry.placement``), then compared by Chamfer distance, and with stored views other than the input.
+    ``unicorn`` and ``unseen`` if the shape is known: the reconstruction is placed so that the true camera sees it as
+    its own camera does (``geometry.placement``), then compared by Chamfer distance, and with stored views other than
+    the input.
 
-    ``canonical`` where the shape is known: the same by the frozen alignment, which no held-out truth decides. Here a
-    shape counts as the object that it is, and not as a relief that fits the input's view.
+    ``canonical`` if the shape is known: the same with the frozen alignment, which does not depend on held-out truth.
+    This scores the shape as a 3D object, not as a relief that fits the input's view.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class ImageScorer(Scorer):
         return replace(wanted, num_points=0)
 
     def prepare(self, model: ReconstructionModel, split: str) -> None:
-        """Align the model's world on the training split, where held-out cameras are known."""
+        """Align the model's world on the training split, if held-out cameras are known."""
         first = chosen_entries(self.dataset, split, self.data)[0]
         if load_image(self.dataset, first.id).camera is None:
             return
@@ -147,8 +148,8 @@ class ImageScorer(Scorer):
                 azimuths_deg(torch.stack([cameras.truth[name] for name in sorted(cameras.truth)]))
             )
             self.notes.append(
-                f"pose: true azimuths spread by {spread_deg:.0f} degrees over the {len(cameras.truth)} images that are"
-                " scored; a model whose cameras have collapsed is far below"
+                f"pose: true azimuths spread by {spread_deg:.0f} degrees over the {len(cameras.truth)} scored images;"
+                " a model with collapsed cameras is far below"
             )
         located = {name: one for _, share in shares for name, one in share.items()}
         if located:
@@ -180,7 +181,7 @@ class ImageScorer(Scorer):
             self._cameras.keep(method, sample, rotation, truth.camera.rotation[0])
 
     def _shape_scores(self, known: ShapeRef, placed: Mesh, canonical: Mesh | None) -> Values:
-        """``unicorn`` and ``unseen`` of the shape placed in the input's view, ``canonical`` of the one aligned."""
+        """``unicorn`` and ``unseen`` for the shape placed in the input's view, ``canonical`` for the aligned one."""
         if self._shape is None:
             self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
         pair = Comparison(shape_of(placed), self._shape.truth)
@@ -202,7 +203,7 @@ class ImageScorer(Scorer):
 
 
 def picture_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: PerceptualDistance | None) -> Values:
-    """Mean silhouette and colour scores over pairs of pictures."""
+    """Mean silhouette and colour scores over image pairs."""
     pairs = [(look.coverage, truth.coverage) for look, truth in zip(looks, truths, strict=True)]
     return {
         "mask_soft": mean_of([mask_soft(*pair) for pair in pairs]),

@@ -1,4 +1,4 @@
-"""The strip of an image: input, reconstruction by its own camera, and turned."""
+"""The strip of an image: input, reconstruction from its own camera, and turned views."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from raylift.evaluation.strips import Strip, on_white, to_bytes
 from raylift.geometry.cameras import orbit_rotations
 
 TURNS_DEG = (-45.0, 45.0, 180.0)
-"""How far an image's object is turned for novel views, about its own up axis; a positive turn shows more of its +X
-side."""
+"""Turns of the object about its own up axis for novel views; a positive turn shows more of its +X side."""
 
 
 def turned(camera: Camera, degrees: Sequence[float]) -> Camera:
-    """Cameras that see the object turned about the world's up axis, all else as it was.
+    """Cameras that see the object turned about the world's up axis, otherwise unchanged.
 
     Args:
         camera: B = 1.
-        degrees: a positive turn moves the camera towards +X, seen from in front: as azimuths do.
+        degrees: turns; a positive turn moves the camera towards +X, seen from the front, like azimuths.
     """
     count = len(degrees)
     front = orbit_rotations(torch.zeros(count), torch.zeros(count))
@@ -38,7 +37,7 @@ def turned(camera: Camera, degrees: Sequence[float]) -> Camera:
 def image_strip(
     dataset: ShardedDataset, wanted: SampleRequest, found: Reconstruction, mesh: Mesh, image_px: int = 128
 ) -> Strip:
-    """The strip of an image: input | reconstruction as its own camera sees it | turned by each of ``TURNS_DEG``.
+    """The strip of an image: input | reconstruction from its own camera | turned by each of ``TURNS_DEG``.
 
     Returns:
         uint8 [image_px, (2 + turns) * image_px, 3].
@@ -50,7 +49,7 @@ def image_strip(
 
 
 def image_input(dataset: ShardedDataset, wanted: SampleRequest, sample: str) -> Strip:
-    """An image of a collection, RGBA, cropped as evaluation crops it for a model that wants such samples."""
+    """An image of a collection, RGBA, cropped as in the evaluation of a model that requests ``wanted`` samples."""
     record = load_image(dataset, sample.rpartition("#")[0])
     if wanted.crop is None:
         return record.rgba

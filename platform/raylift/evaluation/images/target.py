@@ -1,4 +1,4 @@
-"""What an image collection knows of an image that a reconstruction is measured against."""
+"""The ground truth of an image that a reconstruction is measured against."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ NO_SHAPES = "none"
 
 @dataclass(frozen=True)
 class ImageTarget:
-    """One image, cropped as evaluation samples are. Coordinates are normalised, of the crop.
+    """One image, cropped like evaluation samples. Coordinates are normalised to the crop.
 
     Attributes:
-        look: the picture.
-        camera: B = 1; None where it is not known.
-        keypoints: u, v, and 1 where visible; None where the data set has none.
-        box_size: the longer edge of the object's box.
-        shape: what the image shows; None where that is not known, or not asked for.
+        look: pixels and coverage.
+        camera: B = 1; None if unknown.
+        keypoints: u, v, and 1 where visible; None if the data set has none.
+        box_size: longer edge of the object's box.
+        shape: true shape; None if unknown or not requested.
     """
 
     id: str
@@ -53,16 +53,16 @@ class ImageTarget:
 def load_image_truth(
     dataset: ShardedDataset, image_id: str, crop: CropRequest | None, image_px: int = 0, shapes: str = NO_SHAPES
 ) -> ImageTarget:
-    """Read an image.
+    """Load the ground truth of an image.
 
     Args:
-        crop: as the model asks for it; what of it is drawn is left out. None takes the whole stored image.
-        image_px: the picture's side; 0 takes as many pixels as the crop has in the stored image, which is then
-            resampled by less than a pixel, but no fewer than LPIPS needs.
-        shapes: where the true shapes are, if not where they were; "none" does not look for them.
+        crop: crop request of the model; its draws are ignored. None uses the whole stored image.
+        image_px: image side in pixels; 0 uses the crop's size in the stored image, which is then resampled by less
+            than a pixel, but at least the size that LPIPS needs.
+        shapes: location of the true shapes, if they have moved; "none" does not load them.
 
     Raises:
-        DataError: unknown image, a damaged shard, or the true shapes are gone.
+        DataError: unknown image, a damaged shard, or the true shapes are missing.
     """
     record = load_image(dataset, image_id)
     picture = record.picture(dataset.manifest.annotations, with_camera=True)
@@ -83,7 +83,7 @@ def load_image_truth(
 
 
 def unseen_views(shape: ShapeRef, count: int) -> list[ViewRecord]:
-    """``count`` stored views of the true shape (fewer, if it has fewer), evenly around it, the image's own left out."""
+    """``count`` stored views of the true shape (fewer, if it has fewer), evenly around it, without the image's own."""
     total = shape.shapes.entry(shape.object_id).num_views
     steps = sorted({(index + 1) * total // (count + 1) % total for index in range(count)} - {0})
     return [load_view(shape.shapes, shape.object_id, (shape.view + step) % total) for step in steps]

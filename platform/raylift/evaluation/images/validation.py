@@ -1,4 +1,4 @@
-"""What training watches of an image collection: silhouettes, and whether what makes them is 3D."""
+"""Quick validation on an image collection: silhouettes, and whether the shapes behind them are 3D."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from raylift.metrics.silhouette import mask_hard
 logger = logging.getLogger(__name__)
 
 NUM_TRAINING_IMAGES = 48
-"""Training images whose predicted cameras are looked at each time."""
+"""Number of training images whose cameras are predicted in each validation."""
 NUM_UNSEEN_VIEWS, UNSEEN_PX = 3, 48
 TRUTH_PX = 32
 
 
 class ImageValidation(Validation):
-    """Silhouettes and SSIM as the model's own cameras see it, and what a model that is not 3D fails at.
+    """Silhouette IoU and SSIM from the model's own cameras, and scores that a model without 3D fails.
 
     * ``azimuth_spread_deg``: circular standard deviation of predicted azimuths, over the validation images and
       ``NUM_TRAINING_IMAGES`` training images;
-    * ``within_30`` where cameras are known: by an alignment that those training images decide, beside
-      ``constant_camera/within_30``, the best one camera for all;
-    * ``unseen_iou`` where shapes are known: silhouettes in other views than the input's, the shape placed in the
-      input's view; ``canonical_iou`` the same, placed by the alignment.
+    * ``within_30`` if cameras are known: after an alignment fitted to those training images, with the baseline
+      ``constant_camera/within_30``, the best single camera;
+    * ``unseen_iou`` if shapes are known: silhouettes in other views than the input's, the shape placed in the
+      input's view; ``canonical_iou``: the same, placed by the alignment.
 
     Args:
-        wanted: what the model's training samples carry.
-        config: where true shapes are.
+        wanted: request of the model's training samples.
+        config: evaluation settings, with the location of true shapes.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class ImageValidation(Validation):
         }
 
     def _unseen(self, found: Reconstruction, alignments: WorldAlignments) -> dict[str, float]:
-        """IoU of silhouettes in other views than the input's; nothing where the truth is not known."""
+        """IoU of silhouettes in other views than the input's; empty if the truth is unknown."""
         camera = self._camera(found.id)
         if not self._has_shapes or camera is None:
             return {}
@@ -141,7 +141,7 @@ class ImageValidation(Validation):
         return values
 
     def _camera(self, sample: str) -> Camera | None:
-        """The true camera of the crop that a sample shows, kept after the first time; None where it is not known."""
+        """The true camera of a sample's crop, cached; None if unknown."""
         image_id = sample.rpartition("#")[0]
         if image_id not in self._cameras:
             self._cameras[image_id] = load_image_truth(self._dataset, image_id, self.request.crop, TRUTH_PX).camera
@@ -151,13 +151,13 @@ class ImageValidation(Validation):
         return self._dataset.entry(sample.rpartition("#")[0]).category
 
     def _can_open_shapes(self) -> bool:
-        """Whether the true shapes behind the images can be read; a warning where they should be there."""
+        """Whether the images' true shapes can be loaded; logs a warning if they should exist but cannot."""
         entries = self._dataset.entries(None, self._data.categories)
         if not entries or not load_image(self._dataset, entries[0].id).truth:
             return False
         try:
             true_shape(self._dataset, entries[0].id, self._shapes)
         except DataError as error:
-            logger.warning("validation goes without unseen views: %s; %s", error.problem, error.remedy)
+            logger.warning("validation skips unseen views: %s; %s", error.problem, error.remedy)
             return False
         return True

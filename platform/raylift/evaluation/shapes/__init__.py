@@ -1,1 +1,1 @@
-"""Reconstructions against true shapes, beside answers that need no learning."""
+"""Evaluation of reconstructions against true shapes, with unlearned baselines."""

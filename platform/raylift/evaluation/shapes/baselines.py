@@ -1,9 +1,9 @@
-"""The unlearned answers that a model of shapes stands beside: which apply follows from what the model is told.
+"""Unlearned baselines for models of shapes; which ones apply depends on the model's conditioning.
 
-Every model: ``mean_shape``, ``retrieval``, ``oracle_retrieval`` (the one that sees the truth), ``carved_mean`` and
-``carved_neighbours``, and the colours ``mean_visible_color`` and ``projected_pixel_color``. Told depth:
-``depth_carved_mean``, ``depth_carved_neighbours`` and ``nearest_visible_color``. Told the true grid:
-``input_interpolated``. A baseline sees what the model sees, at its size.
+Every model: ``mean_shape``, ``retrieval``, ``oracle_retrieval`` (the only one that sees the truth), ``carved_mean`` and
+``carved_neighbours``, and the colours ``mean_visible_color`` and ``projected_pixel_color``. Conditioned on depth:
+``depth_carved_mean``, ``depth_carved_neighbours`` and ``nearest_visible_color``. Conditioned on the true grid:
+``input_interpolated``. A baseline sees the model's input, at the model's image size.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from raylift.evaluation.shapes.training_shapes import TrainingShapes
 from raylift.evaluation.shapes.visible_evidence import Told, VisibleEvidence
 
 BASELINE_RESOLUTION = 96
-"""Samples an edge that baselines are extracted at, at most: they are made of grids of 32."""
+"""Maximum samples per edge for extracting baselines: they are made from grids of 32."""
 
 
 class ShapeBaselines:
-    """All baselines of one evaluation; what they are fitted to is read when first asked for.
+    """All baselines of one evaluation; their training data is read on first use.
 
     Args:
-        entries: of the objects that the model was trained on.
-        told: what the model is told.
-        resolution: of the evaluation.
+        entries: entries of the objects that the model was trained on.
+        told: conditioning of the model.
+        resolution: resolution of the evaluation.
 
     Raises:
         DataError: no training object.
@@ -82,7 +82,7 @@ class ShapeBaselines:
         return self._shapes.neighbours(seen.mask, without)
 
     def notes(self) -> list[str]:
-        """Where each baseline was cut, and how well that does on training objects left out in turn."""
+        """The threshold of each baseline, and its leave-one-out score on training objects."""
         found = [self._mean[1]]
         for name, rule in self._rules.items():
             more = (
@@ -97,7 +97,7 @@ class ShapeBaselines:
         return found
 
     def of_object(self, held_out: ShapeTarget, picture: Batch) -> dict[str, str | None]:
-        """The training object whose mesh each of these answers with; None is the mean shape."""
+        """The training object whose mesh each of these baselines returns; None is the mean shape."""
         return {
             "mean_shape": None,
             "retrieval": self._retrieval.nearest(picture["image"][0], picture["mask"][0]),
@@ -105,13 +105,13 @@ class ShapeBaselines:
         }
 
     def mesh(self, training_id: str | None) -> Mesh:
-        """Of one of ``of_object``."""
+        """The mesh of a value of ``of_object``."""
         if training_id is None:
             return self._mean[0]
         return load_object(self._dataset, training_id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
 
     def fields(self, picture: Batch) -> dict[str, Field]:
-        """Shapes made of the sample itself."""
+        """Baseline shapes computed from the sample itself."""
         told = self._told
         found: dict[str, Field] = {}
         if told.grid:
@@ -125,7 +125,7 @@ class ShapeBaselines:
         return found
 
     def colors(self, picture: Batch) -> dict[str, ColorsOf]:
-        """Colours without a shape."""
+        """Baseline colours without a shape."""
         seen = VisibleEvidence.of(picture, with_depth=self._told.depth)
         if seen is None:
             return {}
@@ -137,5 +137,5 @@ class ShapeBaselines:
         return found
 
     def solid(self, shape: Mesh | Field) -> Solid:
-        """One of these answers as what is measured."""
+        """A baseline shape, ready to be measured."""
         return Solid(shape, self._resolution)

@@ -1,10 +1,11 @@
-"""Average shapes carved by what an input shows: answers without learning, their numbers chosen on training data.
+"""Average shapes carved by the input: unlearned baselines, with parameters chosen on training data.
 
-* carved by the silhouette: where the average occupancy is above a level and the point projects into the silhouette;
-* carved by depth: the same outside of the free space in front of what is seen, and, if that helps, of its mirror image;
-  a layer just behind what is seen is inside.
+* carved by the silhouette: inside where the average occupancy exceeds a level and the point projects into the
+  silhouette;
+* carved by depth: the same outside of the free space in front of the visible surface, and, if that helps, of its
+  mirror image; a layer just behind the visible surface is inside.
 
-Level, thickness of the layer and mirroring are chosen on training objects, each judged by the others (leave one out).
+Level, layer thickness and mirroring are chosen on training objects by leave-one-out.
 """
 
 from __future__ import annotations
@@ -35,22 +36,22 @@ TOLERANCES = (0.0, 0.01, 0.02)
 MAX_OBJECTS = 100
 VIEWS_OF_EACH = 2
 OCCUPANCY_SLOPE, COVERAGE_SLOPE = 0.03, 0.01
-"""What turns occupancy, which changes by 1 within a cell, and coverage, within a pixel, into lengths."""
+"""Factors from occupancy, which changes by 1 within a cell, and coverage, within a pixel, to lengths."""
 
 Average = Callable[[VisibleEvidence, int | None], Float[np.ndarray, "C"]]
-"""(what is seen, training object to leave out) -> average occupancy of each cell."""
+"""(visible evidence, training object to leave out) -> average occupancy per cell."""
 
 
 @dataclass(frozen=True)
 class CarvingRule:
-    """How an average becomes a shape.
+    """Parameters for converting an average to a shape.
 
     Attributes:
-        level: of average occupancy, from which on a cell is inside.
-        layer: thickness of what is inside behind the surface that is seen, world units; 0 without depth.
-        tolerance: a point is in free space if it is in front of what its pixel shows by more than this, world units.
-        mirrored: free space is mirrored too.
-        training_iou: mean IoU of the training objects' grids, each left out of its own average.
+        level: average occupancy above which a cell is inside.
+        layer: thickness of the inside layer behind the visible surface, world units; 0 without depth.
+        tolerance: distance in front of its pixel's surface beyond which a point is in free space, world units.
+        mirrored: whether free space is also mirrored.
+        training_iou: mean IoU with the training objects' grids, each left out of its own average.
     """
 
     level: float
@@ -62,7 +63,7 @@ class CarvingRule:
     def values(
         self, average: Float[Tensor, "N"], points: Float[Tensor, "N 3"], seen: VisibleEvidence
     ) -> Float[Tensor, "N"]:
-        """Below 0 inside, at points where the average occupancy is known; about world units near the surface."""
+        """Field values at points with known average occupancy: below 0 inside, about world units near the surface."""
         by_average = OCCUPANCY_SLOPE * (self.level - average)
         if seen.depth is None:
             return torch.maximum(by_average, 2 * COVERAGE_SLOPE * seen.outside_silhouette(points))
@@ -74,7 +75,7 @@ class CarvingRule:
         return carved.clamp(-0.1, 0.1)
 
     def field(self, average: Float[np.ndarray, "C"], seen: VisibleEvidence) -> Field:
-        """The shape, in the colours of the nearest visible points where there is depth, else of its pixels."""
+        """The shape, coloured by the nearest visible points if there is depth, else by the projected pixels."""
         volume = torch.from_numpy(average).float().view(1, 1, GRID, GRID, GRID)
         colors = seen.pixel_colors if seen.depth is None else seen.nearest_colors
 
@@ -85,9 +86,9 @@ class CarvingRule:
 
 
 def choose_rule(shapes: TrainingShapes, average: Average, image_px: int, with_depth: bool) -> CarvingRule:
-    """The rule with the largest mean IoU over training objects that are left out in turn; ties go to the first.
+    """The rule with the largest leave-one-out mean IoU on training objects; ties go to the first.
 
-    At most ``MAX_OBJECTS`` objects, evenly spread, by ``VIEWS_OF_EACH`` of their views.
+    Uses at most ``MAX_OBJECTS`` objects, evenly spread, with ``VIEWS_OF_EACH`` views each.
     """
     layers, carvings = (LAYERS, tuple(product(TOLERANCES, (False, True)))) if with_depth else ((0.0,), ((0.0, False),))
     rules = [
@@ -117,7 +118,7 @@ def _carved_and_layers(
     carvings: Sequence[tuple[float, bool]],
     layers: Sequence[float],
 ) -> tuple[UInt8[np.ndarray, "F P"], UInt8[np.ndarray, "L P"]]:
-    """Cells that each carving keeps, and those in each layer behind what is seen, a bit a cell."""
+    """Cells that each carving keeps, and cells in each layer behind the visible surface, one bit per cell."""
     if seen.depth is None:
         kept = seen.outside_silhouette(points) < 0
         return np.packbits(kept.numpy())[None], np.packbits(torch.zeros_like(kept).numpy())[None]
@@ -130,12 +131,12 @@ def _carved_and_layers(
 
 
 def told_grid_field(grid: Float[Tensor, "1 R R R"], source: str, scale: float, seen: VisibleEvidence | None) -> Field:
-    """The told grid itself, trilinearly interpolated: signed distances cut at 0, occupancy at 0.5.
+    """The conditioning grid, trilinearly interpolated: signed distance cut at 0, occupancy at 0.5.
 
     Args:
         source: "gt_sdf" or "gt_occupancy".
-        scale: world units that 1 of a grid of distances stands for.
-        seen: gives the colours of its pixels; None is grey.
+        scale: world units per unit of a distance grid.
+        seen: evidence for pixel colours; None colours grey.
     """
     volume = grid[None].float()
 

@@ -1,10 +1,9 @@
-"""Where fields are cut: a level that is chosen on objects that are not scored, and printed with the score.
+"""The iso-level of fields, chosen on objects that are not scored, and reported with the score.
 
-Regression of distances by L1 gives the median: where a network is unsure, thin parts come out as "outside", and the
-level 0 is biased low. Occupancy Networks tune their threshold for the same reason. Levels are compared by the IoU at
-stored points, on the validation objects and as many training objects again, never on the split that is scored. A
-network is surer of training objects than of others, so they pull the level towards 0; validation objects alone are
-often too few.
+L1 regression of distances predicts the median: where a network is unsure, thin parts become "outside", and the level 0
+is biased low. Occupancy Networks tune their threshold for the same reason. Levels are compared by the IoU at stored
+points, on the validation objects and as many training objects, never on the scored split. A network is more certain
+about training objects, so they pull the level towards 0; validation objects alone are often too few.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from raylift.metrics.iou import batch_iou
 from raylift.metrics.scores import mean_of
 
 LEVELS = (0.0, 0.0025, -0.0025, 0.005, -0.005, 0.0075, 0.01, 0.015, 0.02)
-"""World units, in the order in which ties are decided."""
+"""Candidate levels, world units; ties go to the first."""
 MAX_OBJECTS = 24
-"""Of each split."""
+"""Maximum number of objects per split."""
 NUM_VIEWS = 2
 NUM_POINTS = 8192
 
 
 @dataclass(frozen=True)
 class LevelChoice:
-    """A level and what it was chosen by.
+    """A level and the scores it was chosen by.
 
     Attributes:
-        level: world units; points below it are inside.
-        ious: mean IoU at each of ``LEVELS`` over the objects that decided; empty where none did.
-        num_objects: of each split that decided.
+        level: iso-level, world units; points below it are inside.
+        ious: mean IoU at each of ``LEVELS`` over the selection objects; empty if the level was fixed.
+        num_objects: number of selection objects per split.
     """
 
     level: float
@@ -48,7 +47,7 @@ class LevelChoice:
 
     @property
     def note(self) -> str:
-        """For a reader of scores."""
+        """Note for the report."""
         if not self.ious:
             return f"iso-level {self.level:+g}"
         objects = " and ".join(f"{count} {split}" for split, count in self.num_objects)
@@ -60,11 +59,11 @@ class LevelChoice:
 def choose_level(
     model: ReconstructionModel, dataset: ShardedDataset, data: DataConfig, scored_split: str, seed: int = 0
 ) -> LevelChoice | None:
-    """The level with the largest mean IoU; None of a model that makes meshes. Every rank calls it, all get the same.
+    """The level with the largest mean IoU; None for a model that makes meshes. Every rank calls it and gets the same.
 
     Args:
-        model: in eval mode.
-        scored_split: left out, unless it is the training split and there is no other.
+        model: model in eval mode.
+        scored_split: scored split, which is left out.
     """
     splits = [split for split in ("val", "train") if split != scored_split] or ["train"]
     found: dict[str, tuple[float, ...]] = {}

@@ -1,4 +1,4 @@
-"""How data sets of shapes are evaluated."""
+"""Evaluation of data sets of shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raylift.evaluation.validation import Validation
 
 
 class ShapesEvaluation(EvaluationKind):
-    """Against true shapes."""
+    """Evaluation against true shapes."""
 
     validated = ("iou", "iou_median", "thickness", "thickness_median")
 

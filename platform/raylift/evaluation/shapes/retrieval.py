@@ -1,10 +1,11 @@
-"""What any network must beat: the mean shape, and the nearest training object (Tatarchenko et al. 2019).
+"""Baselines that any network must beat: the mean shape, and the nearest training object (Tatarchenko et al. 2019).
 
-Their finding: single-view networks of the day did no better than looking up a training shape. So each evaluation shows
+They found that single-view networks of the time did no better than retrieving a training shape. So each evaluation
+reports
 
 * ``mean_shape``: one shape for every image, the average of the training grids cut at its best level;
-* ``retrieval``: the training object one of whose pictures looks most like the input, truth-free;
-* ``oracle_retrieval``: the training object that overlaps the truth most, the most that any retrieval could reach.
+* ``retrieval``: the training object with the view most similar to the input, without using the truth;
+* ``oracle_retrieval``: the training object that overlaps the truth most, an upper bound for any retrieval.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from raylift.geometry.iso_surface import extract
 
 DESCRIPTOR_PX = 16
 MAX_PICTURES = 6000
-"""Training pictures that retrieval looks at, at most: views of each object are thinned out evenly beyond it."""
+"""Maximum number of training views for retrieval; above it, each object's views are thinned out evenly."""
 MAX_LEVEL_OBJECTS = 500
 
 
@@ -40,8 +41,8 @@ class MeanShape:
     Attributes:
         values: [32, 32, 32], negative inside, over [-0.55, 0.55]^3, indexed [x, y, z].
         color: mean RGB of the training surfaces.
-        source: what was averaged, and where it was cut.
-        training_iou: mean IoU with the training grids, which decided.
+        source: averaged quantity and level.
+        training_iou: mean IoU with the training grids, the selection criterion.
     """
 
     values: Float[Tensor, "R R R"]
@@ -65,7 +66,7 @@ class MeanShape:
 
 
 def fit_mean_shape(dataset: ShardedDataset, entries: Sequence[ObjectEntry]) -> MeanShape:
-    """Average occupancy and signed distance over training objects; keep what overlaps them most when cut.
+    """Average occupancy and signed distance over training objects; keep the average and level with the largest IoU.
 
     The level is chosen on the training set alone.
 
@@ -98,9 +99,9 @@ def fit_mean_shape(dataset: ShardedDataset, entries: Sequence[ObjectEntry]) -> M
 
 
 class Retrieval:
-    """Finds training objects by picture, or by overlap with the truth.
+    """Finds training objects by image, or by overlap with the truth.
 
-    A picture is described by its 16x16 averaged RGB on white and coverage; distance is the mean square.
+    An image is described by its RGB on white and coverage, averaged to 16x16; the distance is the mean square.
     """
 
     def __init__(self, dataset: ShardedDataset, entries: Sequence[ObjectEntry]) -> None:
@@ -118,18 +119,18 @@ class Retrieval:
         self._grids = np.stack(grids)
 
     def nearest(self, image: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]) -> str:
-        """The training object with the most similar picture; ties go to the first."""
+        """The training object with the most similar view; ties go to the first."""
         small = functional.adaptive_avg_pool2d(torch.cat([image, mask]).float().cpu(), DESCRIPTOR_PX)
         squares = np.square(self._descriptors - small.numpy().ravel()).mean(axis=1)
         return self._ids[int(self._owners[int(squares.argmin())])]
 
     def closest(self, occupancy32: Bool[np.ndarray, "R R R"]) -> str:
-        """The training object whose 32^3 grid overlaps a true one most (the oracle)."""
+        """The training object whose 32^3 grid overlaps the true one most (the oracle)."""
         return self._ids[int(packed_iou(np.packbits(occupancy32), self._grids).argmax())]
 
 
 def packed_iou(grid: UInt8[np.ndarray, "P"], grids: UInt8[np.ndarray, "N P"]) -> Float[np.ndarray, "N"]:
-    """IoU of one bit-packed grid with many; two empty ones agree."""
+    """IoU of one bit-packed grid with many; 1 for two empty ones."""
     union = np.bitwise_count(grids | grid).sum(axis=1, dtype=np.int64)
     both = np.bitwise_count(grids & grid).sum(axis=1, dtype=np.int64)
     return np.where(union == 0, 1.0, both / np.maximum(union, 1))
@@ -137,4 +138,4 @@ def packed_iou(grid: UInt8[np.ndarray, "P"], grids: UInt8[np.ndarray, "N P"]) ->
 
 def _need_some(entries: Sequence[ObjectEntry], what: str) -> None:
     if not entries:
-        raise DataError(f"{what} needs training objects, and there are none", "set evaluation.baselines=false")
+        raise DataError(f"{what} needs training objects, but there are none", "set evaluation.baselines=false")

@@ -1,4 +1,4 @@
-"""Reconstructions against true shapes: the named protocols and colour, beside answers that need no learning."""
+"""Scores reconstructions against true shapes: the named protocols and colour, with unlearned baselines."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from raylift.metrics.protocols import SHAPE_PROTOCOLS, field_points
 class ShapeScorer(Scorer):
     """Every protocol of the configuration on every sample of a data set of shapes.
 
-    Baselines are scored once for a data set, split and what the model is told, and kept (``baseline_cache``).
+    Baselines are scored once per data set, split and conditioning, and cached (``baseline_cache``).
 
     Args:
-        wanted: what the model's training samples carry; baselines see no more.
+        wanted: request of the model's training samples; baselines see no more.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ShapeScorer(Scorer):
                 self._kept = self._cache.read()
             self.notes += self._baselines.notes() if self._kept is None else self._kept.notes
         self._held_out: ShapeTarget | None = None
-        # Scores that do not depend on the view, by training object: an object's views follow one another.
+        # Scores that do not depend on the view, by training object: an object's views are consecutive.
         self._known: dict[str | None, Values] = {}
 
     def request(self, wanted: SampleRequest) -> SampleRequest:
@@ -74,7 +74,7 @@ class ShapeScorer(Scorer):
         return values | self._surface_color(sample, held_out, colors_of(reconstruction.shape))
 
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
-        """A mesh that this object was already compared with is not measured again."""
+        """A mesh already compared with this object is not measured again."""
         if self._baselines is None:
             return {}
         if self._kept is not None:
@@ -95,7 +95,7 @@ class ShapeScorer(Scorer):
         return {method: values for method, values in rows.items() if values}
 
     def finish(self, whole: Tally) -> None:
-        """Keep what the baselines scored, all ranks' samples together."""
+        """Cache the baselines' scores on all ranks' samples."""
         if self._cache is None or self._kept is not None or self._baselines is None or not collectives.is_main():
             return
         rows = {
@@ -138,9 +138,9 @@ class ShapeScorer(Scorer):
 def score_solid(
     solid: Solid, held_out: ShapeTarget, protocols: Sequence[Protocol], color: ColorScorer | None
 ) -> dict[str, float]:
-    """One shape by every protocol: ``occnet/iou``, ..., ``color/psnr``, ...
+    """Score one shape by every protocol: ``occnet/iou``, ..., ``color/psnr``, ...
 
-    Where ``points`` is the only protocol, no field is made a mesh and no view is rendered.
+    If ``points`` is the only protocol, no mesh is extracted from a field and no view is rendered.
     """
     values: dict[str, float] = {}
     pair: Comparison | None = None

@@ -1,4 +1,4 @@
-"""The strip of a shape's view: input, reconstruction, and other views beside the truth."""
+"""The strip of a shape's view: input, reconstruction, and other views next to the truth."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NUM_NOVEL = 2
 
 
 def draw_strip(view: ViewRecord, mesh: Mesh, novel: Sequence[ViewRecord], image_px: int = 128) -> Strip:
-    """The strip of a shape's view: input | reconstruction as the input sees it | for each novel view: reconstruction,
-    truth. The novel views are the truth's own pictures with their cameras.
+    """The strip of a shape's view: input | reconstruction from the input's camera | for each novel view:
+    reconstruction, truth. The novel views are stored views with their cameras.
 
     Returns:
         uint8 [image_px, (2 + 2 * novel) * image_px, 3].
@@ -31,7 +31,7 @@ def draw_strip(view: ViewRecord, mesh: Mesh, novel: Sequence[ViewRecord], image_
 
 
 def shape_strip(dataset: ShardedDataset, sample: str, mesh: Mesh, image_px: int = 128) -> Strip:
-    """The strip of a sample, ``object_id#view``; novel views are a third and two thirds of the way around."""
+    """The strip of a sample, ``object_id#view``; novel views are one and two thirds of the way around."""
     object_id, _, number = sample.rpartition("#")
     count = dataset.entry(object_id).num_views
     around = [(int(number) + (turn + 1) * count // (NUM_NOVEL + 1)) % count for turn in range(NUM_NOVEL)]

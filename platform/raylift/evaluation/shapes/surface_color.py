@@ -1,8 +1,8 @@
-"""The colour of a surface, in three dimensions: how far predicted colours are from the true ones where the truth lies.
+"""Surface colour in 3D: errors of predicted colours at points of the true surface.
 
-Pictures of a reconstruction judge its shape and its colour together. Here the colour is asked at points of the *true*
-surface: of a field as it is, of a mesh at its nearest vertex. What the input shows and what it does not are told apart,
-since copying the input is enough for the first.
+Rendered images judge shape and colour together. Here the colour is queried at points of the *true* surface: from a
+field directly, from a mesh at its nearest vertex. Visible and hidden points are scored separately, since copying the
+input is enough for the visible ones.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from raylift.metrics.protocols import Metric
 SURFACE_COLOR_METRICS = {"surface_l1": Metric(False), "visible_l1": Metric(False), "hidden_l1": Metric(False)}
 NUM_POINTS = 4000
 VISIBLE_WITHIN = 0.015
-"""A point is visible if it is no further than this behind what its pixel shows, world units along z."""
+"""Distance behind its pixel's surface up to which a point is visible, world units along z."""
 
 ColorsOf = Callable[[Float[Tensor, "N 3"]], Float[Tensor, "N 3"]]
 
 
 def colors_of(shape: Mesh | Field) -> ColorsOf | None:
-    """What asks a shape for its colours; None of a mesh without vertex colours."""
+    """A function that returns a shape's colours at points; None for a mesh without vertex colours."""
     if isinstance(shape, Field):
         field = shape
         return lambda points: field.query(points.to(field.device))[1].float().cpu()
@@ -39,7 +39,7 @@ def colors_of(shape: Mesh | Field) -> ColorsOf | None:
 
 
 def visible_points(points: Float[Tensor, "N 3"], view: ViewRecord) -> Bool[Tensor, "N"]:
-    """Which points of the true surface a stored view shows."""
+    """Which points of the true surface are visible in a stored view."""
     uv, z = project(view.camera, points[None])
     height, width = view.depth.shape
     columns = ((uv[0, :, 0] + 1) * width / 2).long()
@@ -53,7 +53,7 @@ def visible_points(points: Float[Tensor, "N 3"], view: ViewRecord) -> Bool[Tenso
 def surface_color_scores(
     ask: ColorsOf, points: Float[Tensor, "N 3"], truth: Float[Tensor, "N 3"], visible: Bool[Tensor, "N"]
 ) -> dict[str, float]:
-    """Mean absolute errors of RGB in [0, 1] over all points, the visible and the hidden ones, where there are any."""
+    """Mean absolute errors of RGB in [0, 1] over all, visible and hidden points; empty sets are left out."""
     errors = (ask(points).clamp(0, 1) - truth).abs().mean(dim=1).double()
     parts = {"surface_l1": torch.ones_like(visible), "visible_l1": visible, "hidden_l1": ~visible}
     return {name: float(errors[which].mean()) for name, which in parts.items() if bool(which.any())}

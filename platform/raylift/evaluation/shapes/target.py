@@ -1,4 +1,4 @@
-"""What the data set knows of an object that a reconstruction is measured against."""
+"""The ground truth of an object that a reconstruction is measured against."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class ShapeTarget:
     """One held-out object.
 
     Attributes:
-        truth: its shape, ready to be compared with.
-        mesh: the same with colours, for pictures.
+        truth: true shape, ready for comparison.
+        mesh: true mesh with colours, for rendering.
         occupancy32: bool [32, 32, 32].
-        views: the pictures that colour is compared in.
-        color_points: on the true surface, uniform by area, at most ``surface_color.NUM_POINTS``.
-        colors: the true colours there: those of the nearest vertex of the true mesh.
+        views: stored views for comparing colour.
+        color_points: points on the true surface, uniform by area, at most ``surface_color.NUM_POINTS``.
+        colors: true colours at these points: those of the nearest vertex of the true mesh.
     """
 
     id: str
@@ -53,7 +53,7 @@ class ShapeTarget:
 
 
 def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed: int) -> ShapeTarget:
-    """Read an object with ``num_views`` of its views, spread evenly over those stored.
+    """Load an object with ``num_views`` of its views, evenly spread over those stored.
 
     Raises:
         DataError: a damaged shard, or a true shape without faces.
@@ -61,7 +61,7 @@ def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed:
     record = load_object(dataset, object_id, TRUTH_COLUMNS)
     mesh = record.mesh
     normals = record.surface_normals.astype(np.float64)
-    # Stored in eight bits an axis: make them unit again before cosines are taken.
+    # Stored with eight bits per axis: normalise again before taking cosines.
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
     surface = Cloud(record.surface_points.astype(np.float64), normals)
     color_points = torch.from_numpy(record.surface_points[:NUM_POINTS].copy())
@@ -80,5 +80,5 @@ def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed:
 
 
 def spread(count: int, total: int) -> list[int]:
-    """``count`` of ``total`` indices (all, if there are fewer), evenly, starting with the first."""
+    """``count`` of ``total`` indices (all, if there are fewer), evenly spread, starting with the first."""
     return sorted({index * total // count for index in range(count)}) if count else []

@@ -1,4 +1,4 @@
-"""Training objects as unlearned answers are made of them: their grids, and the silhouettes of their pictures."""
+"""Training objects for unlearned baselines: their grids, and the silhouettes of their views."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raylift.evaluation.shapes.visible_evidence import VisibleEvidence
 
 SILHOUETTE_PX = 32
 MAX_PICTURES = 6000
-"""Training pictures whose silhouettes are kept, at most: views of each object are thinned out evenly beyond it."""
+"""Maximum number of training silhouettes; above it, each object's views are thinned out evenly."""
 NUM_NEIGHBOURS = 5
 
 
@@ -29,18 +29,18 @@ class TrainingShapes:
     """Grids and silhouettes of training objects.
 
     Args:
-        entries: of the objects that the model was trained on.
+        entries: entries of the objects that the model was trained on.
 
     Attributes:
-        mean_color: of their surfaces, RGB.
+        mean_color: mean RGB of their surfaces.
 
     Raises:
-        DataError: there are none.
+        DataError: no training objects.
     """
 
     def __init__(self, dataset: ShardedDataset, entries: Sequence[ObjectEntry]) -> None:
         if not entries:
-            raise DataError("baselines need training objects, and there are none", "set evaluation.baselines=false")
+            raise DataError("baselines need training objects, but there are none", "set evaluation.baselines=false")
         self.entries = tuple(entries)
         self._dataset = dataset
         self._bodies = np.array([entry.group or entry.id for entry in entries])
@@ -64,17 +64,17 @@ class TrainingShapes:
         return len(self.entries)
 
     def inside(self, index: int) -> Bool[np.ndarray, "C"]:
-        """Which cells of its 32^3 grid lie inside an object, flat in [x, y, z] order."""
+        """Which cells of its 32^3 grid are inside an object, flat in [x, y, z] order."""
         return np.unpackbits(self._grids[index]).astype(bool)
 
     def mean(self, without: int | None = None) -> Float[np.ndarray, "C"]:
-        """The share of objects that each cell is inside of; ``without`` leaves the objects of one body out."""
+        """The fraction of objects that contain each cell; ``without`` leaves out the objects with the same body."""
         own = [] if without is None else np.flatnonzero(~self._others(without)).tolist()
         total = self._total - sum((self.inside(index).astype(np.float64) for index in own), np.zeros_like(self._total))
         return total / max(1, len(self) - len(own))
 
     def neighbours(self, mask: Float[Tensor, "1 H W"], without: int | None = None) -> Float[np.ndarray, "C"]:
-        """The same over the five objects that have the most similar silhouette (mean square over 32 x 32 pixels)."""
+        """The same over the five objects with the most similar silhouettes (mean square over 32 x 32 pixels)."""
         small = functional.adaptive_avg_pool2d(mask, SILHOUETTE_PX).numpy().ravel()
         distances = np.full(len(self), np.inf)
         np.minimum.at(distances, self._owners, np.square(self._silhouettes - small).mean(axis=1))
@@ -83,7 +83,7 @@ class TrainingShapes:
         return self._average(order[np.isfinite(distances[order])])
 
     def evidence(self, index: int, view: int, image_px: int, with_depth: bool) -> VisibleEvidence:
-        """A training picture as a model would have seen it."""
+        """A training view as a model would have seen it."""
         record = load_view(self._dataset, self.entries[index].id, view)
         picture, mask = composited(record.rgba, image_px)
         depth = torch.from_numpy(nearest_resized(record.depth, image_px))[None] if with_depth else None

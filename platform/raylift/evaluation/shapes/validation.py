@@ -1,4 +1,4 @@
-"""What training watches of a data set of shapes."""
+"""Quick validation on a data set of shapes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from raylift.metrics.iou import iou
 from raylift.metrics.scores import mean_of
 
 VALIDATION_POINTS = 4096
-"""Stored points a sample that the validation IoU is measured at while training."""
+"""Points per sample for the quick validation IoU."""
 
 
 class ShapeValidation(Validation):
-    """IoU at stored points, beside what needs no learning at the same samples (``val/carved_mean/iou``, ...).
+    """IoU at stored points, with unlearned baselines on the same samples (``val/carved_mean/iou``, ...).
 
     Args:
-        wanted: what the model's training samples carry.
-        config: whether there are baselines.
+        wanted: request of the model's training samples.
+        config: evaluation settings; they decide whether baselines are scored.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ShapeValidation(Validation):
 
         def looked_at() -> Iterator[Batch]:
             for batch in batches:
-                # Baselines do not change while a model trains: once is enough.
+                # Baselines do not change during training: once is enough.
                 if self._beside is None and self._baselines is not None:
                     own.update(_baseline_ious(self._baselines, batch))
                 yield batch
@@ -64,7 +64,7 @@ class ShapeValidation(Validation):
 
 
 def _baseline_ious(baselines: ShapeBaselines, batch: Batch) -> dict[str, dict[str, float]]:
-    """By sample and baseline."""
+    """IoU by sample and baseline."""
     rows = {}
     for index, name in enumerate(batch.ids):
         picture = batch.select(slice(index, index + 1))

@@ -1,4 +1,4 @@
-"""What a model was told of a sample, as its baselines may use it: silhouette, camera, and where told, depth."""
+"""The model's conditioning that its baselines may use: silhouette, camera and, if given, depth."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from raylift.geometry.cameras import pixel_centers, project, unproject
 from raylift.geometry.point_tree import PointTree
 
 EMPTY_GAP = 0.1
-"""World units that a point is taken to be in front of the surface where the depth map has no surface at all."""
+"""Assumed distance in front of the surface where the depth map has no surface, world units."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a model's samples tell beside the image, its silhouette and its camera.
+    """A model's conditioning in addition to the image, its silhouette and its camera.
 
     Attributes:
-        depth: a depth map, or visible points made of one.
-        grid: the true shape's own grid.
-        image_px: at this many pixels a side.
+        depth: whether it includes a depth map, or visible points computed from one.
+        grid: source of the true shape's grid, if included.
+        image_px: image side in pixels.
     """
 
     depth: bool
@@ -50,7 +50,7 @@ class VisibleEvidence:
     Attributes:
         image: RGB in [0, 1] on white.
         mask: coverage in [0, 1].
-        depth: z in world units, 0 for none; None where it was not told.
+        depth: z in world units, 0 where missing; None if the model is not conditioned on it.
         camera: B = 1.
     """
 
@@ -61,7 +61,7 @@ class VisibleEvidence:
 
     @staticmethod
     def of(picture: Batch, with_depth: bool) -> VisibleEvidence | None:
-        """Of a sample as the model saw it (B = 1); None where its camera is not known."""
+        """The evidence in a sample as the model saw it (B = 1); None if its camera is unknown."""
         if picture.camera is None:
             return None
         depth = picture["depth"][0].float().cpu() if with_depth else None
@@ -75,9 +75,9 @@ class VisibleEvidence:
         return 0.5 - covered[0, 0, :, 0]
 
     def gap(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
-        """How far each point is in front of the surface that its pixel shows, along z: above 0 in free space.
+        """Distance of each point in front of the surface at its pixel, along z: above 0 in free space.
 
-        Depths are not interpolated: edges of objects are no slopes.
+        Depths are not interpolated, since object edges are discontinuities.
         """
         assert self.depth is not None
         uv, z = project(self.camera, points[None])
@@ -87,7 +87,7 @@ class VisibleEvidence:
         return torch.where(seen > 0, seen - z[0], EMPTY_GAP)
 
     def mirrored_gap(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
-        """The gap of each point's mirror image in the plane x = 0: many objects are symmetric."""
+        """The gap of each point mirrored at the plane x = 0: many objects are symmetric."""
         return self.gap(points * torch.tensor([-1.0, 1.0, 1.0]))
 
     def pixel_colors(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
@@ -98,7 +98,7 @@ class VisibleEvidence:
 
     @cached_property
     def visible_points(self) -> tuple[Float[np.ndarray, "P 3"], Float[np.ndarray, "P 3"]]:
-        """Every pixel with a depth in the world, and its colour."""
+        """World points of all pixels with depth, and their colours."""
         assert self.depth is not None
         depth = self.depth[0]
         seen: Bool[Tensor, "H W"] = (depth > 0) & (self.mask[0] > 0)
@@ -111,7 +111,7 @@ class VisibleEvidence:
         return PointTree(self.visible_points[0])
 
     def nearest_colors(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
-        """The colour of the nearest visible point; white where nothing is visible."""
+        """The colour of the nearest visible point; white if no point is visible."""
         if not len(self.visible_points[0]):
             return torch.ones(len(points), 3)
         return torch.from_numpy(self.visible_points[1][self._tree.nearest(points.numpy())[1]])

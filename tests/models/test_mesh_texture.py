@@ -18,7 +18,7 @@ from raylift.evaluation.validation import validate_images
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
 from raylift.geometry.cameras import project
-from raylift.losses.unseen_texture import seen_texels
+from raylift.losses.unseen_texture import seen_faces, seen_texels
 from raylift.models import catalogue
 from raylift.models.mesh_texture.cameras import framed_camera, mirrored_cameras, roll_error
 from raylift.models.mesh_texture.model import MeshTextureModel
@@ -170,8 +170,8 @@ def test_a_picture_shows_the_seen_texels_and_a_random_view_others_too() -> None:
     scene = Scene(network, batch, StepInfo(0, 1, seed=3))
     texture = scene.texture.detach().requires_grad_()
     scene.__dict__["texture"] = texture
-    nearest = scene.view.nearest_faces[..., None]
-    seen = seen_texels(nearest, network.texel_face, len(network.template.faces))
+    faces = seen_faces(scene.view.nearest_faces, len(network.template.faces))
+    seen = seen_texels(faces, network.texel_face)[:, None]
     views = [random_views(replace(scene, step_info=StepInfo(step, 1, seed=3)), True, False) for step in (0, 1)]
     assert not torch.equal(views[0].rgb, views[1].rgb), "each step has cameras of its own"
 

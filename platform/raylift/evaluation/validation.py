@@ -93,27 +93,6 @@ def validate_shapes(model: ReconstructionModel, batches: Iterable[Batch], prefix
     return summarise(sample_scores(model, batches, score), prefix, ("iou", "thickness"))
 
 
-@torch.no_grad()
-def validate_images(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-    """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions as their own cameras see them.
-
-    At the model's own image size, against its own input: a little kinder than the full evaluation, which compares at
-    the truth's resolution. Ranks, samples and the mode as in ``validate_shapes``.
-
-    Args:
-        model: put into eval mode, and back.
-        batches: carry ``image`` and ``mask``.
-        prefix: of the names: ``val/mask_iou``, ``val/ssim``, ``val/thickness``, each with ``_median``, and
-            ``val/mask_iou_samples``.
-    """
-
-    def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
-        images, masks = batch["image"].float().cpu().numpy(), batch["mask"].float().cpu().numpy()
-        return [picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
-
-    return summarise(sample_scores(model, batches, score), prefix, ("mask_iou", "ssim", "thickness"))
-
-
 def picture_score(
     found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
 ) -> dict[str, float]:

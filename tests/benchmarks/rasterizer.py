@@ -1,7 +1,10 @@
-"""The compiled rasteriser against PyTorch3D's on this machine's CPU, same mesh, same camera, same fragments.
+"""What pictures and scans of meshes cost, and their z-buffer against PyTorch3D's rasteriser on this machine's CPU.
 
-Run: ``PYTHONPATH=platform python tests/benchmarks/rasterizer.py``. Goal: at least 100 times PyTorch3D's speed on a mesh
-of 20k faces at 224 x 224 (one face a pixel, no blur). Both use one thread.
+    PYTHONPATH=platform python -m tests.benchmarks.rasterizer
+
+A mesh of 20k faces, one thread. First ``zbuffer.fill_nearest`` as ``render`` and ``scan`` call it, one view at
+224 x 224, beside PyTorch3D's rasteriser of one face a pixel; the goal is at least 100 times its speed. Then whole
+pictures and scans, which is what preparing a data set waits for.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ import trimesh
 
 from raylift.core.types import Mesh
 from raylift.geometry.cameras import orbit, orbit_views
-from raylift.rendering.rasterize import rasterize, rasterize_pytorch3d
-from raylift.rendering.render import render
+from raylift.rendering.render import COPLANAR_MARGIN, render
+from raylift.rendering.triangles import project_triangles
 from raylift.rendering.virtual_scan import scan
+from raylift.rendering.zbuffer import fill_nearest
+from tests.rendering.nearest_faces import nearest_faces_pytorch3d
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -40,21 +45,22 @@ def main() -> None:
     faces = torch.tensor(ball.faces)
     camera = orbit(30.0, 20.0)
 
-    ours = rasterize(vertices, faces, camera, 224)
-    theirs = rasterize_pytorch3d(vertices, faces, camera, 224)
-    differing = int((ours.pix_to_face != theirs.pix_to_face).sum())
-    print(f"faces {len(faces)}, image 224 x 224, covered {float((ours.pix_to_face >= 0).float().mean()):.1%}")
-    print(f"pixels whose face differs: {differing} of {224 * 224}")
-    print(f"largest difference of depth: {float((ours.zbuf - theirs.zbuf).abs().max()):.1e}")
+    def z_buffer() -> tuple[np.ndarray, np.ndarray]:
+        screen = project_triangles(vertices.numpy(), faces.numpy(), camera)
+        depth, triangle = fill_nearest(screen.corners, 224, True, True, 0.0, COPLANAR_MARGIN)
+        return depth, np.where(triangle >= 0, screen.face[triangle], -1)
 
-    compiled = seconds(lambda: rasterize(vertices, faces, camera, 224), 20)
-    pytorch3d = seconds(lambda: rasterize_pytorch3d(vertices, faces, camera, 224), 2)
-    print(f"compiled {compiled * 1e3:.2f} ms, PyTorch3D {pytorch3d * 1e3:.0f} ms: ratio {pytorch3d / compiled:.0f}")
+    depth, face = z_buffer()
+    theirs = nearest_faces_pytorch3d(vertices, faces, camera, 224)
+    same = face == theirs.face[0].numpy()
+    print(f"faces {len(faces)}, image 224 x 224, covered {(face >= 0).mean():.1%}")
+    print(f"pixels whose face differs: {int((~same).sum())} of {224 * 224}")
+    seen = same & (face >= 0)
+    print(f"largest difference of depth: {np.abs(depth - theirs.depth[0].numpy())[seen].max():.1e}")
 
-    layers = seconds(lambda: rasterize(vertices, faces, camera, 224, 8, 1e-4), 5)
-    layers_pytorch3d = seconds(lambda: rasterize_pytorch3d(vertices, faces, camera, 224, 8, 1e-4), 1)
-    print(f"8 faces a pixel, blur 1e-4: {layers * 1e3:.1f} ms, {layers_pytorch3d * 1e3:.0f} ms: ", end="")
-    print(f"ratio {layers_pytorch3d / layers:.0f}")
+    compiled = seconds(z_buffer, 20)
+    pytorch3d = seconds(lambda: nearest_faces_pytorch3d(vertices, faces, camera, 224), 2)
+    print(f"z-buffer {compiled * 1e3:.2f} ms, PyTorch3D {pytorch3d * 1e3:.0f} ms: ratio {pytorch3d / compiled:.0f}")
 
     mesh = Mesh(vertices, faces)
     views = orbit_views(10)

@@ -1,6 +1,6 @@
 """Signed distance by virtual scan against generalised winding numbers, on real meshes.
 
-    python tests/benchmarks/signed_distance.py runs/demo/furniture [--num-meshes 40]
+    PYTHONPATH=platform python -m tests.benchmarks.signed_distance runs/demo/furniture [--num-meshes 40]
 
 The folder holds meshes that trimesh reads (OBJ, GLB, PLY, STL, OFF) or Sweet Home 3D libraries, at any depth; a seeded
 draw of them is compared on points uniform in the padded unit cube. For each mesh: is it watertight, how much of it is
@@ -25,8 +25,8 @@ import trimesh
 
 from raylift.core.errors import DataError
 from raylift.geometry.signed_distance import ScanDistance
-from raylift.geometry.winding import winding_number
 from raylift.rendering.virtual_scan import scan
+from tests.reference.winding import winding_number
 
 SUFFIXES = {".obj", ".glb", ".ply", ".stl", ".off"}
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from raylift.core.errors import DataError
 from raylift.data.feed.image_folder import format_camera, list_images, make_input, parse_camera, read_image
-from raylift.geometry.camera_conventions import to_pixels
 from raylift.geometry.cameras import canonical_camera, orbit, project
+from tests.reference.cameras import to_pixels
 
 
 def disc(height: int = 40, width: int = 40, radius: int = 10, center: tuple[int, int] = (20, 20)) -> np.ndarray:

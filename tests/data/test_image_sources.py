@@ -22,7 +22,8 @@ from raylift.data.shapes.record import load_view
 from raylift.data.sources.base import ImageSource
 from raylift.data.sources.coco_masks import decode_segmentation, unpack_counts
 from raylift.data.sources.image_reading import cutout, decode, gray
-from raylift.data.sources.opening import Selection, open_source, source_data_kind
+from raylift.data.sources.opening import Selection, open_source
+from raylift.data.sources.registry import source_entries
 from raylift.data.sources.stamps import StampsSource, is_drawing
 from raylift.data.store.annotations import Annotations, joined_annotations, mirror_by_name
 from raylift.data.store.dataset import ShardedDataset
@@ -262,8 +263,8 @@ def test_layouts_are_recognised(tmp_path: Path, tiny_folder: Path) -> None:
     }
     for kind, place in places.items():
         assert open_source(str(place)).kind == kind
-        assert source_data_kind(str(place)) == "images"
-    assert source_data_kind("procedural:3") == "shapes"
+        assert source_entries()[kind].delivers == "images"
+    assert source_entries()["procedural"].delivers == "shapes"
     for place in ("cutouts", "masked", "cub", "stamps"):
         with pytest.raises(DataError):
             open_source(f"{place}:{tmp_path / 'gone'}").items()

@@ -31,7 +31,7 @@ from raylift.data.store.manifest import Manifest
 from raylift.geometry.bvh import TriangleBvh
 from raylift.geometry.cameras import project
 from raylift.geometry.voxels import grid_points
-from raylift.geometry.winding import winding_number
+from tests.reference.winding import winding_number
 
 SMALL = replace(TINY, num_views=2, samples=200, iou_points=300, surface_points=200, objects_per_shard=2)
 

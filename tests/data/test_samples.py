@@ -27,7 +27,7 @@ from raylift.data.shapes.clouds import visible_cloud
 from raylift.data.shapes.record import load_object, load_view
 from raylift.data.store.dataset import ShardedDataset
 from raylift.geometry.cameras import canonical_camera, project
-from raylift.geometry.voxels import voxelize, voxelize_sparse
+from raylift.geometry.voxels import voxelize_sparse
 
 REQUEST = SampleRequest(32, 101, VoxelRequest("surface", num_points=300), num_iou_points=500)
 
@@ -121,7 +121,7 @@ def test_told_points_are_of_the_cloud_and_are_what_voxels_are_made_of(tiny: Shar
         assert len(told) == 200
         assert told <= whole
         np.testing.assert_allclose(
-            batch["voxels"][index], voxelize(points, colors, 32, "color_density"), rtol=0, atol=1e-6
+            batch["voxels"][index], voxelize_sparse(points, colors, 32, "color_density").dense(), rtol=0, atol=1e-6
         )
     # Voxels are the same draw without the points beside them, and another key draws others.
     stream = SampleStream(tiny, replace(request, num_told_points=0), DataConfig(batch_size=2), seed=0)
@@ -340,4 +340,4 @@ def test_a_prepared_view_gives_the_samples_of_the_view(tiny: ShardedDataset, num
     if len(points) > num_points:
         picked = rng.choice(len(points), num_points, replace=False)
         points, colors = points[picked], colors[picked]
-    np.testing.assert_array_equal(direct["voxels"][0], voxelize(points, colors, 32, "color_density"))
+    np.testing.assert_array_equal(direct["voxels"][0], voxelize_sparse(points, colors, 32, "color_density").dense())

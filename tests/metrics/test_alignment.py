@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from raylift.geometry.rotations import axis_angle_to_matrix, random_rotations
+from raylift.geometry.rotations import axis_angle_to_matrix
 from raylift.metrics.alignment import gradient_icp
 from raylift.metrics.comparison import Comparison, Shape, Truth
 from raylift.metrics.pose import best_global_rotation, rotation_error_deg
 from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS
 from tests.metrics.shapes import box, torus
+from tests.reference.cameras import random_rotations
 
 
 def _points(count: int, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raylift.metrics.inside import InsideTest, is_closed
-from tests.metrics.shapes import box, sphere, torus, winding_number
+from tests.metrics.shapes import box, sphere, torus
+from tests.reference.winding import winding_number
 
 
 @pytest.mark.parametrize("shape", [sphere(0.4, 3), torus(), box((0.6, 0.3, 0.9), (0.05, -0.1, 0.02))])

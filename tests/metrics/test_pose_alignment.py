@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from raylift.geometry.cameras import orbit_rotations
-from raylift.geometry.rotations import axis_angle_to_matrix, random_rotations
+from raylift.geometry.rotations import axis_angle_to_matrix
 from raylift.metrics.pose import (
     azimuths_deg,
     best_global_rotation,
@@ -17,6 +17,7 @@ from raylift.metrics.pose import (
     twin_forgiven_error_deg,
 )
 from raylift.metrics.pose_alignment import best_constant_camera, fit_pose_alignment, yaw_rotation
+from tests.reference.cameras import random_rotations
 
 
 def _orbit(count: int, seed: int = 0) -> torch.Tensor:

@@ -7,11 +7,11 @@ import torch
 
 from raylift.core import kernel_threads
 from raylift.core.errors import DataError
-from raylift.rendering import reference
-from raylift.rendering.rasterize import rasterize
 from raylift.rendering.soft_pytorch3d import rasterize_soft_pytorch3d
 from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.rendering.soft_silhouette import blur_radius_of
+from tests.reference import soft_rendering as reference
+from tests.rendering.nearest_faces import nearest_faces
 from tests.rendering.soft_meshes import MESHES, icosphere, screen_mesh, sphere_views
 
 BLUR = blur_radius_of(1e-3)
@@ -56,11 +56,11 @@ def test_same_faces_as_the_hard_rasteriser() -> None:
     from raylift.rendering.screen import project_to_screen
 
     camera = orbit(20, 30)
-    hard = rasterize(vertices, faces, camera, 32)
+    hard = nearest_faces(vertices, faces, camera, 32)
     soft = rasterize_soft(project_to_screen(vertices[None], camera), faces, 32, 1)
-    assert (hard.pix_to_face != soft.pix_to_face).float().mean() < 2e-3
-    same = hard.pix_to_face == soft.pix_to_face
-    torch.testing.assert_close(hard.zbuf[same], soft.zbuf[same], rtol=1e-5, atol=1e-5)
+    same = hard.face == soft.pix_to_face[..., 0]
+    assert (~same).float().mean() < 2e-3
+    torch.testing.assert_close(hard.depth[same], soft.zbuf[..., 0][same], rtol=1e-5, atol=1e-5)
 
 
 def test_equal_depths_go_to_the_lower_index() -> None:

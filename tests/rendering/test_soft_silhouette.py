@@ -11,10 +11,10 @@ from torch.nn.functional import logsigmoid
 
 from raylift.core import kernel_threads
 from raylift.core.errors import DataError
-from raylift.rendering import reference
 from raylift.rendering.screen import project_to_screen
 from raylift.rendering.soft_pytorch3d import silhouette_pytorch3d
 from raylift.rendering.soft_silhouette import blur_radius_of, soft_silhouette
+from tests.reference import soft_rendering as reference
 from tests.rendering.soft_meshes import MESHES, screen_mesh, sphere_views
 
 

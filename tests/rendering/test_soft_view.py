@@ -12,13 +12,13 @@ from torch import Tensor
 from raylift.core import kernel_threads
 from raylift.core.errors import ConfigError, DataError
 from raylift.geometry.cameras import orbit, pixel_centers
-from raylift.rendering import reference
 from raylift.rendering.screen import project_to_screen
 from raylift.rendering.soft_blend import SoftBlend, blend_weights, face_pixel_sums
 from raylift.rendering.soft_fragments import FragmentFaces
 from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.rendering.soft_silhouette import blur_radius_of
 from raylift.rendering.soft_view import SoftView
+from tests.reference import soft_rendering as reference
 from tests.rendering.soft_meshes import MESHES, icosphere, screen_mesh, sphere_views
 
 SOFT = SoftBlend(sigma=1e-3, gamma=3e-3, near=0.5, far=4.0)

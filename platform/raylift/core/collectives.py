@@ -118,15 +118,3 @@ def gather_objects(item: T) -> list[T]:
     items: list[T | None] = [None] * world_size()
     dist.all_gather_object(items, item)
     return items  # type: ignore[return-value]
-
-
-def broadcast_from_main(tensors: list[Tensor]) -> None:
-    """Overwrite each tensor, in place, with rank 0's."""
-    if is_distributed():
-        for tensor in tensors:
-            dist.broadcast(tensor, src=0)
-
-
-def barrier() -> None:
-    if is_distributed():
-        dist.barrier()

@@ -93,27 +93,6 @@ def validate_shapes(model: ReconstructionModel, batches: Iterable[Batch], prefix
     return summarise(sample_scores(model, batches, score), prefix, ("iou", "thickness"))
 
 
-@torch.no_grad()
-def validate_images(model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
-    """Mean and median silhouette IoU (``mask_soft``) and SSIM of reconstructions rendered with their own cameras.
-
-    Measured at the model's image size against its input: slightly more lenient than the full evaluation, which
-    compares at the truth's resolution. Ranks, samples and training mode as in ``validate_shapes``.
-
-    Args:
-        model: model to evaluate; its training mode is restored afterwards.
-        batches: batches with ``image`` and ``mask``.
-        prefix: prefix of the names ``val/mask_iou``, ``val/ssim``, ``val/thickness``, each with ``_median``, and
-            ``val/mask_iou_samples``.
-    """
-
-    def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
-        images, masks = batch["image"].float().cpu().numpy(), batch["mask"].float().cpu().numpy()
-        return [picture_score(one, image, mask) for one, image, mask in zip(found, images, masks, strict=True)]
-
-    return summarise(sample_scores(model, batches, score), prefix, ("mask_iou", "ssim", "thickness"))
-
-
 def picture_score(
     found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
 ) -> dict[str, float]:

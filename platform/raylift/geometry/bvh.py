@@ -1,4 +1,4 @@
-"""A bounding-volume hierarchy over triangles: exact closest points and ray crossings, compiled for the CPU.
+"""A bounding-volume hierarchy over triangles: exact closest points, compiled for the CPU.
 
 Built by binned surface-area splits (Wald 2007), traversed nearest child first. Kernels release the interpreter's lock
 and use one core: whoever wants more threads splits the points.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int64
+from jaxtyping import Float64, Int64
 from numba import njit
 
 from raylift.core.errors import DataError
@@ -18,17 +18,6 @@ _LEAF_SIZE = 4
 _NUM_BINS = 16
 _SAH_DEPTH = 48  # below it, halves: so that the depth, and with it the stack, is bounded by 48 + 32
 _STACK = 128
-
-# Three directions without symmetry: no axis-aligned or 45-degree mesh has an edge or a face along them.
-_DIRECTIONS = np.array(
-    [
-        [0.8017653, 0.4129871, 0.4321109],
-        [-0.3571907, 0.8812343, -0.3097113],
-        [0.2713319, -0.5417719, 0.7955123],
-        [-0.6911737, -0.4717131, -0.5475731],
-        [0.1379171, 0.3317717, -0.9332239],
-    ]
-)
 
 
 def as_triangles(vertices: Any, faces: Any) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
@@ -105,30 +94,6 @@ class TriangleBvh:
         points = as_points(points)
         distances, faces, nearest = _closest(points, self._boxes, self._links, self._corners, float(max_distance))
         return distances, np.where(faces >= 0, self.order[faces], -1), nearest
-
-    def crossings(self, origins: Any, directions: Any) -> Int[np.ndarray, "N"]:
-        """How many triangles each ray crosses, origin excluded.
-
-        Args:
-            origins: [N, 3].
-            directions: [N, 3] or [3]; any length but zero.
-        """
-        origins = as_points(origins)
-        directions = np.ascontiguousarray(np.broadcast_to(np.asarray(directions, np.float64), origins.shape))
-        crossed: np.ndarray = _crossings(origins, directions, self._boxes, self._links, self._corners)
-        return crossed
-
-    def contains(self, points: Any, num_directions: int = 3) -> Bool[np.ndarray, "N"]:
-        """Whether points are inside, by the parity of crossings; a majority of an odd number of directions.
-
-        Exact for watertight meshes without self-intersections; see ``signed_distance`` for all others.
-        """
-        points = as_points(points)
-        assert num_directions in (1, 3, 5)
-        votes = np.zeros(len(points), np.int64)
-        for direction in _DIRECTIONS[:num_directions]:
-            votes += self.crossings(points, direction) & 1
-        return votes > num_directions // 2
 
 
 @njit(cache=True, nogil=True)
@@ -338,63 +303,3 @@ def _closest_on_triangle(triangle, x, y, z):  # type: ignore[no-untyped-def]
     if (rx - x) ** 2 + (ry - y) ** 2 + (rz - z) ** 2 < best:
         return rx, ry, rz
     return qx, qy, qz
-
-
-@njit(cache=True, nogil=True)
-def _crossings(origins, directions, boxes, links, corners):  # type: ignore[no-untyped-def]
-    count = origins.shape[0]
-    crossed = np.zeros(count, np.int64)
-    stack = np.empty(_STACK, np.int64)
-    for p in range(count):
-        ox, oy, oz = origins[p, 0], origins[p, 1], origins[p, 2]
-        dx, dy, dz = directions[p, 0], directions[p, 1], directions[p, 2]
-        stack[0] = 0
-        top, hits = 1, 0
-        while top > 0:
-            top -= 1
-            node = stack[top]
-            if not _ray_meets_box(boxes[node], ox, oy, oz, dx, dy, dz):
-                continue
-            if links[node, 1] < 0:
-                stack[top], stack[top + 1] = links[node, 0], links[node, 0] + 1
-                top += 2
-                continue
-            for f in range(links[node, 0], links[node, 0] + links[node, 1]):
-                hits += _ray_meets_triangle(corners[f], ox, oy, oz, dx, dy, dz)
-        crossed[p] = hits
-    return crossed
-
-
-@njit(cache=True, nogil=True)
-def _ray_meets_box(box, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
-    near, far = 0.0, np.inf
-    for a in range(3):
-        origin = ox if a == 0 else (oy if a == 1 else oz)
-        direction = dx if a == 0 else (dy if a == 1 else dz)
-        if direction == 0.0:
-            if origin < box[a] or origin > box[3 + a]:
-                return False
-            continue
-        first, second = (box[a] - origin) / direction, (box[3 + a] - origin) / direction
-        near, far = max(near, min(first, second)), min(far, max(first, second))
-    return near <= far * (1.0 + 1e-12)
-
-
-@njit(cache=True, nogil=True)
-def _ray_meets_triangle(triangle, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
-    """1 where the ray crosses the triangle (Möller and Trumbore 1997), 0 where it misses or runs along it."""
-    ux, uy, uz = triangle[1, 0] - triangle[0, 0], triangle[1, 1] - triangle[0, 1], triangle[1, 2] - triangle[0, 2]
-    vx, vy, vz = triangle[2, 0] - triangle[0, 0], triangle[2, 1] - triangle[0, 1], triangle[2, 2] - triangle[0, 2]
-    px, py, pz = dy * vz - dz * vy, dz * vx - dx * vz, dx * vy - dy * vx
-    determinant = ux * px + uy * py + uz * pz
-    if determinant == 0.0:
-        return 0
-    tx, ty, tz = ox - triangle[0, 0], oy - triangle[0, 1], oz - triangle[0, 2]
-    s = (tx * px + ty * py + tz * pz) / determinant
-    if s < 0.0 or s > 1.0:
-        return 0
-    qx, qy, qz = ty * uz - tz * uy, tz * ux - tx * uz, tx * uy - ty * ux
-    t = (dx * qx + dy * qy + dz * qz) / determinant
-    if t < 0.0 or s + t > 1.0:
-        return 0
-    return 1 if (vx * qx + vy * qy + vz * qz) / determinant > 0.0 else 0

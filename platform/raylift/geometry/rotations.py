@@ -1,4 +1,4 @@
-"""Rotations between their forms: matrix, quaternion (w, x, y, z), axis-angle, six numbers; and the angle of two."""
+"""Rotations between their forms: matrix, quaternion (w, x, y, z), axis-angle; and the angle of two."""
 
 from __future__ import annotations
 
@@ -67,28 +67,6 @@ def axis_angle_to_matrix(axis_angle: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B
     return torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device) + first * cross + second * (cross @ cross)
 
 
-def matrix_to_axis_angle(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
-    """The rotation vector, its length in [0, pi] radians."""
-    quaternion = matrix_to_quaternion(matrix)
-    w, axis = quaternion[..., :1], quaternion[..., 1:]
-    sine = axis.norm(dim=-1, keepdim=True)
-    small = sine < 1e-6
-    safe = torch.where(small, torch.ones_like(sine), sine)
-    return axis * torch.where(small, 2 / w.clamp(min=0.5), 2 * torch.atan2(sine, w) / safe)
-
-
-def six_numbers_to_matrix(six: Float[Tensor, "*B 6"]) -> Float[Tensor, "*B 3 3"]:
-    """Gram-Schmidt on two rows: the continuous form of Zhou et al. 2019, section 4.2."""
-    first = normalize(six[..., :3], dim=-1)
-    second = normalize(six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdim=True) * first, dim=-1)
-    return torch.stack([first, second, torch.linalg.cross(first, second)], -2)
-
-
-def matrix_to_six_numbers(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 6"]:
-    """The first two rows."""
-    return matrix[..., :2, :].flatten(-2)
-
-
 def rotation_angle(first: Float[Tensor, "*B 3 3"], second: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B"]:
     """The geodesic angle of R^T R' in radians, in [0, pi].
 
@@ -99,8 +77,3 @@ def rotation_angle(first: Float[Tensor, "*B 3 3"], second: Float[Tensor, "*B 3 3
     skew = relative - relative.mT
     sine = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1).norm(dim=-1) / 2
     return torch.atan2(sine, cosine)
-
-
-def random_rotations(count: int, generator: torch.Generator) -> Float[Tensor, "B 3 3"]:
-    """Rotations uniform over SO(3), from normalised Gaussian quaternions; float32."""
-    return quaternion_to_matrix(torch.randn(count, 4, generator=generator, dtype=torch.float64)).float()

@@ -75,7 +75,6 @@ class ScanDistance:
         if not visible.any():
             raise DataError("no face of the mesh is visible from outside", "check its scale, position and depth range")
         self._bvh = TriangleBvh(vertices, faces[visible])
-        self._visible = np.flatnonzero(visible)
         self._depths = np.ascontiguousarray(scan.depths, np.float32)
         self._views = _view_matrices(scan.cameras)
         self._perspective = scan.cameras.projection == "perspective"
@@ -85,11 +84,6 @@ class ScanDistance:
         """Whether any view sees the point in front of the first surface, or past all of it."""
         free: np.ndarray = _is_free(as_points(points), self._depths, self._views, self._perspective)
         return free
-
-    def closest_faces(self, points: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Unsigned distance, index of the nearest visible face in the whole mesh, and the nearest point."""
-        distances, faces, nearest = self._bvh.closest(points)
-        return distances, self._visible[faces], nearest
 
     def __call__(self, points: Any, max_distance: float = np.inf) -> Float32[np.ndarray, "N"]:
         """Signed distances, negative inside, world units.
@@ -101,17 +95,6 @@ class ScanDistance:
         points = as_points(points)
         distances, _, _ = self._bvh.closest(points, max_distance)
         return (np.where(self.is_free(points), distances, -distances) - self.thickness).astype(np.float32)
-
-
-def signed_distance(
-    points: Any, vertices: Any, faces: Any, scan: Scan, thickness: float = THICKNESS
-) -> Float32[np.ndarray, "N"]:
-    """Signed distance of points to a mesh by virtual scan: see the module; ``ScanDistance`` for repeated use.
-
-    Returns:
-        negative inside, world units; 0 lies ``thickness`` outside of the visible surface.
-    """
-    return ScanDistance(vertices, faces, scan, thickness)(points)
 
 
 def _view_matrices(cameras: Camera) -> np.ndarray:

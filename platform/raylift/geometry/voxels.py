@@ -63,13 +63,6 @@ class SparseGrid:
         return self.cells.nbytes + self.values.nbytes
 
 
-def voxelize(
-    points: Any, colors: Any | None, resolution: int, encoding: VoxelEncoding
-) -> Float32[np.ndarray, "C R R R"]:
-    """Points binned into a grid, dense; see ``voxelize_sparse``."""
-    return voxelize_sparse(points, colors, resolution, encoding).dense()
-
-
 def voxelize_sparse(points: Any, colors: Any | None, resolution: int, encoding: VoxelEncoding) -> SparseGrid:
     """Points binned into a grid.
 

@@ -1,115 +1,26 @@
-"""What moves a sampling coordinate, and what a variance image adds (adaptive-gradient paper, equations 15-30).
+"""How a sampled colour moves the coordinate that it is read at (adaptive-gradient paper, equations 15-21, 24-30).
 
-Equations 18-30 are written out over all pixels, as the paper has them, with x along the image's width and y along its
-height in pixels (pixel centres are whole numbers). Equations 15-17 are the same derivative in normalised coordinates,
-from the four pixels that matter; ``coordinate_search`` trains with it.
+Everything is in normalised coordinates, from the four pixels that matter, and can be differentiated again, by the image
+and by the coordinates; ``coordinate_search`` trains with it. ``adaptive_gradient_analysis`` has the paper's argument.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from raylift.core.errors import ConfigError
 
 
-class PixelGradient(NamedTuple):
-    """Derivatives along the image's width and height, a pixel."""
-
-    x: Float[Tensor, "N"]
-    y: Float[Tensor, "N"]
-
-
-def bilinear_weights(x: Float[Tensor, "N"], y: Float[Tensor, "N"], height: int, width: int) -> Float[Tensor, "N H W"]:
-    """lambda_ij = max(0, 1 - |x - i|) max(0, 1 - |y - j|) (adaptive-gradient paper, equation 22)."""
-    columns, rows = _hats(x, width), _hats(y, height)
-    return rows[:, :, None] * columns[:, None, :]
-
-
-def sampled_color(image: Float[Tensor, "C H W"], x: Float[Tensor, "N"], y: Float[Tensor, "N"]) -> Float[Tensor, "N C"]:
-    """C_xy = sum over i, j of U_ij max(0, 1 - |x - i|) max(0, 1 - |y - j|) (adaptive-gradient paper, equation 18)."""
-    return torch.einsum("chw,nhw->nc", image, bilinear_weights(x, y, *image.shape[1:]))
-
-
-def color_error(color: Float[Tensor, "N C"], target: Float[Tensor, "N C"]) -> Float[Tensor, "N"]:
-    """C_xy^rec = (C_xy - C'_xy)^2, summed over channels (adaptive-gradient paper, equation 19)."""
-    return (color - target).square().sum(dim=-1)
-
-
-def sampled_color_error(
-    image: Float[Tensor, "C H W"], target: Float[Tensor, "N C"], x: Float[Tensor, "N"], y: Float[Tensor, "N"]
-) -> Float[Tensor, "N"]:
-    """C_xy^rec = (sum lambda_ij U_ij - C'_xy)^2 (adaptive-gradient paper, equation 23)."""
-    return color_error(sampled_color(image, x, y), target)
-
-
-def error_gradient(
-    color: Float[Tensor, "N C"], target: Float[Tensor, "N C"], color_slope: Float[Tensor, "N C"]
-) -> Float[Tensor, "N"]:
-    """2 (C_xy - C'_xy) dC_xy/dx, or dy, summed over channels (adaptive-gradient paper, equations 20 and 21)."""
-    return (2 * (color - target) * color_slope).sum(dim=-1)
-
-
-def pixel_error_gradient(
-    image: Float[Tensor, "C H W"], target: Float[Tensor, "N C"], x: Float[Tensor, "N"], y: Float[Tensor, "N"]
-) -> PixelGradient:
-    """sum 2 (C_xy - C'_xy) U_ij dlambda_ij/dx and dy (adaptive-gradient paper, equations 24 and 25).
-
-    Where x is a whole number, and lambda has a kink, the slope towards larger x is taken, as ``grid_sample`` does.
-    """
-    height, width = image.shape[1:]
-    columns, rows = _hats(x, width), _hats(y, height)
-    along_x = rows[:, :, None] * _hat_slopes(x, width)[:, None, :]
-    along_y = _hat_slopes(y, height)[:, :, None] * columns[:, None, :]
-    color = sampled_color(image, x, y)
-    return PixelGradient(
-        error_gradient(color, target, torch.einsum("chw,nhw->nc", image, along_x)),
-        error_gradient(color, target, torch.einsum("chw,nhw->nc", image, along_y)),
-    )
-
-
-def is_stuck(
-    image: Float[Tensor, "C H W"], x: Float[Tensor, "N"], y: Float[Tensor, "N"], tolerance: float = 0.0
-) -> Bool[Tensor, "N"]:
-    """Whether both derivatives vanish because all U_ij around are the same (adaptive-gradient paper, equation 26).
-
-    The weights sum to one wherever the coordinate lies, so equal pixels leave no gradient anywhere between them: the
-    paper's second condition, the centre of a grid cell, is not needed.
-    """
-    x0 = x.floor().long().clamp(0, image.shape[2] - 2)
-    y0 = y.floor().long().clamp(0, image.shape[1] - 2)
-    around = torch.stack([image[:, y0 + down, x0 + right] for down in (0, 1) for right in (0, 1)])
-    return ((around.amax(dim=0) - around.amin(dim=0)) <= tolerance).all(dim=0)
-
-
-def varied_pixel_error_gradient(
-    image: Float[Tensor, "C H W"],
-    variance: Float[Tensor, "V H W"],
-    target: Float[Tensor, "N C"],
-    x: Float[Tensor, "N"],
-    y: Float[Tensor, "N"],
-) -> PixelGradient:
-    """sum 2 (C_xy - C'_xy) U'_ij dlambda_ij/dx and dy with U'_ij = U_ij I_var^ij (the paper's equations 27-30).
-
-    C_xy is the colour of the varied image too, which is what is sampled (equation 11).
-
-    Args:
-        variance: I_var, of one channel or of the image's.
-    """
-    return pixel_error_gradient(image * variance, target, x, y)
-
-
 def sampling_gradient(image: Float[Tensor, "B C H W"], coordinates: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C 2"]:
-    """h(I, theta_c) = d Grid_Sample(I, theta_c) / d theta_c (adaptive-gradient paper, equation 15; 16 with I').
+    """h(I, theta_c) = d Grid_Sample(I, theta_c) / d theta_c (adaptive-gradient paper, equations 15 to 17).
 
     Written out, because ``grid_sample`` has no second derivative: this one can be differentiated again, by the image
     and by the coordinates.
 
     Args:
-        image: the sampling image I or, in equation 16, I'; at least 2 x 2 pixels.
+        image: the sampling image: I (equation 15), another image I' (16), or I_r * I_var (17); at least 2 x 2 pixels.
         coordinates: theta_c, normalised (u, v) in [-1, 1].
 
     Returns:
@@ -128,15 +39,10 @@ def sampling_gradient(image: Float[Tensor, "B C H W"], coordinates: Float[Tensor
     return torch.stack([along_x, along_y], dim=-1) * inside[:, :, None]
 
 
-def varied_sampling_gradient(
-    image: Float[Tensor, "B C H W"], variance: Float[Tensor, "B V H W"], coordinates: Float[Tensor, "B N 2"]
-) -> Float[Tensor, "B N C 2"]:
-    """I_grad^new = d Grid_Sample(I_r * I_var, theta_c) / d theta_c (adaptive-gradient paper, equation 17)."""
-    return sampling_gradient(image * variance, coordinates)
-
-
 def sample_at(image: Float[Tensor, "B C H W"], coordinates: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
-    """Equation 18 at many coordinates, from four pixels each; ``grid_sample`` with any number of derivatives.
+    """C_xy, the colour at a coordinate (adaptive-gradient paper, equation 18), from the four pixels around it.
+
+    Equal to ``grid_sample``, with any number of derivatives.
 
     Raises:
         ConfigError: the image is smaller than 2 x 2.
@@ -145,16 +51,32 @@ def sample_at(image: Float[Tensor, "B C H W"], coordinates: Float[Tensor, "B N 2
     return torch.lerp(torch.lerp(p00, p01, right), torch.lerp(p10, p11, right), down)
 
 
-def _hats(x: Tensor, count: int) -> Tensor:
-    """max(0, 1 - |x - i|) for i = 0 .. count - 1: [N, count]."""
-    return (1 - (x[:, None] - torch.arange(count, device=x.device, dtype=x.dtype)).abs()).clamp(min=0)
+def color_error_gradient(
+    color: Float[Tensor, "B N C"], target: Float[Tensor, "B N C"], color_slope: Float[Tensor, "B N C 2"]
+) -> Float[Tensor, "B N 2"]:
+    """2 (C_xy - C'_xy) dC_xy/dx, and dy, summed over channels (adaptive-gradient paper, equations 20 and 21)."""
+    return 2 * torch.einsum("bnc,bncd->bnd", color - target, color_slope)
 
 
-def _hat_slopes(x: Tensor, count: int) -> Tensor:
-    """Their derivatives by x: -1 for the pixel at or before x, +1 for the next one."""
-    before = x.floor()[:, None]
-    index = torch.arange(count, device=x.device, dtype=x.dtype)
-    return (index == before + 1).to(x.dtype) - (index == before).to(x.dtype)
+def coordinate_gradient(
+    sampling_image: Float[Tensor, "B C H W"], target: Float[Tensor, "B N C"], coordinates: Float[Tensor, "B N 2"]
+) -> Float[Tensor, "B N 2"]:
+    """The colour error's derivative by the coordinate (adaptive-gradient paper, equations 24, 25 and 27 to 30).
+
+    Args:
+        sampling_image: U, the image (equations 24 and 25), or U' = U * I_var (27 to 30). C_xy is then the colour of
+            the varied image too, which is what is sampled (equation 11).
+        target: C'_xy.
+        coordinates: normalised (u, v).
+
+    Returns:
+        Squared colour per unit of normalised coordinates; equations 24, 27, 28 along u, and 25, 29, 30 along v.
+
+    Raises:
+        ConfigError: the image is smaller than 2 x 2.
+    """
+    color = sample_at(sampling_image, coordinates)
+    return color_error_gradient(color, target, sampling_gradient(sampling_image, coordinates))
 
 
 def _pixels(coordinates: Tensor, height: int, width: int) -> Tensor:

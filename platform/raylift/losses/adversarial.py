@@ -35,11 +35,6 @@ def generator_loss(fake: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
     return softplus(-fake)
 
 
-def saturating_generator_loss(fake: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-    """log(1 - D(x)) of rendered images (adaptive-gradient paper, equation 38, as printed)."""
-    return -softplus(fake)
-
-
 def interpolation_shares(keys: Int[Tensor, "B"], seed: int, step: int) -> Float[Tensor, "B"]:
     """How much of the real image goes into each interpolation, uniform in [0, 1); keyed by sample, float32.
 

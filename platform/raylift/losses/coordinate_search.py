@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from raylift.losses.adaptive_gradient import sample_at, sampling_gradient
+from raylift.losses.adaptive_gradient import coordinate_gradient, sample_at
 from raylift.losses.texture_flow import reconstruction_error
 
 LEAST_GRADIENT = 0.1
@@ -40,9 +40,9 @@ def searched_coordinates(
 ) -> Float[Tensor, "B N 2"]:
     """theta_c^0 + sum over t of alpha^t I_grad^t, as in the adaptive-gradient paper's equations 31 and 32.
 
-    Each step is theta <- theta - alpha g with g = 2 (C - C') dC/dtheta (equations 27-30, summed over channels). With a
-    label it is theta <- theta - alpha |theta - Y| g / sqrt(|g|^2 + LEAST_GRADIENT^2). That step depends on I_var and is
-    constant in theta: where the colour's slope changes from pixel to pixel, its derivative by theta is hundreds.
+    Each step is theta <- theta - alpha g with g of ``coordinate_gradient`` (equations 27-30). With a label it is
+    theta <- theta - alpha |theta - Y| g / sqrt(|g|^2 + LEAST_GRADIENT^2). That step depends on I_var and is constant in
+    theta: where the colour's slope changes from pixel to pixel, its derivative by theta is hundreds.
 
     Args:
         coordinates: theta_c^0, normalised (u, v).
@@ -54,9 +54,7 @@ def searched_coordinates(
     """
     for _ in range(num_steps):
         place = coordinates if label is None else coordinates.detach()
-        error = sample_at(sampling_image, place) - target
-        slope = sampling_gradient(sampling_image, place)
-        step = 2 * torch.einsum("bnc,bncd->bnd", error, slope)
+        step = coordinate_gradient(sampling_image, target, place)
         if label is not None:
             left = torch.linalg.vector_norm((coordinates - label).detach(), dim=-1, keepdim=True)
             step = left * step / (step.square().sum(dim=-1, keepdim=True) + LEAST_GRADIENT**2).sqrt()

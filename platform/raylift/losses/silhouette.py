@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -37,31 +37,3 @@ def outside_mask_error(
         outside_distance: distance to the true silhouette in normalised coordinates, 0 inside.
     """
     return predicted * outside_distance
-
-
-def inside_mask_error(
-    predicted: Float[Tensor, "B H W"], inside_distance: Float[Tensor, "B H W"]
-) -> Float[Tensor, "B H W"]:
-    """Missing coverage times how deep inside of the true silhouette it misses; the counterpart of the above.
-
-    Args:
-        inside_distance: distance to the background in normalised coordinates, 0 outside.
-    """
-    return (1 - predicted) * inside_distance
-
-
-def boundary_coverage_error(
-    projected: Float[Tensor, "B V 2"], boundary: Float[Tensor, "B P 2"], exists: Bool[Tensor, "B P"]
-) -> Float[Tensor, "B P"]:
-    """How far the nearest projected vertex is from each point of the true outline (CMR's boundary loss).
-
-    Args:
-        projected: vertices in normalised image coordinates.
-        boundary: points of the silhouette's outline, same coordinates.
-        exists: which of them are real rather than padding.
-
-    Returns:
-        Squared distances, 0 for padding.
-    """
-    squared = (boundary[:, :, None] - projected[:, None]).square().sum(-1).min(dim=2).values
-    return squared.masked_fill(~exists, 0.0)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from raylift.geometry.rotations import rotation_angle
-from raylift.metrics.scores import mean_of, median_of
 
 
 def rotation_error_deg(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
@@ -47,28 +45,6 @@ def circular_std_deg(angles_deg: Float[Tensor, "B"]) -> float:
     radians = torch.deg2rad(angles_deg.double())
     length = torch.hypot(radians.cos().mean(), radians.sin().mean()).clamp(1e-3, 1.0)
     return math.degrees(math.sqrt(max(0.0, -2 * math.log(float(length)))))
-
-
-@dataclass(frozen=True)
-class PoseErrors:
-    """An additive state: the angles of all images, degrees."""
-
-    angles_deg: tuple[float, ...] = ()
-
-    def __add__(self, other: PoseErrors) -> PoseErrors:
-        return PoseErrors(self.angles_deg + other.angles_deg)
-
-    @property
-    def mean_deg(self) -> float:
-        return mean_of(self.angles_deg)
-
-    @property
-    def median_deg(self) -> float:
-        return median_of(self.angles_deg)
-
-    def accuracy(self, within_deg: float) -> float:
-        """The share of images within an angle (NeMo: 30 and 10 degrees, pi / 6 and pi / 18); NaN of none."""
-        return mean_of([float(angle < within_deg) for angle in self.angles_deg])
 
 
 def best_global_rotation(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> Float[Tensor, "3 3"]:

@@ -263,9 +263,3 @@ class PoseMatch:
         seen = Box(self.box.center[:, None], self.box.half[:, None])
         scale, shift = fitted_scale_and_shift(seen, box_of_points(uv))
         return CameraHypotheses(scale, shift, quaternion, logits)
-
-    @property
-    def entropy(self) -> Float[Tensor, "B"]:
-        """How undecided each azimuth is, as a share of log A: 1 where all are equally probable."""
-        marginal = self.azimuths.clamp(min=LEAST_MARGINAL)
-        return -(marginal * marginal.log()).sum(dim=1) / math.log(marginal.shape[1])

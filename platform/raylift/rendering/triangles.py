@@ -24,13 +24,11 @@ class ScreenTriangles(NamedTuple):
     Attributes:
         corners: float64 [T, 3, 3]: (u, v, z) of each corner.
         face: int32 [T]: the face that it is part of, ascending.
-        sibling: int32 [T]: the other half of a face that became a quadrilateral, or -1.
         weights: float64 [T, 3, 3]: each corner's barycentric weights in the face; empty where nothing was cut.
     """
 
     corners: np.ndarray
     face: np.ndarray
-    sibling: np.ndarray
     weights: np.ndarray
 
 
@@ -82,7 +80,7 @@ def project_triangles(vertices: np.ndarray, faces: np.ndarray, camera: Camera, n
 @njit(cache=True, fastmath=False, nogil=True)
 def _cut_and_divide(
     points: np.ndarray, faces: np.ndarray, near: float, perspective: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     num_faces = faces.shape[0]
     num_triangles = 0
     any_cut = False
@@ -100,7 +98,6 @@ def _cut_and_divide(
 
     corners = np.empty((num_triangles, 3, 3))
     face = np.empty(num_triangles, np.int32)
-    sibling = np.full(num_triangles, -1, np.int32)
     weights = np.zeros((num_triangles if any_cut else 0, 3, 3))
     polygon = np.empty((4, 3))
     polygon_weights = np.empty((4, 3))
@@ -155,12 +152,10 @@ def _cut_and_divide(
             weights[t, 0], weights[t, 1] = polygon_weights[0], polygon_weights[k + 1]
             weights[t, 2] = polygon_weights[k + 2]
             face[t] = f
-            if size == 4:
-                sibling[t] = t + 1 - 2 * k
             t += 1
     if perspective:
         for t in range(num_triangles):
             for c in range(3):
                 corners[t, c, 0] /= corners[t, c, 2]
                 corners[t, c, 1] /= corners[t, c, 2]
-    return corners, face, sibling, weights
+    return corners, face, weights

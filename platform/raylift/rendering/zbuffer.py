@@ -1,7 +1,7 @@
-"""Compiled z-buffer rasterisation: triangles on the screen to the nearest ones at each pixel centre.
+"""Compiled z-buffer rasterisation: triangles on the screen to the nearest one at each pixel centre.
 
-Two steps keep the inner loop small: filling notes only depth and triangle, and whoever needs barycentrics or distances
-computes them afterwards for the triangles that won.
+Two steps keep the inner loop small: filling notes only depth and triangle, and whoever needs barycentrics computes them
+afterwards for the triangles that won.
 
 Tie rule: at equal depth the triangle that comes first stays, so the lower face index wins, as in PyTorch3D.
 """
@@ -114,25 +114,6 @@ def fill_nearest(
     return depth, triangle
 
 
-@njit(cache=True, fastmath=False, nogil=True, inline="always")
-def _segment_distance(px: float, py: float, ax: float, ay: float, bx: float, by: float) -> float:
-    dx, dy = bx - ax, by - ay
-    length = dx * dx + dy * dy
-    if length <= SLIVER_AREA:
-        return (px - bx) ** 2 + (py - by) ** 2
-    along = min(max((dx * (px - ax) + dy * (py - ay)) / length, 0.0), 1.0)
-    return (px - ax - along * dx) ** 2 + (py - ay - along * dy) ** 2
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def boundary_distance(px: float, py: float, corners: np.ndarray) -> float:
-    """Squared distance in the image plane from a point to the nearest of a triangle's edges."""
-    first: float = _segment_distance(px, py, corners[0, 0], corners[0, 1], corners[1, 0], corners[1, 1])
-    second: float = _segment_distance(px, py, corners[1, 0], corners[1, 1], corners[2, 0], corners[2, 1])
-    third: float = _segment_distance(px, py, corners[2, 0], corners[2, 1], corners[0, 0], corners[0, 1])
-    return min(first, second, third)
-
-
 @njit(cache=True, fastmath=False, nogil=True)
 def barycentric(px: float, py: float, corners: np.ndarray, perspective: bool) -> tuple[float, float, float]:
     """Weights of the corners at the point of the triangle that is seen at (px, py); they sum to 1."""
@@ -156,113 +137,3 @@ def barycentric(px: float, py: float, corners: np.ndarray, perspective: bool) ->
         area = edge(x2, y2, x0, y0, x1, y1)
         total = max(total, 1e-12) if area > 0 else min(total, -1e-12)
     return w0 / total, w1 / total, w2 / total
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def fill_layers(
-    corners: np.ndarray, sibling: np.ndarray, size: int, num_layers: int, blur_radius: float, perspective: bool
-) -> np.ndarray:
-    """The nearest triangles at each pixel centre, those included whose boundary is nearer than the blur radius.
-
-    Args:
-        sibling: int32 [T]: of two halves of one face only the one with the nearer boundary is kept.
-        num_layers: K.
-        blur_radius: squared distance in normalised coordinates.
-
-    Returns:
-        Triangle int32 [H, W, K], nearest first, -1 where there is none.
-    """
-    depth = np.full((size, size, num_layers), np.inf)
-    triangle = np.full((size, size, num_layers), -1, np.int32)
-    step = 2.0 / size
-    reach = np.sqrt(blur_radius)
-    for t in range(corners.shape[0]):
-        corner = corners[t]
-        area = edge(corner[2, 0], corner[2, 1], corner[0, 0], corner[0, 1], corner[1, 0], corner[1, 1])
-        if not abs(area) > SLIVER_AREA:
-            continue
-        first_column, end_column = pixel_range(corner[:, 0].min() - reach, corner[:, 0].max() + reach, size)
-        first_row, end_row = pixel_range(corner[:, 1].min() - reach, corner[:, 1].max() + reach, size)
-        for row in range(first_row, end_row):
-            py = (row + 0.5) * step - 1.0
-            for column in range(first_column, end_column):
-                px = (column + 0.5) * step - 1.0
-                w0, w1, w2 = barycentric(px, py, corner, perspective)
-                inside = w0 > 0.0 and w1 > 0.0 and w2 > 0.0
-                if not inside and not boundary_distance(px, py, corner) < blur_radius:
-                    continue
-                if blur_radius > 0.0:
-                    w0, w1, w2 = clipped(w0, w1, w2)
-                z = w0 * corner[0, 2] + w1 * corner[1, 2] + w2 * corner[2, 2]
-                nearest, owner = depth[row, column], triangle[row, column]
-                if sibling[t] >= 0:
-                    twin = 0
-                    while twin < num_layers and owner[twin] != sibling[t]:
-                        twin += 1
-                    if twin < num_layers:
-                        if boundary_distance(px, py, corner) >= boundary_distance(px, py, corners[sibling[t]]):
-                            continue
-                        for k in range(twin, num_layers - 1):
-                            nearest[k], owner[k] = nearest[k + 1], owner[k + 1]
-                        nearest[num_layers - 1], owner[num_layers - 1] = np.inf, -1
-                if not z < nearest[num_layers - 1]:
-                    continue
-                k = num_layers - 1
-                while k > 0 and z < nearest[k - 1]:
-                    nearest[k], owner[k] = nearest[k - 1], owner[k - 1]
-                    k -= 1
-                nearest[k], owner[k] = z, t
-    return triangle
-
-
-@njit(cache=True, fastmath=False, nogil=True, inline="always")
-def clipped(w0: float, w1: float, w2: float) -> tuple[float, float, float]:
-    """Barycentric weights of a point outside, moved into the triangle: negative ones become 0, the rest is rescaled."""
-    w0, w1, w2 = max(w0, 0.0), max(w1, 0.0), max(w2, 0.0)
-    total = max(w0 + w1 + w2, 1e-5)
-    return w0 / total, w1 / total, w2 / total
-
-
-@njit(cache=True, fastmath=False, nogil=True)
-def resolve(
-    corners: np.ndarray,
-    face: np.ndarray,
-    weights: np.ndarray,
-    triangle: np.ndarray,
-    perspective: bool,
-    with_blur: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What ``Fragments`` holds, for the triangles that won: int64 [H, W, K], then three of float32, padded with -1."""
-    size, _, num_layers = triangle.shape
-    pix_to_face = np.full((size, size, num_layers), -1, np.int64)
-    zbuf = np.full((size, size, num_layers), -1.0, np.float32)
-    bary = np.full((size, size, num_layers, 3), -1.0, np.float32)
-    dists = np.full((size, size, num_layers), -1.0, np.float32)
-    step = 2.0 / size
-    for row in range(size):
-        py = (row + 0.5) * step - 1.0
-        for column in range(size):
-            px = (column + 0.5) * step - 1.0
-            for k in range(num_layers):
-                t = triangle[row, column, k]
-                if t < 0:
-                    break
-                corner = corners[t]
-                w0, w1, w2 = barycentric(px, py, corner, perspective)
-                inside = w0 > 0.0 and w1 > 0.0 and w2 > 0.0
-                if with_blur:
-                    w0, w1, w2 = clipped(w0, w1, w2)
-                distance = boundary_distance(px, py, corner)
-                pix_to_face[row, column, k] = face[t]
-                zbuf[row, column, k] = w0 * corner[0, 2] + w1 * corner[1, 2] + w2 * corner[2, 2]
-                dists[row, column, k] = -distance if inside else distance
-                for c in range(3):
-                    if weights.shape[0] > 0:
-                        bary[row, column, k, c] = w0 * weights[t, 0, c] + w1 * weights[t, 1, c] + w2 * weights[t, 2, c]
-                    elif c == 0:
-                        bary[row, column, k, c] = w0
-                    elif c == 1:
-                        bary[row, column, k, c] = w1
-                    else:
-                        bary[row, column, k, c] = w2
-    return pix_to_face, zbuf, bary, dists

@@ -9,7 +9,6 @@ from pathlib import Path
 from raylift.core.errors import DataError
 from raylift.data.sources.base import AnySource, SourceItem
 from raylift.data.sources.registry import SourceEntry, source_entries
-from raylift.data.store.manifest import DataKind
 
 FETCH = "fetch"
 """``kind:fetch`` downloads the source's data set into the cache, ``kind:fetch:FOLDER`` into that folder."""
@@ -50,15 +49,6 @@ def open_source(specification: str, seed: int = 0) -> AnySource:
     if fetched == FETCH and entry.fetch is not None:
         place = str(entry.fetch(Path(cache).expanduser() if separator else default_cache() / entry.kind))
     return entry.open(place, seed)
-
-
-def source_data_kind(specification: str) -> DataKind:
-    """Whether a source delivers shapes or images.
-
-    Raises:
-        DataError: a bare path that does not exist.
-    """
-    return _split(specification)[0].delivers
 
 
 def default_cache() -> Path:

@@ -23,6 +23,7 @@ from raylift.losses.cameras import combined_scores, expected_over_hypotheses, hy
 from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
 from raylift.losses.silhouette import outside_mask_error, silhouette_iou_loss
 from raylift.losses.texture_flow import masked_share, reconstruction_error
+from raylift.losses.unseen_texture import seen_faces
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.network import Decoded, MeshTextureNetwork, pick
 from raylift.models.mesh_texture.renderer import constant, on_screen
@@ -274,10 +275,8 @@ class Scene:
     def shown_vertices(self) -> Float[Tensor, "B V"]:
         """1 for the vertices of faces that are nearest at some pixel, by the main camera."""
         faces = self.network.template.faces
-        nearest = self.of_main(self.view.nearest_faces).flatten(1)
-        shown = torch.zeros(len(nearest), len(faces) + 1, dtype=torch.bool, device=nearest.device)
-        shown.scatter_(1, torch.where(nearest < 0, len(faces), nearest), True)
-        vertices = torch.zeros(len(nearest), self.network.template.num_vertices, device=nearest.device)
+        seen = seen_faces(self.of_main(self.view.nearest_faces), len(faces)).float()
+        vertices = seen.new_zeros(len(seen), self.network.template.num_vertices)
         for corner in range(3):
-            vertices.index_add_(1, faces[:, corner], shown[:, :-1].float())
+            vertices.index_add_(1, faces[:, corner], seen)
         return (vertices > 0).to(self.image.dtype)

@@ -1,4 +1,4 @@
-"""Terms of textures: reconstruction, flow alignment, and the search that D_var steers (equations 7-12, 31, 32, 35)."""
+"""Terms of textures: reconstruction, flow alignment, and the search that D_var steers (equations 7-12, 31-35)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from raylift.losses.adaptive_gradient import sample_at
 from raylift.losses.coordinate_search import pseudo_label_objective, searched_reconstruction_error
 from raylift.losses.flow_alignment import face_flow, flow_alignment_error, flow_cycle_error
 from raylift.losses.texture_flow import sample_by_flow
+from raylift.losses.unseen_texture import seen_texels
 from raylift.models.mesh_texture.scene import Scene
 
 
@@ -57,7 +58,7 @@ def _searches(scene: Scene, flow: Tensor, variance: Tensor) -> dict[str, Tensor]
         texels, wanted = flow.flatten(2).mT, scene.texel_places
         own = sample_at(image * fixed, texels)
         # A texel that is not seen has no colour to look for, and stays where it is.
-        is_seen = seen.is_seen[:, network.texel_face.flatten(), None]
+        is_seen = seen_texels(seen.is_seen, network.texel_face).flatten(1)[..., None]
         target = torch.where(is_seen, sample_at(image, wanted), own).detach()
 
         def render(colors: Tensor) -> Tensor:

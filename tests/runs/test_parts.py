@@ -73,7 +73,7 @@ def test_trained_maps_are_written_once(photos: ShardedDataset, call: Call, tmp_p
     assert batch["parts"].shape == (2, 4, 16, 16)
     status, said = call(*words, "--out", out)
     assert status == EXIT_FAILED
-    assert "holds a data set already" in said
+    assert "already holds a data set" in said
     # The run is done: the same command with another folder trains nothing and writes the same maps.
     assert call(*words, "--out", tmp_path / "again")[0] == 0
     assert ShardedDataset.open(tmp_path / "again").manifest.fingerprint == dataset.manifest.fingerprint

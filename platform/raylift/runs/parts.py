@@ -83,13 +83,13 @@ def check_before(data: str | Path, out: str | Path) -> ShardedDataset:
     """Refuse, before anything is trained, what could not be written afterwards.
 
     Raises:
-        DataError: the data set is no image collection, or ``out`` holds a data set already.
+        DataError: the data set is no image collection, or ``out`` already holds a data set.
     """
     dataset = ShardedDataset.open(data)
     if dataset.manifest.kind != "images":
         raise DataError(f"{dataset.uri} is no image collection", "part maps belong to images with silhouettes")
     if Storage.at(out).size(MANIFEST_NAME) is not None:
-        raise DataError(f"{out} holds a data set already", "give --out a folder that does not exist yet")
+        raise DataError(f"{out} already holds a data set", "give --out a folder that does not exist yet")
     return dataset
 
 

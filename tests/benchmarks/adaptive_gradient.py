@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from raylift.losses.adaptive_gradient import sample_at, sampling_gradient
-from raylift.losses.coordinate_search import pseudo_label_objective, searched_coordinates
+from raylift.losses.coordinate_search import pseudo_label_loss, searched_coordinates
 
 IMAGE_PX = 32
 STEP_SIZE = 1e-2
@@ -81,7 +81,7 @@ def search(with_variance: bool, color_weight: float = 0.0, num_steps: int = 300)
     for _ in range(num_steps):
         variance = LIMIT ** exponent.tanh()
         if with_variance:
-            aligned = pseudo_label_objective(coordinates, image, variance, labels, STEP_SIZE).sum()
+            aligned = pseudo_label_loss(coordinates, image, variance, labels, STEP_SIZE).sum()
             colored = (sample_at(image * variance, coordinates) - target).square().sum()
             (slope,) = torch.autograd.grad(aligned + color_weight * colored, exponent)
             with torch.no_grad():

@@ -22,7 +22,7 @@ from raylift.losses.adaptive_gradient_analysis import (
     sampled_color_error,
 )
 from raylift.losses.coordinate_search import (
-    pseudo_label_objective,
+    pseudo_label_loss,
     searched_coordinates,
     searched_reconstruction_error,
 )
@@ -155,11 +155,11 @@ def test_equation_31_trains_the_variance_image_through_the_step() -> None:
     coordinates, label = torch.tensor([[[-0.41, 0.08]]]).double(), torch.tensor([[[0.7, 0.1]]]).double()
     variance = (0.8 + 0.4 * torch.rand(1, 1, 6, 6, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda v: pseudo_label_objective(coordinates, image, v, label, 0.01, 2), variance, fast_mode=True
+        lambda v: pseudo_label_loss(coordinates, image, v, label, 0.01, 2), variance, fast_mode=True
     )
-    plain = pseudo_label_objective(coordinates, image, torch.ones_like(variance), label, 0.01)
+    plain = pseudo_label_loss(coordinates, image, torch.ones_like(variance), label, 0.01)
     torch.testing.assert_close(plain[0, 0], (coordinates - label).norm())  # stuck: the step goes nowhere
-    assert torch.equal(pseudo_label_objective(coordinates, image, variance, label, 0.01, 0), plain)
+    assert torch.equal(pseudo_label_loss(coordinates, image, variance, label, 0.01, 0), plain)
 
 
 def test_steps_by_distance_are_shares_of_the_way_however_flat_the_image() -> None:
@@ -182,11 +182,11 @@ def test_steps_by_distance_are_shares_of_the_way_however_flat_the_image() -> Non
     flat = torch.full_like(image, 0.5)
     assert torch.equal(searched_coordinates(start, flat, target, 0.5, label=label), start)
     variance = (0.9 + 0.2 * torch.rand(1, 1, 8, 8, dtype=torch.float64)).requires_grad_()
-    objective = pseudo_label_objective(start, image, variance, label, 0.5, by_distance=True)
+    objective = pseudo_label_loss(start, image, variance, label, 0.5, by_distance=True)
     (slope,) = torch.autograd.grad(objective.mean(), variance)
     assert float(slope.norm()) > 0.05
     assert torch.autograd.gradcheck(
-        lambda v: pseudo_label_objective(start, image, v, label, 0.5, by_distance=True), variance, fast_mode=True
+        lambda v: pseudo_label_loss(start, image, v, label, 0.5, by_distance=True), variance, fast_mode=True
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from raylift.losses.silhouette import outside_mask_error, silhouette_iou_loss
+from raylift.losses.silhouette import silhouette_distance_loss, silhouette_iou_loss
 
 
 def test_equation_1_equals_a_loop() -> None:
@@ -39,8 +39,8 @@ def test_the_distance_loss_pulls_on_what_does_not_overlap() -> None:
     truth[4:8, 4:8] = 1
     outside = torch.from_numpy(ndimage.distance_transform_edt(truth == 0) * 2 / 16)[None]
     mask = torch.from_numpy(truth)[None]
-    assert outside_mask_error(mask, outside).sum() == 0
+    assert silhouette_distance_loss(mask, outside).sum() == 0
     near, far = torch.zeros(2, 1, 16, 16, dtype=torch.float64)
     near[:, 9, 5], far[:, 14, 5] = 1.0, 1.0
-    assert outside_mask_error(near, outside).sum() == pytest.approx(2 * 2 / 16)
-    assert outside_mask_error(far, outside).sum() == pytest.approx(7 * 2 / 16)
+    assert silhouette_distance_loss(near, outside).sum() == pytest.approx(2 * 2 / 16)
+    assert silhouette_distance_loss(far, outside).sum() == pytest.approx(7 * 2 / 16)

@@ -18,7 +18,7 @@ from raylift.losses.flow_alignment import (
 )
 from raylift.losses.texture_flow import (
     masked_share,
-    reconstruction_error,
+    reconstruction_loss,
     sample_adaptively,
     sample_by_flow,
     sample_varied_by_flow,
@@ -79,7 +79,7 @@ def test_figure_6_reads_the_image_and_moves_by_the_varied_one() -> None:
 
 def test_equation_10_and_masks() -> None:
     rendered, image = torch.rand(2, 2, 3, 4, 4, dtype=torch.float64)
-    error = reconstruction_error(rendered, image)
+    error = reconstruction_loss(rendered, image)
     expected = sum(abs(float(rendered[1, c, 2, 3] - image[1, c, 2, 3])) for c in range(3)) / 3
     assert float(error[1, 2, 3]) == pytest.approx(expected)
     mask = torch.zeros(2, 4, 4, dtype=torch.float64)

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from raylift.losses.adaptive_gradient import coordinate_gradient, sample_at
-from raylift.losses.texture_flow import reconstruction_error
+from raylift.losses.texture_flow import reconstruction_loss
 
 LEAST_GRADIENT = 0.1
 """Squared colour per unit of normalised coordinates. A gradient of this length makes 0.7 of a full step; a coordinate
@@ -62,7 +62,7 @@ def searched_coordinates(
     return coordinates
 
 
-def pseudo_label_objective(
+def pseudo_label_loss(
     coordinates: Float[Tensor, "B N 2"],
     image: Float[Tensor, "B C H W"],
     variance: Float[Tensor, "B V H W"],
@@ -112,4 +112,4 @@ def searched_reconstruction_error(
         truth: I_r for each picture of ``render``, where those are more than one per image.
     """
     reached = searched_coordinates(coordinates, image * variance, target, step_size, num_steps, label)
-    return reconstruction_error(render(sample_at(image, reached)), image if truth is None else truth)
+    return reconstruction_loss(render(sample_at(image, reached)), image if truth is None else truth)

@@ -12,7 +12,7 @@ from torch import Tensor
 from raylift.geometry.laplacian import Adjacency, dihedral_cosines, uniform_laplacian
 
 
-def deformation_magnitude(offsets: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B V"]:
+def deformation_loss(offsets: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B V"]:
     """How far each vertex is moved from the template, ||delta V|| (adaptive-gradient paper, equation 3).
 
     Args:
@@ -25,7 +25,7 @@ def deformation_magnitude(offsets: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B
     return magnitude
 
 
-def laplacian_magnitude(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[Tensor, "*B V"]:
+def laplacian_loss(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[Tensor, "*B V"]:
     """The length of each vertex's Laplacian, ||delta_p||, whose sum is L_lap (adaptive-gradient paper, equation 4).
 
     Returns:
@@ -47,7 +47,7 @@ def laplacian_square(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Floa
     return uniform_laplacian(vertices, mesh).square().sum(dim=-1)
 
 
-def flatness_error(
+def flatness_loss(
     vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
 ) -> Float[Tensor, "*B S"]:
     """|cos(nu) + 1| of the angle between the faces at each shared edge (adaptive-gradient paper, equation 6).
@@ -64,7 +64,7 @@ def flatness_error(
 def flatness_square(
     vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
 ) -> Float[Tensor, "*B S"]:
-    """(cos(nu) + 1)^2 of the angle at each shared edge: what SoftRas and UMR sum; see ``flatness_error``.
+    """(cos(nu) + 1)^2 of the angle at each shared edge: what SoftRas and UMR sum; see ``flatness_loss``.
 
     Returns:
         In [0, 4], dimensionless.

@@ -25,7 +25,7 @@ def silhouette_iou_loss(predicted: Float[Tensor, "B *S"], truth: Float[Tensor, "
     return 1 - torch.where(empty, torch.ones_like(ratio), ratio)
 
 
-def outside_mask_error(
+def silhouette_distance_loss(
     predicted: Float[Tensor, "B H W"], outside_distance: Float[Tensor, "B H W"]
 ) -> Float[Tensor, "B H W"]:
     """Coverage times how far outside of the true silhouette it lies (UMR's and CMR's distance-transform loss).

@@ -33,7 +33,7 @@ def texture_on_faces(texture: Float[Tensor, "B C Ht Wt"], uvs: Float[Tensor, "F 
     return sample_texture(texture, uvs[None].expand(texture.shape[0], *uvs.shape))
 
 
-def reconstruction_error(rendered: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+def reconstruction_loss(rendered: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
     """||I_r - F_r(V_pred, phi(GS(I_flow, I_r)), cam)|| per pixel (adaptive-gradient paper, equation 10).
 
     The paper does not name the norm: the mean absolute difference over channels is taken.

@@ -21,8 +21,8 @@ from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.cameras import project
 from raylift.losses.cameras import combined_scores, expected_over_hypotheses, hypothesis_probabilities
 from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
-from raylift.losses.silhouette import outside_mask_error, silhouette_iou_loss
-from raylift.losses.texture_flow import masked_share, reconstruction_error
+from raylift.losses.silhouette import silhouette_distance_loss, silhouette_iou_loss
+from raylift.losses.texture_flow import masked_share, reconstruction_loss
 from raylift.losses.unseen_texture import seen_faces
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.network import Decoded, MeshTextureNetwork, pick
@@ -109,7 +109,7 @@ class Scene:
             errors["mask_squares"] = (seen - self.mask[:, None]).square().mean(dim=(2, 3))
         if weights.outside:
             distance = self.batch["mask_distance"].expand_as(seen)
-            errors["outside"] = outside_mask_error(seen, distance).mean(dim=(2, 3))
+            errors["outside"] = silhouette_distance_loss(seen, distance).mean(dim=(2, 3))
         return errors
 
     @cached_property
@@ -223,7 +223,7 @@ class Scene:
         # The nearest face hides the others, so the picture shows T_seen alone: equations 10 and 35 are the same number.
         weights, errors = self.config.weights, {}
         if weights.reconstruction:
-            errors["reconstruction"] = self.over_mask(reconstruction_error(self.picture, self.repeated(self.image)))
+            errors["reconstruction"] = self.over_mask(reconstruction_loss(self.picture, self.repeated(self.image)))
         if self.perceptual is not None:
             errors["perceptual"] = self.perceptual(self.picture, self.repeated(self.image))
         return errors

@@ -6,10 +6,10 @@ from raylift.core.collectives import gather_rows, share_of_mean, world_size
 from raylift.core.model import Term
 from raylift.losses.cameras import camera_entropy, camera_errors, expected_over_hypotheses, uneven_use
 from raylift.losses.mesh_regularity import (
-    deformation_magnitude,
-    flatness_error,
+    deformation_loss,
+    flatness_loss,
     flatness_square,
-    laplacian_magnitude,
+    laplacian_loss,
     laplacian_square,
 )
 from raylift.models.mesh_texture.cameras import roll_error
@@ -27,13 +27,13 @@ def shape_terms(scene: Scene) -> list[Term]:
         terms.append(Term(name, share, getattr(weights, name)))
     if weights.deform:
         weight = weights.deform if epoch >= schedule.deform_from else 0.0
-        terms.append(Term("deform", share_of_mean(deformation_magnitude(decoded.offsets)), weight))
+        terms.append(Term("deform", share_of_mean(deformation_loss(decoded.offsets)), weight))
     if weights.laplacian:
-        bend = laplacian_square if scene.config.shape.smoothness == "squares" else laplacian_magnitude
+        bend = laplacian_square if scene.config.shape.smoothness == "squares" else laplacian_loss
         bent = bend(decoded.vertices, template.neighbours).sum(dim=1)
         terms.append(Term("laplacian", share_of_mean(bent), weights.laplacian))
     if weights.flat:
-        fold = flatness_square if scene.config.shape.smoothness == "squares" else flatness_error
+        fold = flatness_square if scene.config.shape.smoothness == "squares" else flatness_loss
         folded = fold(decoded.vertices, template.faces, template.neighbours).sum(dim=1)
         terms.append(Term("flat", share_of_mean(folded), weights.flat))
     if weights.orientation:

@@ -8,7 +8,7 @@ from torch import Tensor
 from raylift.core.collectives import share_of_mean
 from raylift.core.model import Term
 from raylift.losses.adaptive_gradient import sample_at
-from raylift.losses.coordinate_search import pseudo_label_objective, searched_reconstruction_error
+from raylift.losses.coordinate_search import pseudo_label_loss, searched_reconstruction_error
 from raylift.losses.flow_alignment import face_flow, flow_alignment_error, flow_cycle_error
 from raylift.losses.texture_flow import sample_by_flow
 from raylift.losses.unseen_texture import seen_texels
@@ -48,7 +48,7 @@ def _searches(scene: Scene, flow: Tensor, variance: Tensor) -> dict[str, Tensor]
     network = scene.network
     label = seen.position.detach()
     coordinates = face_flow(flow, network.face_uvs)
-    reached = pseudo_label_objective(
+    reached = pseudo_label_loss(
         coordinates, image, variance, label, config.step_size, config.num_steps, by_distance=True
     )
     shares = {"pseudo_label": scene.share_of_seen(torch.where(seen.is_seen, reached, torch.zeros_like(reached)))}

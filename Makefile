@@ -48,7 +48,7 @@ bench: env ## The benchmarks, on what the demo left; each prints ratios from one
 	@test -d $(DEMO)/data || { echo "there is no $(DEMO)/data: run make demo first"; exit 1; }
 	@for file in "step.py --data $(DEMO)/data" "feed.py $(DEMO)/data" rasterizer.py soft_rasterizer.py extraction.py \
 	  "signed_distance.py $(DEMO)/furniture" adaptive_gradient.py asha.py; do \
-	  echo "== $$file"; $(PY) tests/benchmarks/$$file || exit 1; done
+	  echo "== $$file"; PYTHONPATH=. $(PY) tests/benchmarks/$$file || exit 1; done
 
 lock: ## Pin requirements.lock again from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate \

@@ -77,7 +77,7 @@ def test_trained_maps_are_written_once(photos: ShardedDataset, call: Call, tmp_p
     # The run is done: the same command with another folder trains nothing and writes the same maps.
     assert call(*words, "--out", tmp_path / "again")[0] == 0
     assert ShardedDataset.open(tmp_path / "again").manifest.fingerprint == dataset.manifest.fingerprint
-    with pytest.raises(ConfigError, match="makes no shapes"):
+    with pytest.raises(ConfigError, match="does not reconstruct shapes"):
         Reconstructor.of_run(runs / "part_segmentation-test", "cpu")
 
 

@@ -1,4 +1,4 @@
-"""Errors that a user meets: each names the thing that is wrong and what to do about it."""
+"""Errors shown to users: each names what is wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class CheckpointError(RayliftError):
 
 
 class TrainingError(RayliftError):
-    """A run that must not go on."""
+    """A run that must not continue."""
 
 
 class NonFiniteError(TrainingError):

@@ -73,7 +73,7 @@ def test_trained_maps_are_written_once(photos: ShardedDataset, call: Call, tmp_p
     assert batch["parts"].shape == (2, 4, 16, 16)
     status, said = call(*words, "--out", out)
     assert status == EXIT_FAILED
-    assert "holds a data set already" in said
+    assert "already holds a data set" in said
     # The run is done: the same command with another folder trains nothing and writes the same maps.
     assert call(*words, "--out", tmp_path / "again")[0] == 0
     assert ShardedDataset.open(tmp_path / "again").manifest.fingerprint == dataset.manifest.fingerprint
@@ -104,7 +104,7 @@ def test_a_resumed_run_is_the_run_that_was_not_killed(photos: ShardedDataset, tm
 def test_what_cannot_be_is_refused(photos: ShardedDataset, call: Call, tmp_path: Path) -> None:
     words = ("--data", photos.uri, "--out", tmp_path / "out", "--storage", tmp_path, "--tracking", "none")
     for more, problem in (
-        (("--recipe", "implicit/test"), "makes no part maps"),
+        (("--recipe", "implicit/test"), "predicts no part maps"),
         (("--part-names", "background", "head"), "--part-names without --maps"),
         (("--maps", tmp_path / "nowhere"), "there is no folder"),
     ):

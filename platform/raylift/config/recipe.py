@@ -69,7 +69,7 @@ class Recipe:
         data, schedule, evaluation, scale: see each class.
         optimizers: optimizer of each parameter group of the model; groups that are not named use "default".
         start_from: another run's folder or checkpoint (``.../step-NNNNNNNN.pt``), local or s3://, to initialise the
-            weights from; a folder stands for its last checkpoint, and its run must have finished.
+            weights from; for a folder, its last checkpoint is used, and its run must have finished.
         seed: seed of every random draw.
     """
 

@@ -50,7 +50,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
         ConfigError: an unknown name (with the nearest valid one), a value of the wrong type or an impossible one.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path or 'the recipe'} is {values!r}", f"give a mapping of {_names(cls)}")
+        raise ConfigError(f"{path or 'the recipe'} is {values!r}", f"use a mapping of {_names(cls)}")
     hints = _hints(cls)
     unknown = [name for name in values if name not in hints]
     if unknown:
@@ -151,7 +151,7 @@ def _is_group(child: Any) -> bool:
 def _built(hint: Any, value: Any, path: str) -> Any:
     if typing.get_origin(hint) in (dict, Mapping):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} is {value!r}", "give a mapping")
+            raise ConfigError(f"{path} is {value!r}", "use a mapping")
         return {name: _built(typing.get_args(hint)[1], one, _join(path, name)) for name, one in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value, path)
@@ -169,13 +169,13 @@ def _checked(hint: Any, value: Any, path: str) -> Any:
     # A bool for a number, or a number for a string, is a mistake even if Python would convert it.
     wants_bool = hint is bool
     if isinstance(value, bool) != wants_bool and not _is_optional_bool(hint):
-        raise ConfigError(f"{path} is {value!r}", f"give {_described(hint)}")
+        raise ConfigError(f"{path} is {value!r}", f"use {_described(hint)}")
     if typing.get_origin(hint) is tuple and isinstance(value, str):
         value = [value] if value else []
     try:
         return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError:
-        remedy = f"give {_described(hint)}"
+        remedy = f"use {_described(hint)}"
         near = difflib.get_close_matches(
             str(value), [part for part in typing.get_args(hint) if isinstance(part, str)], n=1
         )

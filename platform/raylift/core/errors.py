@@ -17,7 +17,7 @@ class RayliftError(Exception):
         super().__init__(f"{problem}\n  remedy: {remedy}" if remedy else problem)
 
     def __reduce__(self) -> tuple[type[RayliftError], tuple[str, str]]:
-        # Errors cross process borders on their way back from Ray workers.
+        # Errors cross process boundaries on their way back from Ray workers.
         return type(self), (self.problem, self.remedy)
 
 

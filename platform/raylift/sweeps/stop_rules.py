@@ -45,7 +45,7 @@ class Observation:
     """One report of a trial.
 
     Attributes:
-        step: optimiser steps done.
+        step: optimizer steps done.
         metrics: values by name, from the training window, an evaluation, or both.
     """
 

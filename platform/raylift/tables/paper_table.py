@@ -56,7 +56,7 @@ class Row(_Checked):
         recipe: recipe of the catalogue, or a chain of stages; by default the table's.
         overrides: ``path=value``, applied after the table's.
         paper, paper_median: the paper's figures by metric, in our units (IoU 0.934, not 93.4).
-        note: what a reader must know.
+        note: what readers must know.
     """
 
     name: str

@@ -270,7 +270,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     folder, _, name = str(path).rpartition("/")
     if not re.match(r"^step-\d{8}\.pt$", name):
-        raise CheckpointError(f"{path} is not named like a checkpoint", "give .../checkpoints/step-NNNNNNNN.pt")
+        raise CheckpointError(f"{path} is not named like a checkpoint", "use .../checkpoints/step-NNNNNNNN.pt")
     store = CheckpointStore(folder or ".")
     sidecar = name.removesuffix(".pt") + ".json"
     if sidecar not in store.folder.names():

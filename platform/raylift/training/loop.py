@@ -83,7 +83,7 @@ class FitOutcome:
 def fit(model: Model, feed: Feed, plan: FitPlan, hooks: Hooks | None = None) -> FitOutcome:
     """Train a model to the plan's last step, from its last checkpoint if there is one.
 
-    Every rank calls this with the same plan, and a feed of its own part. A checkpoint is committed every
+    Every rank calls this with the same plan, and a feed for its own part. A checkpoint is committed every
     ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
 
     Args:

@@ -1,4 +1,4 @@
-"""A parameter group: parameters that share one optimiser, learning-rate schedule, gradient clip and moving average."""
+"""A parameter group: parameters that share one optimizer, learning-rate schedule, gradient clip and moving average."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class TrainingStep:
         for name, group in self.groups.items():
             group.require_gradients(name in phase.groups)
             group.clear_gradients()
-        # Draws of layers that know no keys, such as dropout, still follow from the step_info alone (law 4).
+        # Draws of layers without keys, such as dropout, still follow from the step_info alone (law 4).
         torch.manual_seed(stable_hash(step_info.seed, step_info.step, phase.name))
         total, shares, names, handed_on = self._loss(phase.name, batch, step_info, carry)
         (total * world_size()).backward()

@@ -1,11 +1,11 @@
-"""Set runs side by side: one HTML page with their recipes' differences, curves, scores with confidence intervals, and
-the same objects' meshes.
+"""Compare runs side by side: one HTML page with the differences of their recipes, curves, scores with confidence
+intervals, and meshes of the same objects.
 
     python jobs/compare.py runs/seats runs/more-points
     python jobs/compare.py seats more-points 4f0c... --tracking http://mlflow:5000 --out compare.html
 
-Runs are named by folder, by MLflow name or by id; the first is what the others are measured against. The page needs
-nothing else, and is logged to each run under comparisons/.
+A run is given by its folder, MLflow name or id; the others are compared with the first. The page is self-contained and
+is logged to each run under comparisons/.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from raylift.tracking.reading import TrackingReader
 
 @dataclass(frozen=True)
 class Arguments:
-    """Set runs side by side on one HTML page.
+    """Compare runs side by side on one HTML page.
 
     Attributes:
-        runs: two or more, by folder, MLflow name or id; the first is what the others are measured against.
-        out: the page.
-        tracking: MLflow server or store; by default MLFLOW_TRACKING_URI, what the first folder says, or runs/mlflow.db.
-        objects: at most so many objects' meshes.
-        log: also log the page to each run.
+        runs: two or more folders, MLflow names or ids of runs; the others are compared with the first.
+        out: HTML file to write.
+        tracking: MLflow tracking URI; by default MLFLOW_TRACKING_URI, else the first run's own, else runs/mlflow.db.
+        objects: maximum number of objects whose meshes are shown.
+        log: whether to log the page to each run.
     """
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -62,11 +62,11 @@ def main(arguments: Arguments, console: Console) -> None:
     if arguments.log:
         for run in runs:
             reader.add_file(run.run_id, page, "comparisons")
-    console.print(f"look at it in a browser: {page.resolve().as_uri()}", soft_wrap=True)
+    console.print(f"open in a browser: {page.resolve().as_uri()}", soft_wrap=True)
 
 
 def summarise(comparison: RunComparison, console: Console) -> None:
-    """Each protocol's main metric, against the first run; the page has them all."""
+    """Print each protocol's main metric against the first run; the page has all metrics."""
     first = comparison.runs[0].name
     main_metrics = {f"{protocol}/{metric}" for protocol, metric in MAIN_METRIC.items()}
     for index, run in enumerate(comparison.runs[1:], 1):

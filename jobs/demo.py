@@ -1,8 +1,8 @@
-"""The whole way on real furniture: fetch, prepare, train, evaluate, reconstruct; prints every command it runs.
+"""The whole pipeline on real furniture: fetch, prepare, train, evaluate, reconstruct; prints every command it runs.
 
     python jobs/demo.py --out runs/demo
 
-Each step is one of the other jobs, run as anybody would. A demo that was interrupted goes on where it stopped.
+Each step is one of the other jobs, run from the command line. Rerun an interrupted demo to resume it.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from raylift.tracking.address import default_tracking_uri
 
 JOBS = Path(__file__).resolve().parent
 ALONE = ("evaluate", "reconstruct")
-"""Jobs of one process, which may have every core; make gives the others one thread a process."""
+"""Jobs of one process, which may use every core; make limits the others to one thread per process."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """The whole way on real furniture; an interrupted demo goes on where it stopped.
+    """The whole pipeline on real furniture; rerun an interrupted demo to resume it.
 
     Attributes:
-        out: where everything goes.
-        recipe: what to train.
-        num_views: rendered views an object.
-        image_px: their side.
-        resolution: of the reconstructed meshes.
-        source: meshes of your own in place of the furniture, as for jobs/prepare.py.
+        out: folder of all results.
+        recipe: name of the recipe to train.
+        num_views: rendered views per object.
+        image_px: side of the views in pixels.
+        resolution: cells per edge for the reconstructed meshes.
+        source: your own meshes instead of the furniture, as for jobs/prepare.py.
         overrides: recipe values, as path=value.
     """
 
@@ -67,32 +67,32 @@ def run(console: Console, job: str, *words: object) -> None:
         environment.pop("OMP_NUM_THREADS", None)
     done = subprocess.run([sys.executable, str(JOBS / f"{job}.py"), *command[1:]], env=environment, check=False)
     if done.returncode:
-        console.print(f"{job} failed. Run the demo again and it goes on from here.", style="red")
+        console.print(f"{job} failed. Rerun the demo to resume from here.", style="red")
         raise SystemExit(done.returncode)
 
 
 def choose_source(arguments: Arguments, console: Console) -> list[str]:
-    """Words for jobs/prepare.py: the furniture's seats, or generated chairs where the furniture cannot be had."""
+    """Words for jobs/prepare.py: the furniture's seats, or generated chairs if the furniture cannot be fetched."""
     if arguments.source:
         return ["--source", arguments.source]
     try:
-        with console.status("getting the furniture libraries (120 MB, once)"):
+        with console.status("downloading the furniture libraries (120 MB, once)"):
             folder = fetch_furniture(arguments.out / "furniture")
     except DataError as error:
         console.print(f"[yellow]The furniture cannot be fetched:[/] {error}", soft_wrap=True)
-        console.print("[yellow]Going on with 60 chairs that Raylift generates.[/]")
+        console.print("[yellow]Using 60 generated chairs instead.[/]")
         return ["--source", "procedural:60"]
     return ["--source", f"sh3f:{folder}", "--categories", "seats"]
 
 
 def prepare_settings(arguments: Arguments) -> list[object]:
-    """Words for jobs/prepare.py: small views and grids, cameras from all azimuths, 12 test objects of each category."""
+    """Words for jobs/prepare.py: small views and grids, cameras from all azimuths, 12 test objects per category."""
     sizes = ["--num-views", arguments.num_views, "--image-px", arguments.image_px]
     return [*sizes, "--truth-resolution", 128, "--samples", 50_000, "--test-objects", 12, "--val-objects", 3]
 
 
 def main(arguments: Arguments, console: Console) -> None:
-    """Every step, then what came of it."""
+    """Run every step, then print the results."""
     start = time.monotonic()
     out, data, name = arguments.out, arguments.out / "data", arguments.recipe.replace("/", "-")
     run(console, "prepare", "shapes", *choose_source(arguments, console), "--out", data, *prepare_settings(arguments))
@@ -101,7 +101,7 @@ def main(arguments: Arguments, console: Console) -> None:
     trained = time.monotonic()
     run(console, "evaluate", "--run", out / name, "--data", data)
     recipe = catalogue.get(arguments.recipe, arguments.overrides)
-    one_view = replace(recipe.data, eval_views=1)  # the evaluation has looked at more of them
+    one_view = replace(recipe.data, eval_views=1)  # the evaluation may have used more of them
     images = export_images(ShardedDataset.open(data), "test", one_view, out / "held-out")
     run(console, "reconstruct", "--run", out / name, "--images", out / "held-out", "--out", out / "meshes",
         "--resolution", arguments.resolution, "--log-to-run")  # fmt: skip
@@ -114,15 +114,15 @@ def main(arguments: Arguments, console: Console) -> None:
         "prepared in {:.1f}, trained in {:.1f}, evaluated and reconstructed in {:.1f} minutes".format(*minutes)
     )
     console.print(f"{len(images)} held-out images and their meshes: {out / 'meshes'}")
-    console.print(f"look at them in a browser:  {(out / 'meshes' / 'viewer.html').resolve().as_uri()}", soft_wrap=True)
-    console.print(f"pictures beside the truth:  {out / name / 'evaluation' / 'test' / 'panels.png'}", soft_wrap=True)
+    console.print(f"open in a browser:  {(out / 'meshes' / 'viewer.html').resolve().as_uri()}", soft_wrap=True)
+    console.print(f"images next to the truth:  {out / name / 'evaluation' / 'test' / 'panels.png'}", soft_wrap=True)
     mlflow = shlex.join([str(Path(sys.executable).parent / "mlflow"), "ui", "--backend-store-uri",
                          default_tracking_uri(out)])  # fmt: skip
     console.print(f"runs, curves and meshes in MLflow:  {mlflow}", soft_wrap=True)
 
 
 def summarise(scores: dict[str, Any], console: Console) -> None:
-    """A small table: the model beside its baselines."""
+    """Print a small table: the model next to its baselines."""
     rows = {
         (row["method"], row["protocol"], row["metric"]): row for row in scores["summary"] if row["category"] == "all"
     }

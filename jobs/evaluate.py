@@ -1,12 +1,12 @@
-"""Evaluate a trained model on held-out objects: every protocol that the data set has the truth for, mean and
-median, beside trivial baselines.
+"""Evaluate a trained model on held-out objects: mean and median of every protocol that the data set supports, next to
+simple baselines.
 
     python jobs/evaluate.py --run runs/demo/implicit-quick --data runs/demo/data
     python jobs/evaluate.py --run s3://bucket/runs/chairs --data data/seats --split val evaluation.resolution=128
     python jobs/evaluate.py --checkpoint runs/seats/checkpoints/step-00000500.pt --data data/seats --tracking none
 
-Writes scores.json (everything), panels.png, turntable.gif, viewer.html and meshes, prints the tables, and logs all to
-the run in MLflow.
+Writes scores.json (everything), panels.png, turntable.gif, viewer.html and meshes, prints the tables, and logs all of
+it to the run in MLflow.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Arguments:
 
     Attributes:
         data: prepared data set: a folder or s3://.
-        run: a run's folder, local or s3://: its best checkpoint is used.
-        checkpoint: one checkpoint, .../step-NNNNNNNN.pt.
-        split: held-out objects.
+        run: folder of a run, local or s3://; its best checkpoint is used.
+        checkpoint: path of a checkpoint, .../step-NNNNNNNN.pt.
+        split: split to evaluate.
         panels_of: ids of objects to draw; by default the first evaluation.panels of the split.
-        out: where results go; by default evaluation/SPLIT in the run's folder (here, for s3://).
-        tracking: MLflow server or store; by default the one that training used; "none" for none.
-        device: cpu or cuda; a GPU where there is one by default.
+        out: folder of the results; by default evaluation/SPLIT in the run's folder, or in the current one for s3://.
+        tracking: MLflow tracking URI; by default the one that training used; "none" disables tracking.
+        device: cpu or cuda; by default a GPU if available.
         overrides: values of evaluation and data, as path=value.
     """
 
@@ -57,7 +57,7 @@ class Arguments:
 
     @property
     def run_folder(self) -> str:
-        """The run's folder, absolute; of a checkpoint, the one that holds checkpoints/."""
+        """The run's folder, absolute; for a checkpoint, the folder that holds checkpoints/."""
         run = self.run or self.checkpoint.rpartition("/")[0].rpartition("/")[0] or ".."
         return run.rstrip("/") if "://" in run else str(Path(run).absolute())
 
@@ -68,7 +68,7 @@ class Arguments:
 
 
 def open_model(arguments: Arguments) -> tuple[Reconstructor, Recipe]:
-    """The model, and its recipe with the overrides; they may change how it is measured, not what it is."""
+    """The model, and its recipe with the overrides, which may change the evaluation but not the model."""
     if bool(arguments.run) == bool(arguments.checkpoint):
         raise ConfigError("neither or both of --run and --checkpoint are given", "give exactly one of them")
     for text in arguments.overrides:
@@ -82,14 +82,14 @@ def open_model(arguments: Arguments) -> tuple[Reconstructor, Recipe]:
 
 
 def main(arguments: Arguments, console: Console) -> None:
-    """Evaluate, with progress, and print what came of it."""
+    """Evaluate with progress, and print the results."""
     model, recipe = open_model(arguments)
     dataset = ShardedDataset.open(arguments.data)
     config = recipe.evaluation
     console.print(f"[bold]{model.where}[/] ({recipe.name}) on {arguments.split} of {dataset.uri}, {model.device}")
     with progress_bar(console, "samples") as bar:
         if config.baselines:
-            bar.say("preparing the baselines: what the training set alone would answer")
+            bar.say("preparing the baselines from the training set")
         evaluated = evaluate_run(
             model, recipe, dataset, arguments.split, arguments.out_folder, arguments.panels_of, bar.show
         )
@@ -100,7 +100,7 @@ def main(arguments: Arguments, console: Console) -> None:
     if report.num_empty:
         console.print(f"{report.num_empty} reconstructions have no surface; they count as the worst", style="yellow")
     console.print(
-        f"{report.seconds:.2f} s a sample; wrote {', '.join(str(path) for path, _ in evaluated.files)}", soft_wrap=True
+        f"{report.seconds:.2f} s/sample; wrote {', '.join(str(path) for path, _ in evaluated.files)}", soft_wrap=True
     )
     if arguments.tracking != "none":
         step = int(Path(model.where).stem.rpartition("-")[2])

@@ -1,4 +1,4 @@
-"""Look at a prepared data set: counts, statistics, problems, a contact sheet.
+"""Inspect a prepared data set: counts, statistics, problems, a contact sheet.
 
 python jobs/inspect_data.py data/seats --out contact.png
 python jobs/inspect_data.py s3://bucket/seats --split test --verify
@@ -23,17 +23,17 @@ from raylift.data.store.dataset import ShardedDataset
 
 @dataclass(frozen=True)
 class Arguments:
-    """Look at a prepared data set.
+    """Inspect a prepared data set.
 
     Attributes:
-        data: its folder or s3:// prefix.
-        out: the contact sheet, a PNG; left out without it.
-        split: only this one.
-        categories: only these.
-        max_objects: on the contact sheet; 0 shows all.
-        views: of each object on the contact sheet; an image collection has one.
-        tile_px: side of a view there.
-        verify: read every shard and compare its checksum.
+        data: folder or s3:// prefix of the data set.
+        out: PNG file for a contact sheet; by default none is written.
+        split: split to inspect; by default all.
+        categories: categories to inspect; by default all.
+        max_objects: maximum number of objects on the contact sheet; 0 shows all.
+        views: views per object on the contact sheet; an image collection has one.
+        tile_px: side of a view on the contact sheet in pixels.
+        verify: whether to read every shard and verify its checksum.
     """
 
     data: Annotated[str, tyro.conf.Positional]
@@ -47,7 +47,7 @@ class Arguments:
 
 
 def main(arguments: Arguments, console: Console) -> int:
-    """Print what the data set is; the exit status is 1 when a shard is damaged."""
+    """Print a description of the data set; the exit status is 1 if a shard is damaged."""
     dataset = ShardedDataset.open(arguments.data)
     entries = dataset.entries(arguments.split, arguments.categories)
     _print_counts(dataset, console)
@@ -59,14 +59,14 @@ def main(arguments: Arguments, console: Console) -> int:
     if found:
         _print_statistics(found, console)
     set_aside, warnings = ingest_report(dataset)
-    _print_pairs("set aside by the ingest", set_aside, console)
-    _print_pairs("warnings of the ingest", warnings, console)
+    _print_pairs("set aside during ingest", set_aside, console)
+    _print_pairs("warnings during ingest", warnings, console)
     _print_pairs("worth a look", [(one.entry.id, text) for one in found for text in one.problems], console)
     damaged = dataset.verify() if arguments.verify else []
     if arguments.verify:
-        console.print("every shard is as it was written" if not damaged else f"damaged: {', '.join(damaged)}")
+        console.print("every shard matches its checksum" if not damaged else f"damaged: {', '.join(damaged)}")
     if damaged:
-        console.print("  remedy: remove those files and run the same prepare command again")
+        console.print("  remedy: delete those files and rerun the same prepare command")
     if arguments.out is not None and entries:
         shown = entries[: arguments.max_objects or None]
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def _print_counts(dataset: ShardedDataset, console: Console) -> None:
 
 def _print_statistics(found: list[Statistics], console: Console) -> None:
     table = Table(title=f"{len(found)} objects")
-    for heading in ("", "least", "median", "most"):
+    for heading in ("", "min", "median", "max"):
         table.add_column(heading)
     numbers = [numbers_of(one) for one in found]
     for name in numbers[0]:
@@ -120,7 +120,7 @@ def _print_statistics(found: list[Statistics], console: Console) -> None:
 
 def _print_pairs(title: str, pairs: list[tuple[str, str]], console: Console) -> None:
     if not pairs:
-        console.print(f"{title}: nothing")
+        console.print(f"{title}: none")
         return
     table = Table("object", "what", title=f"{title}: {len(pairs)}")
     for name, text in pairs:

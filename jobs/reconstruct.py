@@ -1,10 +1,10 @@
-"""Reconstruct a folder of images: meshes, and one page to look at them.
+"""Reconstruct a folder of images: meshes, and one page to view them.
 
     python jobs/reconstruct.py --run runs/demo/implicit-quick --images runs/demo/held-out --out meshes
     python jobs/reconstruct.py --model models:/m-... --images photos --out meshes --formats glb obj
 
-NAME.json beside NAME.png is its camera, NAME.depth.npy or .depth.png its depth (see raylift/data/feed/image_folder.py).
-Without a camera the canonical one is taken, and the summary says so.
+NAME.json next to NAME.png is its camera, NAME.depth.npy or NAME.depth.png its depth (see
+raylift/data/feed/image_folder.py). Without a camera the canonical one is used, and the summary says so.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from raylift.runs.reconstruct import Reconstructor
 
 @dataclass(frozen=True)
 class Arguments:
-    """Reconstruct a folder of images by a trained model.
+    """Reconstruct a folder of images with a trained model.
 
     Attributes:
-        images: a folder of images, or one image; cameras and depths in sidecar files.
-        out: where meshes, viewer.html and summary.json go.
-        run: a run's folder, local or s3://: its best checkpoint is used.
-        checkpoint: one checkpoint, .../step-NNNNNNNN.pt.
-        model: an MLflow model: models:/..., runs:/RUN/model, or its folder.
-        tracking_uri: where that model was logged, if MLFLOW_TRACKING_URI does not say.
-        resolution: samples along an edge of the grid that the surface is extracted from.
-        formats: mesh files to write.
-        device: cpu or cuda; a GPU where there is one by default.
-        log_to_run: also log meshes, page, model and model card to the MLflow run of --run.
-        tracking: of that run: MLflow server or store; by default the one that training used beside the run.
+        images: folder of images, or one image; cameras and depths in sidecar files.
+        out: folder for meshes, viewer.html and summary.json.
+        run: folder of a run, local or s3://; its best checkpoint is used.
+        checkpoint: path of a checkpoint, .../step-NNNNNNNN.pt.
+        model: MLflow model: models:/..., runs:/RUN/model, or its folder.
+        tracking_uri: MLflow tracking URI of that model; by default MLFLOW_TRACKING_URI.
+        resolution: cells per edge of the grid that the surface is extracted on.
+        formats: mesh file formats to write.
+        device: cpu or cuda; by default a GPU if available.
+        log_to_run: whether to log meshes, page, model and model card to the MLflow run of --run.
+        tracking: MLflow tracking URI of that run; by default the one that training used.
     """
 
     images: Path
@@ -58,7 +58,7 @@ class Arguments:
 
 
 def open_reconstructor(arguments: Arguments) -> Reconstructor:
-    """The model that exactly one of the three arguments names."""
+    """Load the model that exactly one of the three arguments names."""
     given = [name for name in ("run", "checkpoint", "model") if getattr(arguments, name)]
     if len(given) != 1:
         raise ConfigError(f"{len(given)} of --run, --checkpoint and --model are given", "give exactly one of them")
@@ -74,11 +74,11 @@ def open_reconstructor(arguments: Arguments) -> Reconstructor:
 def reconstruct_one(
     reconstructor: Reconstructor, path: Path, arguments: Arguments
 ) -> tuple[dict[str, object], ViewerRow]:
-    """Mesh files, and what the summary and the page say, of one image."""
+    """Write the mesh files of one image; returns its entry in the summary and its row on the page."""
     image = read_image(path)
     outcome = reconstructor(image, arguments.resolution)
     if outcome.mesh.is_empty:
-        raise DataError("the model sees no surface in it", "check that the object is cut out and its camera is right")
+        raise DataError("the model finds no surface in it", "check that the object is cut out and its camera is right")
     files = [write_mesh(outcome.mesh, arguments.out / f"{path.stem}.{ending}").name for ending in arguments.formats]
     row = ViewerRow(
         name=path.stem,
@@ -101,7 +101,7 @@ def reconstruct_one(
 
 
 def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: Path) -> None:
-    """Meshes, page, model and card into the run that trained the model."""
+    """Log meshes, page, model and model card to the run that trained the model."""
     from raylift.runs.reconstruct import log_model, open_run_tracker, write_card
 
     tracker = open_run_tracker(arguments.run, arguments.tracking)
@@ -115,14 +115,14 @@ def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: P
 
 
 def main(arguments: Arguments, console: Console) -> int:
-    """Reconstruct, with progress, and print what came of it."""
+    """Reconstruct with progress, and print a summary."""
     if arguments.log_to_run and not arguments.run:
         raise ConfigError("--log-to-run without --run", "name the run that trained the model")
     reconstructor = open_reconstructor(arguments)
     paths = list_images(arguments.images)
     arguments.out.mkdir(parents=True, exist_ok=True)
     console.print(f"{reconstructor.recipe.name} from {reconstructor.where} on {reconstructor.device}", soft_wrap=True)
-    console.print(f"it takes {reconstructor.model.request.describe()}")
+    console.print(f"inputs: {reconstructor.model.request.describe()}")
     entries, rows = [], []
     with progress_bar(console, "images") as bar:
         for path in paths:
@@ -142,7 +142,7 @@ def main(arguments: Arguments, console: Console) -> int:
 
 
 def summarise(console: Console, entries: list[dict[str, object]], viewer: Path) -> int:
-    """Print the table; the exit status is 1 when no image could be reconstructed."""
+    """Print the table; the exit status is 1 if no image could be reconstructed."""
     table = Table("image", "camera", "faces", "seconds", "note")
     for entry in entries:
         notes = entry.get("notes", [])
@@ -151,8 +151,8 @@ def summarise(console: Console, entries: list[dict[str, object]], viewer: Path) 
     console.print(table)
     done = sum(not entry["problem"] for entry in entries)
     canonical = sum(entry.get("camera") == "canonical" for entry in entries)
-    console.print(f"{done} of {len(entries)} reconstructed, {canonical} of them by the canonical camera")
-    console.print(f"look at them: {viewer.resolve()}", soft_wrap=True)
+    console.print(f"{done} of {len(entries)} reconstructed, {canonical} of them with the canonical camera")
+    console.print(f"view them: {viewer.resolve()}", soft_wrap=True)
     return 0 if done else 1
 
 

@@ -1,9 +1,9 @@
-"""Make a run's model a version of a registered model, under an alias that others reconstruct by.
+"""Register a run's model as a version of a registered model, with an alias to load it by.
 
     python jobs/register.py runs/seats --model seats --alias best
     python jobs/reconstruct.py --model models:/seats@best --tracking-uri http://... --images photos --out meshes
 
-A run that has logged no model yet, but whose folder is there, logs its best checkpoint first.
+If the run has logged no model yet, its best checkpoint is logged first; this needs the run's folder.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from raylift.tracking.registry import check_names, logged_model, register_model
 
 @dataclass(frozen=True)
 class Arguments:
-    """Make a run's model a version of a registered model.
+    """Register a run's model as a version of a registered model.
 
     Attributes:
-        run: by its folder, its MLflow id or its name.
-        model: name of the registered model; it is made if it is not there.
-        alias: that is to point to this version, such as best or production; it moves if another has it.
-        tracking: MLflow server or store; by default MLFLOW_TRACKING_URI, what the run's folder says, or runs/mlflow.db.
+        run: folder, MLflow id or name of the run.
+        model: name of the registered model; created if missing.
+        alias: alias for this version, such as best or production; it moves here if another version has it.
+        tracking: MLflow tracking URI; by default MLFLOW_TRACKING_URI, else the run's own, else runs/mlflow.db.
     """
 
     run: Annotated[str, tyro.conf.Positional]
@@ -42,7 +42,7 @@ class Arguments:
 
 
 def main(arguments: Arguments, console: Console) -> None:
-    """Log the model where it is not logged, then register it."""
+    """Log the model if it is not logged yet, then register it."""
     check_names(arguments.model, arguments.alias)
     reader = TrackingReader(tracking_of(arguments.tracking, [arguments.run]))
     run_id = reader.find(arguments.run)
@@ -51,8 +51,8 @@ def main(arguments: Arguments, console: Console) -> None:
         folder = run.tags.get("run.folder") or arguments.run
         if "://" not in folder and not Path(folder).is_dir():
             raise ConfigError(
-                f"the run {run.name!r} has logged no model, and its folder {folder} is not here",
-                "run this where the folder is, or log it there: jobs/reconstruct.py --run FOLDER --log-to-run",
+                f"the run {run.name!r} has logged no model, and its folder {folder} is not on this machine",
+                "run this where the folder is, or log the model there: jobs/reconstruct.py --run FOLDER --log-to-run",
             )
         console.print(f"logging the best checkpoint of {folder}", soft_wrap=True)
         tracker = open_run_tracker(folder, reader.uri)

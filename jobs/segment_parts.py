@@ -1,12 +1,11 @@
-"""Give an image collection part maps: train self-supervised part segmentation on it, or take maps made elsewhere.
+"""Add part maps to an image collection: train self-supervised part segmentation on it, or read maps made elsewhere.
 
     python jobs/segment_parts.py --data data/birds --out data/birds-parts
     python jobs/segment_parts.py --data data/birds --out data/birds-parts model.num_parts=5 --picture p.png
     python jobs/segment_parts.py --data data/birds --out data/birds-parts --maps maps --part-names background head body
 
-A new version of the data set is written to --out, the old one is left as it is. The same command again goes on where
-training stopped. Maps made elsewhere are ID.png with labels or ID.npy with probabilities, see
-raylift/data/images/precomputed_maps.py.
+A new version of the data set is written to --out; the old one is unchanged. Rerun the same command to resume training.
+Maps made elsewhere are ID.png with labels or ID.npy with probabilities, see raylift/data/images/precomputed_maps.py.
 """
 
 from __future__ import annotations
@@ -36,21 +35,22 @@ from raylift.training.loop import RunProgress
 
 @dataclass(frozen=True)
 class Arguments:
-    """Give an image collection part maps.
+    """Add part maps to an image collection.
 
     Attributes:
-        data: a prepared image collection: a folder or s3://.
-        out: where the new version of it goes; must hold no data set yet.
-        recipe: of the training: part_segmentation/quick, part_segmentation/paper, or a recipe's JSON file.
+        data: prepared image collection: a folder or s3://.
+        out: folder of the new version; must not hold a data set yet.
+        recipe: training recipe: part_segmentation/quick, part_segmentation/paper, or a recipe's JSON file.
         overrides: recipe values, as path=value, such as model.num_parts=5.
         storage: folder of runs, local or s3://.
-        name: of the run; by default the recipe's, with a dash.
-        tracking: MLflow server or store; by default a SQLite file in the storage; "none" for none.
-        maps: take part maps from this folder and train nothing.
+        name: run name; by default the recipe's name with "/" replaced by "-".
+        tracking: MLflow tracking URI; by default mlflow.db in --storage (current folder for s3://); "none" disables
+            tracking.
+        maps: folder of existing part maps; nothing is trained.
         maps_cover: what those maps cover: the original images or the stored squares.
-        part_names: of those maps, the background first; left and right ones become each other in a mirror.
-        picture: also draw parts over the first images, into this PNG; for trained ones.
-        num_pictured: how many images it shows.
+        part_names: names of the parts in those maps, the background first; left and right parts swap when mirrored.
+        picture: PNG file to draw the parts of the first images into; for trained parts.
+        num_pictured: number of images in that file.
     """
 
     overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
@@ -68,17 +68,17 @@ class Arguments:
 
 
 def main(arguments: Arguments, console: Console) -> None:
-    """Train and write, or read and write; then say what came of it."""
+    """Train and write, or read and write; then print a summary."""
     dataset = check_before(arguments.data, arguments.out)
     if arguments.maps is not None:
         if arguments.overrides or arguments.picture:
-            raise ConfigError("recipe values or --picture together with --maps", "leave them out: nothing is trained")
+            raise ConfigError("recipe values or --picture together with --maps", "omit them: nothing is trained")
         maps = PrecomputedMaps.open(arguments.maps, dataset, arguments.maps_cover, arguments.part_names)
         with progress_bar(console, "images") as bar:
             write_precomputed(dataset, arguments.out, maps, bar.show)
     else:
         if arguments.part_names:
-            raise ConfigError("--part-names without --maps", "parts that are learned have no names")
+            raise ConfigError("--part-names without --maps", "omit it: learned parts have no names")
         predictor = _trained(arguments, console)
         console.print(f"segmenting by {predictor.where}", soft_wrap=True, highlight=False)
         with progress_bar(console, "images") as bar:
@@ -91,7 +91,7 @@ def main(arguments: Arguments, console: Console) -> None:
 
 def _trained(arguments: Arguments, console: Console) -> PartPredictor:
     recipe = catalogue.get(arguments.recipe, arguments.overrides)
-    # Its weights are found, or missed, here and not in a worker.
+    # Look for its weights here rather than in a worker.
     _ = parts_model(recipe).extractor
     name = arguments.name or recipe.name.replace("/", "-")
     tracking = tracking_for(arguments.tracking, arguments.storage)
@@ -104,7 +104,7 @@ def _trained(arguments: Arguments, console: Console) -> PartPredictor:
 
         outcome = train(recipe, arguments.data, arguments.storage, name, tracking, progress=show)
     table = Table(title=f"run {name}", show_header=False)
-    resumed = f" (went on from {outcome.fit.resumed_from})" if outcome.fit.resumed_from is not None else ""
+    resumed = f" (resumed from {outcome.fit.resumed_from})" if outcome.fit.resumed_from is not None else ""
     table.add_row("steps", f"{outcome.fit.step}{resumed}")
     table.add_row("time", f"{outcome.seconds / 60:.1f} min")
     for key, value in sorted(outcome.fit.metrics.items()):
@@ -125,7 +125,7 @@ def _summarise(out: str, console: Console) -> None:
     parts = written.annotations
     console.print(f"{out}: {written.counts['objects']} images with {parts.part_encoding}", soft_wrap=True)
     console.print(f"parts: {', '.join(parts.part_names)}", soft_wrap=True)
-    console.print(f"look at it: python jobs/inspect_data.py {out} --out contact.png", soft_wrap=True)
+    console.print(f"to inspect it: python jobs/inspect_data.py {out} --out contact.png", soft_wrap=True)
 
 
 if __name__ == "__main__":

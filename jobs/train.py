@@ -5,11 +5,10 @@
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
         python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
-Any recipe value is set by its dotted path, such as model.weights.sdf=5. The same command again goes on where the run
-stopped.
+Any recipe value can be set by its dotted path, such as model.weights.sdf=5. Rerun the same command to resume a run.
 
-A name that stands for several stages, such as mesh_texture/umr-quick, trains one after the other, each from the one
-before; overrides go to all of them, those that begin with a stage's name and a colon (stage2:seed=1) to that one alone:
+A name for several stages, such as mesh_texture/umr-quick, trains them in order, each from the one before. Overrides
+apply to all stages, or with a stage's name and a colon (stage2:seed=1) to that stage only:
 
     python jobs/train.py mesh_texture/umr-quick --data data/birds --storage runs --name birds
     python jobs/train.py mesh_texture/umr-quick.stage2 --data data/birds --name again start_from=runs/birds.stage1
@@ -36,15 +35,16 @@ from raylift.training.loop import RunProgress
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train a recipe; the same command goes on where the run stopped.
+    """Train a recipe; rerun the same command to resume.
 
     Attributes:
         recipe: name in the catalogue (implicit/quick, implicit/paper, ...) or a recipe's JSON file.
         data: prepared data set: a folder or s3://.
         storage: folder of runs: local (shared by all nodes) or s3://.
-        name: of the run; by default the recipe's, with a dash.
-        tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
-        experiment: of MLflow; by default the model.
+        name: run name; by default the recipe's name with "/" replaced by "-".
+        tracking: MLflow tracking URI; by default mlflow.db in --storage (current folder for s3://); "none" disables
+            tracking.
+        experiment: MLflow experiment; by default the model's name.
         overrides: recipe values, as path=value.
     """
 
@@ -58,7 +58,7 @@ class Arguments:
 
 
 def main(arguments: Arguments, console: Console) -> None:
-    """Train, with the latest figures beside the bar and a line for each evaluation."""
+    """Train, with the latest metrics next to the bar and a line per evaluation."""
     for name, recipe in plan_runs(arguments.recipe, arguments.overrides, arguments.storage, arguments.name):
         train_one(arguments, recipe, name, console)
 
@@ -84,7 +84,7 @@ def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console)
 
 
 def show(bar: ProgressBar) -> Callable[[RunProgress], None]:
-    """Reports onto a bar."""
+    """A callback that shows reports on a bar."""
     seen: dict[str, float] = {}
 
     def update(report: RunProgress) -> None:
@@ -101,10 +101,10 @@ def show(bar: ProgressBar) -> Callable[[RunProgress], None]:
 
 
 def summarise(console: Console, outcome: TrainOutcome) -> None:
-    """What came out, and where it lies."""
+    """Print the results and their paths."""
     table = Table(title=f"run {outcome.place.name}", show_header=False)
     fit = outcome.fit
-    resumed = f" (went on from {fit.resumed_from})" if fit.resumed_from is not None else ""
+    resumed = f" (resumed from {fit.resumed_from})" if fit.resumed_from is not None else ""
     restarts = f", {outcome.num_restarts} restarts" if outcome.num_restarts else ""
     table.add_row("steps", f"{fit.step}{resumed}")
     table.add_row("time", f"{outcome.seconds / 60:.1f} min with {outcome.num_workers} workers{restarts}")

@@ -1,11 +1,11 @@
-"""Train and measure every row of a paper's table, set our figures beside the paper's, and judge its directions.
+"""Train and evaluate every row of a paper's table, show our figures next to the paper's, and judge its claims.
 
     python tuning/paper_table.py tuning/tables/implicit_1.json --data data/seats --storage runs/tables
     python tuning/paper_table.py tuning/tables/implicit_1.json --data data/seats --rows ours "2D only" --seeds 0
     python tuning/paper_table.py tuning/tables/implicit_reads.json --data data/seats --points schedule.num_steps=300
     python tuning/paper_table.py tuning/tables/implicit_1.json --data s3://bucket/cars --size paper scale.workers=4
 
-Every row and seed is a run of its own; the same command does only what is missing, and prints the table again.
+Every row and seed is its own run; rerunning the command does only what is missing, and prints the table again.
 Overrides are recipe values for every row. In MLflow the table is a run whose children are the rows'.
 """
 
@@ -36,17 +36,19 @@ from raylift.tracking.mlflow_tracker import MlflowTracker
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train and measure every row of a paper's table; the same command goes on where it stopped.
+    """Train and evaluate every row of a paper's table; rerun the same command to resume.
 
     Attributes:
-        table: its JSON, see tuning/tables.
+        table: JSON file of the table; see tuning/tables.
         data: prepared data set: a folder or s3://.
         storage: folder of runs: local (shared by all nodes) or s3://.
-        rows: only these, by name; all by default.
-        seeds: in place of the table's.
-        size: of recipes, in place of "quick" in their names: "paper" takes the published ones.
-        points: judge shapes by the IoU of fields at stored points, without surfaces: seconds a run in place of minutes.
-        tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
+        rows: names of the rows to run; by default all.
+        seeds: seeds that replace the table's.
+        size: recipe size that replaces "quick" in recipe names: "paper" uses the published recipes.
+        points: whether to judge shapes by the IoU of fields at stored points, without surfaces: seconds per run instead
+            of minutes.
+        tracking: MLflow tracking URI; by default mlflow.db in --storage (current folder for s3://); "none" disables
+            tracking.
         overrides: recipe values for every row, as path=value.
     """
 
@@ -71,7 +73,7 @@ class Arguments:
 
 
 def main(arguments: Arguments, console: Console) -> int:
-    """Every row, then the table; the exit status is that of a failure if a row has failed."""
+    """Run every row, then print the table; the exit status is EXIT_FAILED if a row failed."""
     table, planned = read(arguments)
     dataset = ShardedDataset.open(arguments.data)
     experiment = one_model(planned)
@@ -86,7 +88,7 @@ def main(arguments: Arguments, console: Console) -> int:
         outcomes, problems = run_all(runs, planned, console)
     except BaseException:
         if tracker is not None:
-            tracker.finish("KILLED")  # the same command goes on in the same MLflow run
+            tracker.finish("KILLED")  # the same command resumes the same MLflow run
         raise
     curves = curves_of(arguments, table, [one for one in planned if one.name in outcomes], console)
     results = gather(planned, outcomes, problems, curves)
@@ -95,9 +97,9 @@ def main(arguments: Arguments, console: Console) -> int:
     if judged:
         print_grid(console, claims_grid(judged))
     page = keep(arguments, table, results, judged, tracker, failed=bool(problems))
-    console.print(f"look at it in a browser: {page.as_uri()}", soft_wrap=True)
+    console.print(f"open in a browser: {page.as_uri()}", soft_wrap=True)
     for name, problem in problems.items():
-        console.print(f"{name} did not come to an end: {problem}", style="red", soft_wrap=True, markup=False)
+        console.print(f"{name} did not finish: {problem}", style="red", soft_wrap=True, markup=False)
     return EXIT_FAILED if problems else 0
 
 
@@ -126,27 +128,27 @@ def resized(table: PaperTable, size: str) -> PaperTable:
 
 
 def one_model(planned: list[PlannedRow]) -> str:
-    """MLflow's experiment: a model's own, or, where a table has several, that of tables."""
+    """MLflow experiment: the model's name, or "tables" for a table with several models."""
     models = {recipe.model_name for one in planned for _, recipe in one.runs}
     return models.pop() if len(models) == 1 else "tables"
 
 
 def possible(runs: TableRuns, planned: list[PlannedRow], arguments: Arguments, console: Console) -> list[PlannedRow]:
-    """Refuse rows that were asked for and cannot be; leave out others, and say so."""
+    """Refuse requested rows that are impossible; skip other impossible rows with a message."""
     first_seeds = {one.row.name: one for one in reversed(planned)}
     problems = {name: runs.problem_of(one) for name, one in first_seeds.items()}
     ruled_out = {name: problem for name, problem in problems.items() if problem}
     for name, problem in ruled_out.items():
         if name in arguments.rows or len(ruled_out) == len(problems):
-            raise ConfigError(f"row {name!r}: {problem}", "choose other --rows, or another data set")
-        console.print(f"left out: row {name!r}: {problem}", style="yellow", soft_wrap=True, markup=False)
+            raise ConfigError(f"row {name!r}: {problem}", "use other --rows, or another data set")
+        console.print(f"skipped: row {name!r}: {problem}", style="yellow", soft_wrap=True, markup=False)
     return [one for one in planned if one.row.name not in ruled_out]
 
 
 def run_all(
     runs: TableRuns, planned: list[PlannedRow], console: Console
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What came of each run, and what went wrong; a row that fails does not end the table."""
+    """The results and errors of all runs; a row that fails does not end the table."""
     outcomes: dict[str, dict[str, Any]] = {}
     problems: dict[str, str] = {}
     for number, one in enumerate(planned, 1):
@@ -157,14 +159,14 @@ def run_all(
                 problems[one.name] = f"{error.problem} ({error.remedy})" if error.remedy else error.problem
                 bar.say(f"{one.name} failed: {error}")
             except RuntimeError as error:
-                # Out of memory, most often, and the next row may need less.
+                # Usually out of memory, and the next row may need less.
                 problems[one.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 bar.say(f"{one.name} failed: {problems[one.name]}")
     return outcomes, problems
 
 
 def watch(bar: ProgressBar) -> Watch:
-    """What a table tells, onto a bar."""
+    """Callbacks that show a table's progress on a bar."""
     return Watch(
         say=bar.say,
         train=lambda report: bar.show(report.step, report.num_steps, "steps"),
@@ -175,7 +177,7 @@ def watch(bar: ProgressBar) -> Watch:
 def curves_of(
     arguments: Arguments, table: PaperTable, done: list[PlannedRow], console: Console
 ) -> dict[str, Mapping[str, Curve]]:
-    """Curves of the rows' runs, as far as the tracking server has them."""
+    """Curves of the rows' runs that the tracking server has."""
     folders = [f"{arguments.place}/{one.name}" for one in done]
     try:
         found = read_curves(arguments.tracking_uri, folders, table.curves)
@@ -193,7 +195,7 @@ def keep(
     tracker: MlflowTracker | None,
     failed: bool,
 ) -> Path:
-    """The page and what it is made of, beside the runs and in the table's MLflow run; returns the page."""
+    """Save the page and its data next to the runs and in the table's MLflow run; returns the page's path."""
     local = Path.cwd() / "tables" if "://" in arguments.place else Path(arguments.place)
     folder = local / arguments.table.stem
     page = write_comparison(table_page(table, results, judged), folder / "table.html")

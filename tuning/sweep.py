@@ -1,13 +1,13 @@
-"""Search good values of a recipe for your data, with trials in parallel on whatever cluster there is.
+"""Search for good recipe values on your data, with parallel trials on a laptop or a cluster.
 
     python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data data/seats --storage runs --name fourier
     python tuning/sweep.py tuning/sweeps/implicit_weights.json --data data/seats sweep:budget.trials=8 model.hidden=64
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
         python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars --storage s3://bucket/runs
 
-Overrides are values of the recipe that every trial shares (path=value), or the sweep's own (sweep:path=value). The same
-command again goes on where the sweep stopped; a larger sweep:budget.trials extends it. The best recipe lies in the
-sweep's folder as best.json, for jobs/train.py:
+Overrides are values of the recipe that every trial shares (path=value), or the sweep's own (sweep:path=value). Rerun
+the same command to resume a sweep; a larger sweep:budget.trials extends it. The best recipe is best.json in the
+sweep's folder, for jobs/train.py:
 
     python jobs/train.py runs/fourier/best.json --data data/seats --storage runs --name best
 """
@@ -36,16 +36,17 @@ SHOWN_TRIALS = 30
 
 @dataclass(frozen=True)
 class Arguments:
-    """Run a sweep; the same command goes on where it stopped.
+    """Run a sweep; rerun the same command to resume.
 
     Attributes:
-        sweep: JSON file; ready ones lie in tuning/sweeps.
+        sweep: JSON file of the sweep; see tuning/sweeps for examples.
         data: prepared data set: a folder or s3://.
         storage: folder of sweeps and runs: local (shared by all nodes) or s3://.
-        name: of the sweep: its folder in the storage and its MLflow run; by default the file's.
-        tracking: MLflow server or store; by default a SQLite file in the storage (or here, for s3://); "none" for none.
-        experiment: of MLflow; by default the model.
-        retry_failed: let trials that failed go on from their last checkpoints.
+        name: sweep name, for its folder in --storage and its MLflow run; by default the file's name with "-" for "_".
+        tracking: MLflow tracking URI; by default mlflow.db in --storage (current folder for s3://); "none" disables
+            tracking.
+        experiment: MLflow experiment; by default the model's name.
+        retry_failed: whether failed trials resume from their last checkpoints.
         overrides: recipe values for every trial, as path=value; values of the sweep, as sweep:path=value.
     """
 
@@ -60,7 +61,7 @@ class Arguments:
 
 
 def main(arguments: Arguments, console: Console) -> int:
-    """Run the sweep, a line for each trial that ends; then the table, and where everything lies."""
+    """Run the sweep with a line per finished trial; then print the table and the paths of the results."""
     sweep = read_sweep(arguments.sweep, arguments.overrides)
     name = arguments.name or arguments.sweep.stem.replace("_", "-")
     tracking = tracking_for(arguments.tracking, arguments.storage)
@@ -86,7 +87,7 @@ def main(arguments: Arguments, console: Console) -> int:
 
 
 def show(bar: ProgressBar, sweep: Sweep) -> Callable[[SweepEvent], None]:
-    """Events onto a bar."""
+    """A callback that shows events on a bar."""
 
     def update(event: SweepEvent) -> None:
         trial = event.trial
@@ -107,7 +108,7 @@ def scores_of(scores: tuple[float, ...] | None, metrics: tuple[Metric, ...]) -> 
 
 
 def summarise(console: Console, sweep: Sweep, outcome: SweepOutcome) -> None:
-    """The trials, best first, and where the results lie."""
+    """Print the trials, best first, and the paths of the results."""
     table = Table(title=f"{sweep.title}: best first", caption=f"{outcome.seconds / 60:.1f} min for this command")
     for heading in ("trial", *(metric.name for metric in sweep.metrics), "steps", "status"):
         table.add_column(heading, no_wrap=True)
@@ -125,11 +126,11 @@ def summarise(console: Console, sweep: Sweep, outcome: SweepOutcome) -> None:
         reason = trial.end.reason.splitlines()[0] if trial.end.reason else "for an unknown reason"
         console.print(f"{trial.name} failed: {reason}", style="red", soft_wrap=True, markup=False, highlight=False)
     if failed:
-        console.print(f"{len(failed)} trials failed; --retry-failed lets them go on", highlight=False)
+        console.print(f"{len(failed)} trials failed; --retry-failed resumes them", highlight=False)
     if left > 0:
-        console.print(f"{left} trials are not finished: the same command goes on", highlight=False)
+        console.print(f"{left} trials are not finished: rerun the same command to resume", highlight=False)
     if outcome.unsent:
-        console.print("MLflow is away: what it has not got is kept, and the same command sends it", highlight=False)
+        console.print("MLflow is unreachable: unsent records are kept; the same command sends them", highlight=False)
     for path in (*outcome.files, outcome.best_recipe):
         if path:
             console.print(path, soft_wrap=True, highlight=False)

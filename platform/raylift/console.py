@@ -1,4 +1,4 @@
-"""How the jobs speak: progress that a log can show too, errors with their remedies, exit statuses."""
+"""Console output of the jobs: progress bars that also work in logs, errors with remedies, exit statuses."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 Arguments = TypeVar("Arguments")
 
 EXIT_FAILED = 2
-"""Exit status of a job that a ``RayliftError`` ended."""
+"""Exit status of a job that ended with a ``RayliftError``."""
 
 LOG_EVERY_S = 10.0
-"""Where there is no terminal to move a bar on, a line is printed at most this often, and at the end."""
+"""Without a terminal, a line is printed at most this often, and at the end."""
 
 
 class ProgressBar:
-    """A bar on a terminal, a line now and then elsewhere; safe to call from any thread.
+    """A progress bar on a terminal, occasional lines elsewhere; safe to call from any thread.
 
     Args:
-        console: where it shows.
-        description: what is being done, such as "objects".
+        console: console to print on.
+        description: unit of progress, such as "objects".
     """
 
     def __init__(self, console: Console, description: str) -> None:
@@ -52,7 +52,7 @@ class ProgressBar:
         self._started = self._printed = time.monotonic()
 
     def show(self, done: int, total: int, news: str = "") -> None:
-        """So much is done, and what is worth saying beside it."""
+        """Update the progress and the status text."""
         self._bars.update(self._task, completed=done, total=total, news=news)
         now = time.monotonic()
         if not self.console.is_terminal and (now - self._printed >= LOG_EVERY_S or done == total):
@@ -61,7 +61,7 @@ class ProgressBar:
             self.console.print(line.rstrip(), highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a line above the bar."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def _start(self) -> None:
@@ -85,11 +85,11 @@ def progress_bar(console: Console, description: str) -> Iterator[ProgressBar]:
 def run_job(
     arguments: type[Arguments], main: Callable[[Arguments, Console], int | None], description: str | None
 ) -> int:
-    """Read the command line, do the job, print an error with its remedy; gives the exit status.
+    """Parse the command line, run the job, print an error with its remedy; returns the exit status.
 
     Args:
         arguments: dataclass of the command line.
-        main: the job; what it returns is the exit status, None being 0.
+        main: the job; returns the exit status, or None for 0.
         description: shown by ``--help``.
     """
     console = Console()
@@ -105,7 +105,7 @@ def run_job(
 
 
 def print_grid(console: Console, grid: Grid) -> None:
-    """A page's table on a terminal, with its note below."""
+    """Print a page's table on a terminal, with its note below."""
     styles = {"better": "green", "worse": "red", "unsure": "dim", "quiet": "dim"}
     table = Table(title=grid.title, title_justify="left")
     for index, name in enumerate(grid.head):

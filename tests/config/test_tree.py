@@ -86,7 +86,7 @@ def test_what_a_resumed_run_may_change_is_what_the_fingerprint_leaves_out() -> N
         ("optimizers.critic=3", "optimizers.critic.learning_rate"),
         ("optimizers.critic.learning_rat=3", "did you mean"),
         ("optimizers.default.kind=adamv", "adamw"),
-        ("seed.deeper=1", "is a value"),
+        ("seed.deeper=1", "is a single value"),
         ("seed=1.5", "a whole number"),
         ("seed", "path=value"),
         ("=1", "path=value"),

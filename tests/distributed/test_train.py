@@ -145,7 +145,7 @@ def test_the_same_command_goes_on(
 ) -> None:
     watcher = Watcher(12, _kill_a_worker)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    with pytest.raises(TrainingError, match=r"run 'again' stopped: (.|\n)*the same command goes on"):
+    with pytest.raises(TrainingError, match=r"run 'again' stopped: (.|\n)*rerun the same command to resume"):
         train(_recipe("scale.max_failures=0"), data, tmp_path, "again", uri, progress=watcher)
     assert max(watcher.told) < NUM_STEPS
     assert _mlflow_run(uri).info.status == "FAILED"

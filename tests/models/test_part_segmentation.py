@@ -143,7 +143,7 @@ def test_the_extractor_is_no_part_of_the_state() -> None:
 def test_it_is_no_model_of_shapes() -> None:
     model = PartSegmentationModel(small_config(), seed=0)
     assert not isinstance(model, ReconstructionModel)
-    with pytest.raises(ConfigError, match="'part_segmentation/test' makes no shapes"):
+    with pytest.raises(ConfigError, match="'part_segmentation/test' does not reconstruct shapes"):
         require_reconstruction(model, "part_segmentation/test")
 
 

@@ -77,7 +77,7 @@ def test_trained_maps_are_written_once(photos: ShardedDataset, call: Call, tmp_p
     # The run is done: the same command with another folder trains nothing and writes the same maps.
     assert call(*words, "--out", tmp_path / "again")[0] == 0
     assert ShardedDataset.open(tmp_path / "again").manifest.fingerprint == dataset.manifest.fingerprint
-    with pytest.raises(ConfigError, match="makes no shapes"):
+    with pytest.raises(ConfigError, match="does not reconstruct shapes"):
         Reconstructor.of_run(runs / "part_segmentation-test", "cpu")
 
 
@@ -104,7 +104,7 @@ def test_a_resumed_run_is_the_run_that_was_not_killed(photos: ShardedDataset, tm
 def test_what_cannot_be_is_refused(photos: ShardedDataset, call: Call, tmp_path: Path) -> None:
     words = ("--data", photos.uri, "--out", tmp_path / "out", "--storage", tmp_path, "--tracking", "none")
     for more, problem in (
-        (("--recipe", "implicit/test"), "makes no part maps"),
+        (("--recipe", "implicit/test"), "predicts no part maps"),
         (("--part-names", "background", "head"), "--part-names without --maps"),
         (("--maps", tmp_path / "nowhere"), "there is no folder"),
     ):

@@ -102,7 +102,7 @@ def test_the_job_makes_what_it_can(
     (images / "seen.json").write_text(CAMERA)
     (images / "torn.png").write_bytes(picture()[:100])
     assert job.main(job.Arguments(images, tmp_path / "out", run=str(run), resolution=40, device="cpu"), Console()) == 0
-    assert "2 of 3 reconstructed, 1 of them by the canonical camera" in capsys.readouterr().out
+    assert "2 of 3 reconstructed, 1 of them with the canonical camera" in capsys.readouterr().out
     entries = {entry["image"]: entry for entry in json.loads((tmp_path / "out" / "summary.json").read_text())["images"]}
     assert (entries["free.png"]["camera"], entries["seen.png"]["camera"]) == ("canonical", "sidecar")
     assert "torn" in entries["torn.png"]["problem"]

@@ -137,7 +137,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_starts(images: P
         assert starting_checkpoint(recipe)[1] == str(stopped)
     finally:
         sidecar.write_text(whole)
-    with pytest.raises(ConfigError, match="of the model 'mesh_texture'"):
+    with pytest.raises(ConfigError, match="belongs to the model 'mesh_texture'"):
         starting_checkpoint(catalogue.get("implicit/test", [f"start_from={runs / 'both.stage1'}"]))
 
 

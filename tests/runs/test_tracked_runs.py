@@ -186,13 +186,13 @@ def test_the_same_table_does_only_what_is_missing(
     (storage / "two.image.seed1" / "scores-of-table.json").unlink()
     assert call("tuning", "paper_table", *words, "--storage", storage, "--data", shapes.uri) == 0
     printed = said()
-    assert "measuring two.image.seed1" in printed
-    assert printed.count("measuring") == 1
+    assert "evaluating two.image.seed1" in printed
+    assert printed.count("evaluating") == 1
     assert "training" not in printed
     assert {path: path.stat().st_mtime_ns for path in storage.rglob("*.pt")} == checkpoints
     for changed, message in (
         (("model.weights.sdf=5", "--data", shapes.uri), "was trained with other recipe"),
-        (("--data", images.uri), "holds images, and the table 'What it is told' is of shapes"),
+        (("--data", images.uri), "holds images, but the table 'What it is told' needs shapes"),
         (("--data", shapes.uri, "--rows", "Voxel"), "has no row 'Voxel'"),
     ):
         assert call("tuning", "paper_table", *words, *changed, "--storage", storage) == EXIT_FAILED

@@ -282,7 +282,7 @@ def test_every_table_of_shapes_can_be_judged_by_points(place: Path) -> None:
     if table.data == "shapes":
         assert by_points(table).claims
     else:
-        with pytest.raises(ConfigError, match="leave out --points"):
+        with pytest.raises(ConfigError, match="omit --points"):
             by_points(table)
 
 

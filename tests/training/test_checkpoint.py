@@ -179,7 +179,7 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not named like a checkpoint"):
         open_checkpoint(tmp_path / "model.bin")
     (tmp_path / "step-00000001.pt").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match=r"no step-00000001\.json beside"):
+    with pytest.raises(CheckpointError, match=r"step-00000001\.json is missing next to"):
         open_checkpoint(tmp_path / "step-00000001.pt")
     with pytest.raises(StorageError, match="ftp://x/y cannot be reached"):
         Storage.at("ftp://x/y")

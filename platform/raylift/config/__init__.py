@@ -1,1 +1,1 @@
-"""Recipes: the typed tree of values that decides what a run learns, and how it is read, written and changed."""
+"""Recipes: the typed tree of values that decides what a run learns, and how to read, write and change it."""

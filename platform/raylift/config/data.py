@@ -9,15 +9,15 @@ from raylift.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a run trains and evaluates on. Where the shards lie is an argument of the run, not part of the recipe.
+    """What a run trains and evaluates on. The location of the shards is an argument of the run, not of the recipe.
 
-    An epoch shows every training object once, by one view that is drawn for (seed, epoch, object).
+    An epoch shows every training object once, in one view drawn for (seed, epoch, object).
 
     Attributes:
-        batch_size: objects in a global batch, over all workers.
-        categories: use only these; empty means all.
-        max_objects: keep only the first so many training objects (overfitting, smoke runs); 0 keeps all.
-        eval_views: views of each held-out object that are evaluated, spread evenly over those stored.
+        batch_size: objects per global batch, over all workers.
+        categories: categories to use; empty uses all.
+        max_objects: number of training objects to keep, the first ones (overfitting, smoke runs); 0 keeps all.
+        eval_views: views evaluated per held-out object, spread evenly over those stored.
     """
 
     batch_size: int = 10
@@ -29,5 +29,5 @@ class DataConfig:
         if self.batch_size < 1 or self.eval_views < 1 or self.max_objects < 0:
             raise ConfigError(
                 f"data.batch_size {self.batch_size}, eval_views {self.eval_views}, max_objects {self.max_objects}",
-                "give a batch and views of at least 1 and 0 or more objects",
+                "use batch_size >= 1, eval_views >= 1 and max_objects >= 0",
             )

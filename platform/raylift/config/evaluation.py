@@ -9,37 +9,38 @@ from raylift.core.errors import ConfigError
 
 Protocol = Literal["points", "occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn"]
 ALL_PROTOCOLS: tuple[Protocol, ...] = ("occnet", "ifnet", "disn", "deepsdf", "meshrcnn")
-"""What published figures of networks in a common frame use. ``unicorn`` aligns, ``points`` makes no surfaces; both are
-asked for by name."""
+"""Protocols of published figures for networks in a common frame. ``unicorn`` aligns and ``points`` extracts no
+surfaces; both must be requested by name."""
 LEAST_PX = 32
-"""Smaller pictures are too small for LPIPS."""
+"""Smaller images are too small for LPIPS."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     """The full evaluation of held-out objects.
 
-    Of image collections the named protocols of silhouettes, colour and cameras are what there is, with ``unicorn`` for
-    shapes that are known; ``protocols`` is for data sets of shapes.
+    Image collections always use the protocols for silhouettes, colour and cameras, and ``unicorn`` if the shapes are
+    known; ``protocols`` applies to data sets of shapes.
 
     Attributes:
-        protocols: which named protocols (shape). ``points`` alone makes no surfaces, so colour is that at true surface
-            points, and an evaluation takes seconds, not minutes.
-        resolution: fields are extracted at this many cells an edge.
-        level: fields are cut at this value, world units; "auto" chooses it on validation and training objects (see
+        protocols: names of the shape protocols. ``points`` alone extracts no surfaces: colour is measured at true
+            surface points, and an evaluation takes seconds, not minutes.
+        resolution: cells per edge of the grid that fields are extracted on.
+        level: iso-level of fields in world units; "auto" chooses it on validation and training objects (see
             ``evaluation.shapes.iso_level``) and prints it with the score.
-        color_views: rendered views a reconstruction is compared in (PSNR, SSIM, LPIPS); 0 leaves colour out.
-        color_px: the side of those views.
-        lpips: perceptual distance too, when its weights are at hand.
-        baselines: answers that need no learning beside the model.
-        cache_baselines: keep their scores beside the data set, where seeds and rows of a table that are told the same
-            find them.
-        panels: objects that panels are drawn of.
-        image_px: of image collections: side of the pictures that reconstructions are compared with; 0 takes the pixels
-            that the crop has in the stored image, the truth's own resolution.
-        keypoint_sources: of image collections with keypoints: images that each image's keypoints are transferred from.
-        true_shapes: of image collections made of a data set of shapes: where that lies now; empty takes where it lay
-            then, "none" leaves shape and unseen views out.
+        color_views: rendered views per reconstruction for PSNR, SSIM and LPIPS; 0 omits colour.
+        color_px: side of those views in pixels.
+        lpips: whether to measure LPIPS, if its weights are available.
+        baselines: whether to score baselines that need no learning.
+        cache_baselines: whether to keep their scores next to the data set, for other seeds and table rows with the same
+            inputs.
+        panels: number of objects to draw panels of.
+        image_px: for image collections, side in pixels of the images that reconstructions are compared with; 0 uses the
+            size of the crop in the stored image, the resolution of the truth.
+        keypoint_sources: for image collections with keypoints, number of images to transfer each image's keypoints
+            from.
+        true_shapes: for image collections made from a data set of shapes, the present location of that data set; empty
+            uses the recorded one, "none" omits shape and unseen views.
     """
 
     protocols: tuple[Protocol, ...] = ALL_PROTOCOLS
@@ -57,8 +58,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         if self.resolution < 16:
-            raise ConfigError(f"evaluation.resolution is {self.resolution}", "give at least 16")
+            raise ConfigError(f"evaluation.resolution is {self.resolution}", "use at least 16")
         if self.image_px and self.image_px < LEAST_PX:
-            raise ConfigError(f"evaluation.image_px is {self.image_px}", f"give 0, or at least {LEAST_PX}")
+            raise ConfigError(f"evaluation.image_px is {self.image_px}", f"use 0, or at least {LEAST_PX}")
         if self.keypoint_sources < 1:
-            raise ConfigError(f"evaluation.keypoint_sources is {self.keypoint_sources}", "give at least 1")
+            raise ConfigError(f"evaluation.keypoint_sources is {self.keypoint_sources}", "use at least 1")

@@ -16,15 +16,15 @@ ScheduleKind = Literal["one_cycle", "constant", "inverse_time", "cosine"]
 
 @dataclass(frozen=True)
 class LearningRateConfig:
-    """How the learning rate moves.
+    """Schedule of the learning rate.
 
     Attributes:
         kind: "one_cycle" (Smith and Topin 2018, the implicit paper), "constant", "inverse_time"
             (1 / (1 + decay * step), UMR) or "cosine".
-        warmup_fraction: one_cycle: share of the run in which the rate rises.
-        start_divisor: one_cycle: maximum / first rate.
-        end_divisor: one_cycle: first / last rate.
-        decay: inverse_time: per step.
+        warmup_fraction: fraction of the run in which the rate rises (one_cycle).
+        start_divisor: maximum / first rate (one_cycle).
+        end_divisor: first / last rate (one_cycle).
+        decay: decay per step (inverse_time).
     """
 
     kind: ScheduleKind = "one_cycle"
@@ -35,17 +35,17 @@ class LearningRateConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.warmup_fraction < 1:
-            raise ConfigError(f"warmup_fraction is {self.warmup_fraction}", "give a share between 0 and 1")
+            raise ConfigError(f"warmup_fraction is {self.warmup_fraction}", "use a fraction between 0 and 1")
         if min(self.start_divisor, self.end_divisor) < 1:
             raise ConfigError("start_divisor and end_divisor must be at least 1", "torch's defaults are 25 and 10000")
         if self.decay < 0:
-            raise ConfigError(f"decay is {self.decay}", "give 0 or more")
+            raise ConfigError(f"decay is {self.decay}", "use 0 or more")
 
 
 def learning_rate_factor(config: LearningRateConfig, step: int, num_steps: int) -> float:
     """The factor on the maximum rate at ``step`` of ``num_steps``.
 
-    One-cycle is the two-phase cosine form of ``torch.optim.lr_scheduler.OneCycleLR`` (a test holds them equal).
+    One-cycle is the two-phase cosine form of ``torch.optim.lr_scheduler.OneCycleLR`` (checked by a test).
     """
     if config.kind == "constant":
         return 1.0

@@ -1,4 +1,4 @@
-"""An optimiser's values, and the optimisers there are: another one is one line of ``OPTIMIZERS``."""
+"""Optimizer settings, and the available optimizers: a new one takes one line in ``OPTIMIZERS``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raylift.config.learning_rate import LearningRateConfig
 from raylift.core.errors import ConfigError
 
 DEFAULT_GROUP = "default"
-"""Names the optimiser of every parameter group that has none of its own."""
+"""Key of the optimizer for every parameter group that has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class OptimizerConfig:
         learning_rate: the maximum that the schedule's factor multiplies.
         weight_decay: decoupled from the gradient with AdamW, added to it otherwise.
         betas: decay of Adam's moments; the first is SGD's momentum.
-        clip_norm: gradients of the group are scaled down to this global norm; 0 never clips.
-        ema_decay: exponential moving average of the parameters, used for evaluation; 0 keeps none.
-        schedule: how the learning rate moves.
+        clip_norm: global norm that the group's gradients are clipped to; 0 never clips.
+        ema_decay: decay of the moving average of the parameters, used for evaluation; 0 keeps none.
+        schedule: schedule of the learning rate.
     """
 
     kind: str = "adamw"
@@ -39,16 +39,16 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in OPTIMIZERS:
-            raise ConfigError(f"kind is {self.kind!r}", f"give one of {', '.join(OPTIMIZERS)}")
+            raise ConfigError(f"kind is {self.kind!r}", f"use one of {', '.join(OPTIMIZERS)}")
         if self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}", "give a positive rate")
+            raise ConfigError(f"learning_rate is {self.learning_rate}", "use a positive rate")
         if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"ema_decay is {self.ema_decay}", "give a decay in [0, 1), such as 0.999")
+            raise ConfigError(f"ema_decay is {self.ema_decay}", "use a decay in [0, 1), such as 0.999")
         if self.weight_decay < 0 or self.clip_norm < 0:
             raise ConfigError("weight_decay and clip_norm must be 0 or more", "0 turns either off")
 
     def build(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser of these parameters, at the maximum rate."""
+        """The optimizer of these parameters, at the maximum rate."""
         return OPTIMIZERS[self.kind](parameters, self)
 
 

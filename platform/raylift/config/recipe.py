@@ -21,18 +21,18 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True)
 class ScaleConfig:
-    """What a run is given to run on. By the world-size law it changes how fast a run learns, not what.
+    """Resources of a run. By the world-size law they change how fast a run learns, not what it learns.
 
     Attributes:
         workers: Ray Train workers, each a DistributedDataParallel rank; 0 trains inside the driver, without Ray.
-        cpus_per_worker: logical CPUs a worker reserves; leave some for the data tasks.
-        gpu: "auto" takes GPUs for the workers where the cluster has enough of them, "always" insists, "never" does
-            without.
-        gpus_per_worker: of a worker that gets them: whole ones, or a share of one, such as 0.5, that others share too.
+        cpus_per_worker: logical CPUs reserved per worker; leave some for the data tasks.
+        gpu: "auto" uses GPUs if the cluster has enough of them for the workers, "always" requires them, "never" uses
+            none.
+        gpus_per_worker: GPUs per worker that uses them: whole ones, or a fraction of a shared one, such as 0.5.
         precision: "auto" is bfloat16 autocast on a GPU and float32 on a CPU.
-        data_cpus: logical CPUs of one data task.
-        prefetch_steps: global batches a worker fetches ahead.
-        max_failures: worker failures a run survives.
+        data_cpus: logical CPUs per data task.
+        prefetch_steps: global batches that a worker prefetches.
+        max_failures: number of worker failures that a run survives.
     """
 
     workers: int = 1
@@ -48,27 +48,29 @@ class ScaleConfig:
         if self.workers < 0 or self.cpus_per_worker <= 0 or self.data_cpus <= 0:
             raise ConfigError(
                 f"scale.workers {self.workers}, cpus_per_worker {self.cpus_per_worker}, data_cpus {self.data_cpus}",
-                "give 0 or more workers and positive CPUs (fractions are fine)",
+                "use 0 or more workers and positive CPUs (fractions are allowed)",
             )
         share = self.gpus_per_worker
         if share <= 0 or (share > 1 and share != int(share)):
-            raise ConfigError(f"scale.gpus_per_worker is {share}", "give a share in (0, 1] of a GPU, or whole ones")
+            raise ConfigError(f"scale.gpus_per_worker is {share}", "use a fraction in (0, 1], or whole GPUs")
         if self.prefetch_steps < 1 or self.max_failures < 0:
-            raise ConfigError("scale.prefetch_steps must be at least 1 and max_failures 0 or more", "mend them")
+            raise ConfigError(
+                "scale.prefetch_steps or max_failures is too small", "use prefetch_steps >= 1 and max_failures >= 0"
+            )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train and how; where the data lies and where results go are arguments of the run.
+    """What to train and how; the locations of the data and the results are arguments of the run.
 
     Attributes:
         name: "model/variant", as in the catalogue.
         model: the model's config; its class says which model.
         data, schedule, evaluation, scale: see each class.
-        optimizers: by parameter group of the model; those that are not named take "default".
-        start_from: another run's folder or checkpoint (``.../step-NNNNNNNN.pt``), local or s3://, whose weights this
-            run starts from instead of from the seed; of a folder the last checkpoint, when that run is finished.
-        seed: every random draw follows from it.
+        optimizers: optimizer of each parameter group of the model; groups that are not named use "default".
+        start_from: another run's folder or checkpoint (``.../step-NNNNNNNN.pt``), local or s3://, to initialise the
+            weights from; for a folder, its last checkpoint is used, and its run must have finished.
+        seed: seed of every random draw.
     """
 
     name: str
@@ -87,11 +89,11 @@ class Recipe:
         if DEFAULT_GROUP not in self.optimizers:
             raise ConfigError(f"optimizers are {sorted(self.optimizers)}", f"one must be called {DEFAULT_GROUP!r}")
         if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}", "give 0 or more")
+            raise ConfigError(f"seed is {self.seed}", "use 0 or more")
 
     @property
     def model_name(self) -> str:
-        """The part of the name before the slash: which model this is."""
+        """The name of the model: the recipe's name before the slash."""
         return self.name.partition("/")[0]
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class Recipe:
         return {"recipe_version": RECIPE_VERSION, **tree.to_dict(self)}
 
     def to_json(self) -> str:
-        """What goes to MLflow, into checkpoints and to the workers; ``recipes.from_json`` reads it back."""
+        """JSON for MLflow, checkpoints and workers; ``models.catalogue.from_json`` reads it."""
         return json.dumps(self.to_dict(), indent=2)
 
     def flat(self) -> dict[str, str | int | float | bool]:
@@ -111,12 +113,12 @@ class Recipe:
 
     @property
     def free_paths(self) -> tuple[str, ...]:
-        """What a resumed run may change, because it does not decide what is learned."""
+        """Paths that a resumed run may change, because they do not decide what is learned."""
         return tuple(tree.free_paths(self))
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits over what decides the weights: all but free values and the name."""
+        """Twelve hex digits over what decides the weights: all values except the free ones and the name."""
         free = (*self.free_paths, "name")
         deciding = {
             path: tree.to_dict(value)

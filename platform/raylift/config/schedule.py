@@ -1,4 +1,4 @@
-"""How long a run is, how often it stops to look, and what it keeps."""
+"""How long a run is, how often it logs, evaluates and checkpoints, and what it keeps."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from raylift.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long a run is and how often it stops to look. All intervals are in steps.
+    """How long a run is and how often it logs, evaluates and checkpoints. All intervals are in steps.
 
     Attributes:
-        num_epochs: passes over the training set; used when num_steps is 0.
-        num_steps: optimiser steps; 0 means num_epochs decides.
-        log_every: metrics are averaged over so many steps and logged.
-        eval_every: the validation split is evaluated; 0 only at the end.
-        panel_every: pictures of fixed held-out objects are logged; 0 only at the end.
-        checkpoint_every: a checkpoint is committed.
-        keep_last: newest checkpoints kept beside the best one.
-        best_metric: what "best" means; the direction follows. Of data sets of shapes ``val/iou``, of image collections
-            ``val/mask_iou`` or ``val/ssim``.
-        best_is: "max" or "min".
+        num_epochs: passes over the training set; used if num_steps is 0.
+        num_steps: optimizer steps; 0 uses num_epochs.
+        log_every: steps between logs of metrics, which are averaged over them.
+        eval_every: steps between evaluations of the validation split; 0: only at the end.
+        panel_every: steps between image panels of fixed held-out objects; 0: only at the end.
+        checkpoint_every: steps between checkpoints.
+        keep_last: number of newest checkpoints to keep, in addition to the best one.
+        best_metric: metric of the best checkpoint, such as ``val/iou`` for data sets of shapes and ``val/mask_iou`` or
+            ``val/ssim`` for image collections.
+        best_is: "max" or "min": whether a higher or a lower value is better.
     """
 
     num_epochs: int = 80

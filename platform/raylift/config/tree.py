@@ -1,4 +1,4 @@
-"""Frozen, typed trees of dataclasses: to plain values and back, and any value overridden by its dotted path."""
+"""Frozen, typed trees of dataclasses: conversion to plain values and back, and overrides by dotted path."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from raylift.core.errors import ConfigError
 
 T = TypeVar("T")
 FREE = {"free": True}
-"""Metadata of a field that does not decide what is learned: a resumed run may change it, and no fingerprint has it."""
+"""Metadata of a field that does not decide what is learned: a resumed run may change it, and fingerprints omit it."""
 DEFAULT_KEY = "default"
-"""The entry of a mapping of groups that a new entry starts as a copy of."""
+"""The entry of a mapping of groups that new entries are copied from."""
 Leaf = str | int | float | bool | None
 
 
 def free_paths(node: Any, path: str = "") -> list[str]:
-    """Dotted paths, of values and of whole groups, that are marked ``FREE``."""
+    """Dotted paths of the values and groups that are marked ``FREE``."""
     found = []
     for field in dataclasses.fields(node):
         where, child = _join(path, field.name), getattr(node, field.name)
@@ -44,13 +44,13 @@ def to_dict(node: Any) -> Any:
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
-    """Build ``cls`` from plain values; what is missing takes its default.
+    """Build ``cls`` from plain values; missing values take their defaults.
 
     Raises:
         ConfigError: an unknown name (with the nearest valid one), a value of the wrong type or an impossible one.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path or 'the recipe'} is {values!r}", f"give a mapping of {_names(cls)}")
+        raise ConfigError(f"{path or 'the recipe'} is {values!r}", f"use a mapping of {_names(cls)}")
     hints = _hints(cls)
     unknown = [name for name in values if name not in hints]
     if unknown:
@@ -63,7 +63,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
 
 def flatten(node: Any, path: str = "") -> dict[str, Any]:
-    """Every leaf of dataclasses or mappings by its dotted path, in their order."""
+    """Every leaf of dataclasses or mappings by its dotted path, in order."""
     if dataclasses.is_dataclass(node):
         node = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
     if not isinstance(node, Mapping):
@@ -90,13 +90,13 @@ def override(node: T, assignments: Iterable[str]) -> T:
 
 
 def override_values(node: T, values: Mapping[str, Any]) -> T:
-    """The same with values by path, as a sweep has them. All are applied before the tree is checked as a whole, so that
-    two values that only make sense together can be given in either order."""
+    """Apply values by path, as a sweep has them. All are applied before the tree is checked as a whole, so that values
+    that are only valid together can be given in any order."""
     return typing.cast(T, _replaced(node, dict(values), "", root=node))
 
 
 def differences(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:
-    """Leaves that differ, by dotted path; a path that only one side has shows None on the other."""
+    """Leaves that differ, by dotted path; a path that is missing on one side has the value None there."""
     ours, theirs = flatten(left), flatten(right)
     paths = list(dict.fromkeys([*ours, *theirs]))
     return {path: (ours.get(path), theirs.get(path)) for path in paths if ours.get(path) != theirs.get(path)}
@@ -115,7 +115,7 @@ def _replaced(node: Any, values: dict[str, Any], path: str, root: Any) -> Any:
         if dot and _is_group(child):
             nested.setdefault(name, {})[rest] = value
         elif dot:
-            raise ConfigError(f"{where} is a value, it has no {rest!r} below it", f"set {where} itself")
+            raise ConfigError(f"{where} is a single value and has no {rest!r}", f"set {where} itself")
         elif _is_group(child):
             raise ConfigError(f"{where} is a group of values", f"set one of {', '.join(flatten(child, where))}")
         else:
@@ -129,7 +129,7 @@ def _replaced(node: Any, values: dict[str, Any], path: str, root: Any) -> Any:
 
 
 def _replaced_entries(entries: Mapping[str, Any], values: dict[str, Any], path: str, root: Any) -> dict[str, Any]:
-    """Groups of values by name. A new name starts as a copy of the default, as changed by the same call."""
+    """Groups of values by name. A new name starts as a copy of the default, including this call's changes to it."""
     below: dict[str, dict[str, Any]] = {}
     for target, value in values.items():
         name, dot, rest = target.partition(".")
@@ -151,7 +151,7 @@ def _is_group(child: Any) -> bool:
 def _built(hint: Any, value: Any, path: str) -> Any:
     if typing.get_origin(hint) in (dict, Mapping):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} is {value!r}", "give a mapping")
+            raise ConfigError(f"{path} is {value!r}", "use a mapping")
         return {name: _built(typing.get_args(hint)[1], one, _join(path, name)) for name, one in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value, path)
@@ -166,16 +166,16 @@ def _constructed(cls: type[T], values: Mapping[str, Any], path: str) -> T:
 
 
 def _checked(hint: Any, value: Any, path: str) -> Any:
-    # A yes/no given for a number, or a number for a word, is a mistake even where Python would convert it.
+    # A bool for a number, or a number for a string, is a mistake even if Python would convert it.
     wants_bool = hint is bool
     if isinstance(value, bool) != wants_bool and not _is_optional_bool(hint):
-        raise ConfigError(f"{path} is {value!r}", f"give {_described(hint)}")
+        raise ConfigError(f"{path} is {value!r}", f"use {_described(hint)}")
     if typing.get_origin(hint) is tuple and isinstance(value, str):
         value = [value] if value else []
     try:
         return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError:
-        remedy = f"give {_described(hint)}"
+        remedy = f"use {_described(hint)}"
         near = difflib.get_close_matches(
             str(value), [part for part in typing.get_args(hint) if isinstance(part, str)], n=1
         )
@@ -192,7 +192,7 @@ def _described(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         parts = [part for part in typing.get_args(hint) if part is not ...]
         return "a list, such as [a, b], where each is " + _described(parts[0])
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}.get(hint, str(hint))
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}.get(hint, str(hint))
 
 
 def _parsed(text: str) -> Any:

@@ -1,1 +1,1 @@
-"""Types, protocols and laws that everything else hangs on; knows neither Ray nor MLflow."""
+"""Types, protocols and laws that everything else builds on; imports neither Ray nor MLflow."""

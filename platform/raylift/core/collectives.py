@@ -1,7 +1,7 @@
-"""The one place that talks to torch.distributed (law 1).
+"""The only module that uses torch.distributed (law 1).
 
-Everything works without a process group too, as a world of one. The rule of the house: each rank's loss is its *share*
-of the global loss, so that shares add up to the loss of the global batch:
+Everything also works without a process group, as a world of one. The rule: each rank's loss is its *share* of the
+global loss, so that the shares sum to the loss of the global batch:
 
     share = local_sum / global_count(local_count)
 
@@ -37,7 +37,7 @@ def is_main() -> bool:
 
 
 def global_sum(value: Tensor) -> Tensor:
-    """The sum over ranks, without gradient; the input is left alone."""
+    """The sum over ranks, without gradient; the input is unchanged."""
     total = value.detach().clone()
     if is_distributed():
         dist.all_reduce(total)
@@ -45,7 +45,7 @@ def global_sum(value: Tensor) -> Tensor:
 
 
 def global_max(value: Tensor) -> Tensor:
-    """The maximum over ranks, without gradient; the input is left alone."""
+    """The maximum over ranks, without gradient; the input is unchanged."""
     top = value.detach().clone()
     if is_distributed():
         dist.all_reduce(top, op=dist.ReduceOp.MAX)
@@ -53,7 +53,7 @@ def global_max(value: Tensor) -> Tensor:
 
 
 def global_count(local_count: Tensor | int | float, like: Tensor) -> Tensor:
-    """How many there are over all ranks, at least 1, on the device and in the type of ``like``."""
+    """The count summed over ranks, at least 1, with the device and dtype of ``like``."""
     count = torch.as_tensor(local_count, device=like.device).to(
         torch.float64 if like.device.type == "cpu" else torch.float32
     )
@@ -64,7 +64,7 @@ def share_of_mean(values: Tensor) -> Tensor:
     """This rank's share of the mean of ``values`` over all ranks: local sum / global count.
 
     Args:
-        values: any shape; ranks may differ in how many they hold.
+        values: any shape; the number of values may differ between ranks.
     """
     return values.sum() / global_count(values.numel(), values)
 
@@ -73,14 +73,14 @@ def share_of_weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """This rank's share of the weighted mean over all ranks: local sum of weighted values / global sum of weights.
 
     Args:
-        values: any shape; ranks may differ in how many they hold.
-        weights: 0 or more, of the same shape, without gradient. Where they sum to less than 1 the sum is taken as 1.
+        values: any shape; the number of values may differ between ranks.
+        weights: 0 or more, of the same shape, without gradient. A global sum below 1 is taken as 1.
     """
     return (weights * values).sum() / global_count(weights.sum(), values)
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose backward sums what every rank's loss says about this rank's rows."""
+    """All-gather whose backward sums every rank's gradient with respect to this rank's rows."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor, counts: tuple[int, ...]) -> Tensor:
@@ -112,7 +112,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def gather_objects(item: T) -> list[T]:
-    """Every rank's picklable object, in rank order, on every rank: for few small things, such as scores."""
+    """Every rank's picklable object, in rank order, on every rank; for a few small objects, such as scores."""
     if not is_distributed():
         return [item]
     items: list[T | None] = [None] * world_size()

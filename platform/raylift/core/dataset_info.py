@@ -1,4 +1,4 @@
-"""What a model may know of the data set that it is built for: counts that decide the sizes of its tables."""
+"""What a model may know about its data set: counts that set the sizes of its tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts that are the same on every rank, and that a checkpoint keeps, so that its model can be built again.
+    """Facts that are the same on every rank. A checkpoint stores them, so that its model can be rebuilt.
 
     Attributes:
-        num_images: images of the training split that samples may show; ``image_index`` is less.
-        keypoint_mirror: for each keypoint the one that it becomes in a mirror; empty where there are none.
-        part_mirror: the same for parts, of which the first is the background.
+        num_images: number of training images that samples may show; every ``image_index`` is smaller.
+        keypoint_mirror: for each keypoint, the index of its mirror image; empty without keypoints.
+        part_mirror: the same for parts; part 0 is the background.
     """
 
     num_images: int = 0
@@ -27,7 +27,7 @@ class DatasetInfo:
 
     @property
     def num_parts(self) -> int:
-        """Parts with the background; 0 where the data set has no part maps."""
+        """Number of parts, including the background; 0 if the data set has no part maps."""
         return len(self.part_mirror)
 
     def to_dict(self) -> dict[str, Any]:
@@ -36,6 +36,6 @@ class DatasetInfo:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> DatasetInfo:
-        """The inverse of ``to_dict``; what is missing takes its default."""
+        """The inverse of ``to_dict``; missing values take their defaults."""
         filled: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return DatasetInfo(**filled)

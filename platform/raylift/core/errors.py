@@ -1,4 +1,4 @@
-"""Errors that a user meets: each names the thing that is wrong and what to do about it."""
+"""Errors shown to users: each names what is wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RayliftError(Exception):
         super().__init__(f"{problem}\n  remedy: {remedy}" if remedy else problem)
 
     def __reduce__(self) -> tuple[type[RayliftError], tuple[str, str]]:
-        # Errors cross process borders on their way back from Ray workers.
+        # Errors cross process boundaries on their way back from Ray workers.
         return type(self), (self.problem, self.remedy)
 
 
@@ -42,7 +42,7 @@ class CheckpointError(RayliftError):
 
 
 class TrainingError(RayliftError):
-    """A run that must not go on."""
+    """A run that must not continue."""
 
 
 class NonFiniteError(TrainingError):

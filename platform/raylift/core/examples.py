@@ -1,4 +1,4 @@
-"""What of its training objects a model may keep: shapes to look up, as part of its own state."""
+"""Training objects that a model may keep as part of its state: shapes to look up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class ExampleRequest:
     """How many training objects a model keeps, and how much of each.
 
     Attributes:
-        num_objects: at most; a larger training split is thinned out evenly, by order of id.
-        num_views: silhouettes of each, at most.
-        silhouette_px: their side.
-        num_points: points on the surface of each.
+        num_objects: maximum number of objects; a larger training split is subsampled evenly, in order of id.
+        num_views: maximum number of silhouettes per object.
+        silhouette_px: side of a silhouette in pixels.
+        num_points: surface points per object.
     """
 
     num_objects: int = 1000
@@ -28,7 +28,7 @@ class ExampleRequest:
 
     def __post_init__(self) -> None:
         if min(self.num_objects, self.num_views, self.silhouette_px, self.num_points) < 1:
-            raise ConfigError(f"an example request of {self}", "give at least 1 of everything")
+            raise ConfigError(f"invalid example request: {self}", "use at least 1 for every value")
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Examples:
 
     Attributes:
         sdf: signed distance in world units, negative inside, cell-centred over [-0.55, 0.55]^3, indexed [x, y, z].
-        points: on the surface, world frame.
-        silhouettes: coverage in [0, 1] of the training pictures.
-        owners: of each silhouette, the object's index.
-        bodies: of each object, a number that objects of one body share.
-        samples: by the id of every object of the training split, kept or not, its body's number.
+        points: surface points, world frame.
+        silhouettes: coverage in [0, 1] in the training images.
+        owners: index of each silhouette's object.
+        bodies: body number of each object; objects with the same body share it.
+        samples: body number by object id, for every object of the training split, kept or not.
     """
 
     sdf: Float[Tensor, "C R R R"]

@@ -1,7 +1,7 @@
-"""Random draws that belong to samples (law 3): keyed by what is drawn for, never by who draws or when.
+"""Random draws that belong to samples (law 3): keyed by what they are for, never by process or time.
 
 A generator is made from (seed, key, purpose). Two workers, a restart and a test that ask for the same triple get the
-same numbers; different triples give independent ones.
+same numbers; different triples get independent ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def stable_hash(*parts: str | int) -> int:
 
 
 def numpy_generator(seed: int, *key: str | int) -> np.random.Generator:
-    """NumPy draws for one key, for example ``numpy_generator(seed, epoch, sample_id, "points")``."""
+    """NumPy generator for one key, for example ``numpy_generator(seed, epoch, sample_id, "points")``."""
     return np.random.Generator(np.random.Philox(key=stable_hash(seed, *key)))
 
 
@@ -31,7 +31,7 @@ def keyed_uniforms(keys: Tensor, seed: int, step: int, purpose: str) -> Tensor:
     """One number in [0, 1) per sample, for (seed, step, sample, purpose): the same whichever rank holds the sample.
 
     Args:
-        keys: of the samples (``Batch.keys``), [B].
+        keys: sample keys (``Batch.keys``), [B].
 
     Returns:
         [B], float32, on the device of ``keys``.
@@ -41,5 +41,5 @@ def keyed_uniforms(keys: Tensor, seed: int, step: int, purpose: str) -> Tensor:
 
 
 def torch_generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Torch draws for one key."""
+    """Torch generator for one key."""
     return torch.Generator(device=device).manual_seed(stable_hash(seed, *key))

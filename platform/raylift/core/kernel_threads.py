@@ -1,7 +1,7 @@
-"""Compiled kernels on as many threads as torch may use: workers that share a machine stay polite.
+"""Runs compiled kernels on as many threads as torch may use, so that workers can share a machine.
 
-Kernels release the interpreter's lock, so plain threads run them at once. There is no OpenMP pool of another runtime
-that a forked process could inherit broken, and with one thread there are no threads at all.
+Kernels release the GIL, so plain threads run them in parallel. There is no OpenMP pool that a forked process could
+inherit in a broken state, and with one thread no pool is started.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 CHUNKS_PER_THREAD = 4
-"""Tasks are handed out in this many portions a thread, so that one who has the empty sky helps with the object."""
+"""Chunks of tasks per thread: small chunks balance the load between threads."""
 
 
 @lru_cache(maxsize=1)
@@ -28,10 +28,10 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has none
 
 
 def run_tasks(kernel: Callable[..., None], num_tasks: int, *arguments: Any) -> None:
-    """kernel(first, end, *arguments) over all of [0, num_tasks), in portions, each once, in any order.
+    """Call kernel(first, end, *arguments) on chunks that cover [0, num_tasks), each once, in any order.
 
     Args:
-        kernel: compiled with ``nogil``; tasks write apart from each other.
+        kernel: compiled with ``nogil``; tasks must not write to the same memory.
     """
     num_threads = min(torch.get_num_threads(), num_tasks)
     if num_threads <= 1:

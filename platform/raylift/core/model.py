@@ -1,8 +1,8 @@
 """The contract between a model and everything that trains, evaluates and exports it.
 
-It has two halves, because two kinds of callers ask for different things: the loop trains a ``Model``, and evaluation,
-export and the jobs around them want a ``ReconstructionModel``. A model that makes something else of an image, such as
-part maps, is a ``Model`` only, so that asking it for a shape is an error before anything runs.
+It has two halves, because callers need different things: the loop trains a ``Model``; evaluation, export and the jobs
+need a ``ReconstructionModel``. A model that predicts something else from an image, such as part maps, is only a
+``Model``, so that asking it for a shape is an error before anything runs.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Phase:
     """A part of a step that updates some parameter groups.
 
     Attributes:
-        name: handed back to ``Model.losses``.
-        groups: names of the parameter groups that this phase's loss trains; the others are left alone.
-        every: run this phase on every so many steps (a lazy regulariser has 16).
+        name: passed to ``Model.losses``.
+        groups: names of the parameter groups that this phase's loss trains; the others are not updated.
+        every: steps between runs of this phase (16 for a lazy regulariser).
     """
 
     name: str
@@ -52,16 +52,16 @@ class Term:
 
 
 Carry = Mapping[str, Tensor]
-"""Tensors by name that a step's phases hand on: detached, of this rank's samples."""
+"""Tensors by name that the phases of a step pass on: detached, for this rank's samples."""
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What one phase gives.
+    """What one phase returns.
 
     Attributes:
-        terms: at least one, each with a name of its own.
-        carry: what later phases of the same step and ``Model.after_step`` get. Detached.
+        terms: at least one, each with a unique name.
+        carry: passed to later phases of the same step and to ``Model.after_step``. Detached.
     """
 
     terms: Sequence[Term]
@@ -69,31 +69,30 @@ class LossOutput:
 
 
 class Model(nn.Module):
-    """What the training loop knows of a model: what it needs and what it minimises.
+    """What the training loop knows about a model: what it needs and what it minimises.
 
     A model holds all of its state in parameters and buffers (templates, feature banks, pruned cameras), so that a
-    checkpoint is its ``state_dict``; what one step finds out travels in its carry. It never logs, never talks to Ray
-    or MLflow, and draws random numbers only from
-    generators keyed by (step_info.seed, step_info.step, sample key).
+    checkpoint is its ``state_dict``; results of one step are passed on in its carry. It never logs, never uses Ray or
+    MLflow, and draws random numbers only from generators keyed by (step_info.seed, step_info.step, sample key).
     """
 
     @property
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
-        """What a training step consists of, in order."""
+        """The phases of a training step, in order."""
 
     @property
     @abstractmethod
     def request(self) -> SampleRequest:
-        """What each training sample must carry."""
+        """What each training sample must contain."""
 
     @property
     def leaves_parameters_out(self) -> bool:
-        """Whether some steps' losses reach only a part of a group's parameters, the same part on every rank."""
+        """Whether some steps' losses reach only part of a group's parameters, the same part on every rank."""
         return False
 
     def parameter_groups(self) -> dict[str, Sequence[nn.Parameter]]:
-        """Trainable parameters by group: each group has an optimiser of its own. One group, "model", by default."""
+        """Trainable parameters by group; each group has its own optimizer. Default: one group, "model"."""
         return {"model": [parameter for parameter in self.parameters() if parameter.requires_grad]}
 
     @property
@@ -102,7 +101,7 @@ class Model(nn.Module):
         return None
 
     def keep_examples(self, examples: Examples) -> None:
-        """Take the training objects that ``example_request`` asked for; called once, before a new run's first step."""
+        """Store the training objects that ``example_request`` asked for; called once, before a new run's first step."""
         assert self.example_request is None, f"{type(self).__name__} asks for training objects and keeps none"
 
     @abstractmethod
@@ -110,14 +109,14 @@ class Model(nn.Module):
         """The terms of one phase on this rank's part of the global batch.
 
         Args:
-            carry: what earlier phases of this step handed on; empty in the first.
+            carry: what earlier phases of this step passed on; empty in the first.
         """
 
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:
-        """Refresh what is not trained by gradient, such as a template or a bank, equally on every rank.
+        """Update what gradients do not train, such as a template or a bank, identically on every rank.
 
         Args:
-            carry: what all phases of this step handed on, for this rank's samples.
+            carry: what all phases of this step passed on, for this rank's samples.
         """
 
     def scores(self, batch: Batch) -> dict[str, Tensor]:
@@ -128,23 +127,23 @@ class Model(nn.Module):
         return {}
 
     def doubts(self) -> tuple[str, ...]:
-        """What speaks against the result or the data, a sentence each with its remedy; asked when a run ends.
+        """Reasons to distrust the result or the data, one sentence each with its remedy; called when a run ends.
 
         The same on every rank.
         """
         return ()
 
     def load_pretrained(self, state: Mapping[str, Tensor], where: str) -> None:
-        """Start from another run's weights and state instead of from the seed; a model decides what it takes.
+        """Initialise from another run's checkpoint. Subclasses choose which tensors to load.
 
-        By default all of it, so it must be of the same sizes.
+        By default all of them, so their sizes must match.
 
         Args:
-            state: a ``state_dict`` of this model, averaged parameters where the run kept averages.
+            state: a ``state_dict`` of this model, with averaged parameters if the run kept averages.
             where: names the checkpoint in errors.
 
         Raises:
-            CheckpointError: what is needed is not there, or of other sizes.
+            CheckpointError: a needed tensor is missing or has another size.
         """
         try:
             self.load_state_dict(dict(state), strict=True)
@@ -156,23 +155,23 @@ class Model(nn.Module):
 
 
 class ReconstructionModel(Model):
-    """A model that makes a shape of an image."""
+    """A model that reconstructs a shape from an image."""
 
     @abstractmethod
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
-        """One reconstruction a sample; called in eval mode, without gradient.
+        """One reconstruction per sample; called in eval mode, without gradient.
 
         It takes a batch, not bare images, because depth, camera or voxels may condition it.
         """
 
 
 class PartSegmenter(Model):
-    """A model that divides the object of an image into parts."""
+    """A model that segments the object in an image into parts."""
 
     @property
     @abstractmethod
     def num_parts(self) -> int:
-        """Parts without the background."""
+        """Number of parts, excluding the background."""
 
     @abstractmethod
     def segment(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K H W"]:
@@ -180,11 +179,11 @@ class PartSegmenter(Model):
 
 
 def require_reconstruction(model: Model, name: str) -> ReconstructionModel:
-    """The model, if it makes shapes.
+    """The model, if it reconstructs shapes.
 
     Raises:
         ConfigError: it does not.
     """
     if not isinstance(model, ReconstructionModel):
-        raise ConfigError(f"{name!r} makes no shapes", "ask a run of another model for shapes")
+        raise ConfigError(f"{name!r} does not reconstruct shapes", "use a run of a model that does")
     return model

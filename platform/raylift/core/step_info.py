@@ -1,4 +1,4 @@
-"""Where in training we are, as schedules, models and draws read it."""
+"""Position in training, as schedules, models and random draws read it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class StepInfo:
     """One moment of a run.
 
     Attributes:
-        step: optimiser steps finished before this one; the first step sees 0.
-        num_steps: the whole run's.
+        step: optimizer steps finished before this one; the first step sees 0.
+        num_steps: steps of the whole run.
         epoch: passes over the training set finished before this step's first sample.
-        seed: the run's.
+        seed: seed of the run.
     """
 
     step: int
@@ -23,9 +23,9 @@ class StepInfo:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, in [0, 1]."""
+        """Fraction of the run that is done, in [0, 1]."""
         return self.step / max(1, self.num_steps)
 
     def is_due(self, every: int) -> bool:
-        """Whether something that happens every so many steps happens after this step."""
+        """Whether something that happens every ``every`` steps is due after this step; 0 is never."""
         return every > 0 and (self.step + 1) % every == 0

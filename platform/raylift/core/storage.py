@@ -1,4 +1,4 @@
-"""A folder, local or in an object store, whose files appear whole or not at all."""
+"""A folder, local or in an object store, whose files are written atomically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from raylift.core.errors import StorageError
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _BLOCK = 1 << 22
 LEFTOVER_S = 600.0
-"""A partial file that was not touched for so long has no writer."""
+"""A partial file that was not modified for this long has no live writer."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Storage:
     """A folder: a local path, ``file://`` or ``s3://bucket/prefix`` (AWS_ENDPOINT_URL is honoured).
 
     Attributes:
-        uri: absolute, so that it means the same to every worker.
+        uri: absolute, so that it means the same on every worker.
     """
 
     uri: str
@@ -40,7 +40,7 @@ class Storage:
         """The folder of a path or URI.
 
         Raises:
-            StorageError: no file system answers to it.
+            StorageError: no file system supports it.
         """
         text = str(place)
         storage = Storage(text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve()))
@@ -58,7 +58,7 @@ class Storage:
         """The filesystem, and this folder's path in it.
 
         Raises:
-            StorageError: the scheme is unknown or the endpoint wrong.
+            StorageError: the scheme is unknown, or the endpoint is wrong.
         """
         # An object store's settings are part of the key: tests and notebooks change them within a process.
         settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
@@ -66,11 +66,11 @@ class Storage:
             return _filesystem(self.uri, settings)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise StorageError(
-                f"{self.uri} cannot be reached: {error}", "give a local folder or s3://bucket/prefix, with credentials"
+                f"{self.uri} cannot be reached: {error}", "use a local folder or s3://bucket/prefix, with credentials"
             ) from None
 
     def names(self, suffix: str = "") -> list[str]:
-        """Files directly in the folder with this ending, sorted; none where the folder is missing."""
+        """Names of the files directly in the folder with this suffix, sorted; empty if the folder is missing."""
         filesystem, root = self.filesystem()
         with self._explained("listed"):
             found = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
@@ -79,18 +79,18 @@ class Storage:
         )
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file, None where there is none."""
+        """Size of a file in bytes; None if it is missing."""
         return self.sizes([name])[0]
 
     def sizes(self, names: list[str]) -> list[int | None]:
-        """Bytes of each file, None where there is none, in one request where the store can."""
+        """Size of each file in bytes, None if missing; one request where the store supports it."""
         filesystem, root = self.filesystem()
         with self._explained("listed"):
             infos = filesystem.get_file_info([f"{root}/{name}" for name in names])
         return [int(info.size) if info.type == pafs.FileType.File else None for info in infos]
 
     def read(self, name: str) -> bytes:
-        """The whole of a file.
+        """The content of a file.
 
         Raises:
             StorageError: it is missing or cannot be read.
@@ -113,10 +113,10 @@ class Storage:
         return digest.hexdigest()
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file that is seen whole or not at all, whatever kills the writer.
+        """Write a file atomically, even if the writer is killed.
 
         Raises:
-            StorageError: storage that is full, gone or not writable; an older file of that name stays as it was.
+            StorageError: the storage is full, missing or not writable; an older file of that name stays unchanged.
         """
         filesystem, root = self.filesystem()
         with explained_write_errors(f"{self.uri}/{name} ({len(data) / 1e6:.1f} MB)"):
@@ -124,18 +124,18 @@ class Storage:
                 Path(root).mkdir(parents=True, exist_ok=True)
                 write_whole(Path(root) / name, data)
             else:
-                # An object appears when its upload is complete, so a second name is not needed.
+                # An object appears when its upload is complete, so no temporary name is needed.
                 with filesystem.open_output_stream(f"{root}/{name}") as stream:
                     stream.write(data)
 
     def upload(self, source: Path, name: str) -> str:
-        """Move a finished local file to its place, whole or not at all; returns its SHA-256.
+        """Move a finished local file into this folder atomically; returns its SHA-256.
 
         Args:
-            source: of a local folder, in the same file system.
+            source: the file; for a local folder, on the same file system.
 
         Raises:
-            StorageError: storage that is full, gone or not writable.
+            StorageError: the storage is full, missing or not writable.
         """
         digest = hashlib.sha256()
         filesystem, root = self.filesystem()
@@ -154,7 +154,7 @@ class Storage:
         return digest.hexdigest()
 
     def delete(self, name: str) -> None:
-        """Delete a file that may be gone already.
+        """Delete a file, which may be missing.
 
         Raises:
             StorageError: it cannot be deleted.
@@ -177,9 +177,9 @@ class Storage:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a local file in one durable move, so that a full disk or a kill leaves the old one.
+    """Replace a local file atomically and durably: after a full disk or a kill, the old one is still there.
 
-    What a killed writer of the same file left behind is removed once it is old.
+    Partial files of killed writers of the same file are removed once they are old.
     """
     _remove_leftovers(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -188,7 +188,7 @@ def write_whole(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp makes files private; ours are as open as the user's umask says.
+        # mkstemp creates private files; ours follow the user's umask.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -201,16 +201,16 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def explained_write_errors(target: str) -> Iterator[None]:
-    """Turns a failed write into an error that says what to do; what was written before stays."""
+    """Turn a failed write into an error with a remedy; what was written before stays."""
     try:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL or "No space left" in str(error):
             raise StorageError(
-                f"no room left to write {target}", "free some space and run the same command again: it resumes"
+                f"no room left to write {target}", "free some space and rerun the same command to resume"
             ) from error
         raise StorageError(
-            f"{target} cannot be written: {error}", "check the folder's permissions or the store's"
+            f"{target} cannot be written: {error}", "check the permissions of the folder or store"
         ) from error
 
 

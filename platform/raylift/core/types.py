@@ -1,9 +1,9 @@
-"""What flows through Raylift: cameras, meshes, fields, reconstructions, batches, and what a model asks of the data.
+"""Data types: cameras, meshes, fields, reconstructions, batches, and what a model requests from the data.
 
 The one coordinate convention
 -----------------------------
 World: right-handed, **Y up**; an object faces **+Z**, and is centred so that its bounding box is centred on the origin
-with its longest edge equal to 1 (so it lies in [-0.5, 0.5]^3).
+with its longest edge equal to 1 (so it fits in [-0.5, 0.5]^3).
 
 Camera: OpenCV axes (x right, y down, z forward): ``x_camera = rotation @ x_world + translation``; depth is z, positive
 in front of the camera.
@@ -12,7 +12,7 @@ Image: normalised coordinates (u, v) in [-1, 1]^2, u to the right, v **down**, (
 pixel; the centre of pixel (row i, column j) is ``((2 j + 1) / W - 1, (2 i + 1) / H - 1)``. These are what
 ``torch.nn.functional.grid_sample(align_corners=False)`` takes.
 
-Every other convention (PyTorch3D NDC, OpenCV pixels, OpenGL, weak perspective, PASCAL3D+) is converted at the border,
+Every other convention (PyTorch3D NDC, OpenCV pixels, OpenGL, weak perspective, PASCAL3D+) is converted at the boundary,
 in ``raylift.geometry.cameras``.
 """
 
@@ -29,7 +29,7 @@ from torch import Tensor
 from raylift.core.errors import ConfigError, DataError
 
 GRID_HALF_EXTENT = 0.55
-"""Conditioning grids and true grids cover [-0.55, 0.55]^3: the unit cube padded by 0.1 (OccNet)."""
+"""Conditioning grids and ground-truth grids cover [-0.55, 0.55]^3: the unit cube padded by 0.1 (OccNet)."""
 
 Projection = Literal["perspective", "orthographic"]
 
@@ -131,11 +131,11 @@ class Field:
 
     Attributes:
         query: maps world points to a scalar that is **negative inside** (a signed distance, or the level minus an
-            occupancy) and to RGB in [0, 1]. It may be called with any number of points: whoever calls it chunks. It
+            occupancy) and to RGB in [0, 1]. It accepts any number of points: callers are responsible for chunking. It
             must not build a graph.
-        half_extent: the surface lies within [-half_extent, half_extent]^3.
-        device: where points must live.
-        values: the scalar alone, where that is cheaper than with its colours: most of an extraction asks for no more.
+        half_extent: the surface is within [-half_extent, half_extent]^3.
+        device: device that points must be on.
+        values: the scalar only, if that is cheaper than with colours: most of an extraction needs no more.
     """
 
     query: FieldQuery
@@ -150,7 +150,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a model makes of one image: a shape with its appearance, and the camera it was seen by (B = 1)."""
+    """A model's output for one image: a shape with its appearance, and the camera of the image (B = 1)."""
 
     id: str
     shape: Mesh | Field
@@ -163,7 +163,7 @@ class Batch:
 
     Attributes:
         ids: a stable name per sample, ``object_id#view``.
-        keys: 63-bit hashes of the ids: what random draws are keyed by (law 3).
+        keys: 63-bit hashes of the ids, which key random draws (law 3).
         fields: tensors by name with the batch first. The names used so far, with shapes:
 
             ====================  =====================  ==========================================================
@@ -174,20 +174,20 @@ class Batch:
             sdf                   [B, N]                 truncated signed distance, negative inside, world units
             color                 [B, N, 3]              RGB in [0, 1] at those points
             voxels                [B, C, R, R, R]        conditioning grid over [-0.55, 0.55]^3, indexed [x, y, z]
-            told_points           [B, K, 3]              surface points that a network is told, world frame
+            told_points           [B, K, 3]              surface points that condition a network, world frame
             told_colors           [B, K, 3]              their RGB in [0, 1]
             iou_points            [B, M, 3]              uniform points in [-0.55, 0.55]^3 (evaluation only)
-            iou_inside            [B, M]                 1 inside the truth, 0 outside (evaluation only)
-            mask_distance         [B, 1, H, W]           distance to the silhouette in half image sizes, 0 inside of it
-            object_colors         [B, 3, H, W]           RGB in [0, 1]; outside of the object that of its nearest pixel
+            iou_inside            [B, M]                 1 inside the true shape, 0 outside (evaluation only)
+            mask_distance         [B, 1, H, W]           distance to the silhouette in half image sizes, 0 inside it
+            object_colors         [B, 3, H, W]           RGB in [0, 1]; outside the object, that of its nearest pixel
             keypoints             [B, K, 3]              u, v in normalised image coordinates, and 1 where visible
             parts                 [B, P, H, W]           probability of each part; part 0 is the background
             mirrored              [B]                    1 where the crop was mirrored
-            image_index           [B] int64              place of the image among those of its split: 0, 1, 2, ...
+            image_index           [B] int64              index of the image in its split: 0, 1, 2, ...
             ====================  =====================  ==========================================================
 
-        camera: the camera of each sample, where it is known. Of image collections it is a truth to score with, and
-            in the batches of evaluation only.
+        camera: the camera of each sample, if known. For image collections it is ground truth for scoring, and only in
+            evaluation batches.
     """
 
     ids: tuple[str, ...]
@@ -225,7 +225,7 @@ class Batch:
         )
 
     def select(self, picked: slice) -> Batch:
-        """A run of samples of this batch."""
+        """A slice of the samples in this batch."""
         return Batch(
             ids=self.ids[picked],
             keys=self.keys[picked],
@@ -245,10 +245,10 @@ class VoxelRequest:
     Attributes:
         source: "visible" (points reprojected from this view's depth), "surface" (points of the cloud merged from all
             views), "gt_occupancy" or "gt_sdf" (grids of the true shape).
-        encoding: of point sources: "occupancy" (C = 1) or "color_density" (C = 4: the fraction of all points that fall
+        encoding: for point sources, "occupancy" (C = 1) or "color_density" (C = 4: the fraction of all points that are
             in the voxel, then their mean RGB). Grids of the true shape have C = 1.
-        resolution: voxels along an edge.
-        num_points: how many points are kept; for "visible", at most.
+        resolution: voxels per edge.
+        num_points: number of points kept; for "visible", the maximum.
     """
 
     source: VoxelSource
@@ -266,9 +266,9 @@ class CropRequest:
     """How each sample is cropped to a square around its object's box; draws are keyed by (seed, epoch, id).
 
     Attributes:
-        padding: each edge of the box moves outwards by this share of the box's size.
-        jitter: and by a uniform draw from [-jitter, jitter] of it.
-        mirror: half of the samples are mirrored left to right, keypoints and parts with them.
+        padding: distance that each edge of the box moves outwards, as a fraction of the box's size.
+        jitter: half-width of a further uniform move, drawn from [-jitter, jitter], in the same unit.
+        mirror: whether half of the samples are mirrored left to right, with their keypoints and parts.
     """
 
     padding: float = 0.05
@@ -278,8 +278,8 @@ class CropRequest:
     def __post_init__(self) -> None:
         if self.padding < 0 or self.jitter < 0 or self.jitter >= 0.5 + self.padding:
             raise ConfigError(
-                f"a crop with padding {self.padding} and jitter {self.jitter}",
-                "give a padding of 0 or more and a jitter below half a box",
+                f"invalid crop: padding {self.padding}, jitter {self.jitter}",
+                "use padding >= 0 and 0 <= jitter < 0.5 + padding",
             )
 
     @property
@@ -290,23 +290,23 @@ class CropRequest:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What a model asks the data pipeline to put into a batch.
+    """What a model requests from the data pipeline for each batch.
 
     Attributes:
-        image_px: images, masks and depths are resized to this many pixels a side.
-        num_points: supervised points a sample; 0 leaves ``points``, ``sdf`` and ``color`` out.
-        voxels: the conditioning grid; None leaves it out.
-        num_iou_points: stored uniform points with their occupancy, for evaluation; 0 leaves them out.
-        num_told_points: points of the cloud merged over all views, with colours, drawn for each sample; 0 leaves them
-            out. Where ``voxels`` are of surface points too, both are the same draw and must be equally many.
-        crop: crop to the object; None takes the whole stored image.
-        mask_distance: the distance to the silhouette, for every pixel.
-        depth: samples must have a depth map with something in it; without this they have one where it is known.
+        image_px: side in pixels to which images, masks and depths are resized.
+        num_points: supervised points per sample; 0 omits ``points``, ``sdf`` and ``color``.
+        voxels: the conditioning grid; None omits it.
+        num_iou_points: stored uniform points per sample with their occupancy, for evaluation; 0 omits them.
+        num_told_points: points per sample, with colours, drawn from the cloud merged over all views; 0 omits them. If
+            ``voxels`` also uses surface points, both use the same draw and must have the same number.
+        crop: crop around the object; None keeps the whole stored image.
+        mask_distance: the distance to the silhouette at every pixel.
+        depth: whether a non-empty depth map is required; otherwise samples have one if it is known.
         object_colors: the image with the object's colours spread over its background.
-        keypoints: those of the data set.
-        parts: its part maps.
-        image_index: which image of the split each sample shows, for what is kept an image.
-        truth: of image collections whose cameras are known: the camera. For scoring; a training stream refuses it.
+        keypoints: the data set's keypoints.
+        parts: the data set's part maps.
+        image_index: the index of each sample's image in its split, for state kept per image.
+        truth: the camera, for image collections with known cameras. For scoring; a training stream refuses it.
     """
 
     image_px: int
@@ -324,13 +324,13 @@ class SampleRequest:
     truth: bool = False
 
     def describe(self) -> str:
-        """What an image to reconstruct must come with, in words."""
+        """What an image to reconstruct needs, in words."""
         if self.depth or (self.voxels is not None and self.voxels.source == "visible"):
             return "image, camera and depth"
         if self.num_told_points:
             return "image, camera and surface points, which only a prepared data set has"
         if self.voxels is None:
-            return "image and camera (canonical where there is none)"
+            return "image and camera (canonical if missing)"
         return f"image, camera and {self.voxels.source} voxels, which only a prepared data set has"
 
     def without_draws(self) -> SampleRequest:

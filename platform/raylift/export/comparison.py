@@ -1,4 +1,4 @@
-"""One self-contained HTML page that sets runs side by side: tables, curves, and the same objects' meshes."""
+"""One self-contained HTML page that compares runs side by side: tables, curves, and meshes of the same objects."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Literal
 from raylift.export.viewer import MAX_BYTES, ViewerRow, describe_rows, embed, read_web, write_page
 
 MAX_POINTS = 400
-"""Of one line; longer curves show every so many points, the last one always."""
+"""Points per line; longer curves are subsampled evenly, and always show the last point."""
 
 Tone = Literal["", "better", "worse", "unsure", "quiet"]
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """Text of a table's cell.
+    """A cell of a table.
 
     Attributes:
-        tone: how it is to be seen.
-        hint: shown on hovering.
+        tone: display style.
+        hint: tooltip.
     """
 
     text: str
@@ -36,10 +36,10 @@ class Grid:
     """A table.
 
     Attributes:
-        head: of the columns; the first column names the rows.
+        head: column headings; the first column names the rows.
         rows: cells, each row as long as the head.
-        note: below it.
-        line: for each column, the number of the run that it is of, whose colour it wears; -1 for none.
+        note: text below the table.
+        line: for each column, the number of its run, which sets the colour; -1 for none.
     """
 
     title: str
@@ -54,7 +54,7 @@ class ChartLine:
     """A curve of one run.
 
     Attributes:
-        run: its number, which decides the colour.
+        run: number of the run, which sets the colour.
         points: (step, value), by step.
     """
 
@@ -76,9 +76,9 @@ class ComparisonPage:
     """What the page shows.
 
     Attributes:
-        notes: what a reader must know, first.
-        runs: names, in the order of their colours.
-        rows: meshes side by side.
+        notes: what readers must know, shown first.
+        runs: names of the runs, in the order of their colours.
+        rows: rows of meshes side by side.
     """
 
     title: str
@@ -91,10 +91,10 @@ class ComparisonPage:
 
 
 def write_comparison(page: ComparisonPage, path: Path, max_bytes: int = MAX_BYTES) -> Path:
-    """Write the page: no other file, no network, no storage, as ``export.viewer.write_viewer``.
+    """Write the page: no other file, no network, no storage, like ``export.viewer.write_viewer``.
 
     Raises:
-        DataError: it would be too large, or the disk refuses.
+        DataError: it would be too large, or writing fails.
     """
     return write_page(lambda max_faces: render_comparison(page, max_faces), path, len(page.rows), max_bytes)
 
@@ -130,7 +130,7 @@ def render_comparison(page: ComparisonPage, max_faces: int = 400_000) -> str:
 
 
 def thin_points(points: Sequence[tuple[int, float]], count: int = MAX_POINTS) -> list[tuple[int, float]]:
-    """At most ``count`` of a curve's finite points, evenly, with the first and the last."""
+    """At most ``count`` of a curve's finite points, evenly spaced, including the first and the last."""
     finite = [(step, float(value)) for step, value in points if abs(value) < float("inf")]
     if len(finite) <= count:
         return finite

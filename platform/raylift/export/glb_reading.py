@@ -1,4 +1,4 @@
-"""GLB files as ``export.mesh_files`` writes them, read back as viewers draw them: colours, normals, textures."""
+"""Reads GLB files that ``export.mesh_files`` wrote, as viewers draw them: colours, normals, textures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
 def read_glb(path: Path) -> list[Part]:
-    """One part a material. (trimesh, which reads what users bring, drops the colours of vertices that have a material.)
+    """One part per material. (trimesh, which reads users' files, drops the colours of vertices that have a material.)
 
     Raises:
         DataError: no such file, or not one that raylift wrote.
@@ -34,11 +34,11 @@ def decode_glb(data: bytes) -> list[Part]:
     """The parts in the bytes of a .glb file.
 
     Raises:
-        ValueError, KeyError, IndexError, struct.error: bytes that ``encode_glb`` does not make.
+        ValueError, KeyError, IndexError, struct.error: bytes that ``encode_glb`` does not produce.
     """
     magic, version, _ = struct.unpack_from("<III", data)
     if magic != 0x46546C67 or version != 2:
-        raise ValueError("it does not begin as glTF 2.0 does")
+        raise ValueError("it does not begin like a glTF 2.0 file")
     (size,) = struct.unpack_from("<I", data, 12)
     header: dict[str, Any] = json.loads(data[20 : 20 + size])
     binary = data[28 + size :]

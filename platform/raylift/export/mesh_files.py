@@ -1,4 +1,4 @@
-"""GLB, OBJ + MTL and PLY: vertex colours and textures, written whole or not at all."""
+"""GLB, OBJ + MTL and PLY files with vertex colours and textures, written atomically."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from raylift.rendering.scene import Scene
 
 
 def write_mesh(shape: Mesh | Scene, path: Path) -> Path:
-    """Write a mesh in the format that the file's name ends in: .glb, .obj (with .mtl and textures beside it) or .ply.
+    """Write a mesh in the format of the file's suffix: .glb, .obj (with .mtl and textures next to it) or .ply.
 
     Raises:
-        DataError: the mesh has no faces or is broken, the format is unknown, or the disk refuses.
+        DataError: the mesh has no faces or is invalid, the format is unknown, or writing fails.
     """
     path = Path(path)
     writer = _WRITERS.get(path.suffix.lower())
@@ -40,7 +40,7 @@ def write_mesh(shape: Mesh | Scene, path: Path) -> Path:
 
 
 def file_stem(sample: str) -> str:
-    """A sample's id as the name of a file."""
+    """A sample's id as a file name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", sample)
 
 
@@ -54,13 +54,13 @@ def encode_glb(shape: Mesh | Scene) -> bytes:
     """The bytes of a .glb file.
 
     Raises:
-        DataError: the mesh has no faces or is broken.
+        DataError: the mesh has no faces or is invalid.
     """
     return _encode_glb(split_into_parts(shape))
 
 
 def srgb_to_linear(color: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1: displayed values in [0, 1] to linear light. glTF keeps factors and vertex colours linear."""
+    """IEC 61966-2-1: displayed values in [0, 1] to linear light. glTF stores factors and vertex colours as linear."""
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
@@ -101,7 +101,7 @@ def _encode_glb(parts: list[Part]) -> bytes:
         if part.colors is not None:
             rgba = np.ones((len(part.colors), 4))
             rgba[:, :3] = srgb_to_linear(part.colors / 255.0)
-            # 16 bits: eight would show bands in the dark once linear.
+            # 16 bits: linear 8-bit colours would show banding in dark areas.
             stored = (rgba * 65535 + 0.5).astype("<u2")
             attributes["COLOR_0"] = buffer.add_array(stored, "VEC4", _UINT16, _ARRAY_BUFFER, normalized=True)
         surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
@@ -150,7 +150,7 @@ def _write_glb(parts: list[Part], path: Path) -> None:
 
 
 def _write_obj(parts: list[Part], path: Path) -> None:
-    stem = re.sub(r"\s+", "_", path.stem)  # OBJ has no quotes, so names with blanks break its readers
+    stem = re.sub(r"\s+", "_", path.stem)  # OBJ has no quotes, so names with spaces break its readers
     body, library = io.StringIO(), io.StringIO()
     body.write(f"# raylift\nmtllib {stem}.mtl\n")
     vertex_start = uv_start = normal_start = 1
@@ -187,7 +187,7 @@ def _write_obj(parts: list[Part], path: Path) -> None:
 
 
 def _write_ply(parts: list[Part], path: Path) -> None:
-    """Binary; a texture becomes vertex colours, since PLY has no common way to name one."""
+    """Binary; a texture becomes vertex colours, since PLY has no standard way to reference one."""
     colors = [displayed_colors(part) for part in parts]
     has_color = any(color is not None for color in colors)
     fields: list[Any] = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]

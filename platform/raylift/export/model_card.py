@@ -1,4 +1,4 @@
-"""A model card (Mitchell et al. 2019): what was trained, on what, how well it does, and where it does not."""
+"""A model card (Mitchell et al. 2019): model, data, scores and limits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def render_model_card(
     """The card as Markdown, which MLflow's page shows.
 
     Args:
-        name: of the run.
-        recipe: as plain values.
-        data: info of the data set: where, licence, counts, digest.
-        scores: rows of one table; a score's name carries its protocol, baselines stand in rows of their own.
-        training: info of the run: steps, minutes, devices, revision.
-        limits: sentences on what the model was seen to do badly.
+        name: name of the run.
+        recipe: the recipe as plain values.
+        data: facts about the data set: location, licence, counts, digest.
+        scores: rows of one table; a score's name includes its protocol, baselines have their own rows.
+        training: facts about the run: steps, minutes, devices, revision.
+        limits: sentences on known failures of the model.
     """
     lines = [f"# {name}", "", "Reconstructs a textured 3D mesh from one image of an object (Raylift).", ""]
     lines += ["## Scores on held-out objects", "", *_table(scores), ""]
@@ -42,7 +42,7 @@ def write_model_card(path: Path, *, name: str, **sections: Any) -> Path:
     """Write ``render_model_card``'s text.
 
     Raises:
-        DataError: the disk refuses.
+        DataError: writing fails.
     """
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Meshes and scenes as draw-ready parts: one material each, attributes per vertex. What every writer starts from."""
+"""Meshes and scenes as parts ready to draw: one material each, attributes per vertex. Input of every writer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Part:
         positions: float32 [V, 3].
         indices: uint32 [F, 3].
         base_color: RGB in [0, 1], as displayed (sRGB), multiplied with colours and texture.
-        normals: float32 [V, 3], unit; None asks for flat shading.
+        normals: float32 [V, 3], unit length; None means flat shading.
         colors: uint8 [V, 3], as displayed.
         uvs: float32 [V, 2], (0, 0) bottom-left.
         texture: uint8 [H, W, 3], first row on top.
-        name: of the material.
+        name: name of the material.
     """
 
     positions: np.ndarray
@@ -38,22 +38,22 @@ class Part:
 
 
 def split_into_parts(shape: Mesh | Scene) -> list[Part]:
-    """One part a material; meshes get smooth normals, scenes (boards and legs with hard edges) flat shading.
+    """One part per material; meshes get smooth normals, scenes (boards and legs with hard edges) flat shading.
 
-    A mesh's texture is padded, so that no seam shows in any program (see ``export.texture_padding``).
+    A mesh's texture is padded, so that no viewer shows a seam (see ``export.texture_padding``).
 
     Raises:
-        DataError: there are no faces, an index points past the vertices, or a position is not finite.
+        DataError: there are no faces, a vertex index is out of range, or a position is not finite.
     """
     scene = Scene.from_mesh(shape) if isinstance(shape, Mesh) else shape
     if len(scene.faces) == 0:
         raise DataError("a mesh without faces cannot be written", "the reconstruction is empty: check the input image")
     if scene.faces.min() < 0 or scene.faces.max() >= len(scene.vertices):
         raise DataError(
-            f"a face names vertex {scene.faces.max()} of {len(scene.vertices)}", "repair the mesh where it was made"
+            f"a face refers to vertex {scene.faces.max()} of {len(scene.vertices)}", "fix the mesh where it was made"
         )
     if not np.isfinite(scene.vertices).all():
-        raise DataError("a vertex position is not finite", "repair the mesh where it was made")
+        raise DataError("a vertex position is not finite", "fix the mesh where it was made")
     normals = None
     if isinstance(shape, Mesh):
         normals = vertex_normals(scene.vertices, scene.faces)
@@ -73,7 +73,7 @@ def _make_part(scene: Scene, chosen: np.ndarray, material: Material, normals: np
         used, indices = np.unique(corners, return_inverse=True)
         uvs = None
     else:
-        # A vertex on a seam of the texture becomes one vertex a side.
+        # A vertex on a seam of the texture becomes one vertex per side.
         keys = np.empty(len(corners), dtype=[("vertex", np.int64), ("u", np.float32), ("v", np.float32)])
         corner_uvs = scene.corner_uvs[chosen].reshape(-1, 2).astype(np.float32)
         keys["vertex"], keys["u"], keys["v"] = corners, corner_uvs[:, 0], corner_uvs[:, 1]
@@ -95,7 +95,7 @@ def _make_part(scene: Scene, chosen: np.ndarray, material: Material, normals: np
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals, float32 [V, 3]; +Y where a vertex has no face of positive area."""
+    """Area-weighted unit normals, float32 [V, 3]; +Y if a vertex has no face of positive area."""
     corners = vertices.astype(np.float64)[faces]
     face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.stack(
@@ -111,7 +111,7 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def sample_texture(texture: np.ndarray, uvs: np.ndarray) -> np.ndarray:
-    """Bilinear, repeating: uint8 [H, W, 3] at float [N, 2] gives float32 [N, 3] in [0, 1]."""
+    """Bilinear, repeating: uint8 [H, W, 3] at float [N, 2] -> float32 [N, 3] in [0, 1]."""
     height, width = texture.shape[:2]
     x, y = uvs[:, 0] * width - 0.5, (1.0 - uvs[:, 1]) * height - 0.5
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
@@ -141,7 +141,7 @@ def displayed_colors(part: Part) -> np.ndarray | None:
 
 
 def thin_out(part: Part, max_faces: int) -> Part:
-    """The part with at most so many faces, by merging the vertices of ever larger cells; textured ones stay."""
+    """The part with at most ``max_faces``, by merging vertices in ever larger cells; textured parts are unchanged."""
     if len(part.indices) <= max_faces or part.texture is not None:
         return part
     low = part.positions.min(axis=0)

@@ -1,10 +1,10 @@
-"""Textures that can be read by anything without a seam: padded across their borders, and dilated around their charts.
+"""Textures that any viewer shows without a seam: padded at their borders, and dilated around their charts.
 
-A reconstruction's texture is a sphere's map: faces across the back have coordinates beyond 0 or 1, and read on from the
-other side; at the poles faces leave gaps. Programs differ in how they continue a texture beyond its border, and all
-average neighbouring texels for what is far away (mipmaps), gaps included. So what is written holds all that is read:
-coordinates lie within [0, 1], at least ``PADDING`` texels from the border, and texels that no face shows have the
-colour of the nearest that one does.
+A reconstruction's texture is a spherical map: faces across the back have coordinates beyond 0 or 1, and wrap around to
+the other side; at the poles faces leave gaps. Viewers differ in how they continue a texture beyond its border, and all
+average neighbouring texels at a distance (mipmaps), gaps included. So the written texture holds everything that is
+sampled: coordinates are within [0, 1], at least ``PADDING`` texels from the border, and texels that no face shows have
+the colour of the nearest shown texel.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
 PADDING = 8
-"""Texels around whatever is read: the first three halvings of a mipmap do not look past them."""
+"""Texels around everything that is sampled: enough for the first three mipmap levels."""
 MOST_BEYOND = 0.5
-"""Coordinates further beyond [0, 1] than this repeat a texture on purpose, as a tiled floor does."""
+"""Coordinates further beyond [0, 1] than this repeat a texture on purpose, like a tiled floor."""
 
 
 def pad_texture(
     texture: UInt8[np.ndarray, "H W 3"], corner_uvs: Float[np.ndarray, "F 3 2"]
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Float[np.ndarray, "F 3 2"]]:
-    """A larger texture and coordinates into it that show the same and need nothing beyond its border.
+    """A larger texture, with coordinates into it, that looks the same and needs nothing beyond its border.
 
-    Across u = 0 and 1 a texture that faces cross goes on with its other side; elsewhere it goes on with the nearest
-    texel that is shown. Tiled textures (coordinates far beyond [0, 1]) and v beyond [0, 1] are left as they are.
+    If faces cross u = 0 or 1, the texture wraps around there; elsewhere it is extended with the nearest texel that is
+    shown. Tiled textures (coordinates far beyond [0, 1]) and those with v beyond [0, 1] are returned unchanged.
 
     Args:
         texture: first row on top.
@@ -51,14 +51,14 @@ def pad_texture(
 
 
 def _dilated(texture: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
-    """Texels that no face reads, not even between texels, take the colour of the nearest that one does."""
+    """Texels that no face samples, not even bilinearly, take the colour of the nearest sampled texel."""
     height, width = texture.shape[:2]
     read = Image.new("1", (width, height))
     draw = ImageDraw.Draw(read)
     corners = np.stack([corner_uvs[..., 0] * width - 0.5, (1 - corner_uvs[..., 1]) * height - 0.5], axis=-1)
     for triangle in corners:
         draw.polygon(triangle.ravel().tolist(), fill=1, outline=1)
-    # Bilinear reading takes the texel on either side of a point, and the polygons' corners were rounded.
+    # Bilinear sampling reads the texels on both sides of a point, and the polygons' corners were rounded.
     known = binary_dilation(np.asarray(read), np.ones((3, 3), bool))
     if known.all() or not known.any():
         return texture

@@ -1,4 +1,4 @@
-"""One self-contained HTML page that shows meshes beside their input images, wherever HTML is shown."""
+"""One self-contained HTML page that shows meshes next to their input images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_BYTES = 50 * 2**20
 
 @dataclass(frozen=True)
 class ViewerImage:
-    """A picture: uint8 [H, W, 3] or [H, W, 4]."""
+    """An image: uint8 [H, W, 3] or [H, W, 4]."""
 
     label: str
     pixels: np.ndarray
@@ -39,7 +39,7 @@ class ViewerImage:
 
 @dataclass(frozen=True)
 class ViewerShape:
-    """A mesh (or the parts of one, as a file has them) with its label, or the reason why there is none."""
+    """A mesh (or its parts, as read from a file) with its label, or the reason why it is missing."""
 
     label: str
     shape: Mesh | Scene | Sequence[Part] | None
@@ -49,14 +49,15 @@ class ViewerShape:
 
 @dataclass(frozen=True)
 class ViewerRow:
-    """Pictures and meshes side by side, seen by one camera.
+    """Images and meshes side by side, seen from one camera.
 
     Attributes:
         name: heading.
-        images: first in the row.
-        shapes: after the images.
-        camera: the input's camera (B = 1), where the views start; the front, a little from above and the side, without.
-        text: beside the heading, such as scores.
+        images: images, first in the row.
+        shapes: meshes, after the images.
+        camera: camera of the input (B = 1), where the views start; without it, the front, slightly from above and the
+            side.
+        text: text next to the heading, such as scores.
     """
 
     name: str
@@ -69,21 +70,21 @@ class ViewerRow:
 def write_viewer(
     rows: Sequence[ViewerRow], path: Path, title: str, subtitle: str = "", max_bytes: int = MAX_BYTES
 ) -> Path:
-    """Write the page. Own WebGL2 code, no other file, no network, no storage: it also works in a sandboxed frame.
+    """Write the page: own WebGL2 code, no other file, no network, no storage, so it also works in a sandboxed frame.
 
-    Meshes that would make the file too large are thinned out, vertex-coloured ones only, and their captions say so.
+    Vertex-coloured meshes that would make the file too large are simplified, and their captions say so.
 
     Raises:
-        DataError: even thinned, the page is larger than max_bytes, or the disk refuses.
+        DataError: the page is larger than max_bytes even so, or writing fails.
     """
     return write_page(lambda max_faces: render_page(rows, title, subtitle, max_faces), path, len(rows), max_bytes)
 
 
 def write_page(render: Callable[[int], str], path: Path, num_rows: int, max_bytes: int = MAX_BYTES) -> Path:
-    """Write what ``render`` gives for the most faces a mesh with which it is small enough.
+    """Write what ``render`` returns for the largest number of faces per mesh that fits in ``max_bytes``.
 
     Raises:
-        DataError: there are none, or the disk refuses.
+        DataError: none fits, or writing fails.
     """
     for max_faces in (400_000, 150_000, 60_000, 25_000, 10_000, 4_000):
         page = render(max_faces).encode()
@@ -105,7 +106,7 @@ def render_page(rows: Sequence[ViewerRow], title: str, subtitle: str = "", max_f
     """The page as text.
 
     Args:
-        max_faces: of one mesh; larger ones are thinned out.
+        max_faces: maximum number of faces per mesh; larger ones are simplified.
     """
     data = {"subtitle": subtitle, "rows": describe_rows(rows, max_faces)}
     return Template(read_web("page.html")).substitute(
@@ -114,17 +115,17 @@ def render_page(rows: Sequence[ViewerRow], title: str, subtitle: str = "", max_f
 
 
 def read_web(name: str) -> str:
-    """The text of a page's part."""
+    """The text of a file in ``web``."""
     return (resources.files("raylift.export") / "web" / name).read_text(encoding="utf-8")
 
 
 def embed(data: Any) -> str:
-    """JSON that may stand in a script element: "</script>" in a name must not end the element that it lies in."""
+    """JSON that is safe inside a script element: "</script>" in a name must not end the element."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def describe_rows(rows: Sequence[ViewerRow], max_faces: int = 400_000) -> list[dict[str, Any]]:
-    """Rows as viewer.js takes them; larger meshes are thinned out."""
+    """Rows in the form that viewer.js reads; larger meshes are simplified."""
     return [_describe_row(row, max_faces) for row in rows]
 
 
@@ -190,7 +191,7 @@ def _differences(values: np.ndarray) -> np.ndarray:
 
 
 def _pack(values: np.ndarray) -> str:
-    """Base64 of zlib of the byte planes, lowest first."""
+    """Base64 of the zlib-compressed byte planes, lowest first."""
     flat = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).reshape(-1)
     planes = flat.view(np.uint8).reshape(len(flat), -1).T
     return base64.b64encode(zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)).decode()

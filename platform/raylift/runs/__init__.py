@@ -1,1 +1,1 @@
-"""The only place that binds Ray to the rest."""
+"""Runs, sweeps and tables on Ray; besides the data feed, the only code that uses Ray."""

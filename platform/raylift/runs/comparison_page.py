@@ -1,4 +1,4 @@
-"""A comparison of runs as a page: its tables, its curves, and the meshes that their evaluations left."""
+"""A comparison of runs as a page: tables, curves, and the meshes of their evaluations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def comparison_page(comparison: RunComparison, rows: Sequence[ViewerRow] = ()) -
     """The page of a comparison.
 
     Args:
-        rows: of meshes, see ``held_out_rows``.
+        rows: rows of meshes, see ``held_out_rows``.
     """
     names = [run.name for run in comparison.runs]
     return ComparisonPage(
@@ -47,12 +47,12 @@ def comparison_page(comparison: RunComparison, rows: Sequence[ViewerRow] = ()) -
 
 
 def held_out_rows(reader: TrackingReader, comparison: RunComparison, folder: Path, count: int) -> list[ViewerRow]:
-    """The same objects' meshes side by side, as far as two runs or more have logged them; none where the runs were
-    measured on different objects.
+    """Meshes of the same objects side by side, if two runs or more have logged them; empty if the runs were evaluated
+    on different objects.
 
     Args:
-        folder: where meshes are put for the time being.
-        count: of objects, at most.
+        folder: temporary folder for meshes.
+        count: maximum number of objects.
     """
     if comparison.split and not comparison.shares_objects:
         return []
@@ -67,7 +67,7 @@ def held_out_rows(reader: TrackingReader, comparison: RunComparison, folder: Pat
                 parts = read_glb(meshes[stem])
                 shapes.append(ViewerShape(run.name, parts, _main_score(comparison, run.run_id, stem)))
             else:
-                shapes.append(ViewerShape(run.name, None, problem="no mesh of it was logged"))
+                shapes.append(ViewerShape(run.name, None, problem="no mesh was logged"))
         rows.append(ViewerRow(stem, shapes=shapes))
     return rows
 
@@ -108,8 +108,8 @@ def _scores(comparison: RunComparison) -> Grid:
     note = f"Means over {count} objects with 95 % bootstrap intervals."
     if comparison.shares_objects:
         note += (
-            " Differences are paired object by object and count upwards where the run is better. Their intervals cover"
-            " other objects, not another training: with one seed each, which recipe is better stays undecided"
+            " Differences are paired by object and positive where the run is better. Their intervals cover other"
+            " objects, not another training run: with one seed each, which recipe is better stays undecided"
             " (tuning/paper_table.py trains rows with several seeds)."
         )
     rows = [_score_row(score, comparison.shares_objects) for score in comparison.scores]
@@ -135,7 +135,7 @@ def _mean_text(mean: Estimate, factor: float) -> str:
 
 
 def _main_score(comparison: RunComparison, run_id: str, stem: str) -> str:
-    """The first metric of the object whose mesh this is."""
+    """The first metric of this mesh's object."""
     if not comparison.scores:
         return ""
     metric, factor = comparison.scores[0].metric, comparison.scores[0].factor

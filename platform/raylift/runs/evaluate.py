@@ -1,4 +1,4 @@
-"""A trained run measured: scores, pictures and meshes as files beside it, and all of it in its MLflow run."""
+"""Evaluates a trained run: scores, images and meshes, as files in its folder and in its MLflow run."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_vie
 from raylift.runs.reconstruct import Reconstructor, keep_level, open_run_tracker
 
 EVALUATION_SEED = 0
-"""Keys every draw of an evaluation, whatever a run's own seed: trainings are compared by the same points."""
+"""Seed of every draw of an evaluation, whatever the run's own seed: runs are compared on the same points."""
 MESHES = "meshes"
-"""Folder of an evaluation's meshes, below its other files."""
+"""Subfolder of an evaluation's meshes."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation left.
+    """The results of an evaluation.
 
     Attributes:
         report: every score.
-        files: written, with their folders below the evaluation's.
+        files: written files, with their subfolders of the evaluation's folder.
     """
 
     report: EvaluationReport
@@ -49,23 +49,23 @@ def evaluate_run(
     panels_of: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Evaluated:
-    """Measure a model on held-out objects and write scores.json, and of some objects pictures, meshes and a page.
+    """Evaluate a model on held-out objects; write scores.json, and for some objects images, meshes and a page.
 
     Args:
-        recipe: the model's, as it is to be measured.
+        recipe: the model's recipe, with the evaluation settings to use.
         split: "train", "val" or "test".
-        folder: where files go.
+        folder: folder of the written files.
         panels_of: ids of objects to draw; by default the first ``evaluation.panels`` of the split.
 
     Raises:
-        ConfigError: an object that the split does not have.
+        ConfigError: an object is not in the split.
         DataError: no objects of that split, or a damaged shard.
     """
     unknown = set(panels_of) - {entry.id for entry in dataset.entries(split)}
     if unknown:
         raise ConfigError(
             f"{', '.join(sorted(unknown))}: not in split {split} of {dataset.uri}",
-            "name objects as worst cases and jobs/inspect_data.py do",
+            "use ids as in the table of worst cases or in jobs/inspect_data.py",
         )
     panels: list[Panel] = []
 
@@ -85,21 +85,21 @@ def evaluate_run(
 
 
 def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: ShardedDataset, step: int) -> str:
-    """Log to the MLflow run of the training (it is found by the run's folder); returns the store's address.
+    """Log to the training's MLflow run, which is found by the run's folder; returns the tracking URI.
 
     Args:
-        run: the run's folder, local or s3://.
-        tracking: server or store; by default the one that training used.
-        step: of the checkpoint.
+        run: folder of the run, local or s3://.
+        tracking: MLflow tracking URI; by default the one that training used.
+        step: step of the checkpoint.
     """
     report = evaluated.report
     manifest, place = dataset.manifest, f"evaluation/{report.split}"
     tracker = open_run_tracker(run, tracking)
-    # The same checkpoint may have been measured before, otherwise.
+    # The same checkpoint may have been evaluated before, with other settings.
     tracker.log_metrics(report.metrics(), step, replace=True)
     tracker.log_table(f"{place}/objects", report.object_rows())
     tracker.log_table(f"{place}/summary", report.summary_rows())
-    # Only runs that were measured on the same objects, and alike, can be compared object by object.
+    # Only runs evaluated on the same objects with the same settings can be compared object by object.
     tags = {"data": manifest.fingerprint, "how": f"{report.resolution} cells, {report.num_views} views"}
     tracker.set_tags({f"evaluation.{report.split}.{name}": value for name, value in tags.items()})
     tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts, report.split)

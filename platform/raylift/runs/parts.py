@@ -1,4 +1,4 @@
-"""From a trained part segmentation to a new version of its data set with part maps."""
+"""Adds part maps to a data set, from a trained part segmentation or from files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PartPredictor:
-    """A trained part segmentation as a maker of part maps.
+    """A trained part segmentation that predicts part maps.
 
     Attributes:
         model: in eval mode, on ``device``.
-        names: of the parts, the background first.
-        made_by: the checkpoint's digest.
-        where: its path.
+        names: part names, the background first.
+        made_by: digest of the checkpoint.
+        where: path of the checkpoint.
     """
 
     model: PartSegmenter
@@ -46,11 +46,11 @@ class PartPredictor:
 
     @staticmethod
     def of_run(run: str | Path, device: str | None = None) -> PartPredictor:
-        """The best checkpoint of a run's folder, or the last where none was evaluated. It needs no pretrained weights.
+        """Load a run's best checkpoint, or the last if none was evaluated. Needs no pretrained weights.
 
         Raises:
             CheckpointError: the run has no checkpoint, or one that does not fit.
-            ConfigError: the run is of another model.
+            ConfigError: the run has another model.
         """
         store = CheckpointStore(find_checkpoints(run))
         entry = best_entry(store)
@@ -68,35 +68,35 @@ class PartPredictor:
 
 
 def parts_model(recipe: Recipe) -> PartSegmenter:
-    """The model of a recipe, which must be one that makes part maps.
+    """The model of a recipe, which must be a part segmentation.
 
     Raises:
         ConfigError: it is not.
     """
     model = catalogue.build_model(recipe)
     if not isinstance(model, PartSegmenter):
-        raise ConfigError(f"recipe {recipe.name!r} makes no part maps", "use a recipe of part segmentation")
+        raise ConfigError(f"recipe {recipe.name!r} predicts no part maps", "use a part segmentation recipe")
     return model
 
 
 def check_before(data: str | Path, out: str | Path) -> ShardedDataset:
-    """Refuse, before anything is trained, what could not be written afterwards.
+    """Refuse before training what could not be written afterwards.
 
     Raises:
-        DataError: the data set is no image collection, or ``out`` already holds a data set.
+        DataError: the data set is not an image collection, or ``out`` already holds a data set.
     """
     dataset = ShardedDataset.open(data)
     if dataset.manifest.kind != "images":
-        raise DataError(f"{dataset.uri} is no image collection", "part maps belong to images with silhouettes")
+        raise DataError(f"{dataset.uri} is not an image collection", "part maps need images with silhouettes")
     if Storage.at(out).size(MANIFEST_NAME) is not None:
-        raise DataError(f"{out} already holds a data set", "give --out a folder that does not exist yet")
+        raise DataError(f"{out} already holds a data set", "use a new folder for --out")
     return dataset
 
 
 def write_predicted(
     dataset: ShardedDataset, out: str | Path, predictor: PartPredictor, progress: Progress | None = None
 ) -> Manifest:
-    """Write the data set anew with the predictor's part maps, of every image of every split."""
+    """Write a copy of the data set with the predictor's part maps for every image of every split."""
     make = _counted(predictor, len(dataset.entries()), progress)
     return write_part_maps(dataset, str(out), make, predictor.names, "probabilities", predictor.made_by)
 
@@ -104,7 +104,7 @@ def write_predicted(
 def write_precomputed(
     dataset: ShardedDataset, out: str | Path, maps: PrecomputedMaps, progress: Progress | None = None
 ) -> Manifest:
-    """Write the data set anew with part maps that something else made."""
+    """Write a copy of the data set with part maps made elsewhere."""
     make = _counted(maps, len(dataset.entries()), progress)
     return write_part_maps(dataset, str(out), make, maps.names, maps.encoding, f"files {maps.digest}")
 

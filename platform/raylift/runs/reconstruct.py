@@ -1,4 +1,4 @@
-"""A trained checkpoint as a function from images to meshes: what the job, the demo and the MLflow model share."""
+"""A trained checkpoint as a function from images to meshes, shared by the job, the demo and the MLflow model."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ LEVEL_NAME = "level.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image.
+    """The result for one image.
 
     Attributes:
-        mesh: on the CPU; without faces where the model sees no surface.
-        camera: that the model saw it by: the image's own, of its crop, or a predicted one (B = 1).
-        num_evaluations: points that the field was asked at; 0 for a mesh model.
-        seconds: in all.
+        mesh: on the CPU; without faces if the model finds no surface.
+        camera: camera of the reconstruction (B = 1): the image's own, that of its crop, or a predicted one.
+        num_evaluations: number of points that the field was evaluated at; 0 for a mesh model.
+        seconds: total time.
     """
 
     mesh: Mesh
@@ -66,14 +66,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reconstructor:
-    """A model in eval mode, with the recipe it was trained by.
+    """A model in eval mode, with its recipe.
 
     Attributes:
         model: on ``device``.
-        recipe: of the checkpoint.
-        where: the checkpoint's path.
-        device: "cuda" where there is one.
-        level: that fields are cut at: the recipe's, or with "auto" what the checkpoint's last evaluation chose, else 0.
+        recipe: recipe of the checkpoint.
+        where: path of the checkpoint.
+        device: "cuda" if available.
+        level: iso-level of fields: the recipe's, or with "auto" the one that the checkpoint's last evaluation chose,
+            else 0.
     """
 
     model: ReconstructionModel
@@ -107,7 +108,7 @@ class Reconstructor:
 
     @staticmethod
     def of_run(run: str | Path, device: str | None = None) -> Reconstructor:
-        """The best checkpoint of a run's folder, or the last where none was evaluated.
+        """Load a run's best checkpoint, or the last if none was evaluated.
 
         Raises:
             CheckpointError: the run has no checkpoint.
@@ -120,11 +121,11 @@ class Reconstructor:
     def __call__(
         self, image: InputImage, resolution: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> Outcome:
-        """One mesh of one image.
+        """Reconstruct one image.
 
         Args:
             image: see ``data.feed.image_folder``.
-            resolution: of the iso-surface; the recipe's by default.
+            resolution: cells per edge for the iso-surface; by default the recipe's.
             progress: see ``geometry.iso_surface``.
 
         Raises:
@@ -142,9 +143,10 @@ class Reconstructor:
 
 
 def keep_level(where: str, level: float) -> None:
-    """Write down, in a run's folder, the level that an evaluation of its checkpoint chose.
+    """Save, in a run's folder, the iso-level that an evaluation of its checkpoint chose.
 
-    A run that cannot be written is measured all the same: its reconstructions are then cut at 0, and a warning says so.
+    If the folder is not writable, the evaluation still succeeds: reconstructions then use level 0, and a warning is
+    logged.
     """
     run, name = _run_of(where)
     if run is None:
@@ -152,11 +154,11 @@ def keep_level(where: str, level: float) -> None:
     try:
         run.write(LEVEL_NAME, json.dumps({"checkpoint": name, "level": level}).encode())
     except RayliftError as error:
-        logger.warning("the level %+g is not kept with the run, set evaluation.level to it: %s", level, error)
+        logger.warning("could not save the iso-level %+g with the run, set evaluation.level to it: %s", level, error)
 
 
 def kept_level(where: str) -> float:
-    """What ``keep_level`` wrote of a checkpoint; 0 where it did not."""
+    """The level that ``keep_level`` saved for a checkpoint; 0 if it did not."""
     run, name = _run_of(where)
     if run is None or LEVEL_NAME not in run.names():
         return 0.0
@@ -165,28 +167,28 @@ def kept_level(where: str) -> float:
 
 
 def _run_of(where: str) -> tuple[Storage | None, str]:
-    """The run's folder and the checkpoint's name; None of a checkpoint that is in no run."""
+    """The run's folder, None for a checkpoint outside of a run, and the checkpoint's name."""
     folder, _, name = where.rpartition("/")
     run, _, kind = folder.rpartition("/")
     return (Storage.at(run), name) if run and kind == "checkpoints" else (None, name)
 
 
 def best_entry(store: CheckpointStore) -> CheckpointEntry:
-    """The best checkpoint by its own recipe's metric, or the last where none was evaluated.
+    """The best checkpoint by its own recipe's metric, or the last if none was evaluated.
 
     Raises:
         CheckpointError: there is none.
     """
     entries = store.entries()
     if not entries:
-        raise CheckpointError(f"{store.folder.uri} has no checkpoint", "give a run's folder, or --checkpoint PATH")
+        raise CheckpointError(f"{store.folder.uri} has no checkpoint", "use a run's folder, or --checkpoint PATH")
     schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
     store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
     return store.best() or entries[-1]
 
 
 def load_predictor(checkpoint: Path) -> Predict:
-    """What the MLflow model calls: a table of images to a table of meshes. One bad image does not spoil the others."""
+    """What the MLflow model calls: a table of images to a table of meshes. A bad image does not affect the others."""
     reconstructor = Reconstructor.open(checkpoint)
 
     def predict(inputs: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
@@ -209,11 +211,11 @@ def _predict_row(reconstructor: Reconstructor, row: dict[Any, Any], resolution: 
 
 
 def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
-    """The tracker of a run that was trained before; it goes on in the same MLflow run.
+    """The tracker of a run that was trained before; it continues the same MLflow run.
 
     Args:
-        run: the run's folder, local or s3://.
-        tracking: server or store; by default the one that training used.
+        run: folder of the run, local or s3://.
+        tracking: MLflow tracking URI; by default the one that training used.
     """
     from raylift.runs.worker import RunPaths
     from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -231,7 +233,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
 
 
 def write_card(run: str | Path, path: Path) -> Path:
-    """The model card of a run's best checkpoint, with the scores of ``jobs/evaluate.py`` where they lie in the run."""
+    """The model card of a run's best checkpoint, with the scores of ``jobs/evaluate.py`` if they are in its folder."""
     from raylift.export.model_card import write_model_card
 
     entry = best_entry(CheckpointStore(find_checkpoints(run)))
@@ -248,8 +250,8 @@ def log_model(tracker: Tracker, checkpoints: str | Path, name: str = "model") ->
     """Log a run's best checkpoint as an MLflow model that ``mlflow.pyfunc.load_model`` reconstructs with.
 
     Args:
-        tracker: of the run.
-        checkpoints: the run's folder, or its checkpoints'.
+        tracker: tracker of the run.
+        checkpoints: folder of the run, or of its checkpoints.
         name: the model loads as ``runs:/<run id>/<name>``.
     """
     from raylift.tracking.model import save_model  # MLflow takes seconds to import

@@ -1,4 +1,4 @@
-"""Where the workers of a run say how it goes, and the driver reads it: progress, and errors that no retry mends."""
+"""Status of a run, which workers post and the driver reads: progress, and errors that no retry fixes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raylift.training.loop import RunProgress
 
 
 class RunStatusActor:
-    """Lives in an actor of no CPUs. It outlives workers, so a restarted one learns why its predecessor stopped."""
+    """An actor without CPUs. It outlives workers, so a restarted one learns why its predecessor stopped."""
 
     def __init__(self) -> None:
         self._reports: list[RunProgress] = []
@@ -19,7 +19,7 @@ class RunStatusActor:
         self._num_starts = 0
 
     def note_start(self) -> RayliftError | None:
-        """A worker group starts; gives the error that already ended the run, if one did."""
+        """Count a start of a worker group; returns the error that already ended the run, if any."""
         self._num_starts += 1
         return self._failure
 
@@ -32,17 +32,17 @@ class RunStatusActor:
         return taken
 
     def fail(self, error: RayliftError) -> None:
-        """The run must not go on; the first error counts, since others follow from it."""
+        """Record that the run must not continue; the first error counts, since others follow from it."""
         self._failure = self._failure or error
 
     def failure(self) -> RayliftError | None:
         return self._failure
 
     def num_starts(self) -> int:
-        """Times that rank 0 started: 1 more than the restarts."""
+        """Number of starts of rank 0: 1 more than the restarts."""
         return self._num_starts
 
 
 def open_board() -> Any:
-    """A handle of a new board."""
+    """A handle to a new status actor."""
     return ray.remote(num_cpus=0)(RunStatusActor).remote()

@@ -1,4 +1,4 @@
-"""Runs that start from another run's weights: finding its checkpoint, refusing what does not fit, taking it over."""
+"""Runs that start from another run's weights: finding its checkpoint, refusing what does not fit, loading it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
     """The checkpoint of ``recipe.start_from``, read and verified, and its path.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or the run it is in is not finished.
-        ConfigError: it is of another model.
+        CheckpointError: it is missing or damaged, or its run is not finished.
+        ConfigError: it belongs to another model.
     """
     path = recipe.start_from
     if path.endswith(".pt"):
@@ -24,26 +24,25 @@ def starting_checkpoint(recipe: Recipe) -> tuple[Checkpoint, str]:
         store = CheckpointStore(find_checkpoints(path))
         entry = store.last()
         if entry is None:
-            raise CheckpointError(
-                f"start_from: {path} has no checkpoint", "give a run's folder, or a checkpoint's path"
-            )
+            raise CheckpointError(f"start_from: {path} has no checkpoint", "use a run's folder or a checkpoint's path")
         where = store.path(entry)
         if entry.step < entry.num_steps:
             raise CheckpointError(
                 f"start_from: the run in {path} stopped at step {entry.step} of {entry.num_steps}",
-                f"let it finish by its own command, or start from that step: start_from={where}",
+                f"finish it with its own command, or start from that step: start_from={where}",
             )
         checkpoint = store.read(entry)
     model = str(checkpoint.entry.recipe.get("name", "")).partition("/")[0]
     if model not in (recipe.model_name, *MODELS[recipe.model_name].starts_from):
         raise ConfigError(
-            f"{where} is of the model {model!r}, this recipe of {recipe.model_name!r}", "start from its own model"
+            f"{where} belongs to the model {model!r}, this recipe to {recipe.model_name!r}",
+            "start from a run of the same model",
         )
     return checkpoint, where
 
 
 def init_from_run(model: Model, recipe: Recipe) -> None:
-    """Let a fresh model start where ``recipe.start_from`` ended.
+    """Initialise a fresh model from the checkpoint of ``recipe.start_from``.
 
     Raises:
         CheckpointError: it does not fit.
@@ -53,5 +52,5 @@ def init_from_run(model: Model, recipe: Recipe) -> None:
 
 
 def check_start(recipe: Recipe, info: DatasetInfo) -> None:
-    """Refuse before anything starts what every worker would refuse."""
+    """Refuse before the start what every worker would refuse."""
     init_from_run(build_model(recipe, info), recipe)

@@ -1,4 +1,4 @@
-"""Sweeps on Ray Tune: trials that share a cluster, a record that outlives any process, results at the end."""
+"""Sweeps on Ray Tune: trials that share a cluster, records that outlive any process, results at the end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from raylift.sweeps.proposals import open_proposals
 from raylift.sweeps.records import End, SweepFolder, Trial
 from raylift.sweeps.trial_recipes import base_recipe, base_values, check_metrics, check_same_state, check_space
 
-# Tune's own files and tables say again what the sweep's records say; and its checks know one metric.
+# Tune's own files and tables duplicate the sweep's records, and its checks support only one metric.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
@@ -44,9 +44,9 @@ class SweepEvent:
     """News of a running sweep.
 
     Attributes:
-        trial: as its record says now.
-        num_ended: trials that have ended, of all commands.
-        num_trials: in all.
+        trial: the trial's current record.
+        num_ended: number of trials that have ended, over all commands.
+        num_trials: total number of trials.
         kind: "report" or "end".
     """
 
@@ -58,19 +58,19 @@ class SweepEvent:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a command came to.
+    """The results of a command.
 
     Attributes:
-        folder: of the sweep.
-        trials: all on record.
-        best: the best one, or None.
-        best_recipe: path of its recipe; "" where there is none.
-        files: other results: the table and the plots.
-        num_trials: that the whole sweep has.
-        num_run: trials that this command ran or went on with.
-        room: trials at once; 0 where there was nothing to run.
+        folder: folder of the sweep.
+        trials: all recorded trials.
+        best: the best trial, or None.
+        best_recipe: path of its recipe; "" if there is none.
+        files: paths of the other results: the table and the plots.
+        num_trials: number of trials of the whole sweep.
+        num_run: number of trials that this command ran or resumed.
+        room: number of trials at once; 0 if there was nothing to run.
         seconds: wall time of this command.
-        unsent: whether MLflow was away at the end; the same command sends what was kept.
+        unsent: whether MLflow was unreachable at the end; the same command sends what was kept.
     """
 
     folder: str
@@ -96,19 +96,19 @@ def run_sweep(
     retry_failed: bool = False,
     progress: Callable[[SweepEvent], None] | None = None,
 ) -> SweepOutcome:
-    """Run a sweep to its end, or go on with it where an earlier call stopped.
+    """Run a sweep to its end, or resume it where an earlier call stopped.
 
     Args:
         data_uri: a prepared data set, local or s3://.
         storage_path: folder of sweeps and runs, local (shared by all nodes) or s3://.
-        name: of the sweep: its folder there and its MLflow run.
-        tracking_uri: MLflow's; "" tracks nothing.
-        experiment: MLflow's; "" is the model's name.
-        retry_failed: trials that failed go on from their last checkpoint.
+        name: name of the sweep's folder there and of its MLflow run.
+        tracking_uri: MLflow tracking URI; "" disables tracking.
+        experiment: MLflow experiment; "" is the model's name.
+        retry_failed: whether failed trials resume from their last checkpoint.
         progress: called in this process.
 
     Raises:
-        RayliftError: what is refused, before any trial starts; or a metric that no trial reports.
+        RayliftError: the sweep was refused before any trial started, or no trial reports its metric.
     """
     started = time.monotonic()
     base = base_recipe(sweep)
@@ -127,7 +127,7 @@ def run_sweep(
                 folder.reopen(trial.number)
     ended, waiting, numbers = _to_do(folder, num_trials)
     num_run = len(waiting) + len(numbers)
-    # A sweep that is through needs no cluster to be told of again.
+    # A finished sweep can be reported without a cluster.
     room = _find_room(sweep, base) if num_run else 0
     folder.claim(sweep, place.data, fingerprint)
     tracker = SweepTracker(sweep, base, place)
@@ -164,7 +164,7 @@ def run_sweep(
 
 
 def _check(sweep: Sweep, base: Recipe, place: RunPaths) -> int:
-    """All that can be refused without a cluster; gives the number of trials."""
+    """Refuse what can be refused without a cluster; returns the number of trials."""
     recipes = check_space(sweep, base)
     dataset = ShardedDataset.open(place.data)
     check_metrics(sweep, dataset, base)
@@ -178,9 +178,9 @@ def _check(sweep: Sweep, base: Recipe, place: RunPaths) -> int:
 
 
 def _find_room(sweep: Sweep, base: Recipe) -> int:
-    """Start or join Ray; gives the number of trials at once."""
+    """Start or join Ray; returns the number of trials at once."""
     wanted = sum(demand["CPU"] for demand in demands(base.scale))
-    # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
+    # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, math.ceil(wanted)))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     in_turns = sweep.scheduler.kind != "pbt" or base.scale.workers == 0
@@ -188,7 +188,7 @@ def _find_room(sweep: Sweep, base: Recipe) -> int:
 
 
 def _to_do(folder: SweepFolder, num_trials: int) -> tuple[list[Trial], list[Trial], list[int]]:
-    """Trials that ended, those to go on with, and numbers of those to propose."""
+    """Trials that ended, trials to resume, and numbers of trials to propose."""
     known = {trial.number: trial for trial in folder.trials()}
     ended = [trial for trial in known.values() if trial.end.status != "unfinished"]
     waiting = [trial for trial in known.values() if trial.end.status == "unfinished" and trial.number < num_trials]
@@ -217,7 +217,7 @@ def _fit(
     space: dict[str, Any] = {}
     searcher = None
     if is_population:
-        # Tune takes no searcher beside PBT, so the first generation is handed over as a list.
+        # Tune accepts no searcher with PBT, so the first generation is passed as a list.
         values = {one.number: one.generation.values for one in waiting}
         for number in numbers:
             proposed = proposals.propose(number)
@@ -254,7 +254,7 @@ def _fit(
             verbose=0,
         ),
     )
-    # A trial's error is on its record; Tune would print where it was raised, too.
+    # A trial's error is in its record; Tune would print its traceback, too.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     tuner.fit()
     if "://" not in home:
@@ -271,7 +271,7 @@ def _close_stopped(folder: SweepFolder, number: int, reason: str) -> None:
 
 
 class _EndAll(tune.Stopper):
-    """Ends the whole sweep when told to."""
+    """Ends the whole sweep once ``is_told`` is set."""
 
     def __init__(self) -> None:
         self.is_told = False
@@ -284,7 +284,7 @@ class _EndAll(tune.Stopper):
 
 
 class _Watcher(tune.Callback):
-    """Keeps the record of trials that cannot keep it themselves any more, and passes news on."""
+    """Keeps the records of trials that can no longer do so themselves, and passes on news."""
 
     def __init__(
         self, folder: SweepFolder, num_trials: int, num_ended: int, progress: Callable[[SweepEvent], None] | None
@@ -294,7 +294,7 @@ class _Watcher(tune.Callback):
         self._num_trials, self._num_ended, self._progress = num_trials, num_ended, progress
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune saves its parts to restore from; a sweep resumes from its own record, and a progress bar has locks.
+        # Tune pickles its callbacks to restore from; a sweep resumes from its records, and a progress bar has locks.
         return {}
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:

@@ -27,17 +27,17 @@ logger = logging.getLogger(__name__)
 
 PARENT_TAG = "mlflow.parentRunId"
 FIRST_PATIENCE_S, LAST_PATIENCE_S = 20.0, 60.0
-"""How long a server may take to make the run before trials start without it, and to take what is left at the end."""
+"""How long to wait for a server to create the run before trials start without it, and to flush at the end."""
 ENDS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED", "unfinished": "KILLED"}
-"""A trial's end as MLflow calls it."""
+"""MLflow's status for a trial's end."""
 
 
 def report_sweep(
     sweep: Sweep, base: Recipe, folder: SweepFolder, trials: Sequence[Trial]
 ) -> tuple[Trial | None, dict[str, str]]:
-    """Write the table, the best recipe (and those of a Pareto front) and the plots; gives the best trial and paths by
+    """Write the table, the best recipe (and those of a Pareto front) and the plots; returns the best trial and paths by
     file name."""
-    # On its own resources again: those of the sweep were for many small runs.
+    # With the recipe's own resources: those of the sweep were for many small runs.
     whole = replace(base, scale=catalogue.get(sweep.recipe, sweep.overrides).scale)
     rows = trial_rows(trials, sweep)
     text = io.StringIO(newline="")
@@ -57,12 +57,12 @@ def report_sweep(
 
 
 class SweepTracker:
-    """The sweep's MLflow run, and the last words on its trials' runs.
+    """The sweep's MLflow run, and the final records of its trials' runs.
 
-    A server that is away holds nothing up: what is told is kept in the sweep's folder, and the same command sends it.
+    An unreachable server blocks nothing: records are kept in the sweep's folder, and the same command sends them.
 
     Args:
-        place: of the sweep; without tracking nothing is told.
+        place: paths of the sweep; without tracking nothing is logged.
     """
 
     def __init__(self, sweep: Sweep, base: Recipe, place: RunPaths) -> None:
@@ -96,20 +96,20 @@ class SweepTracker:
         self.run_id = self._tracker.wait_for_run_id(FIRST_PATIENCE_S) or ""
 
     def close(self, trials: Sequence[Trial], files: Mapping[str, str], status: str) -> bool:
-        """Log the results and end the run and its children; False where the server did not take everything."""
+        """Log the results and end the run and its children; False if the server did not receive everything."""
         if self._tracker is None:
             return True
         for number, metric in enumerate(self.sweep.metrics):
             for trial in trials:
                 scores = trial.scores(self.sweep.metrics)
-                # MLflow keeps the first value of a step, so one that may still change is not told.
+                # MLflow keeps the first value of a step, so one that may still change is not logged.
                 if scores is not None and trial.end.status in ("finished", "stopped"):
                     self._tracker.log_metrics({f"trial/{metric.name}": scores[number]}, trial.number)
         best = best_trial(trials, self.sweep.metrics)
         if best is not None:
             scores = best.scores(self.sweep.metrics) or ()
             named = zip(self.sweep.metrics, scores, strict=True)
-            # By steps done, not by trials: a command that goes on with the same trials has a step of its own, too.
+            # By steps done, not by trials, so that a command that resumes the same trials logs at a new step.
             done = sum(trial.steps for trial in trials)
             self._tracker.log_metrics({f"best/{metric.name}": value for metric, value in named}, done)
             self._tracker.set_tags({"sweep.best": best.name})
@@ -128,12 +128,12 @@ class SweepTracker:
         return all(took)
 
     def abandon(self) -> None:
-        """The command ends without a result; the next one goes on with the same run."""
+        """The command ends without a result; the next one resumes the same MLflow run."""
         if self._tracker is not None:
             self._tracker.finish("KILLED")
 
     def _close_trial(self, trial: Trial) -> bool:
-        """Its parent, its place in the sweep and its end: a trial that was stopped could not say so."""
+        """Log a trial's parent, number and end: a trial that was stopped could not do so itself."""
         took = True
         for index, generation in enumerate(trial.generations):
             place = RunPaths(

@@ -1,5 +1,4 @@
-"""How many trials a cluster has room for: each with its workers, their data tasks and their GPUs, none waiting for
-another's."""
+"""How many trials fit on a cluster at once, each with its workers, their data tasks and their GPUs."""
 
 from __future__ import annotations
 
@@ -9,12 +8,12 @@ from raylift.config.recipe import ScaleConfig
 from raylift.core.errors import ConfigError
 
 DRIVER_CPUS = 0.01
-"""A trial's own process only waits; a whole CPU for each would starve the workers that it waits for."""
+"""A trial's own process only waits; a whole CPU for each would starve its workers."""
 
 
 def demands(scale: ScaleConfig) -> list[dict[str, float]]:
-    """What a trial's processes ask for, each of which must lie on one node: the driver, then every worker with the data
-    task that feeds it. Without workers the driver trains and feeds itself."""
+    """Resources of a trial's processes, each of which must fit on one node: the driver, then every worker with its data
+    task. Without workers, the driver trains and loads its own data."""
     gpus = {"GPU": scale.gpus_per_worker} if scale.gpu == "always" else {}
     if scale.workers == 0:
         return [{"CPU": scale.cpus_per_worker, **gpus}]
@@ -23,7 +22,7 @@ def demands(scale: ScaleConfig) -> list[dict[str, float]]:
 
 
 def driver_resources(scale: ScaleConfig) -> dict[str, float]:
-    """What Tune reserves for a trial; its Ray Train reserves the rest itself."""
+    """What Tune reserves for a trial; Ray Train reserves the rest."""
     return demands(scale)[0]
 
 
@@ -52,11 +51,11 @@ def _take(free: list[dict[str, float]], demand: Mapping[str, float]) -> bool:
 def check_room(
     nodes: Sequence[Mapping[str, float]], scale: ScaleConfig, population: int = 0, concurrency: int = 0
 ) -> int:
-    """Trials at once: what there is room for, and no more than was asked for.
+    """The number of trials to run at once: as many as fit, and no more than requested.
 
     Args:
-        population: trials that must all run at once; 0 lets them take turns.
-        concurrency: at most so many; 0 is no limit.
+        population: number of trials that must all run at once; 0 lets them take turns.
+        concurrency: maximum number of trials at once; 0 is no limit.
 
     Raises:
         ConfigError: not one trial fits, or not the whole population.
@@ -68,14 +67,14 @@ def check_room(
     there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "no node"
     if room == 0:
         raise ConfigError(
-            f"no trial fits: it wants {max(1, scale.workers)} x ({asked}, data tasks counted), the cluster's nodes have"
+            f"no trial fits: it needs {max(1, scale.workers)} x ({asked}, with data tasks), the cluster's nodes have"
             f" {there}",
             "lower resources.workers, resources.cpus_per_worker, resources.gpus_per_worker or scale.data_cpus",
         )
     room = min(room, concurrency) if concurrency else room
     if population > room:
         raise ConfigError(
-            f"pbt compares {population} trials while they run, and there is room for {room} ({there})",
-            "lower budget.trials or what a trial asks for; with resources.workers=0 trials take turns",
+            f"pbt runs {population} trials at once, but there is room for {room} ({there})",
+            "lower budget.trials or a trial's resources; with resources.workers=0 trials take turns",
         )
     return room

@@ -1,4 +1,4 @@
-"""Tune's schedulers and searcher for a sweep, told what trials of earlier commands have shown."""
+"""Tune's schedulers and searcher for a sweep, initialised with the trials of earlier commands."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from raylift.sweeps.records import SweepFolder, Trial, trial_name
 from raylift.sweeps.space import Choice, Range, Values
 
 NUMBER = "trial"
-"""The key beside the values in what Tune calls a trial's config."""
+"""Key of the trial's number in what Tune calls a trial's config."""
 FACTORS = (1.2, 0.8)
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """A trial of an earlier command, as much of it as schedulers look at."""
+    """A trial of an earlier command, reduced to what schedulers read."""
 
     trial_id: str
 
 
 class _NoController:
-    """What schedulers ask of Tune while they are only told of the past."""
+    """Replaces Tune's controller while earlier trials are replayed to a scheduler."""
 
     def get_live_trials(self) -> list[Any]:
-        """None is running."""
+        """No trial is running."""
         return []
 
 
@@ -54,7 +54,7 @@ def open_scheduler(sweep: Sweep, base: Recipe, on_stop: Callable[[int, str], Non
     common: dict[str, Any] = {"time_attr": "step", "metric": metric.name, "mode": metric.direction}
     grace = config.grace_steps or first
     if config.kind == "asha":
-        # One more than there are, since a trial at its last step ends by itself.
+        # One more than the trial's steps, since a trial at its last step ends by itself.
         asha = _stopping(AsyncHyperBandScheduler, config.kind, on_stop)
         return asha(**common, max_t=steps + 1, grace_period=grace, reduction_factor=config.reduction)
     if config.kind == "median":
@@ -75,7 +75,7 @@ def open_scheduler(sweep: Sweep, base: Recipe, on_stop: Callable[[int, str], Non
 
 
 def mutations(sweep: Sweep) -> dict[str, Any]:
-    """How population-based training draws each value anew: from its dimension."""
+    """How population-based training resamples each value: from its dimension."""
     generator = np.random.default_rng(sweep.searcher.seed)
 
     def drawing(dimension: Range) -> Callable[[], float | int]:
@@ -88,7 +88,7 @@ def mutations(sweep: Sweep) -> dict[str, Any]:
 
 
 def inside(sweep: Sweep, config: Values) -> Values:
-    """Perturbed values, brought back into their dimensions."""
+    """Perturbed values, clipped to their dimensions."""
     dimensions = sweep.space.dimensions
     return {
         path: part.clip(value) if isinstance(part := dimensions.get(path), Range) else value
@@ -97,7 +97,7 @@ def inside(sweep: Sweep, config: Values) -> Values:
 
 
 def recall(scheduler: TrialScheduler, trials: Sequence[Trial], sweep: Sweep) -> None:
-    """Tell a scheduler of trials that ended in earlier commands, so that it compares with them."""
+    """Replay the trials that ended in earlier commands to a scheduler, so that it compares with them."""
     if sweep.scheduler.kind not in ("asha", "median"):
         return
     metric = sweep.metrics[0].name
@@ -122,11 +122,11 @@ def _stopping(base: type[Any], name: str, on_stop: Callable[[int, str], None]) -
 
 
 class Proposing(Searcher):
-    """Hands Tune the trials of a queue: those to go on with, then new ones as they are proposed.
+    """Suggests trials to Tune: first those to resume, then new ones as they are proposed.
 
     Args:
         queue: trials that an earlier command left unfinished.
-        numbers: of new trials.
+        numbers: numbers of new trials.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Proposing(Searcher):
         self._of_id: dict[str, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune saves its parts to restore from; a sweep resumes from its own record.
+        # Tune pickles its searcher to restore from; a sweep resumes from its own records.
         return {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -162,12 +162,12 @@ class Proposing(Searcher):
         self._proposals.tell(self._folder.trial(self._of_id.pop(trial_id)))
 
     def save(self, checkpoint_path: str) -> None:
-        """The sweep's own records are what it resumes from."""
+        """Nothing to save: a sweep resumes from its own records."""
 
     def restore(self, checkpoint_path: str) -> None:
         """See ``save``."""
 
 
 def name_of(trial: Any) -> str:
-    """How Tune is to call a trial; a trial keeps the name when a population gives it another's config."""
+    """Tune's name for a trial; a trial keeps it when PBT gives it another trial's config."""
     return trial_name(int(trial.config[NUMBER]))

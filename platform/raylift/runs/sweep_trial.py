@@ -1,4 +1,4 @@
-"""One trial of a sweep, in a Tune process of its own: a run of ``cluster.train``, watched, recorded and reported."""
+"""One trial of a sweep, in its own Tune process: a run of ``runs.train``, watched, recorded and reported."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ ORIGIN = "origin.json"
 
 
 class MetricError(ConfigError):
-    """What trials are to be judged by is not among what they report: no other trial will do better."""
+    """The sweep's metric is not among those that trials report, so every other trial would fail too."""
 
 
 @dataclass(frozen=True)
 class TrialPlace:
-    """What every trial of a sweep is told; plain values, since it crosses process borders.
+    """The settings that all trials of a sweep share; plain values, since they cross process boundaries.
 
     Attributes:
         sweep: ``Sweep.to_dict``.
-        recipe: the base recipe's JSON.
-        folder: the sweep's.
-        data, tracking, experiment, parent_run_id: see ``cluster.worker.RunPaths``.
+        recipe: the base recipe as JSON.
+        folder: folder of the sweep.
+        data, tracking, experiment, parent_run_id: see ``runs.worker.RunPaths``.
     """
 
     sweep: dict[str, Any]
@@ -67,7 +67,7 @@ def run_trial(config: dict[str, Any], place: TrialPlace) -> None:
     handed = tune.get_checkpoint()
     base = catalogue.from_json(place.recipe)
     if base.scale.workers == 0:
-        # Ray tells every process of a Ray of our own to take one thread.
+        # A Ray that we start gives every process one thread.
         torch.set_num_threads(max(1, int(base.scale.cpus_per_worker)))
     reporter = Reporter(sweep, place, trial)
     if handed is not None:
@@ -78,7 +78,7 @@ def run_trial(config: dict[str, Any], place: TrialPlace) -> None:
 
 
 class Reporter:
-    """Runs a trial, keeps its story, and says to Tune what its scheduler needs."""
+    """Runs a trial, keeps its record, and reports to Tune what its scheduler needs."""
 
     def __init__(self, sweep: sweeps.Sweep, place: TrialPlace, trial: Trial) -> None:
         self.sweep, self.place = sweep, place
@@ -93,7 +93,7 @@ class Reporter:
     # -- population-based training -------------------------------------------------------------------------------------
 
     def take_up(self, handed: Any, base: Recipe, values: Values) -> None:
-        """Go on from the checkpoint that Tune hands over: the trial's own after a pause, or a better trial's."""
+        """Resume from the checkpoint that Tune passes: the trial's own after a pause, or a better trial's."""
         with handed.as_directory() as folder:
             origin = json.loads((Path(folder) / ORIGIN).read_text())
             if origin["trial"] == self.trial.number and values == self.trial.generation.values:
@@ -105,14 +105,14 @@ class Reporter:
             content, described = (Path(folder) / f"{stem}{end}" for end in (".pt", ".json"))
             store.import_checkpoint(content.read_bytes(), described.read_bytes(), trial_recipe(base, values).to_dict())
         generation = Generation(run, values, int(origin["trial"]), step)
-        # What it scored itself belongs to a model that is given up; from here on it is the other's.
+        # Its own scores belong to a discarded model; from here on the trial continues the other's.
         reports = (Observation(step, origin["metrics"]),)
         self.trial = replace(self.trial, generations=(*self.trial.generations, generation), reports=reports)
         self._history, self._first_step = list(reports), step
         self._tell()
 
     def _copy(self, report: Observation, path: str, folder: str) -> Any:
-        """A copy of a committed checkpoint for Tune, which hands it to whom it likes, whenever it likes."""
+        """A copy of a committed checkpoint for Tune, which may hand it to any trial at any time."""
         source, _, name = path.rpartition("/")
         for part in (name, f"{name.removesuffix('.pt')}.json"):
             (Path(folder) / part).write_bytes(Storage.at(source).read(part))
@@ -123,7 +123,7 @@ class Reporter:
     # -- reports -------------------------------------------------------------------------------------------------------
 
     def repeat(self) -> None:
-        """Tell Tune again what an earlier command had told it, so that its scheduler compares as if it knew."""
+        """Report to Tune again what an earlier command reported, so that its scheduler compares with it."""
         if not self._is_population:
             for report in self.trial.reports:
                 self._report(report, None)
@@ -135,7 +135,7 @@ class Reporter:
 
     def _report(self, report: Observation, checkpoint: str | None) -> None:
         scores = {metric.name: report.metrics[metric.name] for metric in self.sweep.metrics}
-        # Tune has put its own copy away when `report` returns.
+        # Tune has made its own copy when `report` returns.
         with tempfile.TemporaryDirectory(prefix="raylift-pbt-") as folder:
             handed = self._copy(report, checkpoint, folder) if checkpoint and self._is_population else None
             tune.report({**scores, "step": report.step}, checkpoint=handed)
@@ -150,7 +150,7 @@ class Reporter:
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self, base: Recipe) -> None:
-        """Train to the end, or to the rule that ends it; what went wrong is on record before it is raised."""
+        """Train to the end, or until a rule stops it; errors are recorded before they are raised."""
         self._tell()
         try:
             recipe = trial_recipe(base, self.trial.generation.values)
@@ -172,9 +172,9 @@ class Reporter:
             raise
         self._tell(end)
         if end.status == "stopped" and not self._has_reported:
-            # Schedulers take a trial that ends without a report for a broken one, so it ends as one.
+            # Schedulers treat a trial that ends without a report as failed, so it ends as failed.
             raise RuntimeError(end.reason)
-        # A population would let a trial that is through go on from another one.
+        # PBT would otherwise restart a finished trial from another's checkpoint.
         if end.status == "finished" and not self._is_population:
             self._report(self.trial.reports[-1], None)
 
@@ -201,7 +201,7 @@ class Reporter:
             if self._is_evaluation(seen) and report.step > self.trial.step:
                 self._keep(seen)
                 self._tell(step=report.step)
-                # The last report waits until the run has put its things in order: a scheduler may end the trial on it.
+                # The last report waits until the run has finished cleanly: a scheduler may end the trial on it.
                 if not is_last:
                     self._report(self.trial.reports[-1], report.checkpoint)
             reason = reason_to_stop(self._history, self.sweep.stop)
@@ -210,7 +210,7 @@ class Reporter:
         outcome = training.outcome
         assert outcome is not None
         if self.trial.step < outcome.fit.step:
-            # It had finished when an earlier command was interrupted, and reports nothing any more.
+            # It had finished when an earlier command was interrupted, and reports nothing new.
             self._keep(Observation(outcome.fit.step, outcome.fit.metrics))
             self._tell()
         return End("finished")
@@ -223,7 +223,7 @@ class Reporter:
     def _keep(self, seen: Observation) -> None:
         scores = dict(seen.metrics)
         for metric in self.sweep.metrics:
-            # A loss is logged by its own rhythm: the last one counts.
+            # A loss is logged at its own interval: the last value counts.
             known = (one.metrics[metric.name] for one in reversed(self._history) if metric.name in one.metrics)
             value = scores.get(metric.name, next(known, None))
             if value is None:
@@ -234,11 +234,11 @@ class Reporter:
 
 
 class _Cancelled(Exception):
-    """Ends a training in this process from within its own reports."""
+    """Ends a training run in this process from within its own reports."""
 
 
 class _Training:
-    """A training in a thread of its own, whose reports are iterated over. Its errors are raised at the end.
+    """A training run in its own thread, iterated over as reports. Its errors are raised at the end.
 
     The thread is a daemon: when the trial's process ends, so do its Ray Train workers, which belong to it.
     """
@@ -257,7 +257,7 @@ class _Training:
             yield news
 
     def cancel(self) -> None:
-        """Let a training in this process end at its next report."""
+        """Make the training run in this process end at its next report."""
         self._is_cancelled.set()
 
     def _run(self) -> None:

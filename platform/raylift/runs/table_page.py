@@ -1,4 +1,4 @@
-"""A table's results as tables to print, and as a page with its curves."""
+"""A table's results as printable tables, and as a page with curves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, Gr
 from raylift.tables.paper_table import Claim, PaperTable
 from raylift.tables.results import ClaimResult, RowResult, baseline_methods, baseline_objects, cell
 
-INTERRUPTED = "interrupted: how long it took in all was not measured"
+INTERRUPTED = "interrupted: its total time was not measured"
 
 _TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
 
 
 def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequence[ClaimResult]) -> ComparisonPage:
-    """The page of a table: figures beside the paper's, directions, curves of every row and seed."""
+    """The page of a table: figures next to the paper's, claims, and curves of every row and seed."""
     names = [row.name for row in table.rows if row.name in results]
     charts = []
     for metric in table.curves:
@@ -38,7 +38,7 @@ def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequ
 
 
 def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
-    """Our mean, spread over seeds and (median) beside the paper's, row by row; baselines and quoted rows below."""
+    """Our mean, spread over seeds and (median) next to the paper's, by row; baselines and quoted rows below."""
     head, rows = [""], []
     for column in table.columns:
         how = reading(column.metric)
@@ -85,7 +85,7 @@ def _rows_alike(table: PaperTable, results: Mapping[str, RowResult], method: str
 
 
 def claims_grid(judged: Sequence[ClaimResult]) -> Grid:
-    """Every direction, whether our runs bear it out, and by how much."""
+    """Every claimed direction, whether our runs confirm it, and by how much."""
     rows = []
     for one in judged:
         if one.gain is None:
@@ -121,12 +121,12 @@ def _verdict_text(one: ClaimResult) -> str:
 def _claims_note(judged: Sequence[ClaimResult]) -> str:
     note = (
         f"Differences are paired over objects and seeds, with {CONFIDENCE:.0%} bootstrap intervals; a direction is"
-        " confirmed or refuted when its interval leaves out 0. Intervals are not corrected for how many there are."
+        " confirmed or refuted when its interval excludes 0. Intervals are not corrected for multiple comparisons."
     )
     if any(one.why == ONE_SEED for one in judged):
-        note += " With one seed they cover other objects, not another training: such a direction stays undecided."
+        note += " With one seed they cover other objects, not another training run: such a direction stays undecided."
     if any(one.claim.by == "steps" for one in judged):
-        note += " Steps: the share of the run that is saved on the way to the level that both reach, a pair a seed."
+        note += " Steps: the fraction of the run saved in reaching the level that both reach, one pair per seed."
     return note
 
 
@@ -155,5 +155,5 @@ def _notes(table: PaperTable, results: Mapping[str, RowResult]) -> list[str]:
     missing = [row.name for row in table.rows if row.name not in results]
     notes += [f"Not run: {', '.join(missing)}."] if missing else []
     for name, result in results.items():
-        notes += [f"{name}, seed {seed}, did not come to an end: {why}" for seed, why in result.problems.items()]
+        notes += [f"{name}, seed {seed}, did not finish: {why}" for seed, why in result.problems.items()]
     return notes

@@ -1,4 +1,4 @@
-"""Trains and measures the rows of a table, each run once: what was done before is read, not done again."""
+"""Trains and evaluates the rows of a table, each run once: existing results are read, not computed again."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SPLIT = "test"
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how a table goes; every one is optional.
+    """Callbacks that report the progress of a table; all are optional.
 
     Attributes:
-        say: a line.
-        train: reports of the run that trains.
-        evaluate: samples measured.
+        say: called with a line of text.
+        train: called with the reports of the training run.
+        evaluate: called with the number of samples evaluated.
     """
 
     say: Callable[[str], None] = lambda text: None
@@ -50,15 +50,15 @@ class TableRuns:
     """The runs of one table.
 
     Args:
-        table: what it needs of the data set is checked here.
-        dataset: that all rows train on.
+        table: the table; what it needs from the data set is checked here.
+        dataset: data set that all rows train on.
         storage: folder of runs, absolute, or s3://.
-        tracking: MLflow's URI; "" tracks nothing.
-        experiment: of MLflow, of the table's run and its children, or MLflow's page would not show them together.
-        parent_run_id: the table's own MLflow run.
+        tracking: MLflow tracking URI; "" disables tracking.
+        experiment: MLflow experiment of the table's run and its children, so that MLflow's page shows them together.
+        parent_run_id: MLflow id of the table's own run.
 
     Raises:
-        ConfigError: the data set is of the other kind.
+        ConfigError: the table needs the other kind of data set.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class TableRuns:
         kind = dataset.manifest.kind
         if kind != table.data:
             raise ConfigError(
-                f"{dataset.uri} holds {kind}, and the table {table.title!r} is of {table.data}",
-                "prepare such a data set with jobs/prepare.py",
+                f"{dataset.uri} holds {kind}, but the table {table.title!r} needs {table.data}",
+                "prepare a data set of that kind with jobs/prepare.py",
             )
         self.dataset, self.storage = dataset, storage
         self.tracking, self.experiment, self.parent_run_id = tracking, experiment, parent_run_id
 
     def problem_of(self, planned: PlannedRow) -> str:
-        """Why the data set (or a missing weight file) rules a row out; "" where nothing does."""
+        """Why the data set (or a missing weight file) rules a row out; "" if nothing does."""
         for _, recipe in planned.runs:
             try:
                 build_model(recipe, dataset_info(self.dataset, recipe.data))
@@ -89,10 +89,10 @@ class TableRuns:
         return ""
 
     def result_of(self, planned: PlannedRow, watch: Watch | None = None) -> dict[str, Any]:
-        """Train what is not trained and measure what is not measured; gives scores, and minutes, None if interrupted.
+        """Train and evaluate what is still missing; returns scores, and minutes, None if training was interrupted.
 
         Raises:
-            RayliftError: what went wrong; the same call goes on from there.
+            RayliftError: what went wrong; the same call resumes from there.
         """
         watch = watch or Watch()
         minutes, whole = 0.0, True
@@ -110,7 +110,7 @@ class TableRuns:
                 if found[what] != value:
                     raise ConfigError(
                         f"{folder.uri} was trained with other {what} ({found[what]}, now {value})",
-                        "give the table another --storage, or delete that run",
+                        "use another --storage for the table, or delete that run",
                     )
             return found
         watch.say(f"training {name}")
@@ -137,10 +137,10 @@ class TableRuns:
             if found["evaluation"] == asked:
                 scores: dict[str, Any] = found["scores"]
                 return scores
-        watch.say(f"measuring {name}")
+        watch.say(f"evaluating {name}")
         model = Reconstructor.of_run(folder.uri)
         with tempfile.TemporaryDirectory() as work:
-            # Beside a local run as jobs/evaluate.py leaves it, where model cards look for it.
+            # In a local run's folder, as jobs/evaluate.py writes it and model cards read it.
             place = Path(work) if "://" in folder.uri else Path(folder.uri) / "evaluation" / SPLIT
             evaluated = evaluate_run(model, recipe, self.dataset, SPLIT, place, progress=watch.evaluate)
             if self.tracking:
@@ -154,7 +154,7 @@ class TableRuns:
 def open_table_run(
     table: PaperTable, dataset: ShardedDataset, storage: str, name: str, tracking: str, experiment: str
 ) -> MlflowTracker:
-    """The table's own MLflow run, the parent of its rows'; the same storage and name go on in the same run."""
+    """The table's own MLflow run, parent of its rows' runs; the same storage and name resume the same run."""
     from raylift.tracking.provenance import provenance_tags
 
     place = RunPaths(dataset.uri, storage, name, tracking, experiment)
@@ -177,7 +177,7 @@ def open_table_run(
 
 
 def read_curves(tracking: str, folders: Sequence[str], names: Sequence[str]) -> list[Mapping[str, Curve]]:
-    """Curves of runs by their folders, from the tracking server; empty where it has none."""
+    """Curves of runs by their folders, from the tracking server; empty if it has none."""
     from raylift.tracking.reading import TrackingReader
 
     if not tracking or not names:
@@ -196,7 +196,7 @@ def gather(
     problems: Mapping[str, str],
     curves: Mapping[str, Mapping[str, Curve]],
 ) -> dict[str, RowResult]:
-    """What came of each row, by its name.
+    """The results of each row, by its name.
 
     Args:
         outcomes, problems, curves: by the name of the row's run.

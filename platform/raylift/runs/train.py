@@ -1,4 +1,4 @@
-"""Training on Ray: workers with DistributedDataParallel, restarted by themselves, resumed by the same command."""
+"""Training on Ray: workers with DistributedDataParallel, restarted automatically, resumed by the same command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from raylift.training.loop import FitOutcome, RunProgress
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.3
-# A report of a committed checkpoint waits for the controller's next look at its workers, every 2 s by default.
+# A report of a committed checkpoint waits until the controller next polls its workers, every 2 s by default.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 
@@ -46,10 +46,10 @@ class TrainOutcome:
     """How a run ended.
 
     Attributes:
-        place: where everything of it lies.
+        place: paths of the run.
         fit: steps, metrics and checkpoints.
-        num_workers: it ended with; 0 is in the driver.
-        num_restarts: worker failures that it survived.
+        num_workers: number of workers at the end; 0 is the driver.
+        num_restarts: number of worker failures that it survived.
         seconds: wall time of this command.
     """
 
@@ -72,24 +72,24 @@ def train(
     progress: Callable[[RunProgress], None] | None = None,
     callbacks: Sequence[Any] = (),
 ) -> TrainOutcome:
-    """Train a recipe to its last step; the same call goes on where an earlier one stopped.
+    """Train a recipe to its last step; the same call resumes an interrupted run.
 
     Args:
         data_uri: a prepared data set, local or s3://.
         storage_path: folder of runs, local (shared by all nodes) or s3://.
-        run_name: names the run's folder and its MLflow run.
-        tracking_uri: MLflow's; "" tracks nothing.
-        experiment: MLflow's; "" is the model's name.
-        parent_run_id: MLflow run that this one is a child of.
+        run_name: name of the run's folder and of its MLflow run.
+        tracking_uri: MLflow tracking URI; "" disables tracking.
+        experiment: MLflow experiment; "" is the model's name.
+        parent_run_id: MLflow id of the parent run.
         progress: called in this process with each report of the run.
         callbacks: Ray Train callbacks, such as Tune's.
 
     Raises:
-        RayliftError: what was refused or went wrong, with its remedy.
+        RayliftError: the recipe was refused, or the run failed; with its remedy.
     """
     started = time.monotonic()
     if recipe.start_from:
-        # Workers have folders of their own.
+        # Workers have their own current folders.
         recipe = replace(recipe, start_from=absolute(recipe.start_from))
     place = RunPaths(
         data=absolute(data_uri),
@@ -111,7 +111,7 @@ def train(
 
 
 def _warning_of_alarms(name: str, progress: Callable[[RunProgress], None] | None) -> Callable[[RunProgress], None]:
-    """Reports handed on, and a warning for each alarm that begins."""
+    """Forwards reports, and logs a warning for each alarm that starts."""
     bell = AlarmBell()
 
     def hand_on(report: RunProgress) -> None:
@@ -127,7 +127,7 @@ def _train_on_ray(
     recipe: Recipe, place: RunPaths, progress: Callable[[RunProgress], None] | None, callbacks: Sequence[Any]
 ) -> tuple[FitOutcome, int]:
     scale = recipe.scale
-    # A Ray of our own may have more logical CPUs than the machine has cores: slow beats stuck.
+    # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = _check_resources(recipe)
     board = open_board()
@@ -152,11 +152,11 @@ def _train_on_ray(
         except Exception as error:
             _raise_failure(board)
             if place.tracking:
-                # Its workers are dead, and MLflow would show the run as running for ever.
+                # Its workers are dead, and MLflow would show the run as running forever.
                 mlflow_run(place, system_metrics_every_s=0.0).finish("FAILED")
             raise TrainingError(
                 f"run {place.name!r} stopped: {_first_lines(error)}",
-                f"it was given up after {scale.max_failures} restarts (scale.max_failures); the same command goes on",
+                f"failed after {scale.max_failures} restarts (scale.max_failures); rerun the same command to resume",
             ) from error
     _raise_failure(board)
     num_starts: int = ray.get(board.num_starts.remote())
@@ -165,11 +165,11 @@ def _train_on_ray(
 
 
 def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
-    """One Ray Train worker. An error that a user has to mend is posted before it ends the worker group, so that
-    the next group ends at once in place of trying again."""
+    """One Ray Train worker. An error that the user must fix is posted before it ends the worker group, so that the next
+    group ends at once instead of retrying."""
     board = config["board"]
     recipe = from_json(config["recipe"])
-    # Ray tells OpenMP, but a Ray that was started with one thread for everybody would have the last word.
+    # Ray sets OpenMP's threads, but a Ray that was started with one thread per process would override that.
     torch.set_num_threads(max(1, int(recipe.scale.cpus_per_worker)))
     main = ray.train.get_context().get_world_rank() == 0
     if (ray.get(board.note_start.remote()) if main else ray.get(board.failure.remote())) is not None:
@@ -180,7 +180,7 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
         if main:
             board.post.remote(news)
         if news.checkpoint is not None:
-            # The checkpoint is committed already, by our own store; Ray (and Tune through it) is told where it lies.
+            # Our own store has already committed the checkpoint; Ray (and through it Tune) only gets its path.
             metrics = {**news.metrics, "step": news.step, "checkpoint_path": news.checkpoint}
             ray.train.report(metrics)
 
@@ -189,13 +189,13 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
     except RayliftError as error:
         ray.get(board.fail.remote(error))
         if isinstance(error, TrainingError):
-            # Every rank raises it at the same step, so the group can end by itself, without another start.
+            # Every rank raises it at the same step, so the group can end without another start.
             return None
         raise
 
 
 class _ProgressRelay:
-    """Hands the board's reports to ``progress`` in the driver, from a thread, since ``fit`` blocks."""
+    """Passes the actor's reports to ``progress`` in the driver, from a thread, since ``fit`` blocks."""
 
     def __init__(self, board: Any, progress: Callable[[RunProgress], None] | None) -> None:
         self._board = board
@@ -223,15 +223,15 @@ class _ProgressRelay:
 
 
 def check_before_start(recipe: Recipe, place: RunPaths) -> None:
-    """Refuse here, in the driver, what every worker would refuse.
+    """Refuse in the driver what every worker would refuse.
 
     Raises:
-        RayliftError: data, a checkpoint or a start that does not fit the recipe.
+        RayliftError: the data, a checkpoint or the starting weights do not fit the recipe.
     """
     dataset = ShardedDataset.open(place.data)
     if recipe.data.batch_size < recipe.scale.workers:
         raise ConfigError(
-            f"a batch of {recipe.data.batch_size} for {recipe.scale.workers} workers",
+            f"a batch of {recipe.data.batch_size} is too small for {recipe.scale.workers} workers",
             "use a data.batch_size of at least scale.workers",
         )
     if not dataset.entries("train", recipe.data.categories):
@@ -246,7 +246,7 @@ def check_before_start(recipe: Recipe, place: RunPaths) -> None:
 
 
 def start_patiently(num_cpus: int) -> None:
-    """Start Ray; a machine that is busy with other things may miss Ray's 30 s, so it gets a second chance."""
+    """Start Ray; retry once, because a busy machine may exceed Ray's timeout of 30 s."""
     try:
         start_ray(num_cpus)
     except Exception as error:
@@ -297,10 +297,10 @@ def absolute(uri: str | Path) -> str:
 
 
 def checked_name(name: str) -> str:
-    """A run's name that can be a folder's.
+    """A run's name that is also a valid folder name.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it is not valid.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ConfigError(f"run name {name!r}", "use letters, digits, '-', '_' and '.'")

@@ -1,4 +1,4 @@
-"""What one training worker does: it binds data, model, evaluation, tracking and storage to the loop."""
+"""One training worker: connects data, model, evaluation, tracking and storage to the loop."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ TRACKING = "tracking"
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Where a run reads and writes; all absolute, since workers have folders of their own.
+    """Where a run reads and writes; all absolute, since workers have their own current folders.
 
     Attributes:
         data: the prepared data set.
         storage: folder of runs, local or s3://.
-        name: of the run: the same name and storage go on where it stopped.
-        tracking: MLflow's URI; "" tracks nothing.
-        experiment: of MLflow.
-        parent_run_id: of MLflow, for a sweep's runs.
+        name: run name; a run with the same name and storage is resumed.
+        tracking: MLflow tracking URI; "" disables tracking.
+        experiment: MLflow experiment.
+        parent_run_id: MLflow id of the parent run, for a sweep's runs.
     """
 
     data: str
@@ -68,15 +68,15 @@ class RunPaths:
 
     @property
     def spool(self) -> Path:
-        """Where what MLflow has not got yet is kept: beside a local run, else on the node."""
+        """Folder of the records not yet sent to MLflow: in a local run's folder, else on the node."""
         if "://" not in self.folder:
             return Path(self.folder) / TRACKING
         return Path(tempfile.gettempdir()) / "raylift-tracking" / f"{self.name}-{stable_hash(self.folder):x}"
 
     @property
     def run_key(self) -> str | None:
-        """What finds the MLflow run from another machine. A local run needs none, since its spool lies in its folder;
-        without one, a run that was deleted and trained again under its old name is a new run."""
+        """Key that finds the MLflow run from another machine. A local run needs none, since its spool is in its folder;
+        without a key, a run that was deleted and trained again under its old name is a new MLflow run."""
         return f"{stable_hash(self.folder):x}" if "://" in self.folder else None
 
 
@@ -87,7 +87,7 @@ def checkpoint_store(recipe: Recipe, place: RunPaths) -> CheckpointStore:
 
 
 def mlflow_run(place: RunPaths, **settings: Any) -> MlflowTracker:
-    """A tracker of the run's MLflow run, whichever process asks."""
+    """A tracker for the run's MLflow run, from any process."""
     return MlflowTracker(
         place.tracking,
         place.experiment,
@@ -100,7 +100,7 @@ def mlflow_run(place: RunPaths, **settings: Any) -> MlflowTracker:
 
 
 def open_tracker(recipe: Recipe, place: RunPaths, dataset: ShardedDataset) -> Tracker:
-    """The run's tracker, told what the run is; for rank 0."""
+    """The run's tracker, with parameters, tags and data set logged; for rank 0."""
     if not place.tracking:
         return MemoryTracker()
     tracker = mlflow_run(place)
@@ -132,7 +132,7 @@ def train_worker(
 
     Args:
         report: called on every rank, as ``Hooks.on_progress``.
-        through_ray: feed by Ray Data; else in this process.
+        through_ray: whether Ray Data loads the batches; otherwise this process does.
     """
     dataset = ShardedDataset.open(place.data)
     info = dataset_info(dataset, recipe.data)
@@ -141,7 +141,7 @@ def train_worker(
         model.keep_examples(load_examples(dataset, recipe.data, model.example_request))
     stream = SampleStream(dataset, model.request, recipe.data, recipe.seed)
     num_steps = recipe.schedule.num_steps or stream.num_steps(recipe.schedule.num_epochs)
-    # Refused here, on every rank, and not by the feed's first batch.
+    # Refuse here, on every rank, rather than at the feed's first batch.
     stream.rows_of(0, collectives.rank(), collectives.world_size())
     tracker = open_tracker(recipe, place, dataset) if collectives.is_main() else None
     try:
@@ -195,10 +195,10 @@ def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
 def _evaluation(
     dataset: ShardedDataset, model: Model, recipe: Recipe, tracker: Tracker | None
 ) -> Callable[[Model, int], Mapping[str, float]] | None:
-    """The validation scores over all workers' shares; None where the data set has no validation objects.
+    """The validation scores over all workers' shares; None if the data set has no validation objects.
 
     Raises:
-        ConfigError: checkpoints are to be chosen by what is not among those scores.
+        ConfigError: the metric that chooses checkpoints is not among those scores.
     """
     if not dataset.entries("val", recipe.data.categories):
         return None
@@ -212,7 +212,7 @@ def _evaluation(
 
     def evaluate(model: Model, done: int) -> Mapping[str, float]:
         assert isinstance(model, ReconstructionModel)
-        # A worker takes its share in batches of what it trains with.
+        # A worker evaluates its share in batches of its training size.
         size = max(1, recipe.data.batch_size // world)
         batches = evaluation_batches(dataset, validation.request, "val", recipe.data, recipe.seed, rank, world, size)
         found = validation.scores(model, batches)
@@ -233,7 +233,7 @@ def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Model, done: in
 def _drawing(
     dataset: ShardedDataset, model: Model, recipe: Recipe, tracker: Tracker | None
 ) -> Callable[[Model, int], None] | None:
-    """Panels and meshes of fixed held-out objects, to a tracker that takes pictures."""
+    """Logs panels and meshes of fixed held-out objects to a tracker that accepts images."""
     if (
         not isinstance(tracker, MlflowTracker)
         or not isinstance(model, ReconstructionModel)
@@ -251,7 +251,7 @@ def _drawing(
         tracker.log_image("panels", stack_panels(panels), done)
         with tempfile.TemporaryDirectory() as folder:
             for number, panel in enumerate(panels):
-                # An untrained field may have no surface yet; its picture shows that.
+                # An untrained field may have no surface yet; its panel shows that.
                 if not panel.mesh.is_empty:
                     path = write_mesh(panel.mesh, Path(folder) / f"{number}-{file_stem(panel.id)}.glb")
                     tracker.log_artifact(path, f"meshes/step-{done:08d}")
@@ -260,5 +260,5 @@ def _drawing(
 
 
 def describe(place: RunPaths, recipe: Recipe) -> dict[str, Any]:
-    """What ``run.json`` says: enough for other jobs to find everything of a run."""
+    """Content of ``run.json``: what other jobs need to find everything about a run."""
     return {**asdict(place), "recipe": recipe.to_dict()}

@@ -1,1 +1,1 @@
-"""Sweeps as data: spaces over recipe values, who proposes, which trials stop, and what came of them. Knows no Ray."""
+"""Sweeps as data: search spaces, proposals, stop rules, records and results. Does not import Ray."""

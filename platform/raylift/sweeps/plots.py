@@ -1,4 +1,4 @@
-"""A sweep in pictures: every value against the score, parallel coordinates, importances, progress, the front."""
+"""Plots of a sweep: every value against the score, parallel coordinates, importances, progress, the front."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _png(figure: Any) -> bytes:
 
 
 def _position(dimension: Dimension, value: Any) -> float:
-    """Where a value is drawn on its own axis, in [0, 1]."""
+    """Position of a value on its own axis, in [0, 1]."""
     if isinstance(dimension, Choice):
         return float(dimension.values.index(value)) / max(1, len(dimension.values) - 1)
     if dimension.is_log:
@@ -70,7 +70,7 @@ def _label(path: str) -> str:
 
 
 def _parameters(sweep: Sweep, scored: Sequence[Trial]) -> bytes:
-    """One panel a dimension: its value against the score; the fuller the circle, the longer the trial ran."""
+    """One panel per dimension: its value against the score; the colour shows how far the trial ran."""
     metric, paths = sweep.metrics[0], list(sweep.space.dimensions)
     rows = math.ceil(len(paths) / COLUMNS)
     figure = _figure(4.2 * min(COLUMNS, len(paths)), 3.2 * rows)
@@ -92,7 +92,7 @@ def _parameters(sweep: Sweep, scored: Sequence[Trial]) -> bytes:
 
 
 def _parallel(sweep: Sweep, scored: Sequence[Trial]) -> bytes:
-    """A line a trial through all its values to its score, which is also its colour; a gap where a value was not
+    """One line per trial through all its values to its score, which is also its colour; a gap where a value was not
     searched."""
     from matplotlib import colormaps
 
@@ -157,12 +157,12 @@ def _importance(found: Mapping[str, float], metric: Metric) -> bytes:
     bars = axes.barh([_label(name) for name in names], [found[name] for name in names])
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_xlim(0, 1.1)
-    axes.set_xlabel(f"share of the variance of {metric.name} (fANOVA)")
+    axes.set_xlabel(f"fraction of the variance of {metric.name} (fANOVA)")
     return _png(figure)
 
 
 def _front(sweep: Sweep, scored: Sequence[Trial]) -> bytes:
-    """Both metrics, with the trials that no other beats joined."""
+    """Both metrics; a line joins the trials that no other trial beats."""
     figure = _figure(5, 4)
     axes = figure.add_subplot()
     points = [trial.scores(sweep.metrics) or (math.nan, math.nan) for trial in scored]

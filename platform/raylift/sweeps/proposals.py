@@ -1,4 +1,4 @@
-"""Who proposes a trial's values: Optuna's TPE, independent draws, or a grid; resumed from what trials are on record."""
+"""Proposals of trial values: Optuna's TPE, independent draws, or a grid; resumed from the recorded trials."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from raylift.sweeps.space import Choice, Dimension, Range, Space, Values
 
 
 class Proposals(Protocol):
-    """An endless or finite row of values."""
+    """An endless or finite sequence of values."""
 
     def propose(self, number: int) -> Values | None:
         """Values of trial ``number``; None when there are no more."""
 
     def tell(self, trial: Trial) -> None:
-        """A trial has ended."""
+        """Report a trial that has ended."""
 
 
 class Draws:
@@ -34,7 +34,7 @@ class Draws:
             return self._cells[number] if number < len(self._cells) else None
         if number == 0 and self._own is not None:
             return self._own
-        # The recipe's own values are a trial more: draws begin after them, or a grid's first cell would be left out.
+        # The recipe's own values are one more trial: draws begin after them, or a grid's first cell would be skipped.
         return self._space.draw(self._base, self._seed, number - (self._own is not None))
 
     def tell(self, trial: Trial) -> None:
@@ -49,7 +49,7 @@ class TreeParzen:
         self._optuna, self._space, self._base, self._metrics = optuna, sweep.space, base, sweep.metrics
         seed = sweep.searcher.seed
         if first_number:
-            # A later command would draw again what the first one has drawn.
+            # Otherwise a later command would repeat the first one's draws.
             seed = stable_hash(seed, first_number) % 2**32
         sampler = optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=sweep.searcher.random_first, constant_liar=True
@@ -80,10 +80,10 @@ class TreeParzen:
 def open_proposals(
     sweep: Sweep, base: Mapping[str, Any], ended: Sequence[Trial] = (), num_waiting: int = 0
 ) -> Proposals:
-    """The sweep's searcher, told of all trials that have ended.
+    """The sweep's searcher, with all ended trials reported to it.
 
     Args:
-        num_waiting: trials that were proposed before and have not ended.
+        num_waiting: number of trials that were proposed before and have not ended.
     """
     proposals: Proposals = Draws(sweep, base)
     if sweep.searcher.kind == "tpe":
@@ -94,7 +94,7 @@ def open_proposals(
 
 
 def quiet_optuna() -> Any:
-    """Optuna, without a line in the log for every trial; imported late, since workers do not need it."""
+    """Optuna, without a log line for every trial; imported late, since workers do not need it."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -102,7 +102,7 @@ def quiet_optuna() -> Any:
 
 
 def optuna_trial(space: Space, trial: Trial, metrics: Sequence[Metric]) -> Any:
-    """A trial on record as Optuna's; a choice is the number of its value."""
+    """A recorded trial as Optuna's; a choice is the index of its value."""
     optuna = quiet_optuna()
     values = trial.generation.values
     scores = trial.scores(metrics)

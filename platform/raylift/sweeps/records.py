@@ -1,7 +1,7 @@
-"""What a sweep's folder remembers: its definition, and of each trial its plan, its story and its end.
+"""Records in a sweep's folder: its definition, and for each trial its plan, its story and its end.
 
-A file has one writer, so nothing is lost when driver and trials write at once: the driver writes plans and ends, a
-trial its story. The same command reads them all and goes on.
+Each file has one writer, so nothing is lost when driver and trials write at once: the driver writes plans and ends, a
+trial its story. The same command reads them all and resumes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAYOUT = 1
 
 
 def trial_name(number: int) -> str:
-    """How a trial is called: its run, its folder, its MLflow run."""
+    """Name of a trial: of its run, its folder and its MLflow run."""
     return f"trial-{number:03d}"
 
 
@@ -32,8 +32,8 @@ class End:
     """How a trial ended.
 
     Attributes:
-        status: "finished" all its steps, "stopped" before by a rule or the scheduler, "failed" by an error.
-        reason: the rule and why, "scheduler: ...", or the error.
+        status: "finished" after all its steps, "stopped" earlier by a rule or the scheduler, or "failed" with an error.
+        reason: the rule and why it applied, "scheduler: ...", or the error.
     """
 
     status: Status
@@ -42,13 +42,13 @@ class End:
 
 @dataclass(frozen=True)
 class Generation:
-    """What a trial ran with from some step on; all but population-based training have one.
+    """What a trial ran with from some step on; only trials of population-based training have several.
 
     Attributes:
         run: name of the run that holds its checkpoints.
-        values: of the space.
-        donor: the trial whose checkpoint it went on from; -1 for its own beginning.
-        step: of that checkpoint.
+        values: values of the space.
+        donor: number of the trial whose checkpoint it continued from; -1 for a fresh start.
+        step: step of that checkpoint.
     """
 
     run: str
@@ -59,17 +59,17 @@ class Generation:
 
 @dataclass(frozen=True)
 class Trial:
-    """All that is known of a trial.
+    """Everything known about a trial.
 
     Attributes:
         number: from 0, in the order of proposal.
-        values: it started with.
-        generations: what it ran with; at least one once it started.
-        reports: evaluations in order, those of models that were given up left out; after a trial took up another's
+        values: values that it started with.
+        generations: what it ran with; at least one once it has started.
+        reports: evaluations in order, without those of discarded models; after a trial continued from another's
             checkpoint, they begin with that checkpoint's own.
-        end: how it ended; "unfinished" while it runs or where it was interrupted.
-        seconds: that it ran, in all.
-        steps: optimiser steps that it did, those of given-up generations counted too.
+        end: how it ended; "unfinished" while it runs or if it was interrupted.
+        seconds: total running time.
+        steps: total optimizer steps, including those of discarded generations.
     """
 
     number: int
@@ -86,22 +86,22 @@ class Trial:
 
     @property
     def generation(self) -> Generation:
-        """The one that counts now."""
+        """The current generation."""
         return self.generations[-1] if self.generations else Generation(self.name, self.values)
 
     @property
     def step(self) -> int:
-        """Of the last evaluation."""
+        """Step of the last evaluation."""
         return self.reports[-1].step if self.reports else 0
 
     def score(self, metric: Metric) -> float | None:
-        """The best value of its evaluations, which is that of its best checkpoint; None where there is none."""
+        """The best value of its evaluations, which is that of its best checkpoint; None without a finite value."""
         found = [report.metrics[metric.name] for report in self.reports if metric.name in report.metrics]
         finite = [value for value in found if math.isfinite(value)]
         return max(finite, key=lambda value: metric.sign * value, default=None)
 
     def scores(self, metrics: Sequence[Metric]) -> tuple[float, ...] | None:
-        """Of one metric the best value; of several those of the last evaluation, which one model has together."""
+        """For one metric its best value; for several their values in the last evaluation, which belong to one model."""
         if len(metrics) == 1:
             score = self.score(metrics[0])
             return None if score is None else (score,)
@@ -116,7 +116,7 @@ class SweepFolder:
     """The folder of one sweep, local or s3://.
 
     Args:
-        uri: ``<storage>/<name of the sweep>``; its trials' runs lie in ``trials`` below.
+        uri: ``<storage>/<name of the sweep>``; its trials' runs are in its subfolder ``trials``.
     """
 
     def __init__(self, uri: str) -> None:
@@ -134,17 +134,17 @@ class SweepFolder:
         return Storage.at(f"{self.uri}/records")
 
     def claim(self, sweep: Sweep, data: str, data_fingerprint: str) -> None:
-        """Make the folder this sweep's, or go on with it; raises as ``check``."""
+        """Claim the folder for this sweep, or resume the sweep in it; raises as ``check``."""
         self.check(sweep, data_fingerprint)
         decisive = {"sweep": sweep.decisive(), "data": data_fingerprint}
         content = {"layout": LAYOUT, "decisive": decisive, "sweep": sweep.to_dict(), "data": data}
         self._home().write("sweep.json", json.dumps(content, indent=2).encode())
 
     def check(self, sweep: Sweep, data_fingerprint: str) -> None:
-        """Refuse a folder that is something else's.
+        """Refuse a folder that belongs to something else.
 
         Raises:
-            ConfigError: it is of another sweep or data set, or of no sweep at all.
+            ConfigError: it holds another sweep, one on another data set, or a run.
         """
         home = self._home()
         ours = json.loads(json.dumps({"sweep": sweep.decisive()}))
@@ -152,7 +152,7 @@ class SweepFolder:
         if "sweep.json" in names:
             known = json.loads(home.read("sweep.json"))
             if known.get("layout") != LAYOUT:
-                raise ConfigError(f"{self.uri} is of layout {known.get('layout')}", "use another --name")
+                raise ConfigError(f"{self.uri} has layout {known.get('layout')}", "use another --name")
             theirs = known["decisive"]
             differing = [
                 path
@@ -166,7 +166,7 @@ class SweepFolder:
                 )
                 raise ConfigError(
                     f"{self.uri} holds another sweep ({listed})",
-                    "use another --name, or the sweep that it was made from",
+                    "use another --name, or the sweep it was started with",
                 )
             if theirs["data"] != data_fingerprint:
                 raise ConfigError(f"{self.uri} was swept on another data set", "use another --name, or that data set")
@@ -174,11 +174,11 @@ class SweepFolder:
             raise ConfigError(f"{self.uri} holds a run, not a sweep", "use another --name")
 
     def plan(self, number: int, values: Values) -> None:
-        """The driver has chosen a trial's values."""
+        """Record the values that the driver has chosen for a trial."""
         self._write(number, "plan", {"values": values})
 
     def tell(self, number: int, trial: Trial, end: End | None = None) -> None:
-        """A trial tells its story so far."""
+        """Record a trial's story so far, from the trial."""
         story = {
             "generations": [asdict(one) for one in trial.generations],
             "reports": [report.to_dict() for report in trial.reports],
@@ -189,22 +189,22 @@ class SweepFolder:
         self._write(number, "story", story)
 
     def close(self, number: int, end: End) -> None:
-        """The driver knows how a trial ended that could not say so itself."""
+        """Record the end of a trial that could not do so itself, from the driver."""
         self._write(number, "end", asdict(end))
 
     def reopen(self, number: int) -> None:
-        """Let a trial that ended go on by the next command."""
+        """Let the next command resume a trial that ended."""
         self._records().delete(f"{trial_name(number)}.end.json")
         trial = self.trial(number)
         self.tell(number, trial)
 
     def trials(self) -> list[Trial]:
-        """Everything known of every trial, by number."""
+        """Everything known about every trial, by number."""
         names = [name for name in self._records().names() if name.endswith(".plan.json")]
         return [self.trial(int(name.removeprefix("trial-").partition(".")[0])) for name in names]
 
     def trial(self, number: int) -> Trial:
-        """Everything known of one trial."""
+        """Everything known about one trial."""
         folder, name = self._records(), trial_name(number)
         there = folder.names()
         files = {
@@ -226,7 +226,7 @@ class SweepFolder:
         )
 
     def write(self, name: str, content: bytes) -> str:
-        """A result beside ``sweep.json``; gives its path."""
+        """Write a result next to ``sweep.json``; returns its path."""
         self._home().write(name, content)
         return f"{self.uri}/{name}"
 

@@ -1,4 +1,4 @@
-"""What came of a sweep: the table of trials, the best of them, the front of two metrics, and which values mattered."""
+"""Results of a sweep: the table of trials, the best one, the Pareto front, and the importance of each value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEWEST_FOR_IMPORTANCE = 4
 
 
 def ranked(trials: Sequence[Trial], metrics: Sequence[Metric]) -> list[Trial]:
-    """Best first by the first metric, those without a score last, by number where they are alike."""
+    """Best first by the first metric, trials without a score last, ties by number."""
     metric = metrics[0]
 
     def key(trial: Trial) -> tuple[float, int]:
@@ -29,7 +29,7 @@ def ranked(trials: Sequence[Trial], metrics: Sequence[Metric]) -> list[Trial]:
 
 
 def best_trial(trials: Sequence[Trial], metrics: Sequence[Metric]) -> Trial | None:
-    """The best by the first metric; None where no trial has a score."""
+    """The best by the first metric; None if no trial has a score."""
     first = next(iter(ranked(trials, metrics)), None)
     return first if first is not None and first.scores(metrics) is not None else None
 
@@ -49,10 +49,9 @@ def pareto_front(trials: Sequence[Trial], metrics: Sequence[Metric]) -> list[Tri
 
 
 def importances(space: Space, trials: Sequence[Trial], metric: Metric) -> dict[str, float]:
-    """Share of the scores' variance that each dimension explains by itself (fANOVA, Hutter et al. 2014), largest first.
+    """Fraction of the scores' variance that each dimension explains alone (fANOVA, Hutter et al. 2014), largest first.
 
-    Of dimensions that every scored trial has; empty where there are fewer than four such trials, or all scores are
-    alike.
+    Of dimensions that every scored trial has; empty with fewer than four such trials, or if all scores are equal.
     """
     scored = [trial for trial in trials if trial.score(metric) is not None]
     scores = [trial.score(metric) for trial in scored]
@@ -68,7 +67,7 @@ def importances(space: Space, trials: Sequence[Trial], metric: Metric) -> dict[s
 
 
 def trial_rows(trials: Sequence[Trial], sweep: Sweep) -> list[dict[str, Any]]:
-    """One row a trial, best first, for tables and files."""
+    """One row per trial, best first, for tables and files."""
     rows = []
     for trial in ranked(trials, sweep.metrics):
         scores = trial.scores(sweep.metrics) or (None,) * len(sweep.metrics)
@@ -88,7 +87,7 @@ def trial_rows(trials: Sequence[Trial], sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def best_recipe(base: Recipe, trial: Trial) -> Recipe:
-    """The recipe that a trial ended with, as ``jobs/train.py`` takes it."""
+    """The recipe that a trial ended with, for ``jobs/train.py``."""
     return trial_recipe(base, trial.generation.values)
 
 

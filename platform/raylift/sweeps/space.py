@@ -1,4 +1,4 @@
-"""Search spaces over dotted recipe paths: what a value may be, and when it is searched at all."""
+"""Search spaces over dotted recipe paths: the range of each value, and when it is searched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from raylift.core.generators import numpy_generator
 Values = dict[str, Any]
 """Recipe values by dotted path."""
 Condition = dict[str, tuple[Any, ...]]
-"""Paths and the values there for which a dimension is searched; otherwise the recipe's own value stays."""
+"""Paths, and the values they must have for a dimension to be searched; otherwise the recipe's value stays."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Range:
     """Numbers between two ends.
 
     Attributes:
-        low, high: both may be drawn.
+        low, high: ends of the range, inclusive.
         when: see ``Condition``.
     """
 
@@ -38,12 +38,12 @@ class Range:
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ConfigError(f"low {self.low} is not below high {self.high}", "give low < high")
+            raise ConfigError(f"low {self.low} is not below high {self.high}", "use low < high")
         if self.is_log and self.low <= 0:
-            raise ConfigError(f"low is {self.low} on a logarithmic scale", "give a low above 0, or use kind uniform")
+            raise ConfigError(f"low is {self.low} on a logarithmic scale", "use a low above 0, or kind uniform")
 
     def at(self, share: float) -> float | int:
-        """The value at a share of the way, in [0, 1], from low to high (of the logarithms where that is the scale)."""
+        """The value at a fraction in [0, 1] of the way from low to high, on the dimension's scale (linear or log)."""
         if self.is_log:
             value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
         else:
@@ -58,7 +58,7 @@ class Range:
         return self.at(float(generator.random()))
 
     def corners(self) -> tuple[float | int, ...]:
-        """Ends and an odd value between, which shows where whole numbers are wanted."""
+        """Both ends and an odd value between, which shows where whole numbers are required."""
         return self.at(0.0), self.at(0.381966), self.at(1.0)
 
     def contains(self, value: Any) -> bool:
@@ -73,31 +73,31 @@ class Range:
 
 @dataclass(frozen=True)
 class Uniform(Range):
-    """Any number, all alike."""
+    """Any number, uniformly distributed."""
 
 
 @dataclass(frozen=True)
 class LogUniform(Range):
-    """Any number, all orders of magnitude alike."""
+    """Any number, log-uniformly distributed."""
 
     is_log = True
 
 
 @dataclass(frozen=True)
 class Integer(Range):
-    """Whole numbers, all alike."""
+    """Whole numbers, uniformly distributed."""
 
     is_whole = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low != int(self.low) or self.high != int(self.high):
-            raise ConfigError(f"ends {self.low} and {self.high}", "give whole numbers")
+            raise ConfigError(f"ends {self.low} and {self.high}", "use whole numbers")
 
 
 @dataclass(frozen=True)
 class LogInteger(Integer):
-    """Whole numbers, all orders of magnitude alike."""
+    """Whole numbers, log-uniformly distributed."""
 
     is_log = True
 
@@ -107,7 +107,7 @@ class Choice:
     """One of some values.
 
     Attributes:
-        values: of any type that the recipe takes there.
+        values: values of any type that the recipe accepts there.
         when: see ``Condition``.
     """
 
@@ -119,7 +119,7 @@ class Choice:
             raise ConfigError("no values", "list at least one")
 
     def draw(self, generator: np.random.Generator) -> Any:
-        """A value, all alike."""
+        """A value, uniformly distributed."""
         return self.values[int(generator.integers(len(self.values)))]
 
     def contains(self, value: Any) -> bool:
@@ -133,7 +133,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Grid(Choice):
-    """Values that are all gone through."""
+    """Values that are all tried."""
 
 
 Dimension = Range | Choice
@@ -146,12 +146,12 @@ KINDS: dict[str, type[Any]] = {
     "grid": Grid,
 }
 MOST_CORNERS = 256
-"""Combinations of corner values that are all checked; of more, as many are drawn."""
+"""Up to this many combinations of corner values are all checked; of more, this many are drawn."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Dimensions by path. A condition may ask for a path of the recipe, or for a dimension that comes before.
+    """Dimensions by path. A condition may refer to a path of the recipe, or to an earlier dimension.
 
     Attributes:
         dimensions: in the order in which they are chosen.
@@ -161,19 +161,19 @@ class Space:
 
     @staticmethod
     def from_dict(values: Any) -> Space:
-        """Read what JSON gives.
+        """Read a space from JSON values.
 
         Raises:
-            ConfigError: an unknown kind or part, or a condition on what is chosen later.
+            ConfigError: an unknown kind or field, or a condition on a later dimension.
         """
         if not isinstance(values, Mapping) or not values:
-            raise ConfigError("the sweep's space is empty", "give paths, each with a kind: " + ", ".join(KINDS))
+            raise ConfigError("the sweep's space is empty", "add paths, each with a kind: " + ", ".join(KINDS))
         dimensions: dict[str, Dimension] = {}
         for path, part in values.items():
             where = f"space.{path}"
             if not isinstance(part, Mapping) or part.get("kind") not in KINDS:
                 found = part.get("kind") if isinstance(part, Mapping) else part
-                raise ConfigError(f"{where} has kind {found!r}", f"give one of {', '.join(KINDS)}")
+                raise ConfigError(f"{where} has kind {found!r}", f"use one of {', '.join(KINDS)}")
             rest = {name: frozen(value) for name, value in part.items() if name != "kind"}
             kind = KINDS[part["kind"]]
             needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
@@ -199,8 +199,8 @@ class Space:
         """Values of the dimensions whose conditions hold, chosen one after the other.
 
         Args:
-            choose: gives the value of one dimension.
-            base: the recipe's own values by path, for conditions on what is not searched.
+            choose: returns the value of one dimension.
+            base: the recipe's own values by path, for conditions on values that are not searched.
         """
         chosen: Values = {}
         for path, dimension in self.dimensions.items():
@@ -212,7 +212,7 @@ class Space:
     def draw(self, base: Mapping[str, Any], seed: int, number: int) -> Values:
         """Draw ``number`` of a random search: a pure function of the seed and the number.
 
-        Dimensions of kind grid are gone through: draws 0, 1, ... take their combinations in turn.
+        Dimensions of kind grid are enumerated: draws 0, 1, ... take their combinations in turn.
         """
         turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, Grid)}
         cells = list(itertools.product(*turning.values()))
@@ -224,7 +224,7 @@ class Space:
         return self.fill(choose, base)
 
     def own(self, base: Mapping[str, Any]) -> Values | None:
-        """The recipe's own values, as a trial of this space; None where one of them lies outside of it."""
+        """The recipe's own values as a trial of this space; None if one of them is outside it."""
         values = self.fill(lambda path, dimension: base.get(path), base)
         return values if all(self.dimensions[path].contains(value) for path, value in values.items()) else None
 
@@ -232,7 +232,7 @@ class Space:
         """All combinations, each once, the last dimension changing fastest.
 
         Raises:
-            ConfigError: a range, which has no end of values.
+            ConfigError: a range, which has infinitely many values.
         """
         endless = [path for path, part in self.dimensions.items() if isinstance(part, Range)]
         if endless:
@@ -240,7 +240,7 @@ class Space:
         return _unique(self._combinations(base))
 
     def corners(self, base: Mapping[str, Any]) -> list[Values]:
-        """Combinations of extreme values that, where recipes take them, leave little that could be refused later."""
+        """Combinations of extreme values: if recipes accept them, few trials can be refused later."""
         number = math.prod(len(part.corners()) for part in self.dimensions.values())
         if number <= MOST_CORNERS:
             return _unique(self._combinations(base))
@@ -251,7 +251,7 @@ class Space:
             generator = numpy_generator(0, index, "corners")
 
             def choose(path: str, dimension: Dimension, index: int = index, draws: Any = generator) -> Any:
-                # The first rounds show every value of every dimension, the others mix them.
+                # The first rounds use every value of every dimension, the others mix them.
                 corners = dimension.corners()
                 return corners[index if index < len(corners) else int(draws.integers(len(corners)))]
 
@@ -268,7 +268,7 @@ class Space:
 
 
 def frozen(value: Any) -> Any:
-    """Lists as tuples, which is what recipes hold, so that a value equals itself after JSON."""
+    """Lists as tuples, as in recipes, so that a value is equal after a round trip through JSON."""
     if isinstance(value, Mapping):
         return {name: frozen(one) for name, one in value.items()}
     return tuple(frozen(one) for one in value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Rules that end a trial which has nothing more to show: pure functions of what it has reported."""
+"""Rules that stop hopeless trials early: pure functions of their reports."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from raylift.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class StopConfig(Strict):
-    """When a trial is given up.
+    """When a trial is stopped early.
 
     Attributes:
-        non_finite: a loss or a score is not a number. (A loss that is not finite ends the training by itself; this
-            makes it the trial's reason and not a failure.)
-        critic_loss: the critic has collapsed when both halves of its loss, on real and on rendered images, are below
-            this: it is sure of everything, and the generator learns nothing from it. 0 never stops for it.
-        critic_windows: log windows in a row of which that must hold.
-        flat_steps: after so many steps there must be something in 3D; 0 never stops for it.
-        flat_below: thickness under which a shape counts as flat: the smallest of its three standard deviations along
-            its own axes over the largest; 0 is a plane, 1 a ball, a car about 0.3.
+        non_finite: whether to stop at a non-finite loss or score. (A non-finite loss ends training in any case; this
+            records it as a stop and not as a failure.)
+        critic_loss: threshold for a collapsed critic: both halves of its loss, on real and on rendered images, are
+            below it, so the critic is sure of everything and the generator learns nothing. 0 disables the rule.
+        critic_windows: number of consecutive log windows for which that must hold.
+        flat_steps: step after which shapes must no longer be flat; 0 disables the rule.
+        flat_below: thickness below which a shape is flat: the smallest of its three standard deviations along its own
+            axes over the largest; 0 is a plane, 1 a ball, a car about 0.3.
     """
 
     non_finite: bool = True
@@ -37,7 +37,7 @@ class StopConfig(Strict):
             raise ConfigError(
                 f"critic_windows {self.critic_windows}, flat_steps {self.flat_steps}, critic_loss {self.critic_loss},"
                 f" flat_below {self.flat_below}",
-                "give at least 1 window, 0 or more, and a thickness in [0, 1)",
+                "use at least 1 window, steps and a loss of 0 or more, and a thickness in [0, 1)",
             )
 
 
@@ -46,8 +46,8 @@ class Observation:
     """One report of a trial.
 
     Attributes:
-        step: optimiser steps done.
-        metrics: of the training window, of an evaluation, or both.
+        step: optimizer steps done.
+        metrics: values by name, from the training window, an evaluation, or both.
     """
 
     step: int
@@ -63,7 +63,7 @@ THICKNESS = "val/thickness_median"
 
 
 def non_finite(history: Sequence[Observation], config: StopConfig) -> str | None:
-    """The last report holds a loss or score that is not a number."""
+    """Stops if the last report holds a non-finite loss or score."""
     if not config.non_finite or not history:
         return None
     last = history[-1]
@@ -76,7 +76,7 @@ def non_finite(history: Sequence[Observation], config: StopConfig) -> str | None
 
 
 def collapsed_critic(history: Sequence[Observation], config: StopConfig) -> str | None:
-    """The critic tells real from rendered without an error, window after window."""
+    """Stops if the critic tells real from rendered without error for several windows in a row."""
     windows = [one for one in history if all(half in one.metrics for half in CRITIC_HALVES)][-config.critic_windows :]
     if not config.critic_loss or len(windows) < config.critic_windows:
         return None
@@ -90,7 +90,7 @@ def collapsed_critic(history: Sequence[Observation], config: StopConfig) -> str 
 
 
 def no_shape_yet(history: Sequence[Observation], config: StopConfig) -> str | None:
-    """After the steps that it was given, most held-out shapes are still flat, or nothing at all."""
+    """Stops if most held-out shapes are still flat, or empty, after ``flat_steps``."""
     scored = [one for one in history if THICKNESS in one.metrics]
     if not config.flat_steps or not scored or scored[-1].step < config.flat_steps:
         return None
@@ -108,7 +108,7 @@ RULES: dict[str, Callable[[Sequence[Observation], StopConfig], str | None]] = {
 
 
 def reason_to_stop(history: Sequence[Observation], config: StopConfig) -> str | None:
-    """The first rule that holds, as "rule: why"; None lets the trial go on."""
+    """The first rule that holds, as "rule: why"; None lets the trial continue."""
     for name, rule in RULES.items():
         why = rule(history, config)
         if why is not None:

@@ -1,4 +1,4 @@
-"""The recipes of a sweep's trials, all that can be refused refused before the first one starts."""
+"""The recipes of a sweep's trials; what can be refused is refused before the first one starts."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ FIXED = (
     "schedule.best_metric",
     "schedule.best_is",
 )
-"""Paths that cannot be searched, since trials are compared by what they decide."""
+"""Paths that cannot be searched, since they decide how trials are compared."""
 SPOT_CHECKS = 32
-"""Trials of a random search that are checked beside the corners of the space."""
+"""Trials of a random search that are checked in addition to the corners of the space."""
 
 
 def base_recipe(sweep: Sweep) -> Recipe:
-    """What all trials share: the sweep's recipe on its resources, for its steps, keeping the best by its metric.
+    """The recipe that all trials share: with the sweep's resources and steps, and its metric for the best checkpoint.
 
     Raises:
         ConfigError: an unknown recipe or override, or no number of steps.
@@ -52,17 +52,17 @@ def base_recipe(sweep: Sweep) -> Recipe:
     recipe = tree.override_values(recipe, values)
     schedule = recipe.schedule
     if not schedule.num_steps:
-        raise ConfigError(f"{recipe.name} counts epochs, and trials are compared by steps", "set budget.steps")
+        raise ConfigError(f"{recipe.name} counts epochs, but trials are compared by steps", "set budget.steps")
     if sweep.scheduler.kind != "none" and not 0 < schedule.eval_every < schedule.num_steps:
         raise ConfigError(
             f"scheduler {sweep.scheduler.kind!r}, but trials of {schedule.num_steps} steps are first evaluated at"
             f" {schedule.eval_every or schedule.num_steps}",
-            "lower schedule.eval_every, which is when trials are compared",
+            "lower schedule.eval_every: trials are compared at evaluations",
         )
     if sweep.scheduler.grace_steps >= schedule.num_steps:
         raise ConfigError(
             f"scheduler.grace_steps is {sweep.scheduler.grace_steps} of {schedule.num_steps} steps",
-            "lower it: nothing could be stopped before",
+            "lower it: no trial could be stopped before its end",
         )
     return recipe
 
@@ -71,7 +71,7 @@ def trial_recipe(base: Recipe, values: Values) -> Recipe:
     """One trial's recipe.
 
     Raises:
-        ConfigError: naming the values with which the recipe cannot be.
+        ConfigError: the recipe is impossible with these values, which the message names.
     """
     try:
         return tree.override_values(base, values)
@@ -80,12 +80,12 @@ def trial_recipe(base: Recipe, values: Values) -> Recipe:
 
 
 def base_values(base: Recipe) -> Values:
-    """The recipe's own values by path, which conditions of the space may ask for."""
+    """The recipe's own values by path, which conditions of the space may refer to."""
     return tree.flatten(base)
 
 
 def check_space(sweep: Sweep, base: Recipe) -> list[Recipe]:
-    """The recipes at the corners of the space and at a sample of its trials: each has been built and checked.
+    """The recipes at the corners of the space and of a sample of its trials, all built and checked.
 
     Raises:
         ConfigError: a path that is not the recipe's or cannot be searched, a wrong type, an impossible value.
@@ -96,7 +96,7 @@ def check_space(sweep: Sweep, base: Recipe) -> list[Recipe]:
             raise ConfigError(f"space.{path} cannot be searched", "set it for all trials, as an override or in budget")
         for other in dimension.when:
             if other not in known:
-                # Named as an override would be, nearest name and all.
+                # Raises the error of a wrong override, with the nearest name.
                 tree.override_values(base, {other: dimension.when[other][0]})
     corners = sweep.space.corners(known)
     if sweep.searcher.kind == "grid":
@@ -107,10 +107,10 @@ def check_space(sweep: Sweep, base: Recipe) -> list[Recipe]:
 
 
 def check_metrics(sweep: Sweep, dataset: ShardedDataset, base: Recipe) -> None:
-    """Refuse to wait for a score that validation on this data set does not give.
+    """Refuse a metric that validation on this data set does not measure.
 
     Raises:
-        ConfigError: naming the scores that it does give.
+        ConfigError: names the metrics that it does measure.
     """
     measured = [f"val/{name}" for name in evaluation_of(dataset).validated]
     has_validation = bool(dataset.entries("val", base.data.categories))
@@ -118,17 +118,17 @@ def check_metrics(sweep: Sweep, dataset: ShardedDataset, base: Recipe) -> None:
         if metric.name.startswith("val/") and metric.name not in measured:
             raise ConfigError(
                 f"metric {metric.name} never appears: validation on this data set does not measure it",
-                f"judge trials by one of {', '.join(measured)}",
+                f"use one of {', '.join(measured)}",
             )
         if metric.name.startswith("val/") and not has_validation:
             raise ConfigError(
                 f"metric {metric.name} never appears: {dataset.uri} has no validation objects",
-                "prepare it with --config.val-share above 0, or judge by a loss",
+                "prepare it with --config.val-share above 0, or use a loss as metric",
             )
 
 
 def check_same_state(recipes: Iterable[Recipe], info: DatasetInfo) -> None:
-    """Refuse a population whose models cannot take up each other's checkpoints.
+    """Refuse a population whose models cannot load each other's checkpoints.
 
     Raises:
         ConfigError: two recipes whose parameters, buffers or groups differ.
@@ -149,13 +149,13 @@ def check_same_state(recipes: Iterable[Recipe], info: DatasetInfo) -> None:
         elif found != first[1]:
             differing = tree.differences(first[0], recipe)
             raise ConfigError(
-                f"pbt over {', '.join(differing)}: these change what the model consists of",
-                "search only values that leave parameters and groups alone, such as weights that stay above 0",
+                f"pbt over {', '.join(differing)}: these change the model's parameters",
+                "search only values that keep parameters and groups unchanged, such as weights that stay above 0",
             )
 
 
 def shown(values: Values) -> str:
-    """Values as one would type them."""
+    """Values as on a command line."""
     return " ".join(f"{path}={_short(value)}" for path, value in values.items()) or "the recipe's own values"
 
 

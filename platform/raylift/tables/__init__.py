@@ -1,1 +1,1 @@
-"""Tables of published results: what a paper claims, the recipes of its rows, and what today's runs say of it."""
+"""Tables of published results: a paper's figures and claims, the recipes of its rows, and our results."""

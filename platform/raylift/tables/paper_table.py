@@ -20,19 +20,19 @@ from raylift.metrics.protocols import SHAPE_PROTOCOLS
 from raylift.models.stages import plan_runs, stage_labels, stage_of
 
 BASELINE = "baseline:"
-"""Before the name of an evaluation's baseline, where a claim sets a row against one."""
+"""Prefix of a baseline's name, in a claim that compares a row with a baseline of the evaluation."""
 POINTS_IOU = "points/iou"
 _ROW_MAY_NOT = ("seed", "evaluation", "data.eval_views")
-"""Rows are compared by one measure, over the table's seeds."""
+"""Paths that a row may not set: rows are compared with the same evaluation and seeds."""
 
 
 @dataclass(frozen=True)
 class Column(Strict):
-    """A metric, and how the paper measured what stands beside it.
+    """A metric, and how the paper measured its figures.
 
     Attributes:
         metric: with its protocol, such as ``ifnet/iou``.
-        paper: the paper's own words for it, and what is known of how it was measured.
+        paper: the paper's name for it, and what is known about how it was measured.
     """
 
     metric: str
@@ -45,10 +45,10 @@ class Row(Strict):
 
     Attributes:
         name: unique; also names its runs.
-        recipe: of the catalogue, a chain of stages too; by default the table's.
-        overrides: ``path=value``, after the table's.
+        recipe: recipe of the catalogue, or a chain of stages; by default the table's.
+        overrides: ``path=value``, applied after the table's.
         paper, paper_median: the paper's figures by metric, in our units (IoU 0.934, not 93.4).
-        note: what a reader must know.
+        note: what readers must know.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Row(Strict):
 
     @property
     def slug(self) -> str:
-        """The name as part of a folder's."""
+        """The name as part of a folder name."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
 class Quoted(Strict):
-    """A row that the paper quotes from elsewhere, and that is not run here."""
+    """A row that the paper quotes from elsewhere, not run here."""
 
     name: str
     paper: dict[str, float]
@@ -75,12 +75,12 @@ class Quoted(Strict):
 
 @dataclass(frozen=True)
 class Claim(Strict):
-    """A direction.
+    """A claimed direction: one row is better than another.
 
     Attributes:
-        better, than: rows' names, or ``baseline:retrieval`` (a baseline of the first row's evaluation).
-        metric: which must differ: an evaluation's, or by ``steps`` one of the table's curves.
-        by: "score" compares held-out objects, "steps" how soon a curve gets where both get.
+        better, than: names of rows, or ``baseline:retrieval`` (of the row that it is compared with).
+        metric: metric to compare: an evaluation's, or with ``steps`` one of the table's curves.
+        by: "score" compares held-out objects, "steps" how soon a curve reaches the level that both reach.
         says: the paper's words.
     """
 
@@ -92,7 +92,7 @@ class Claim(Strict):
 
     @property
     def needs_training(self) -> bool:
-        """Whether a trained row is on either side; two baselines can be compared without."""
+        """Whether either side is a trained row; two baselines can be compared without training."""
         return not (self.better.startswith(BASELINE) and self.than.startswith(BASELINE))
 
 
@@ -103,15 +103,15 @@ class PaperTable(Strict):
     Attributes:
         title: what the table is about.
         source: which table of which paper, its data and protocol.
-        recipe: of rows that name none.
-        data: the kind of data set that it needs.
-        columns: what is shown.
-        rows: what is run.
-        quoted: what is shown beside it.
+        recipe: recipe of rows that name none.
+        data: kind of data set that the table needs.
+        columns: metrics to show.
+        rows: rows to run.
+        quoted: rows to show without running them.
         claims: directions to confirm or refute.
-        curves: metrics of training that are drawn over the steps.
-        overrides: for every row.
-        seeds: every row is trained once a seed.
+        curves: training metrics to plot over the steps.
+        overrides: ``path=value`` for every row.
+        seeds: seeds; every row is trained once per seed.
     """
 
     title: str
@@ -150,9 +150,9 @@ class PaperTable(Strict):
 
     def _check_names(self) -> None:
         if not self.rows or not self.seeds:
-            raise ConfigError("there are no rows, or no seeds", "give at least one of each")
+            raise ConfigError("the table has no rows, or no seeds", "add at least one of each")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ConfigError(f"seeds are {list(self.seeds)}", "give different seeds of 0 or more")
+            raise ConfigError(f"seeds are {list(self.seeds)}", "use different seeds of 0 or more")
         slugs = [row.slug for row in self.rows]
         for index, slug in enumerate(slugs):
             if not slug or slug in slugs[:index]:
@@ -164,7 +164,7 @@ class PaperTable(Strict):
                 path = text.partition("=")[0].rpartition(":")[2]
                 if any(path == fixed or path.startswith(f"{fixed}.") for fixed in _ROW_MAY_NOT):
                     raise ConfigError(
-                        f"row {row.name!r} sets {path}, and its scores could not be compared with the others'",
+                        f"row {row.name!r} sets {path}, so its scores could not be compared with the others'",
                         "set it for the whole table (seeds, overrides)",
                     )
 
@@ -179,7 +179,7 @@ class PlannedRow:
 
     Attributes:
         runs: names and recipes, in order; the last one is the row's model. A run that another row has too, such as a
-            common first stage, stands in both and is trained once.
+            common first stage, is listed in both and trained once.
     """
 
     row: Row
@@ -188,7 +188,7 @@ class PlannedRow:
 
     @property
     def name(self) -> str:
-        """Of the run whose model is the row's."""
+        """Name of the run whose model is the row's."""
         return self.runs[-1][0]
 
 
@@ -196,7 +196,7 @@ def load_table(path: Path) -> PaperTable:
     """Read a table.
 
     Raises:
-        ConfigError: no such file, not JSON, an unknown field, a wrong type, a claim about what is not there.
+        ConfigError: no such file, not JSON, an unknown field, a wrong type, a claim about a missing row or metric.
     """
     try:
         return read_json(PaperTable, path.read_text())
@@ -207,16 +207,16 @@ def load_table(path: Path) -> PaperTable:
 
 
 def by_points(table: PaperTable) -> PaperTable:
-    """The table judged by ``points/iou`` in place of other IoUs of shapes, and without what needs surfaces.
+    """The table judged by ``points/iou`` instead of other IoUs of shapes, and without what needs surfaces.
 
-    Trainings of a minute are then not followed by evaluations of many. Figures of papers stay beside it, as their
-    columns say how they were measured.
+    A training run of one minute is then not followed by an evaluation of many. The paper's figures stay next to it, as
+    their columns say how they were measured.
 
     Raises:
-        ConfigError: a table of image collections, whose scores are of rendered pictures.
+        ConfigError: a table of image collections, whose scores are of rendered images.
     """
     if table.data != "shapes":
-        raise ConfigError(f"{table.title!r} is a table of {table.data}", "leave out --points: it is for shapes")
+        raise ConfigError(f"{table.title!r} is a table of {table.data}", "omit --points, which needs shapes")
     renamed = {f"{protocol}/iou": POINTS_IOU for protocol in SHAPE_PROTOCOLS}
     kept = {**renamed, **{f"color/{name}": f"color/{name}" for name in SURFACE_COLOR_METRICS}}
 
@@ -250,10 +250,10 @@ def plan_table(
     """Every row's runs, all rows of a seed before the next seed; all recipes are checked.
 
     Args:
-        stem: what the runs' names begin with.
+        stem: prefix of the runs' names.
         storage: folder of runs.
-        overrides: for every row, after its own; those of a stage for the rows that have it.
-        seeds: in place of the table's.
+        overrides: ``path=value`` for every row, after its own; a stage's overrides apply to the rows that have it.
+        seeds: seeds that replace the table's.
 
     Raises:
         ConfigError: an unknown recipe, path, type or value, naming the row.
@@ -268,7 +268,7 @@ def plan_table(
     planned = []
     for seed in seeds or table.seeds:
         for row in table.rows:
-            # A stage that only other rows have is none of this row's business.
+            # Skip overrides for a stage that only other rows have.
             fitting = [text for text in overrides if stage_of(text) in ("", *labels[row.name])]
             given = (*table.overrides, *row.overrides, *fitting, f"seed={seed}")
             try:
@@ -282,7 +282,7 @@ def plan_table(
 def _share(
     runs: Sequence[tuple[str, Recipe]], storage: str, names: dict[tuple[str, ...], str]
 ) -> tuple[tuple[str, Recipe], ...]:
-    """The same runs under the names that runs with the same past have already."""
+    """The same runs, renamed to existing runs that have the same history."""
     shared: list[tuple[str, Recipe]] = []
     past: tuple[str, ...] = ()
     for index, (name, recipe) in enumerate(runs):

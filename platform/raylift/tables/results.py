@@ -1,4 +1,4 @@
-"""What came of a table: our means and spreads beside the paper's figures, and each of its directions judged."""
+"""Results of a table: our means and spreads next to the paper's figures, and a verdict on each claim."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, Row
 
 @dataclass(frozen=True)
 class RowResult:
-    """What came of a row, by seed.
+    """The results of a row, by seed.
 
     Attributes:
         scores: contents of the evaluations' ``scores.json``.
-        curves: by metric.
-        minutes: of training.
+        curves: curves by metric.
+        minutes: training time.
         problems: why a seed has no scores.
     """
 
@@ -47,13 +47,13 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Cell:
-    """Our figure of one metric.
+    """Our figure for one metric.
 
     Attributes:
         mean: over objects and seeds, with its interval.
         spread: standard deviation of the seeds' means; None for one seed.
         median: over objects, averaged over seeds.
-        paper, paper_median: the paper's, or None.
+        paper, paper_median: the paper's figures, or None.
     """
 
     mean: Estimate
@@ -63,7 +63,7 @@ class Cell:
     paper_median: float | None
 
     def text(self, factor: float) -> str:
-        """Mean, spread over seeds and (median), printed as papers do."""
+        """Mean, spread over seeds and (median), formatted as in papers."""
         spread = "" if self.spread is None else f" ±{factor * self.spread:.3f}"
         return f"{factor * self.mean.mean:.3f}{spread} ({factor * self.median:.3f})"
 
@@ -75,12 +75,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim and what our runs say of it.
+    """A claim and the verdict of our runs.
 
     Attributes:
-        gain: by how much the row is better: of a score in its own unit, of steps as a share of the run that is saved.
-        paper_gain: the paper's own, or None where it prints no figures for both.
-        why: what keeps it undecided, where more than the interval does.
+        gain: by how much the row is better: for scores in the score's unit, for steps as the fraction of the run saved.
+        paper_gain: the paper's gain, or None if it prints no figures for both.
+        why: what keeps it undecided, besides the interval.
     """
 
     claim: Claim
@@ -91,7 +91,7 @@ class ClaimResult:
 
 
 def cell(result: RowResult, metric: str, method: str = MODEL_METHOD) -> Cell | None:
-    """One cell; None where there is no such score."""
+    """One cell; None if there is no such score."""
     by_seed = result.objects(metric, method)
     mean = mean_estimate(list(by_seed.values()))
     if mean is None:
@@ -228,7 +228,7 @@ def rows_of(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
 
 
 def score_rows(table: PaperTable, results: Mapping[str, RowResult]) -> list[dict[str, Any]]:
-    """Every figure as rows of a table for a tracker or a file: one a row and metric, in bare units."""
+    """Every figure as rows of a table for a tracker or a file: one per row and metric, in plain units."""
     rows = []
     for name, result in results.items():
         for column in table.columns:

@@ -16,7 +16,7 @@ def default_tracking_uri(folder: Path | str) -> str:
 
 
 def tracking_beside(storage: str) -> str:
-    """The embedded store of a folder of runs; of an object store, in the current folder."""
+    """The embedded store in a folder of runs; for an object store, in the current folder."""
     return default_tracking_uri("." if "://" in storage else storage)
 
 
@@ -24,18 +24,18 @@ def tracking_for(given: str, storage: str) -> str:
     """Where a new run is tracked.
 
     Args:
-        given: ``--tracking``: a server or store, "none", or "" for the default.
+        given: value of ``--tracking``: a server or store, "none", or "" for the default.
         storage: folder of runs.
 
     Returns:
-        MLflow's tracking URI; "" tracks nothing.
+        MLflow tracking URI; "" disables tracking.
     """
     return "" if given == NO_TRACKING else given or tracking_beside(storage)
 
 
 def tracking_of(given: str, runs: Sequence[str]) -> str:
-    """Where finished runs are tracked: as given, or as MLFLOW_TRACKING_URI or the first run's folder says, or the
-    embedded store of ``runs``."""
+    """Where finished runs are tracked: as given, else MLFLOW_TRACKING_URI, else what the first run's folder records,
+    else the embedded store in ``runs``."""
     if given or os.environ.get("MLFLOW_TRACKING_URI"):
         return given or os.environ["MLFLOW_TRACKING_URI"]
     for run in runs:

@@ -1,4 +1,4 @@
-"""Send what a run kept while its MLflow server was away: ``python -m raylift.tracking.catch_up FOLDER``."""
+"""Send the records of a run whose MLflow server was unreachable: ``python -m raylift.tracking.catch_up FOLDER``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from raylift.tracking.spool import Spool
 
 
 def catch_up(folder: Path) -> int:
-    """Send everything in a run's spool; gives the number of records sent.
+    """Send everything in a run's spool; returns the number of records sent.
 
     Raises:
-        DataError: the folder is no spool.
+        DataError: the folder holds no spool.
     """
     writers = sorted(folder.glob("writer-*/spool.sqlite"))
     if not writers or not (folder / "run.json").exists():
         raise DataError(
-            f"{folder} holds no tracking spool", "give the tracking folder of a run, as its warning named it"
+            f"{folder} holds no tracking spool", "use the tracking folder of a run, as named in its warning"
         )
     spools = [Spool(folder) for _ in writers]  # opened together, each claims another writer's folder
     sent = 0

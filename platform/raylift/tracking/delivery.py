@@ -1,4 +1,4 @@
-"""Sends a spool to MLflow: each record once, in order, whatever fell over in between."""
+"""Sends a spool to MLflow: each record once, in order, across crashes and restarts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 
 from raylift.tracking.spool import Spool, SpooledEvent, SpooledMetric
 
-# The delivery thread has its own patience; MLflow's (7 retries, 120 s each) would hold the end of a run up for minutes.
+# The delivery thread retries itself; MLflow's own retries (7, of 120 s each) would delay a run's end by minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -25,11 +25,11 @@ _LASTING = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE
 
 
 class Delivery:
-    """Talks to the server on behalf of a spool. Not thread-safe: one thread owns it.
+    """Sends a spool's records to the server. Not thread-safe: one thread owns it.
 
-    Whether a metric that was sent but not acknowledged has arrived is asked of the server before it is sent again, and
-    equally in a run that existed before: steps that are there are never repeated, except by values that replace them.
-    Those are sent regardless; of two values of a step MLflow shows the one with the later time.
+    Before it resends unacknowledged metrics, or continues an existing run, it asks the server which steps it has: those
+    are never repeated, except by values that replace them. Replacing values are always sent; of two values of a step
+    MLflow shows the one with the later time.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -42,10 +42,10 @@ class Delivery:
         self._steps_there: dict[str, set[int]] = {}
 
     def send_pending(self, stop: threading.Event | None = None) -> None:
-        """Send all there is.
+        """Send everything that is pending.
 
         Raises:
-            Exception: the server is away, or the store is locked; what was not sent is still in the spool.
+            Exception: the server is unreachable, or the store is locked; unsent records stay in the spool.
         """
         try:
             while not (stop is not None and stop.is_set()):
@@ -60,7 +60,7 @@ class Delivery:
                     return
                 self._send_event(event)
         except Exception:
-            # The next attempt finds the run again and asks what it has.
+            # The next attempt looks the run up again and asks what it has.
             self._run_id = ""
             raise
 
@@ -89,7 +89,7 @@ class Delivery:
             self._status_before = "FINISHED"
         else:
             run = self._client.get_run(run_id)
-            # On first contact only: later it may be RUNNING by our own doing.
+            # On first contact only: later it may be RUNNING because we set it.
             self._status_before = self._status_before or run.info.status
             if run.info.status != "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
@@ -101,7 +101,7 @@ class Delivery:
 
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            # Without a server, artifacts would land in the current folder, which is another one in every process.
+            # Without a server, artifacts would go to the current folder, which differs between processes.
             store = urlparse(tracking_uri)
             place = f"file://{Path(store.path[1:]).parent}/mlartifacts" if store.scheme == "sqlite" else None
             try:

@@ -1,4 +1,4 @@
-"""MLflow as a tracker that never stops training: told at once, written to a spool, sent by a thread."""
+"""MLflow as a tracker that never blocks training: calls write to a spool, and a thread sends it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 class MlflowTracker:
     """A ``Tracker`` that writes to an MLflow run.
 
-    Every call returns after a local write (well under a millisecond for metrics). A background thread creates the run,
-    sends in order, and while the server is away waits longer and longer, up to 10 s between attempts. What is unsent at
-    the end stays in the spool: the next tracker on that spool, or ``python -m raylift.tracking.catch_up``, sends it.
+    Every call returns after a local write (well under a millisecond for metrics). A background thread creates the run
+    and sends in order; while the server is unreachable it backs off, up to 10 s between attempts. What is unsent at the
+    end stays in the spool: the next tracker on that spool, or ``python -m raylift.tracking.catch_up``, sends it.
 
     Args:
         tracking_uri: server or store; see ``tracking.address``.
-        experiment: made if it is not there.
-        run_name: shown on the page.
-        spool: a local folder of this run: the same one after a restart, so that the same MLflow run goes on.
-            Several live processes may share it.
-        run_id: write to this existing run.
-        run_key: identifies the run where the spool does not survive (another machine): an existing run of the
-            experiment that carries it is continued. By default the spool makes one.
-        parent_run_id: makes this a child run (sweeps).
-        system_metrics_every_s: CPU, memory, disk, network and GPU under ``system/``; 0 leaves them out.
+        experiment: name of the experiment, created if missing.
+        run_name: name shown on the page.
+        spool: local folder of this run, the same one after a restart, so that the same MLflow run continues. Several
+            live processes may share it.
+        run_id: id of an existing run to write to.
+        run_key: identifies the run if the spool does not survive (another machine): an existing run of the experiment
+            with this key is continued. By default the spool creates one.
+        parent_run_id: id of the parent run, for a child run (sweeps).
+        system_metrics_every_s: seconds between samples of CPU, memory, disk, network and GPU use, logged under
+            ``system/``; 0 disables them.
         finish_timeout_s: how long ``finish`` waits for the server.
     """
 
@@ -62,7 +63,7 @@ class MlflowTracker:
     ) -> None:
         if tracking_uri.startswith("sqlite:///") and not tracking_uri.startswith("sqlite:////"):
             raise ConfigError(
-                f"tracking store {tracking_uri} is a relative path", "give sqlite:////absolute/path/mlflow.db"
+                f"tracking store {tracking_uri} is a relative path", "use sqlite:////absolute/path/mlflow.db"
             )
         self.uri = tracking_uri
         self._spool = Spool(Path(spool))
@@ -89,7 +90,7 @@ class MlflowTracker:
         self._keep(lambda: self._spool.add_event("tags", {name: str(value) for name, value in tags.items()}))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, replace: bool = False) -> None:
-        """Values by name at a step. A second value of a step is dropped, or with ``replace`` counts from then on."""
+        """Values by name at a step. A second value of a step is dropped, or with ``replace`` replaces the first."""
         named = {_metric_name(name): value for name, value in metrics.items()}
         self._keep(lambda: self._spool.add_metrics(named, step, replace))
 
@@ -104,7 +105,7 @@ class MlflowTracker:
         self._keep(lambda: self._add_bytes(f"{name}.json", json.dumps(table).encode(), table=f"{name}.json"))
 
     def log_image(self, name: str, image: np.ndarray, step: int) -> None:
-        """uint8 [H, W, 3]: shown on the page over time, by a slider of steps."""
+        """uint8 [H, W, 3]: shown on the page with a slider over steps."""
         encoded = io.BytesIO()
         Image.fromarray(image).save(encoded, "png")
         # The page groups by this file-name pattern; the second copy is what it shows as a thumbnail.
@@ -117,7 +118,7 @@ class MlflowTracker:
     def log_dataset(
         self, name: str, uri: str, digest: str, profile: Mapping[str, Any], context: str = "training"
     ) -> None:
-        """The data set as the run's input: where it lies, the digest of its manifest, and its counts."""
+        """The data set as the run's input: its location, the digest of its manifest, and its counts."""
         payload = {"name": name, "uri": uri, "digest": digest[:36], "profile": dict(profile), "context": context}
         self._keep(lambda: self._spool.add_event("dataset", payload))
 
@@ -150,18 +151,18 @@ class MlflowTracker:
 
     @property
     def run_id(self) -> str | None:
-        """The run's id, once the server has given one."""
+        """The run's id, once the server has assigned one."""
         return self._spool.read_identity().get("run_id")
 
     def wait_for_run_id(self, timeout_s: float = 30.0) -> str | None:
-        """The run's id, waiting for the server at most so long."""
+        """The run's id, waiting for the server at most ``timeout_s``."""
         end = time.monotonic() + timeout_s
         while (found := self.run_id) is None and time.monotonic() < end:
             time.sleep(0.05)
         return found
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until all was sent; False when the time was up or the server is away."""
+        """Wait until everything is sent; False on a timeout."""
         end = time.monotonic() + timeout_s
         while self._spool.num_unsent():
             self._wake.set()
@@ -180,11 +181,11 @@ class MlflowTracker:
         self._spool.add_event("artifact", {"path": str(place), "folder": folder, **more})
 
     def _keep(self, write: Any) -> None:
-        # A full disk or a vanished file must not stop a run that has taken hours: say so, and go on.
+        # A full disk or a missing file must not stop a run of hours: warn and continue.
         try:
             write()
         except Exception as error:
-            logger.warning("tracking could not keep a record: %s", error)
+            logger.warning("tracking could not save a record: %s", error)
         self._wake.set()
 
     def _send_forever(self) -> None:
@@ -197,7 +198,7 @@ class MlflowTracker:
                 self._wake.clear()
             except Exception as error:
                 if str(error) != self._last_error:
-                    logger.warning("MLflow is away, keeping records in %s: %s", self._spool.folder, error)
+                    logger.warning("MLflow is unreachable, keeping records in %s: %s", self._spool.folder, error)
                 self._last_error = str(error)
                 self._stop.wait(timeout=wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

@@ -1,4 +1,4 @@
-"""A trained model as an MLflow model: ``mlflow.pyfunc.load_model(uri).predict(images)`` gives meshes."""
+"""A trained model as an MLflow model: ``mlflow.pyfunc.load_model(uri).predict(images)`` returns meshes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import raylift
 from raylift.core.errors import DataError
 
 Predict = Callable[[pd.DataFrame, dict[str, Any]], pd.DataFrame]
-"""(table of inputs, parameters) -> table of outputs, one row an input."""
+"""(table of inputs, parameters) -> table of outputs, one row per input."""
 
 _REQUIREMENTS = (
     "torch",
@@ -51,10 +51,10 @@ SIGNATURE = ModelSignature(
     ),
     params=ParamSchema([ParamSpec("resolution", DataType.long, 128)]),
 )
-"""Images (and depths, where the recipe needs them) as their files' bytes, cameras as JSON; GLB bytes come back."""
+"""Inputs: images (and depths, if the recipe needs them) as file bytes, cameras as JSON. Outputs: GLB bytes."""
 
 
-# MLflow would take hints on predict for the schema, which the signature gives, and warns where there are none.
+# MLflow would read type hints of predict as the schema, which the signature defines, and warns if they are missing.
 warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method.*")
 
 
@@ -62,8 +62,8 @@ class PyfuncReconstructor(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """What MLflow stores.
 
     Args:
-        loader: an importable function that makes a predictor of a checkpoint's path. It is given by whoever knows
-            recipes and checkpoints, since tracking does not.
+        loader: an importable function that builds a predictor from a checkpoint's path. The caller supplies it, since
+            tracking knows neither recipes nor checkpoints.
     """
 
     def __init__(self, loader: Callable[[Path], Predict]) -> None:
@@ -88,7 +88,7 @@ def save_model(folder: Path, checkpoint: Path, loader: Callable[[Path], Predict]
     """
     find_checkpoint(checkpoint)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it asks for type hints and examples; the signature says it all
+        warnings.simplefilter("ignore", UserWarning)  # it asks for type hints and examples; the signature is enough
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=PyfuncReconstructor(loader),
@@ -104,11 +104,11 @@ def find_checkpoint(folder: Path) -> Path:
     """The one ``step-*.pt`` under a folder.
 
     Raises:
-        DataError: there is none, or there are several.
+        DataError: there is not exactly one.
     """
     found = sorted(folder.rglob("step-*.pt"))
     if len(found) != 1:
-        raise DataError(f"{folder} holds {len(found)} checkpoints", "give a folder with exactly one step-NNNNNNNN.pt")
+        raise DataError(f"{folder} holds {len(found)} checkpoints", "use a folder with exactly one step-NNNNNNNN.pt")
     return found[0]
 
 

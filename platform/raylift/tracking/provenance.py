@@ -1,4 +1,4 @@
-"""Which code and which libraries a run was made with."""
+"""The code and library versions of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBRARIES = ("torch", "torchvision", "ray", "mlflow", "numpy", "numba", "pyarro
 
 
 def git_revision() -> str:
-    """The commit that raylift runs from, with ``-dirty`` when tracked files differ; empty outside of a checkout."""
+    """The commit that raylift runs from, with ``-dirty`` if tracked files differ; empty outside a checkout."""
     folder = Path(raylift.__file__).parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")
@@ -22,7 +22,7 @@ def git_revision() -> str:
 
 
 def provenance_tags() -> dict[str, str]:
-    """Git revision and the versions of what numbers depend on, as run tags."""
+    """Git revision and versions of the libraries that results depend on, as run tags."""
     tags = {f"version.{name}": _version(name) for name in (*_LIBRARIES, "raylift")}
     revision = git_revision()
     if revision:

@@ -1,4 +1,4 @@
-"""Runs as a tracking server has them: found by id, name or folder, read, and added to."""
+"""Finds runs on a tracking server by id, name or folder, reads them, and adds files to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from raylift.core.errors import ConfigError
 
-# A reader waits for its answer, and had better be told soon that there is none.
+# Fail fast: a reader blocks on the server's response.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -25,14 +25,14 @@ Points = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a server knows of a run.
+    """What a server knows about a run.
 
     Attributes:
         params: the recipe, flat.
         curves: metrics that were logged at more than one step, by name: (step, value), by step.
         metrics: the last value of every metric.
-        scores: an evaluation's rows, one an object and method, by split.
-        data: digests of its data sets by context: "training", or the split that was evaluated.
+        scores: rows of an evaluation, one per object and method, by split.
+        data: digests of its data sets by context: "training", or the evaluated split.
     """
 
     run_id: str
@@ -57,13 +57,13 @@ class TrackingReader:
         tracking_uri: see ``tracking.address``.
 
     Raises:
-        ConfigError: a store that is not there.
+        ConfigError: the store is missing.
     """
 
     def __init__(self, tracking_uri: str) -> None:
         path = tracking_uri.removeprefix("sqlite:///")
         if path != tracking_uri and not Path(path).is_file():
-            raise ConfigError(f"there is no tracking store {path}", "give --tracking: a server or sqlite:////...")
+            raise ConfigError(f"there is no tracking store {path}", "set --tracking to a server or sqlite:////...")
         self.uri = tracking_uri
         self._made: Any = None
 
@@ -76,10 +76,10 @@ class TrackingReader:
         return self._made
 
     def find(self, what: str) -> str:
-        """The id of a run, of which the id, the name or the folder is given.
+        """The id of a run, given its id, name or folder.
 
         Raises:
-            ConfigError: there is none, or several have that name; or the server does not answer.
+            ConfigError: no run matches, several do, or the server does not answer.
         """
         with self._answers():
             identity = Path(what) / "tracking" / "run.json"
@@ -95,17 +95,17 @@ class TrackingReader:
                 return str(found[0].info.run_id)
             if found:
                 listed = ", ".join(f"{run.info.run_id} ({run.info.status.lower()})" for run in found[:8])
-                raise ConfigError(f"{len(found)} runs of {self.uri} are called {what!r}", f"give an id: {listed}")
+                raise ConfigError(f"{len(found)} runs of {self.uri} are called {what!r}", f"use an id: {listed}")
             names = list(dict.fromkeys(run.info.run_name for run in self._search("")))
         near = difflib.get_close_matches(what, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the latest are: {', '.join(names[:8]) or 'none'}"
         raise ConfigError(f"{self.uri} has no run {what!r}", hint)
 
     def read(self, run_id: str) -> TrackedRun:
-        """All but files of a run.
+        """Read all of a run but its files.
 
         Raises:
-            ConfigError: there is no such run, or the server does not answer.
+            ConfigError: the run is missing, or the server does not answer.
         """
         with self._answers():
             run = self._client.get_run(run_id)
@@ -132,7 +132,7 @@ class TrackingReader:
         )
 
     def curve(self, run_id: str, name: str) -> Points:
-        """One metric over the steps; a step that was logged twice has its last value."""
+        """One metric over the steps; of a step logged twice, the last value."""
         with self._answers():
             history = self._client.get_metric_history(run_id, name)
         return tuple(sorted({point.step: point.value for point in history}.items()))
@@ -141,8 +141,8 @@ class TrackingReader:
         """Meshes of held-out objects by the stem of their files: an evaluation's, or the last that training drew.
 
         Args:
-            split: that was evaluated; "" for none.
-            folder: where they are put.
+            split: the evaluated split; "" for none.
+            folder: folder to download to.
         """
         with self._answers():
             there = self._client.list_artifacts(run_id, f"evaluation/{split}/meshes") if split else []
@@ -153,11 +153,11 @@ class TrackingReader:
             folder.mkdir(parents=True, exist_ok=True)
             paths = [item.path for item in there if item.path.endswith(".glb")]
             found = [Path(self._client.download_artifacts(run_id, path, str(folder))) for path in paths]
-        # Panels of training carry their place before the name.
+        # Names of training panels start with their position.
         return {re.sub(r"^\d+-", "", path.stem) if are_panels else path.stem: path for path in found}
 
     def add_file(self, run_id: str, path: Path, folder: str) -> None:
-        """A file to the artifacts of a run that may have ended."""
+        """Add a file to the artifacts of a run, which may have ended."""
         with self._answers():
             self._client.log_artifact(run_id, str(path), folder)
 
@@ -190,10 +190,10 @@ class TrackingReader:
 
 @contextmanager
 def server_answers(tracking_uri: str) -> Iterator[None]:
-    """Turns MLflow's errors into ones that name the server.
+    """Turn MLflow's errors into ones that name the server.
 
     Raises:
-        ConfigError: it does not answer, or refuses.
+        ConfigError: it does not answer, or refuses the request.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -204,7 +204,7 @@ def server_answers(tracking_uri: str) -> Iterator[None]:
         reason = str(error).splitlines()[0][:300]
         raise ConfigError(
             f"the tracking server {tracking_uri} does not answer as it should: {reason}",
-            "start it, check its address, or give another by --tracking",
+            "start it, check its address, or set another one with --tracking",
         ) from error
 
 

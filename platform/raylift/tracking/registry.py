@@ -1,4 +1,4 @@
-"""Models by name: a run's logged model as a version of a registered model, with an alias that says what it is for."""
+"""Model registry: a run's logged model as a version of a registered model, with an alias for its purpose."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class RegisteredVersion:
     """A version of a registered model.
 
     Attributes:
-        name: of the model.
-        version: counted from 1 by the registry.
-        alias: that points to it now; "" for none.
+        name: name of the model.
+        version: number that the registry assigned, from 1.
+        alias: alias that now points to it; "" for none.
     """
 
     name: str
@@ -25,12 +25,12 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """What ``jobs/reconstruct.py --model`` and ``mlflow.pyfunc.load_model`` take."""
+        """The URI for ``jobs/reconstruct.py --model`` and ``mlflow.pyfunc.load_model``."""
         return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
 
 
 def logged_model(tracking_uri: str, run_id: str) -> str:
-    """The id of the model that a run logged last; "" where it logged none.
+    """The id of the model that a run logged last; "" if it logged none.
 
     Raises:
         ConfigError: the server does not answer.
@@ -40,30 +40,30 @@ def logged_model(tracking_uri: str, run_id: str) -> str:
     with server_answers(tracking_uri):
         client = MlflowClient(tracking_uri)
         run = client.get_run(run_id)
-        # A run lists what it logged in no order.
+        # A run lists its models in no particular order.
         models = [client.get_logged_model(one.model_id) for one in (run.outputs.model_outputs if run.outputs else [])]
         return str(max(models, key=lambda model: model.creation_timestamp).model_id) if models else ""
 
 
 def check_names(name: str, alias: str) -> None:
-    """Refuse what no registry takes.
+    """Refuse names that no registry accepts.
 
     Raises:
-        ConfigError: an empty name, one with characters that a URI splits at, or a reserved alias.
+        ConfigError: an empty name, one with characters that separate parts of a URI, or a reserved alias.
     """
     if not re.fullmatch(r"[^/:@%\s]+", name):
-        raise ConfigError(f"model name {name!r}", "give one without blanks and '/', ':', '@', '%'")
+        raise ConfigError(f"model name {name!r}", "use one without spaces and '/', ':', '@', '%'")
     if alias and (not re.fullmatch(r"[\w.-]+", alias) or re.fullmatch(r"v\d+|latest", alias, re.IGNORECASE)):
         raise ConfigError(f"alias {alias!r}", "use letters, digits, '-', '_' and '.'; 'latest' and 'v1' are reserved")
 
 
 def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -> RegisteredVersion:
-    """Make a run's logged model a version of a registered model, which is made if it is not there.
+    """Register a run's logged model as a version of a registered model, which is created if missing.
 
-    The same model under the same name stays the version that it is; only the alias moves.
+    Registering the same model again under the same name keeps its version; only the alias moves.
 
     Raises:
-        ConfigError: the run logged no model, a name that no registry takes, or the server does not answer.
+        ConfigError: the run logged no model, the name is invalid, or the server does not answer.
     """
     import mlflow
     from mlflow import MlflowClient
@@ -72,8 +72,8 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
     check_names(name, alias)
     model_id = logged_model(tracking_uri, run_id)
     if not model_id:
-        raise ConfigError(f"the run {run_id} has logged no model", "give the run's folder, so that it can be logged")
-    # A client resolves models:/ID by the process's own tracking URI, not by the one it was made with.
+        raise ConfigError(f"the run {run_id} has logged no model", "use the run's folder, so that it can be logged")
+    # A client resolves models:/ID with the process's tracking URI, not with its own.
     mlflow.set_tracking_uri(tracking_uri)
     client = MlflowClient(tracking_uri)
     with server_answers(tracking_uri):
@@ -84,7 +84,7 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
                 raise
             client.create_registered_model(name)
         source = f"models:/{model_id}"
-        # The search leaves model_id empty, where the source names it.
+        # The search leaves model_id empty, but the source names it.
         same = [known for known in client.search_model_versions(f"name = '{name}'") if known.source == source]
         made = same[0] if same else client.create_model_version(name, source, run_id=run_id, model_id=model_id)
         if alias:

@@ -1,4 +1,4 @@
-"""What a run tells its server, kept on disk until the server has it."""
+"""A run's records, kept on disk until the tracking server has them."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class SpooledMetric:
     value: float
     time_ms: int
     replaces: bool = False
-    """Whether it counts although the server may have a value of that step."""
+    """Whether it replaces a value of that step that the server may have."""
 
 
 @dataclass(frozen=True)
 class SpooledEvent:
-    """Anything else, in the order it was told: "params", "tags", "artifact", "dataset", "model" or "finish"."""
+    """Anything else, in the order it was logged: "params", "tags", "artifact", "dataset", "model" or "finish"."""
 
     id: int
     kind: str
@@ -58,13 +58,12 @@ class SpooledEvent:
 class Spool:
     """A folder that holds one writer's unsent records, in SQLite, with copies of the files.
 
-    A process that dies leaves it whole; the next one that opens the folder carries on. Several live writers of one run
-    (driver and worker) get sub-folders of their own, and share the run's identity, ``run.json``. A second value for the
-    same metric and step is dropped here, unless it is to replace the first: that is how a restarted run repeats
-    nothing.
+    A process that dies leaves it intact; the next one that opens the folder carries on. Several live writers of one run
+    (driver and worker) get their own subfolders, and share the run's identity, ``run.json``. A second value for the
+    same metric and step is dropped here, unless it is to replace the first, so that a restarted run repeats nothing.
 
     Args:
-        folder: of the run; a local disk.
+        folder: folder of the run, on a local disk.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +73,7 @@ class Spool:
         self.writer = self._claim_writer()
         self._lock = threading.Lock()
         self._database = sqlite3.connect(self.writer / "spool.sqlite", check_same_thread=False, isolation_level=None)
-        # A machine that loses power may lose the spool's last moments, not its integrity; a killed process, nothing.
+        # A power failure may lose the last records, but not the spool's integrity; a killed process loses nothing.
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(_SCHEMA)
@@ -94,7 +93,7 @@ class Spool:
             except BlockingIOError:
                 handle.close()
                 continue
-            except OSError:  # a file system without locks: be content with the first folder
+            except OSError:  # a file system without locks: use the first folder
                 pass
             self._lock_file = handle
             return writer
@@ -103,7 +102,7 @@ class Spool:
     # -- the run's identity, shared by all writers -----------------------------------------------------------
 
     def read_identity(self) -> dict[str, str]:
-        """What is known of the run: ``run_key`` always, ``run_id`` and ``experiment_id`` once the server gave them."""
+        """What is known about the run: ``run_key``; ``run_id`` and ``experiment_id`` once the server assigned them."""
         path = self.folder / "run.json"
         try:
             identity: dict[str, str] = json.loads(path.read_text())
@@ -116,10 +115,10 @@ class Spool:
         """Replace ``run.json`` atomically."""
         write_whole(self.folder / "run.json", json.dumps(dict(identity), indent=2).encode())
 
-    # -- what the run tells ----------------------------------------------------------------------------------
+    # -- what the run logs -----------------------------------------------------------------------------------
 
     def add_metrics(self, metrics: Mapping[str, float], step: int, replace: bool = False) -> None:
-        """Keep values of one step; those whose name and step are here already are dropped, or replaced."""
+        """Store values of one step; values already stored for that name and step win, or are replaced."""
         now = int(time.time() * 1000)
         rows = [(key, step, *_encode(float(value)), now, replace) for key, value in metrics.items()]
         otherwise = "REPLACE" if replace else "IGNORE"
@@ -133,14 +132,14 @@ class Spool:
             self._database.execute("COMMIT")
 
     def add_event(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """Keep anything else."""
+        """Store anything else."""
         with self._lock:
             self._database.execute(
                 "INSERT INTO events (kind, payload) VALUES (?, ?)", (kind, json.dumps(dict(payload)))
             )
 
     def adopt(self, source: Path) -> Path:
-        """Copy a file or folder in, so that the caller's may change or go; gives the copy."""
+        """Copy a file or folder into the spool, so that the caller may change or delete it; returns the copy."""
         place = self.writer / "files" / uuid.uuid4().hex / source.name
         place.parent.mkdir(parents=True)
         if source.is_dir():
@@ -158,7 +157,7 @@ class Spool:
     # -- what the sender reads -------------------------------------------------------------------------------
 
     def unsent_metrics(self, limit: int) -> list[SpooledMetric]:
-        """The oldest values that were not acknowledged."""
+        """The oldest unacknowledged values."""
         with self._lock:
             rows = self._database.execute(
                 "SELECT id, key, step, value, kind, time_ms, replaces FROM metrics WHERE sent = 0 ORDER BY id LIMIT ?",
@@ -167,7 +166,7 @@ class Spool:
         return [SpooledMetric(row[0], row[1], row[2], _decode(row[3], row[4]), row[5], bool(row[6])) for row in rows]
 
     def unsent_event(self) -> SpooledEvent | None:
-        """The oldest event that was not acknowledged."""
+        """The oldest unacknowledged event."""
         with self._lock:
             row = self._database.execute(
                 "SELECT id, kind, payload FROM events WHERE sent = 0 ORDER BY id LIMIT 1"
@@ -181,14 +180,14 @@ class Spool:
             self._database.execute("COMMIT")
 
     def mark_event_sent(self, event: SpooledEvent, refused: str = "") -> None:
-        """Acknowledge an event (``refused`` says why the server would not have it) and drop its copied file."""
+        """Acknowledge an event (``refused`` says why the server rejected it) and delete its copied file."""
         with self._lock:
             self._database.execute("UPDATE events SET sent = 1, refused = ? WHERE id = ?", (refused, event.id))
         if "path" in event.payload and not refused:
             shutil.rmtree(Path(event.payload["path"]).parent, ignore_errors=True)
 
     def num_unsent(self) -> int:
-        """Records that the server may not have."""
+        """Number of records that the server may not have."""
         with self._lock:
             counts = self._database.execute(
                 "SELECT (SELECT COUNT(*) FROM metrics WHERE sent = 0) + (SELECT COUNT(*) FROM events WHERE sent = 0)"
@@ -196,7 +195,7 @@ class Spool:
         return int(counts[0])
 
     def refusals(self) -> list[str]:
-        """What the server would not have, each with its reason."""
+        """Records that the server rejected, each with its reason."""
         with self._lock:
             rows = self._database.execute("SELECT kind, refused FROM events WHERE refused != '' ORDER BY id").fetchall()
         return [f"{kind}: {reason}" for kind, reason in rows]

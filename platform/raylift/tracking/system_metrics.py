@@ -1,4 +1,4 @@
-"""How busy the machine is, sampled beside a run."""
+"""Load of the machine, sampled during a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _FIRST = "system/cpu_utilization_percentage"
 
 
 class SystemMetrics:
-    """A thread that reports CPU, memory, disk, network and GPU use under ``system/``, where MLflow's page looks.
+    """A thread that reports CPU, memory, disk, network and GPU use under ``system/``, where MLflow's page expects it.
 
     Args:
-        report: takes values by name and a step, the number of the sample.
-        last_step: the highest step of a metric reported before, -1 for none: a restarted run counts on.
-        every_s: between samples; 0 starts nothing.
+        report: called with values by name and a step, the number of the sample.
+        last_step: returns the highest step reported before for a metric, -1 for none, to continue counting on restart.
+        every_s: seconds between samples; 0 starts nothing.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SystemMetrics:
 
 
 def read_machine() -> dict[str, float]:
-    """One sample, by MLflow's names where it has one."""
+    """One sample, with MLflow's names where it has one."""
     memory = psutil.virtual_memory()
     values = {
         _FIRST: psutil.cpu_percent(),

@@ -1,4 +1,4 @@
-"""What a run tells the outside world, and the trackers that need no server."""
+"""The tracker protocol: what a run logs; and a tracker that needs no server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 
 class Tracker(Protocol):
-    """Where a run's story goes. No call may stop training: a tracker that cannot reach its server keeps what it was
-    told and catches up."""
+    """Where a run logs. No call may stop training: a tracker that cannot reach its server keeps its records and sends
+    them later."""
 
     def log_params(self, params: Mapping[str, str | int | float | bool]) -> None:
-        """The recipe, flat, by dotted path; once a run."""
+        """The recipe, flat, by dotted path; once per run."""
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """ReconstructionModel, git revision, data set, versions."""
+        """Model, git revision, data set, versions."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Values by name at a step. After a restart, steps already logged are not logged twice."""
@@ -30,12 +30,12 @@ class Tracker(Protocol):
         """A table as ``<name>.json`` that the server's page shows."""
 
     def log_image(self, name: str, image: np.ndarray, step: int) -> None:
-        """A picture, uint8 [H, W, 3], that the server's page shows over the steps."""
+        """An image, uint8 [H, W, 3], that the server's page shows over the steps."""
 
     def log_dataset(
         self, name: str, uri: str, digest: str, profile: Mapping[str, Any], context: str = "training"
     ) -> None:
-        """The data set as the run's input: where it lies, the digest of its manifest, and its counts."""
+        """The data set as the run's input: its location, the digest of its manifest, and its counts."""
 
     def log_model(self, folder: Path, name: str = "model") -> None:
         """A model folder as ``tracking.model.save_model`` writes it."""
@@ -43,8 +43,8 @@ class Tracker(Protocol):
     def finish(self, status: str = "FINISHED") -> None:
         """Flush; the run ends as "FINISHED", "FAILED" or "KILLED".
 
-        With "" it is left as it was found, since what is added to a run says nothing of how it ended; one that was not
-        there before is then finished.
+        With "" its status stays as it was, since adding to a run says nothing about how it ended; a new run is then
+        finished.
         """
 
 

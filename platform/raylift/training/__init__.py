@@ -1,1 +1,1 @@
-"""Step, loop, groups, accumulator, checkpoint: knows neither Ray nor MLflow."""
+"""Step, loop, groups, accumulator, checkpoint; imports neither Ray nor MLflow."""

@@ -33,17 +33,17 @@ _READ_ERRORS = (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.Un
 
 @dataclass(frozen=True)
 class CheckpointEntry:
-    """What the JSON beside a checkpoint says.
+    """Content of the JSON next to a checkpoint.
 
     Attributes:
-        step: optimiser steps done.
-        num_steps: of the whole run.
-        sha256, num_bytes: of the ``.pt`` file.
-        metrics: the last evaluation's, if there was one at this step.
-        recipe: the recipe's JSON, as plain values.
+        step: optimizer steps done.
+        num_steps: steps of the whole run.
+        sha256, num_bytes: digest and size of the ``.pt`` file.
+        metrics: scores of the evaluation at this step, if there was one.
+        recipe: the recipe as plain values.
         data: fingerprint of the data set it was trained on.
-        info: of the data set, as its model was built for it (``core.dataset_info``).
-        format: of this layout.
+        info: facts about the data set that its model was built for (``core.dataset_info``).
+        format: version of this layout.
     """
 
     step: int
@@ -68,9 +68,9 @@ class Checkpoint:
     Attributes:
         entry: its description.
         model: the model's ``state_dict``, as trained.
-        averages: moving averages of parameters, by name in ``model``; empty where none were kept.
-        groups: every optimiser's state, by group.
-        accumulator: the window of metrics that was open.
+        averages: moving averages of parameters, by name in ``model``; empty if none were kept.
+        groups: every optimizer's state, by group.
+        accumulator: the open window of metrics.
     """
 
     entry: CheckpointEntry
@@ -81,11 +81,11 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The ``state_dict`` to evaluate and export: the averaged parameters where there are some."""
+        """The ``state_dict`` to evaluate and export: averaged parameters where they are kept."""
         return {**self.model, **self.averages}
 
     def load_weights(self, model: nn.Module) -> None:
-        """Put ``weights`` into a model.
+        """Load ``weights`` into a model.
 
         Raises:
             CheckpointError: the model has other parameters.
@@ -97,9 +97,9 @@ class CheckpointStore:
     """The checkpoints of one run.
 
     Args:
-        uri: their folder, local or s3://.
-        keep_last: newest kept, beside the best one.
-        best_metric, best_is: what best means.
+        uri: folder of the checkpoints, local or s3://.
+        keep_last: number of newest checkpoints to keep, in addition to the best one.
+        best_metric, best_is: metric of the best checkpoint, and its direction.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class CheckpointStore:
         self.best_is = best_is
 
     def path(self, entry: CheckpointEntry) -> str:
-        """Where an entry's ``.pt`` lies."""
+        """Path of an entry's ``.pt`` file."""
         return f"{self.folder.uri}/{entry.stem}.pt"
 
     def entries(self) -> list[CheckpointEntry]:
@@ -123,12 +123,12 @@ class CheckpointStore:
         return [self._entry(name) for name in self.folder.names() if _SIDECAR.match(name)]
 
     def last(self) -> CheckpointEntry | None:
-        """The newest one."""
+        """The newest checkpoint."""
         entries = self.entries()
         return entries[-1] if entries else None
 
     def best(self) -> CheckpointEntry | None:
-        """The best one by ``best_metric``, the first of equals; None where none was evaluated."""
+        """The best checkpoint by ``best_metric``, the first of equals; None if none was evaluated."""
         scored = [entry for entry in self.entries() if self.best_metric in entry.metrics]
         sign = 1.0 if self.best_is == "max" else -1.0
         return max(scored, key=lambda entry: (sign * entry.metrics[self.best_metric], -entry.step), default=None)
@@ -148,7 +148,7 @@ class CheckpointStore:
         """Commit a checkpoint, then delete those that are no longer kept.
 
         Raises:
-            CheckpointError: it could not be written; those before it are left as they were.
+            CheckpointError: it could not be written; earlier ones are left unchanged.
         """
         payload = {
             "format": FORMAT,
@@ -176,21 +176,21 @@ class CheckpointStore:
         return entry
 
     def import_checkpoint(self, content: bytes, described: bytes, recipe: Mapping[str, Any]) -> CheckpointEntry:
-        """Begin from another run's checkpoint, all of its state, under a recipe that differs in what is free to.
+        """Import another run's checkpoint with all of its state, to continue from it under another recipe.
 
-        Population-based training lets a run go on from a better one's state with other weights of its losses. Whether
-        the state fits is found when it is taken up.
+        Population-based training lets a run continue from a better one's state with other loss weights. Whether the
+        state fits is checked when it is loaded.
 
         Args:
-            content: of the other's ``.pt`` file.
-            described: of the JSON beside it.
+            content: bytes of the other run's ``.pt`` file.
+            described: bytes of its JSON.
 
         Raises:
             CheckpointError: damaged, or it could not be written.
         """
         entry = replace(_parse_entry(described, "the given checkpoint"), recipe=dict(recipe))
         if len(content) != entry.num_bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise CheckpointError(f"checkpoint {entry.stem}, to go on from, is damaged", "go on from another one")
+            raise CheckpointError(f"checkpoint {entry.stem} to import is damaged", "import another one")
         self.folder.write(f"{entry.stem}.pt", content)
         self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
         return entry
@@ -207,8 +207,8 @@ class CheckpointStore:
             good = self._last_good(entry)
             raise CheckpointError(
                 error.problem,
-                f"the last good checkpoint is {self.path(good)}; delete {entry.stem}.json and {entry.stem}.pt, and the"
-                " same command goes on from there"
+                f"the last good checkpoint is {self.path(good)}; delete {entry.stem}.json and {entry.stem}.pt, then"
+                " rerun the same command to resume from there"
                 if good
                 else "there is no other good checkpoint: start under another run name",
             ) from None
@@ -219,7 +219,7 @@ class CheckpointStore:
         if len(data) != entry.num_bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
             raise CheckpointError(
                 f"checkpoint {where} is damaged: it has {len(data)} bytes of {entry.num_bytes}, or"
-                " another digest than its .json says"
+                " a digest other than the one in its .json"
             )
         try:
             payload = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -267,20 +267,20 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """Read one checkpoint by its own path (``.../step-00000500.pt``), local or s3://.
 
     Raises:
-        CheckpointError: not there, without its JSON, or damaged.
+        CheckpointError: missing, without its JSON, or damaged.
     """
     folder, _, name = str(path).rpartition("/")
     if not re.match(r"^step-\d{8}\.pt$", name):
-        raise CheckpointError(f"{path} is not named like a checkpoint", "give .../checkpoints/step-NNNNNNNN.pt")
+        raise CheckpointError(f"{path} is not named like a checkpoint", "use .../checkpoints/step-NNNNNNNN.pt")
     store = CheckpointStore(folder or ".")
     sidecar = name.removesuffix(".pt") + ".json"
     if sidecar not in store.folder.names():
-        raise CheckpointError(f"there is no {sidecar} beside {path}", "copy both files of a checkpoint")
+        raise CheckpointError(f"{sidecar} is missing next to {path}", "copy both files of a checkpoint")
     return store.read(store._entry(sidecar))
 
 
 def find_checkpoints(run: str | Path) -> str:
-    """The checkpoints' folder of a run: ``checkpoints`` under it, or itself."""
+    """The folder of a run's checkpoints: ``checkpoints`` in its folder, or the folder itself."""
     text = str(run).rstrip("/")
     below = f"{text}/checkpoints"
     return below if CheckpointStore(below).folder.names() else text
@@ -303,7 +303,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], where: str) -> Non
 def check_recipe(
     entry: CheckpointEntry, recipe: Mapping[str, Any], free: Sequence[str], where: str, data: str = ""
 ) -> None:
-    """Refuse to go on with another recipe or data set.
+    """Refuse to resume with another recipe or data set.
 
     Args:
         free: dotted paths (of values or groups) that may differ, because they do not decide what is learned.
@@ -321,7 +321,8 @@ def check_recipe(
         shown = "; ".join(f"{path}: {theirs.get(path)!r} there, {ours.get(path)!r} now" for path in differing[:8])
         more = f" and {len(differing) - 8} more" if len(differing) > 8 else ""
         raise CheckpointError(
-            f"{where} is of another recipe ({shown}{more})", "use another run name, or the recipe it was started with"
+            f"{where} belongs to another recipe ({shown}{more})",
+            "use another run name, or the recipe it was started with",
         )
     if entry.data != data:
         raise CheckpointError(
@@ -336,10 +337,10 @@ def _parse_entry(text: bytes, where: str) -> CheckpointEntry:
     except ConfigError as error:
         raise CheckpointError(
             f"{where} is damaged: {error.problem}",
-            "delete it with its .pt; the same command goes on from the one before",
+            "delete it and its .pt, then rerun the same command to resume from the previous checkpoint",
         ) from None
     if entry.format != FORMAT:
-        raise CheckpointError(f"{where} is of layout {entry.format}", f"this Raylift reads layout {FORMAT}")
+        raise CheckpointError(f"{where} has layout {entry.format}", f"this Raylift reads layout {FORMAT}")
     return entry
 
 

@@ -1,4 +1,4 @@
-"""The training loop: from the last checkpoint, or the start, to the last step. It knows neither Ray nor MLflow."""
+"""The training loop: from the last checkpoint, or the start, to the last step. Imports neither Ray nor MLflow."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Feed = Callable[[int, int], Iterator[Batch]]
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What a run says of itself after a step.
+    """What a run reports after a step.
 
     Attributes:
-        step: optimiser steps done.
-        num_steps: of the whole run.
-        metrics: by name; the training window's, an evaluation's, or both.
+        step: optimizer steps done.
+        num_steps: steps of the whole run.
+        metrics: values by name, from the training window, an evaluation, or both.
         checkpoint: path of the checkpoint that was committed at this step, or None.
     """
 
@@ -43,11 +43,11 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run does beside training; every one is optional.
+    """Callbacks of a run; all are optional.
 
     Attributes:
-        evaluate: (model in eval mode, steps done) -> metrics. It runs on every rank's share and gives all the same.
-        draw: (model in eval mode, steps done): pictures of fixed held-out objects; called on rank 0 only.
+        evaluate: (model in eval mode, steps done) -> metrics. Every rank evaluates its share; all return the same.
+        draw: (model in eval mode, steps done): draws fixed held-out objects; called on rank 0 only.
         on_progress: called on every rank after each log, evaluation and commit.
         tracker: used on rank 0 only.
     """
@@ -63,12 +63,12 @@ class FitOutcome:
     """How a run ended.
 
     Attributes:
-        step: optimiser steps done, in all.
-        resumed_from: the step of the checkpoint it went on from, or None.
-        metrics: the last logged and evaluated, by name.
-        last, best: paths of checkpoints, where a store was given.
-        best_metrics: the best checkpoint's.
-        doubts: what the model itself says against its result (``Model.doubts``).
+        step: optimizer steps done in total.
+        resumed_from: step of the checkpoint that it resumed from, or None.
+        metrics: the last logged and evaluated metrics, by name.
+        last, best: paths of checkpoints, if there is a store.
+        best_metrics: metrics of the best checkpoint.
+        doubts: the model's own reasons to distrust its result (``Model.doubts``).
     """
 
     step: int
@@ -81,9 +81,9 @@ class FitOutcome:
 
 
 def fit(model: Model, feed: Feed, plan: FitPlan, hooks: Hooks | None = None) -> FitOutcome:
-    """Train a model to the plan's last step, from its last checkpoint where there is one.
+    """Train a model to the plan's last step, from its last checkpoint if there is one.
 
-    Every rank calls this with the same plan, and a feed of its own part. A checkpoint is committed every
+    Every rank calls this with the same plan, and a feed for its own part. A checkpoint is committed every
     ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
 
     Args:
@@ -105,7 +105,9 @@ def fit(model: Model, feed: Feed, plan: FitPlan, hooks: Hooks | None = None) -> 
         waited = time.perf_counter()
         batch = next(batches, None)
         if batch is None:
-            raise TrainingError(f"the data ended at step {done} of {num_steps}", "the feed must give one batch a step")
+            raise TrainingError(
+                f"the data ended at step {done} of {num_steps}", "the feed must yield one batch per step"
+            )
         batch = batch.to(run.device)
         run.stopwatch.waited_s += time.perf_counter() - waited
         step_info = StepInfo(done, num_steps, plan.epoch_of(done), plan.seed)
@@ -159,13 +161,13 @@ class _Run:
         self.metrics: dict[str, float] = {}
 
     def initialise(self, init_fn: Callable[[Model], None]) -> None:
-        """Give the fresh model another start; averages of parameters start there too."""
+        """Initialise the fresh model; averages of parameters restart from there."""
         init_fn(self.model)
         for group in self.groups.values():
             group.restart_average()
 
     def resume(self) -> int | None:
-        """Take up the last checkpoint; gives its step, or None where there is none."""
+        """Load the last checkpoint; returns its step, or None if there is none."""
         if self.checkpoints is None:
             return None
         entry = self.checkpoints.last()
@@ -193,7 +195,7 @@ class _Run:
         return entry.step
 
     def after_step(self, step_info: StepInfo) -> None:
-        """Log, evaluate, draw, commit and report, whatever is due."""
+        """Log, evaluate, draw, commit and report what is due."""
         done, is_last = step_info.step + 1, step_info.step + 1 == self.num_steps
         window: dict[str, float] = {}
         if is_last or step_info.is_due(self.schedule.log_every):

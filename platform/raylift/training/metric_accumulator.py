@@ -1,4 +1,4 @@
-"""The accumulator: metrics of a window of steps, summed on the device and brought together when they are logged."""
+"""Metrics of a window of steps, summed on the device and reduced over ranks when they are logged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MetricAccumulator:
         self._counts[name] = self._counts.get(name, 0) + 1
 
     def add_same(self, name: str, value: Tensor | float) -> None:
-        """Add one step's value that every rank has alike: counted once, on rank 0."""
+        """Add one step's value that is the same on every rank: counted once, on rank 0."""
         tensor = torch.as_tensor(value, dtype=torch.float64, device=self._device)
         self.add_share(name, tensor if is_main() else torch.zeros_like(tensor))
 
@@ -58,8 +58,8 @@ class MetricAccumulator:
     def fold(self) -> dict[str, tuple[float, int]]:
         """The window so far, for a checkpoint: (sum over ranks, count) by name, the same on every rank.
 
-        The sums move to rank 0, as ``restore`` puts them, so that a run that goes on and one that resumes add up the
-        same numbers in the same order.
+        The sums move to rank 0, as after ``restore``, so that an uninterrupted run and a resumed one add the same
+        numbers in the same order.
         """
         names = list(self._sums)
         if not names:
@@ -70,7 +70,7 @@ class MetricAccumulator:
         return window
 
     def restore(self, window: Mapping[str, tuple[float, int]]) -> None:
-        """Take up a window that ``fold`` gave."""
+        """Restore a window that ``fold`` returned."""
         self._counts = {name: int(count) for name, (_, count) in window.items()}
         self._sums = {
             name: torch.tensor(total if is_main() else 0.0, dtype=torch.float64, device=self._device)

@@ -1,4 +1,4 @@
-"""A parameter group: parameters that share one optimiser, learning-rate schedule, gradient clip and moving average."""
+"""A parameter group: parameters that share one optimizer, learning-rate schedule, gradient clip and moving average."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from raylift.core.model import Model
 
 
 class ParameterGroup:
-    """Some of a model's parameters with everything that moves them.
+    """Some of a model's parameters with everything that updates them.
 
     Args:
-        name: as in ``Model.groups``.
+        name: as in ``Model.parameter_groups``.
         parameters: name (as in the model's ``state_dict``) to parameter, in a fixed order.
-        config: optimiser, rate, decay, clip and average.
+        config: optimizer, rate, decay, clip and average.
     """
 
     def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> None:
@@ -45,7 +45,7 @@ class ParameterGroup:
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradient_norm(self) -> Tensor:
-        """The norm of all gradients together, a scalar; 0 where there are none."""
+        """The norm of all gradients together, a scalar; 0 without gradients."""
         gradients = [value.grad for value in self._values if value.grad is not None]
         return torch.nn.utils.get_total_norm(gradients) if gradients else self._values[0].new_zeros(())
 
@@ -57,10 +57,10 @@ class ParameterGroup:
         return None
 
     def update(self, gradient_norm: Tensor, step: int, num_steps: int) -> float:
-        """Clip, step the optimiser at this step's rate, move the average; gives the rate.
+        """Clip, step the optimizer at this step's rate, update the average; returns the rate.
 
-        The average follows Polyak with a ramp, decay_n = min(decay, (1 + n) / (10 + n)) after n updates, so that the
-        untrained weights it starts from are soon forgotten.
+        Polyak averaging with a ramp, decay_n = min(decay, (1 + n) / (10 + n)) after n updates, so that the untrained
+        weights it starts from are soon forgotten.
         """
         rate = self.config.learning_rate * learning_rate_factor(self.config.schedule, step, num_steps)
         for group in self.optimizer.param_groups:
@@ -75,20 +75,20 @@ class ParameterGroup:
         return rate
 
     def restart_average(self) -> None:
-        """Let the moving average start from the parameters as they are now."""
+        """Restart the moving average from the current parameters."""
         if self.average is not None:
             self.average = [value.detach().clone() for value in self._values]
 
     def averages(self) -> dict[str, Tensor]:
-        """The moving averages by parameter name; empty where none is kept."""
+        """The moving averages by parameter name; empty if none is kept."""
         return {} if self.average is None else dict(zip(self.parameters, self.average, strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Everything but the parameters themselves, which are the model's."""
+        """The group's state without the parameters, which are part of the model's."""
         return {"optimizer": self.optimizer.state_dict(), "averages": self.averages(), "num_updates": self.num_updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that ``state`` gave.
+        """Restore a state that ``state`` returned.
 
         Raises:
             CheckpointError: it belongs to other parameters.
@@ -103,7 +103,7 @@ class ParameterGroup:
             self.optimizer.load_state_dict(state["optimizer"])
         except (ValueError, KeyError) as error:
             raise CheckpointError(
-                f"the checkpoint's optimiser of group {self.name!r} does not fit: {error}",
+                f"the checkpoint's optimizer of group {self.name!r} does not fit: {error}",
                 "resume with the recipe that the run was started with",
             ) from None
         if self.average is not None:
@@ -113,14 +113,14 @@ class ParameterGroup:
 
 
 def build_groups(model: Model, configs: Mapping[str, OptimizerConfig]) -> dict[str, ParameterGroup]:
-    """One for each of ``model.parameter_groups()``.
+    """One ``ParameterGroup`` for each of ``model.parameter_groups()``.
 
     Args:
-        configs: by group; "default" for groups that it does not name.
+        configs: by group; "default" for groups that are not named.
 
     Raises:
-        ConfigError: a group without parameters, a config of no group, a parameter of two groups, a phase of an
-            unknown group.
+        ConfigError: a group without parameters, a config for an unknown group, a parameter in two groups, a phase with
+            an unknown group.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups: dict[str, ParameterGroup] = {}
@@ -133,10 +133,10 @@ def build_groups(model: Model, configs: Mapping[str, OptimizerConfig]) -> dict[s
             if id(parameter) in owner:
                 raise ConfigError(
                     f"parameter {names.get(id(parameter), '?')} belongs to {owner[id(parameter)]!r} and to {group!r}",
-                    "give each parameter to one group",
+                    "put each parameter in one group",
                 )
             if id(parameter) not in names:
-                raise ConfigError(f"group {group!r} has a parameter that is not the model's", "register it")
+                raise ConfigError(f"group {group!r} has a parameter that is not the model's", "register it there")
             owner[id(parameter)] = group
             named[names[id(parameter)]] = parameter
         groups[group] = ParameterGroup(group, named, configs.get(group, configs[DEFAULT_GROUP]))
@@ -153,7 +153,7 @@ def build_groups(model: Model, configs: Mapping[str, OptimizerConfig]) -> dict[s
 
 def _check_phases(model: Model, groups: Mapping[str, ParameterGroup]) -> None:
     if not model.phases:
-        raise ConfigError("the model has no phases", "give at least one")
+        raise ConfigError("the model has no phases", "define at least one")
     for phase in model.phases:
         unknown = [name for name in phase.groups if name not in groups]
         if unknown or not phase.groups:
@@ -161,12 +161,12 @@ def _check_phases(model: Model, groups: Mapping[str, ParameterGroup]) -> None:
                 f"phase {phase.name!r} trains {list(phase.groups)}", f"the model's groups are {sorted(groups)}"
             )
         if phase.every < 1:
-            raise ConfigError(f"phase {phase.name!r} runs every {phase.every} steps", "give at least 1")
+            raise ConfigError(f"phase {phase.name!r} runs every {phase.every} steps", "use at least 1")
 
 
 @contextmanager
 def averaged(groups: Sequence[ParameterGroup]) -> Iterator[None]:
-    """Within, the model has its averaged parameters, where averages are kept; evaluation looks at those."""
+    """Within the block, the model has its averaged parameters, if averages are kept; evaluation uses those."""
     kept = [(group, [value.detach().clone() for value in group._values]) for group in groups if group.average]
     with torch.no_grad():
         for group, _ in kept:

@@ -1,4 +1,4 @@
-"""What a run of the loop is told: how to optimise, how long, where checkpoints go, and whose run it is."""
+"""The settings of a run of the loop: optimizers, length, checkpoints and identity."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from raylift.training.checkpoint import CheckpointStore
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What checkpoints say of their run. A checkpoint of another run is refused.
+    """What checkpoints record about their run. A checkpoint of another run is refused.
 
     Attributes:
-        recipe: as plain values.
+        recipe: the recipe as plain values.
         free_paths: dotted paths of the recipe that a resumed run may change.
         data: fingerprint of the data set.
-        info: what the model was told about the data set.
+        info: facts about the data set that the model was built for.
     """
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -36,16 +36,16 @@ class FitPlan:
     """One run of the loop, the same on every rank.
 
     Attributes:
-        optimizers: by parameter group; "default" for groups that it does not name.
-        schedule: how long the run is and how often it stops to look.
+        optimizers: optimizer by parameter group; "default" for groups that are not named.
+        schedule: length and intervals of the run.
         num_steps: length of the run (default: ``schedule.num_steps``).
         epoch_of: step -> passes over the training set finished before it.
-        seed: every random draw follows from it.
-        checkpoints: where checkpoints go; None keeps none.
+        seed: seed of every random draw.
+        checkpoints: store of the run's checkpoints; None writes none.
         identity: see ``RunIdentity``.
-        init_fn: changes the fresh model before the first step; not called when resuming from a checkpoint.
-        device: where to train.
-        bf16: bfloat16 autocast of the forward pass.
+        init_fn: called on the fresh model before the first step; not called when resuming from a checkpoint.
+        device: device to train on.
+        bf16: whether the forward pass uses bfloat16 autocast.
     """
 
     optimizers: Mapping[str, OptimizerConfig]
@@ -61,5 +61,5 @@ class FitPlan:
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Optimizer steps of the whole run."""
         return self.num_steps or self.schedule.num_steps

@@ -38,26 +38,28 @@ class PhaseLoss(nn.Module):
         terms = output.terms
         names = tuple(term.name for term in terms)
         if not terms or len(set(names)) != len(names):
-            raise ConfigError(f"phase {phase!r} gave terms {list(names)}", "give at least one, each with its own name")
+            raise ConfigError(
+                f"phase {phase!r} returned terms {list(names)}", "return at least one, each with its own name"
+            )
         attached = [name for name, value in output.carry.items() if value.requires_grad]
         if attached:
             raise ConfigError(f"phase {phase!r} carries {', '.join(attached)} with a gradient", "detach it")
-        # A sum in bfloat16 would lose small terms beside large ones.
+        # A sum in bfloat16 would lose small terms next to large ones.
         shares = torch.stack([_at_least_float32(term.share) for term in terms])
         weights = torch.tensor([term.weight for term in terms], dtype=shares.dtype, device=shares.device)
         return (weights * shares).sum(), shares.detach(), names, output.carry
 
 
 class TrainingStep:
-    """Runs steps of any model: it knows phases, groups and terms, and no model by name.
+    """Runs steps of any model: it knows phases, groups and terms, but no model by name.
 
     Gradients of the ranks' shares add up: DistributedDataParallel averages them, so each total is multiplied by the
     world size first (law 1).
 
     Args:
-        model: on its device already.
-        groups: of ``build_groups``.
-        bf16: run the model's forward pass in bfloat16 autocast.
+        model: the model, already on its device.
+        groups: returned by ``build_groups``.
+        bf16: whether the forward pass uses bfloat16 autocast.
     """
 
     def __init__(self, model: Model, groups: dict[str, ParameterGroup], bf16: bool = False) -> None:
@@ -68,8 +70,8 @@ class TrainingStep:
         self._loss: nn.Module = PhaseLoss(model, bf16)
         if is_distributed():
             check_normalisation(model)
-            # Phases that train some groups, and steps that train a part of one, leave the others' gradients out of the
-            # graph, which DDP must then look for.
+            # If a phase trains only some groups, or a step only part of one, the other parameters have no gradients in
+            # the graph, and DDP must search for them.
             # Buffers are the same on every rank by contract (after_step), so they need no broadcast.
             self._loss = DistributedDataParallel(
                 self._loss,
@@ -79,7 +81,7 @@ class TrainingStep:
             )
 
     def run(self, batch: Batch, step_info: StepInfo, accumulator: MetricAccumulator) -> None:
-        """One optimiser step on this rank's part of the global batch.
+        """One optimizer step on this rank's part of the global batch.
 
         Raises:
             NonFiniteError: a term or a gradient is not finite, on any rank; nothing of that phase has been updated.
@@ -133,7 +135,7 @@ class TrainingStep:
         where = f"step {step_info.step}, phase {phase.name!r}"
         terms = list(dict.fromkeys(name for report in reports for name in report[0]))
         remedy = (
-            "the update was not made and the last checkpoint is good; lower the learning rate, or look at those samples"
+            "the update was skipped and the last checkpoint is good; lower the learning rate, or inspect those samples"
         )
         if terms:
             samples = list(dict.fromkeys(sample for report in reports for sample in report[1]))
@@ -151,7 +153,7 @@ class TrainingStep:
 
 
 def suspects(batch: Batch) -> tuple[str, ...]:
-    """The samples whose own input holds a value that is not finite, naming the field, or else all of the batch's."""
+    """The samples with a non-finite input value, with its field; if there are none, all samples of the batch."""
     found = []
     for index, sample in enumerate(batch.ids):
         fields = [
@@ -165,7 +167,7 @@ def suspects(batch: Batch) -> tuple[str, ...]:
 
 
 def check_normalisation(model: nn.Module) -> None:
-    """Refuse batch norm that would see each rank's own part of the batch only (law 1).
+    """Refuse batch norm that would see only each rank's own part of the batch (law 1).
 
     Raises:
         ConfigError: a batch norm in training mode that is not synchronised.
@@ -177,8 +179,8 @@ def check_normalisation(model: nn.Module) -> None:
             and module.training
         ):
             raise ConfigError(
-                f"{name} is a batch norm over each worker's own samples, so more workers would learn something else",
-                "freeze it, use torch.nn.SyncBatchNorm, or a norm that does not look across the batch",
+                f"{name} is a batch norm over each worker's own samples, so results depend on the number of workers",
+                "freeze it, or use torch.nn.SyncBatchNorm or a norm that does not mix samples",
             )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from raylift.core import collectives
-from tests.ranks import run_ranks
+from raylift.testing.ranks import run_ranks
 
 ROWS = 7  # odd on purpose: ranks hold different numbers of rows
 

@@ -24,9 +24,9 @@ from raylift.evaluation.shapes.retrieval import Retrieval, fit_mean_shape
 from raylift.evaluation.shapes.target import load_held_out, spread
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.networks.perceptual import PerceptualDistance
+from raylift.testing.ranks import run_ranks
 from tests.evaluation.models import BallModel, NothingModel, TruthModel
 from tests.metrics.test_image import _random_weights
-from tests.ranks import run_ranks
 
 QUICK = EvaluationConfig(("disn", "meshrcnn"), resolution=32, color_views=2, color_px=48)
 DATA = DataConfig(batch_size=2)

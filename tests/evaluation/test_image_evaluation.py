@@ -25,8 +25,8 @@ from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_tables, worst_table
+from raylift.testing.ranks import run_ranks
 from tests.evaluation.photographs import CollapsedModel, EggModel, TrueShapeModel, prepare_eggs
-from tests.ranks import run_ranks
 
 CONFIG = EvaluationConfig(color_views=2, color_px=48, resolution=32)
 DATA = DataConfig(batch_size=2)

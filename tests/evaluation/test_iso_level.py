@@ -19,8 +19,8 @@ from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.networks.point_sampling import sample_volume
 from raylift.runs.reconstruct import keep_level, kept_level
+from raylift.testing.ranks import run_ranks
 from tests.evaluation.models import AnsweringModel, TruthModel
-from tests.ranks import run_ranks
 
 QUICK = EvaluationConfig(("meshrcnn",), resolution=32, color_views=0, baselines=False)
 DATA = DataConfig(batch_size=2)

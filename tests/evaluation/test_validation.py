@@ -13,9 +13,9 @@ from raylift.core.errors import DataError
 from raylift.core.types import Batch, Mesh
 from raylift.evaluation.validation import inside_of, thickness, validate_shapes
 from raylift.geometry.cameras import orbit_views
+from raylift.testing.ranks import run_ranks
 from tests.evaluation.models import BallModel, NothingModel
 from tests.metrics.shapes import sphere
-from tests.ranks import run_ranks
 
 TRUE_RADIUS = 0.45
 

@@ -28,8 +28,8 @@ from raylift.losses.parts import part_chamfer
 from raylift.losses.silhouette import silhouette_iou_loss
 from raylift.networks.critic import Critic
 from raylift.rendering.soft_blend import face_pixel_sums
+from raylift.testing.ranks import run_ranks
 from tests.networks.test_camera_multiplex import train_a_multiplex
-from tests.ranks import run_ranks
 
 GLOBAL_BATCH = 7  # over 4 ranks: 1, 2, 2, 2 samples
 Result = dict[str, tuple[Tensor, list[Tensor], list[Tensor]]]

@@ -1,8 +1,8 @@
 """Which parameters each weighted term reaches: law 8 as a table that a test writes down and this measures.
 
-A test builds a model at a place where no gradient is zero by chance (``wake``), names its parameter groups, and
-compares ``reach_of`` with the table that the model's README prints. A term that reaches a group it is not for, misses
-one, or has lost its weight changes the table.
+A test builds a model at a place where no gradient is zero by chance (``raylift.testing.gradients.wake``), names its
+parameter groups, and compares ``reach_of`` with the table that the model's README prints. A term that reaches a group
+it is not for, misses one, or has lost its weight changes the table.
 """
 
 from __future__ import annotations
@@ -31,14 +31,6 @@ class Group:
     @classmethod
     def of(cls, *modules: nn.Module) -> Group:
         return cls(tuple(parameter for module in modules for parameter in module.parameters()))
-
-
-def wake(model: nn.Module, seed: int = 5, std: float = 0.02) -> None:
-    """Move every parameter a little: decoders that start at zero hide what lies before them."""
-    draws = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += std * torch.randn(parameter.shape, generator=draws, dtype=parameter.dtype)
 
 
 def reach_of(terms: Sequence[Term], groups: Mapping[str, Group]) -> dict[str, set[str]]:

@@ -29,11 +29,11 @@ from raylift.models.mesh_texture.view_terms import random_views
 from raylift.models.mesh_texture.weights import MeshTextureWeights
 from raylift.rendering import soft_listed
 from raylift.rendering.face_lists import FaceLists, face_lists
+from raylift.testing.gradients import wake
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from raylift.training.plan import FitPlan, RunIdentity
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows, with_poses
-from tests.models.term_reach import wake
 from tests.rendering.nearest_faces import nearest_faces
 
 TESTS = [name for name in catalogue.names() if name.startswith("mesh_texture/") and "-test" in name]

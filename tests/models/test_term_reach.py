@@ -15,9 +15,10 @@ from raylift.models.implicit.config import ImplicitWeights
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.model import MeshTextureModel
 from raylift.networks.feature_extractors import Frozen
+from raylift.testing.gradients import wake
 from tests.models.implicit_samples import STEP, small_config, small_model, spheres
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids, with_poses
-from tests.models.term_reach import Group, reach_of, table, wake
+from tests.models.term_reach import Group, reach_of, table
 
 ENCODER, TEMPLATE, SHAPE, FLOW, COLORS, VARIANCE = "F_e", "V_temp", "D_shape", "D_flow", "colours", "D_var"
 CAMERAS, LOGITS, REGRESSED, KEYPOINTS, CRITIC = "cameras", "their probabilities", "D_cam", "keypoints", "D"

@@ -14,11 +14,11 @@ from raylift.config.schedule import ScheduleConfig
 from raylift.core.errors import CheckpointError, TrainingError
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch
+from raylift.testing.ranks import run_ranks
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import FitOutcome, Hooks, RunProgress, fit
 from raylift.training.plan import FitPlan, RunIdentity
-from tests.ranks import run_ranks
 from tests.training.toy import ToyModel, epoch_of, feed
 
 NUM_STEPS = 11

@@ -13,10 +13,10 @@ from raylift.core.errors import ConfigError, TrainingError
 from raylift.core.model import Carry, LossOutput, Phase, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
+from raylift.testing.ranks import run_ranks
 from raylift.training.metric_accumulator import MetricAccumulator
 from raylift.training.parameter_groups import build_groups
 from raylift.training.step import TrainingStep, check_normalisation
-from tests.ranks import run_ranks
 from tests.training.toy import OneGroup, ToyModel, feed
 
 CPU = torch.device("cpu")

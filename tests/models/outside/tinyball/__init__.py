@@ -1,0 +1,1 @@
+"""A ball's radius and colour from one image."""

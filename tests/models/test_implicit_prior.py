@@ -187,5 +187,5 @@ def test_impossible_priors_are_refused() -> None:
         PriorConfig(temperature=0)
     with pytest.raises(ConfigError, match="num_objects"):
         PriorConfig(num_objects=1)
-    with pytest.raises(ConfigError, match="both a told grid and the prior"):
+    with pytest.raises(ConfigError, match="are both true"):
         small_config("residual", prior=PriorConfig(num_neighbors=2))

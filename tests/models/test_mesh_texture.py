@@ -430,7 +430,7 @@ def test_what_does_not_fit_is_refused() -> None:
     recipe = catalogue.get("mesh_texture/umr-test.stage1", PARTS)
     with pytest.raises(ConfigError, match="no part maps"):
         catalogue.build_model(recipe, DatasetInfo(NUM_IMAGES))
-    with pytest.raises(ConfigError, match="no probabilities to train"):
+    with pytest.raises(ConfigError, match="needs trained probabilities"):
         catalogue.get("mesh_texture/ucmr-test", ["model.weights.camera_entropy=1"])
     with pytest.raises(ConfigError, match="jitter"):
         catalogue.get("mesh_texture/ucmr-test", ["model.jitter=0.05"])

@@ -187,12 +187,12 @@ def test_poses_survive_training(search: PoseSearch, training: Batch) -> None:
 
 def test_what_does_not_fit_is_refused(search: PoseSearch, training: Batch) -> None:
     _, model = build()
-    with pytest.raises(ConfigError, match="no poses to hold to"):
+    with pytest.raises(ConfigError, match="no poses from a pose search"):
         model.losses("generator", rows(training, [0]), StepInfo(0, 10), {})
     with pytest.raises(CheckpointError, match="views"):
         build("model.poses.ranges.azimuths=12")[1].load_pretrained(search.state_dict(), "there")
     fresh = catalogue.build_model(catalogue.get("poses/test", SEARCH), DatasetInfo(NUM_IMAGES))
-    with pytest.raises(CheckpointError, match="has not found"):
+    with pytest.raises(CheckpointError, match="is not finished"):
         model.load_pretrained(fresh.state_dict(), "there")
     for bad in ("model.camera.kind=single", "model.weights.anchor=0", "model.camera.rendered=9"):
         with pytest.raises(ConfigError):

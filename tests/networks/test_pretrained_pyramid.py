@@ -115,7 +115,7 @@ def replace_pools(module: nn.Module) -> None:
 
 def test_missing_weights_are_told_at_first_use_and_a_checkpoint_brings_them(folder: Path) -> None:
     bare = PretrainedPyramid("mobilenet_v2")
-    with pytest.raises(WeightsError, match="no ImageNet weights of mobilenet_v2: downloading is turned off") as caught:
+    with pytest.raises(WeightsError, match="no ImageNet weights of mobilenet_v2: downloads are disabled") as caught:
         bare(torch.rand(1, 3, 64, 64))
     assert FILES["mobilenet_v2"] in caught.value.remedy
     assert str(folder) in caught.value.remedy
@@ -131,7 +131,7 @@ def test_weights_of_another_network_and_unknown_names_are_refused(folder: Path) 
     assert state
     with pytest.raises(WeightsError, match="do not fit"):
         PretrainedPyramid("mobilenet_v2")(torch.rand(1, 3, 64, 64))
-    with pytest.raises(ConfigError, match="no pretrained encoder 'resnet'"):
+    with pytest.raises(ConfigError, match="unknown pretrained encoder 'resnet'"):
         PretrainedPyramid("resnet")
     with pytest.raises(ConfigError, match="torchvision has no network"):
         PretrainedPyramid("torchvision:nothing")

@@ -143,8 +143,8 @@ def test_what_cannot_be_started_from_is_refused_before_anything_starts(images: P
 
 def test_overrides_of_stages_are_checked(images: Path, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(images, runs, "mesh_texture/umr-test", "stage3:seed=1") == EXIT_FAILED
-    assert "stages are stage1, stage2" in " ".join(capsys.readouterr().out.split())
+    assert "known stages: stage1, stage2" in " ".join(capsys.readouterr().out.split())
     assert call(images, runs, "mesh_texture/umr-test", "stage2:sede=1") == EXIT_FAILED
     assert "did you mean 'seed'" in " ".join(capsys.readouterr().out.split())
-    with pytest.raises(ConfigError, match=r"stands for mesh_texture/umr-test\.stage1"):
+    with pytest.raises(ConfigError, match=r"is a chain of mesh_texture/umr-test\.stage1"):
         catalogue.get("mesh_texture/umr-test")

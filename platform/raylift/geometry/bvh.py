@@ -1,7 +1,7 @@
 """A bounding-volume hierarchy over triangles: exact closest points, compiled for the CPU.
 
-Built by binned surface-area splits (Wald 2007), traversed nearest child first. Kernels release the interpreter's lock
-and use one core: whoever wants more threads splits the points.
+Built by binned surface-area splits (Wald 2007), traversed nearest child first. Kernels release the GIL and use one
+core: to use more threads, split the points.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from raylift.core.errors import DataError
 
 _LEAF_SIZE = 4
 _NUM_BINS = 16
-_SAH_DEPTH = 48  # below it, halves: so that the depth, and with it the stack, is bounded by 48 + 32
+_SAH_DEPTH = 48  # below it, median splits: they bound the depth, and so the stack, by 48 + 32
 _STACK = 128
 
 
 def as_triangles(vertices: Any, faces: Any) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
-    """A mesh as float64 vertices and int64 faces, checked.
+    """Convert a mesh to float64 vertices and int64 faces, and check it.
 
     Raises:
         DataError: wrong shapes, indices out of range, or coordinates that are not finite.
@@ -30,32 +30,32 @@ def as_triangles(vertices: Any, faces: Any) -> tuple[Float64[np.ndarray, "V 3"],
     faces = np.asarray(faces)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise DataError(
-            f"a mesh with vertices of shape {vertices.shape} and faces of shape {faces.shape}",
-            "give vertices [V, 3] and triangles [F, 3]",
+            f"the mesh has vertices of shape {vertices.shape} and faces of shape {faces.shape}",
+            "pass vertices [V, 3] and triangles [F, 3]",
         )
     if not np.issubdtype(faces.dtype, np.integer):
-        raise DataError(f"mesh faces of type {faces.dtype}", "give integer vertex indices")
+        raise DataError(f"the mesh has faces of type {faces.dtype}", "use integer vertex indices")
     faces = np.ascontiguousarray(faces, np.int64)
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise DataError(
-            f"a mesh whose faces index vertices {faces.min()} to {faces.max()} of {len(vertices)}", "repair its faces"
+            f"the mesh's faces index vertices {faces.min()} to {faces.max()} of {len(vertices)}", "repair its faces"
         )
     if not np.isfinite(vertices).all():
-        raise DataError("a mesh with vertices that are not finite", "remove or repair those vertices")
+        raise DataError("the mesh has vertices that are not finite", "remove or repair those vertices")
     return vertices, faces
 
 
 def as_points(points: Any) -> Float64[np.ndarray, "N 3"]:
-    """Points as contiguous float64.
+    """Convert points to contiguous float64.
 
     Raises:
-        DataError: another shape, or coordinates that are not finite.
+        DataError: a wrong shape, or coordinates that are not finite.
     """
     array: np.ndarray = np.ascontiguousarray(np.asarray(points), np.float64)
     if array.ndim != 2 or array.shape[1] != 3:
-        raise DataError(f"points of shape {array.shape}", "give points [N, 3]")
+        raise DataError(f"the points have shape {array.shape}", "pass points [N, 3]")
     if not np.isfinite(array).all():
-        raise DataError("points that are not finite", "drop them before asking for distances")
+        raise DataError("some points are not finite", "remove them before computing distances")
     return array
 
 
@@ -63,7 +63,7 @@ class TriangleBvh:
     """Triangles in a hierarchy of boxes.
 
     Args:
-        vertices: positions [V, 3]; computed with in float64.
+        vertices: positions [V, 3]; computed in float64.
         faces: vertex indices [F, 3]; degenerate triangles are allowed and count as segments or points.
 
     Raises:
@@ -73,7 +73,7 @@ class TriangleBvh:
     def __init__(self, vertices: Any, faces: Any) -> None:
         vertices, faces = as_triangles(vertices, faces)
         if len(faces) == 0:
-            raise DataError("a mesh without faces", "distances need at least one triangle")
+            raise DataError("the mesh has no faces", "use a mesh with at least one triangle")
         corners = vertices[faces]
         self.order, self._boxes, self._links = _build(corners)
         self._corners = corners[self.order]
@@ -87,9 +87,9 @@ class TriangleBvh:
         """Distance to the nearest triangle, that triangle, and the nearest point on it.
 
         Args:
-            points: [N, 3].
-            max_distance: where nothing is nearer, the distance is this, the face -1 and the closest point the point
-                itself: a small bound makes truncated distances cheap.
+            points: query points [N, 3].
+            max_distance: upper bound. If nothing is nearer, the distance is this bound, the face -1 and the closest
+                point the point itself: a small bound makes truncated distances cheap.
         """
         points = as_points(points)
         distances, faces, nearest = _closest(points, self._boxes, self._links, self._corners, float(max_distance))
@@ -99,7 +99,7 @@ class TriangleBvh:
 @njit(cache=True, nogil=True)
 def _build(corners):  # type: ignore[no-untyped-def]
     """(order, boxes [nodes, 6], links [nodes, 2]): an inner node links to its children (right = left + 1, right -1);
-    a leaf holds (start, count) with count > 0."""
+    a leaf stores (start, count) with count > 0."""
     count = corners.shape[0]
     order = np.arange(count)
     centers = np.empty((count, 3))
@@ -226,7 +226,7 @@ def _closest(points, boxes, links, corners, max_distance):  # type: ignore[no-un
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         best, found = max_distance * max_distance, -1
         nx, ny, nz = x, y, z
-        if last >= 0:  # neighbours in the list are often neighbours in space: a good bound to begin with
+        if last >= 0:  # neighbours in the list are often neighbours in space: a good initial bound
             qx, qy, qz = _closest_on_triangle(corners[last], x, y, z)
             squared = (qx - x) ** 2 + (qy - y) ** 2 + (qz - z) ** 2
             if squared < best:
@@ -277,7 +277,7 @@ def _closest_on_segment(ax, ay, az, bx, by, bz, x, y, z):  # type: ignore[no-unt
 def _closest_on_triangle(triangle, x, y, z):  # type: ignore[no-untyped-def]
     """The foot of the perpendicular where it falls inside, else the nearest point of the three edges.
 
-    The region tests are Ericson's (Real-Time Collision Detection, 5.1.5); a triangle of no area has no inside.
+    The region tests are Ericson's (Real-Time Collision Detection, 5.1.5); a triangle without area has no inside.
     """
     ax, ay, az = triangle[0, 0], triangle[0, 1], triangle[0, 2]
     ux, uy, uz = triangle[1, 0] - ax, triangle[1, 1] - ay, triangle[1, 2] - az

@@ -1,9 +1,9 @@
-"""Cameras of other conventions, converted at the border.
+"""Conversion of cameras from other conventions.
 
 Ours (``raylift.core.types``): camera axes x right, y down, z forward; image coordinates in [-1, 1], v down.
 
 ==================  =====================  =======================  ====================================================
-convention          camera axes            image                    where it is met
+convention          camera axes            image                    used by
 ==================  =====================  =======================  ====================================================
 OpenCV pixel        right, down, forward   pixels, v down           K, [R | t]
 weak perspective    right, down, forward   [-1, 1], v down          CMR, UMR: scale, (tx, ty), quaternion (w, x, y, z)
@@ -46,24 +46,24 @@ def _half_sizes(image_size: ImageSize, like: Tensor) -> Tensor:
     """(W / 2, H / 2)."""
     height, width = image_size
     if min(height, width) < 1:
-        raise DataError(f"an image of {height} x {width} pixels", "give its height and width in pixels")
+        raise DataError(f"the image size is {height} x {width}", "pass its height and width in pixels")
     return torch.tensor([width / 2, height / 2], dtype=like.dtype, device=like.device)
 
 
 def from_pixels(camera: PixelCamera, image_size: ImageSize, first_center: float = 0.0) -> Camera:
-    """An OpenCV camera in pixels.
+    """Convert an OpenCV camera in pixels.
 
     Args:
         camera: intrinsics without skew.
-        image_size: of the image that the intrinsics belong to.
-        first_center: the coordinate of the first pixel's centre: 0 for OpenCV, 0.5 for COLMAP, 1 for MATLAB.
+        image_size: size of the image that the intrinsics are for.
+        first_center: coordinate of the first pixel's centre: 0 for OpenCV, 0.5 for COLMAP, 1 for MATLAB.
 
     Raises:
         DataError: the intrinsics have a skew.
     """
     matrix = camera.intrinsics
     if bool((matrix[:, 0, 1].abs() > 1e-6 * matrix[:, 0, 0].abs()).any()):
-        raise DataError("camera intrinsics with a skew", "undistort and rectify the images first")
+        raise DataError("the camera intrinsics have a skew", "undistort and rectify the images first")
     half = _half_sizes(image_size, matrix)
     return Camera(
         focal=torch.stack([matrix[:, 0, 0], matrix[:, 1, 1]], -1) / half,
@@ -74,11 +74,11 @@ def from_pixels(camera: PixelCamera, image_size: ImageSize, first_center: float 
 
 
 def from_weak_perspective(camera: WeakPerspective, depth_offset: float = 5.0) -> Camera:
-    """CMR's and UMR's camera as a scaled orthographic one.
+    """Convert CMR's and UMR's camera to a scaled orthographic one.
 
     Args:
         camera: scale, shift and rotation; the quaternion is normalised.
-        depth_offset: the object's distance along the line of sight: any value that keeps it in front (CMR uses 5).
+        depth_offset: distance of the object along the line of sight: any value that keeps it in front (CMR uses 5).
     """
     count = camera.scale.shape[0]
     translation = camera.translation.new_zeros(count, 3)

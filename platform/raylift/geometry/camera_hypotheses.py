@@ -1,4 +1,4 @@
-"""Several weak-perspective cameras an image, each with how probable it is."""
+"""Several weak-perspective cameras per image, each with its probability."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from raylift.geometry.pose_grid import PoseRange, pose_quaternions
 from raylift.geometry.rotations import matrix_to_quaternion, quaternion_multiply
 
 NUM_CAMERA_NUMBERS = 7
-"""Scale, two of translation, four of the quaternion."""
+"""Number of free parameters: scale, two of translation, four of the quaternion."""
 NUM_BOUNDED_NUMBERS = 6
-"""Scale, two of translation, azimuth, elevation, roll."""
+"""Number of free parameters: scale, two of translation, azimuth, elevation, roll."""
 SCALE_RANGE = 4.0
-"""A camera's scale stays within a factor of 4 of where it starts."""
+"""Limit of a camera's scale: a factor of 4 from its initial value."""
 BIN_REACH = 0.52
-"""How far an azimuth may leave the middle of its bin, in bins: neighbours overlap, so that every azimuth is reached."""
+"""Limit of an azimuth's distance from its bin's centre, in bins: bins overlap, so every azimuth is reachable."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class CameraHypotheses:
     """H weak-perspective cameras for each of B images: uv = scale * (R x)_xy + translation.
 
     Attributes:
-        scale: image half-widths a world unit.
-        translation: normalised image coordinates.
-        quaternion: (w, x, y, z), unit length.
+        scale: image half-widths per world unit.
+        translation: shift in normalised image coordinates.
+        quaternion: unit quaternion (w, x, y, z).
         logits: unnormalised log-probabilities of an image's hypotheses.
     """
 
@@ -47,20 +47,20 @@ class CameraHypotheses:
         return self.logits.softmax(dim=-1)
 
     def weak_perspective(self) -> WeakPerspective:
-        """All B * H cameras, an image's hypotheses next to each other."""
+        """All B * H cameras, an image's hypotheses consecutive."""
         return WeakPerspective(self.scale.flatten(), self.translation.flatten(0, 1), self.quaternion.flatten(0, 1))
 
     def cameras(self) -> Camera:
-        """All B * H cameras in the house's convention, an image's hypotheses next to each other."""
+        """All B * H cameras in this project's convention, an image's hypotheses consecutive."""
         return from_weak_perspective(self.weak_perspective())
 
     def pick(self, index: Int[Tensor, "B"]) -> WeakPerspective:
-        """One hypothesis an image."""
+        """Pick one hypothesis per image."""
         rows = torch.arange(len(index), device=index.device)
         return WeakPerspective(self.scale[rows, index], self.translation[rows, index], self.quaternion[rows, index])
 
     def take(self, index: Int[Tensor, "B P"]) -> CameraHypotheses:
-        """P hypotheses of each image."""
+        """Pick P hypotheses per image."""
         rows = torch.arange(len(index), device=index.device)[:, None]
         parts = (self.scale, self.translation, self.quaternion, self.logits)
         return CameraHypotheses(*(part[rows, index] for part in parts))
@@ -76,7 +76,7 @@ class CameraHypotheses:
         )
 
     def best(self) -> WeakPerspective:
-        """Each image's most probable hypothesis, the first of equals."""
+        """Each image's most probable hypothesis, the first among ties."""
         return self.pick(self.logits.argmax(dim=-1))
 
 
@@ -91,10 +91,10 @@ def hypotheses_from_numbers(
     logits: Float[Tensor, "B H"],
     initial_scale: float,
 ) -> CameraHypotheses:
-    """Cameras out of free numbers; zeros give the base rotations at the initial scale in the image's centre.
+    """Compute cameras from free parameters; zeros are the base rotations at the initial scale in the image's centre.
 
     scale = initial * 4^tanh(n_0), translation = tanh(n_1, n_2), quaternion = unit((1, 0, 0, 0) + n_3..6) * base:
-    bounded, so that no step throws the object out of the picture for good.
+    bounded, so that no step moves the object out of the image permanently.
     """
     residual = numbers[..., 3:] + numbers.new_tensor([1.0, 0.0, 0.0, 0.0])
     return CameraHypotheses(
@@ -108,11 +108,11 @@ def hypotheses_from_numbers(
 def bounded_hypotheses(
     numbers: Float[Tensor, "B H 6"], logits: Float[Tensor, "B H"], initial_scale: float, ranges: PoseRange
 ) -> CameraHypotheses:
-    """Cameras out of free numbers, one in each of H azimuth bins and all within the ranges of elevation and roll.
+    """Compute cameras from free parameters, one per azimuth bin (H) and all within the ranges of elevation and roll.
 
     Hypothesis h has azimuth 360 h / H + 0.52 (360 / H) tanh(n_3), elevation low + (high - low) sigmoid(n_4) and roll
-    roll_deg tanh(n_5); scale and translation as in ``hypotheses_from_numbers``. Bounds keep hypotheses apart and out of
-    the twin of an elevation range (see ``PoseRange``).
+    roll_deg tanh(n_5); scale and translation as in ``hypotheses_from_numbers``. Bounds separate the hypotheses and
+    exclude the mirror range of elevations (see ``PoseRange``).
     """
     count = numbers.shape[1]
     bin_width = 2 * math.pi / count

@@ -1,4 +1,4 @@
-"""Where random views are taken from (adaptive-gradient paper, equation 36), drawn for samples, not for workers."""
+"""Cameras of random views (adaptive-gradient paper, equation 36), keyed by sample, not by worker."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class CameraPrior:
     """A distribution of upright weak-perspective cameras around an object.
 
     Attributes:
-        azimuth_deg: range of azimuths, uniform; 0 looks at the front.
+        azimuth_deg: range of azimuths, uniform; 0 is the front.
         elevation_deg: range of elevations, uniform.
-        scale: range of image half-widths a world unit, uniform.
+        scale: range of image half-widths per world unit, uniform.
         translation: largest shift along u and along v, uniform in normalised image coordinates.
 
     Raises:
@@ -38,23 +38,23 @@ class CameraPrior:
         for name in ("azimuth_deg", "elevation_deg", "scale"):
             low, high = getattr(self, name)
             if not low <= high:
-                raise ConfigError(f"camera prior: {name} is ({low}, {high})", "give (lowest, highest)")
+                raise ConfigError(f"camera prior: {name} is ({low}, {high})", "use (lowest, highest)")
         if not -90 <= self.elevation_deg[0] <= self.elevation_deg[1] <= 90:
-            raise ConfigError(f"camera prior: elevation_deg is {self.elevation_deg}", "stay within -90 and 90")
+            raise ConfigError(f"camera prior: elevation_deg is {self.elevation_deg}", "use values within -90 and 90")
         if not self.scale[0] > 0 or self.translation < 0:
             raise ConfigError(
                 f"camera prior: scale {self.scale}, translation {self.translation}",
-                "give scales above 0 and a translation of at least 0",
+                "use scales above 0 and a translation of at least 0",
             )
 
     def draw(self, keys: Int[Tensor, "B"], seed: int, step: int) -> WeakPerspective:
-        """cam' of equation 36: one camera a sample, the same whichever rank holds the sample.
+        """Draw cam' of equation 36: one camera per sample, the same on any rank.
 
         Args:
-            keys: of the samples (``Batch.keys``).
+            keys: keys of the samples (``Batch.keys``).
 
         Returns:
-            float32, on the device of ``keys``.
+            Cameras in float32, on the device of ``keys``.
         """
         shares = np.stack([numpy_generator(seed, step, int(key), "random view").random(5) for key in keys.tolist()])
         azimuth, elevation, scale, shift_u, shift_v = torch.from_numpy(shares).float().unbind(1)

@@ -1,4 +1,4 @@
-"""Projection, and where cameras stand: look-at, orbits. The convention is stated in ``raylift.core.types``."""
+"""Projection, and camera poses: look-at, orbits. The convention is stated in ``raylift.core.types``."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Camera
 
 ORBIT_DISTANCE = 2.2
-"""From the object's centre, in its longest edges."""
+"""Distance from the object's centre, in its longest edges."""
 ORBIT_FOV_DEG = 47.0
-"""At that distance it shows the unit cube's corners from everywhere: sin(fov / 2) > sqrt(3) / 2 / distance."""
+"""Field of view that shows the unit cube from any side at that distance: sin(fov / 2) > sqrt(3) / 2 / distance."""
 CANONICAL_AZIMUTH_DEG = 36.0
 CANONICAL_ELEVATION_DEG = 25.0
 
 
 def to_camera_axes(camera: Camera, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-    """World points in camera axes: x right, y down, z forward."""
+    """Transform world points to camera axes: x right, y down, z forward."""
     return points @ camera.rotation.mT + camera.translation[:, None]
 
 
 def project(camera: Camera, points: Float[Tensor, "B N 3"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N"]]:
     """Image coordinates and depth of world points.
 
-    Perspective divides by z; at |z| < 1e-8 the divisor keeps its sign and is held at 1e-8, so nothing becomes infinite.
-    Points behind a perspective camera get a negative depth, and their coordinates mean nothing.
+    Perspective divides by z; at |z| < 1e-8 the divisor keeps its sign and is clamped to 1e-8, so nothing becomes
+    infinite. Points behind a perspective camera get a negative depth and meaningless coordinates.
 
     Returns:
         uv: normalised image coordinates, inside the image within [-1, 1].
@@ -53,7 +53,7 @@ def unproject(camera: Camera, uv: Float[Tensor, "B N 2"], depth: Float[Tensor, "
 
 
 def camera_centers(camera: Camera) -> Float[Tensor, "B 3"]:
-    """Where the cameras stand, in the world."""
+    """Camera positions in the world frame."""
     return -(camera.translation[:, None] @ camera.rotation).squeeze(1)
 
 
@@ -73,15 +73,15 @@ def look_at(
     """Rotation and translation of cameras at ``eye`` that look at ``target`` with ``up`` towards the image's top.
 
     Raises:
-        DataError: eye and target coincide, or up lies along the line of sight.
+        DataError: eye and target coincide, or up is along the line of sight.
     """
     forward = target - eye
     sideways = torch.linalg.cross(forward, up)
     lengths = forward.norm(dim=-1)
     if bool((lengths < 1e-9).any()):
-        raise DataError("a camera stands at its own target", "move the eye away from the target")
+        raise DataError("a camera is at its own target", "move the eye away from the target")
     if bool((sideways.norm(dim=-1) < 1e-6 * lengths * up.norm(dim=-1)).any()) or bool((up.norm(dim=-1) == 0).any()):
-        raise DataError("a camera's up direction lies along its line of sight", "give another up, such as +Z or -Z")
+        raise DataError("a camera's up direction is along its line of sight", "use another up, such as +Z or -Z")
     z = forward / lengths[:, None]
     x = sideways / sideways.norm(dim=-1, keepdim=True)
     rotation = torch.stack([x, torch.linalg.cross(z, x), z], -2)
@@ -95,14 +95,14 @@ def focal_of_fov(fov_deg: float) -> float:
         ConfigError: the angle is not between 0 and 180.
     """
     if not 0 < fov_deg < 180:
-        raise ConfigError(f"fov_deg is {fov_deg}", "give an opening angle between 0 and 180 degrees")
+        raise ConfigError(f"fov_deg is {fov_deg}", "use an opening angle between 0 and 180 degrees")
     return 1 / math.tan(math.radians(fov_deg) / 2)
 
 
 def orbit_rotations(azimuths_deg: Float[Tensor, "B"], elevations_deg: Float[Tensor, "B"]) -> Float[Tensor, "B 3 3"]:
-    """World-to-camera rotations of upright cameras that look at the origin from all around, float64; see ``orbit``.
+    """World-to-camera rotations of upright cameras that look at the origin from any side, float64; see ``orbit``.
 
-    Written in closed form rather than by ``look_at``, so that straight above (elevation 90) and below are fine too.
+    Written in closed form rather than by ``look_at``, so that it also works straight above (elevation 90) and below.
     """
     azimuth, elevation = torch.deg2rad(azimuths_deg.double()), torch.deg2rad(elevations_deg.double())
     sin_a, cos_a, sin_e, cos_e = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
@@ -124,7 +124,7 @@ def orbit_poses(
         ConfigError: the distance is not positive, or the field of view impossible.
     """
     if not distance > 0:
-        raise ConfigError(f"distance is {distance}", "give a distance above 0")
+        raise ConfigError(f"distance is {distance}", "use a distance above 0")
     rotation = orbit_rotations(azimuths_deg, elevations_deg)
     count = rotation.shape[0]
     translation = torch.zeros(count, 3)
@@ -142,7 +142,7 @@ def orbit(
 ) -> Camera:
     """One camera on a sphere around the origin.
 
-    Azimuth 0 looks at the object's front from +Z, 90 stands at +X; elevation 90 stands straight above.
+    Azimuth 0 sees the object's front from +Z, 90 is at +X; elevation 90 is straight above.
     """
     return orbit_poses(torch.tensor([float(azimuth_deg)]), torch.tensor([float(elevation_deg)]), distance, fov_deg)
 
@@ -156,7 +156,7 @@ def orbit_views(
 ) -> Camera:
     """Views at equal steps of azimuth, with elevations spread over a range (implicit paper, section 4.1).
 
-    The paper's 30 views are 12 degrees apart on the upper hemisphere. View i stands at azimuth 360 i / num_views; its
+    The paper's 30 views are 12 degrees apart on the upper hemisphere. View i is at azimuth 360 i / num_views; its
     elevation takes the i-th value of the base-2 radical inverse (van der Corput), uniform in the sine of the elevation,
     so that any run of neighbouring views covers low and high and the views cover the band of the sphere evenly.
 
@@ -175,15 +175,16 @@ def random_orbit_views(
     distance: float = ORBIT_DISTANCE,
     fov_deg: float = ORBIT_FOV_DEG,
 ) -> Camera:
-    """Views drawn from all azimuths and a range of elevations: of any two draws, no view is at the same place.
+    """Draw views from all azimuths and a range of elevations: no two draws share a view.
 
-    Stratified: azimuths are 360 (i + jitter) / num_views after one random turn, so they go round in order, and every
-    view's azimuth alone is uniform in [0, 360). Elevations take one value from each of num_views equal parts of the
+    Stratified: azimuths are 360 (i + jitter) / num_views after one random turn, so they are in order around the object,
+        and each view's azimuth is uniform in [0, 360). Elevations take one value from each of num_views equal parts of
+        the
     band's area (uniform in the sine), in random order.
 
     Args:
-        num_views: how many.
-        rng: of the draws; keyed by what is viewed (law 3).
+        num_views: number of views.
+        rng: generator of the draws, keyed by the object (law 3).
 
     Raises:
         ConfigError: no views, or a range that is empty or leaves [-90, 90].
@@ -201,12 +202,12 @@ def _views_in_band(
     distance: float,
     fov_deg: float,
 ) -> Camera:
-    """Views at these azimuths, and at these shares, in [0, 1], of the area of a band of elevations."""
+    """Views at these azimuths, and at these fractions, in [0, 1], of the area of a band of elevations."""
     low, high = elevation_range_deg
     if len(shares) < 1:
-        raise ConfigError(f"num_views is {len(shares)}", "give at least 1")
+        raise ConfigError(f"num_views is {len(shares)}", "use at least 1")
     if not -90 <= low <= high <= 90:
-        raise ConfigError(f"elevation_range_deg is {elevation_range_deg}", "give -90 <= low <= high <= 90")
+        raise ConfigError(f"elevation_range_deg is {elevation_range_deg}", "use -90 <= low <= high <= 90")
     sines = math.sin(math.radians(low)) + shares * (math.sin(math.radians(high)) - math.sin(math.radians(low)))
     elevations = np.degrees(np.arcsin(sines.clip(-1, 1)))
     return orbit_poses(torch.from_numpy(azimuths_deg), torch.from_numpy(elevations), distance, fov_deg)
@@ -223,7 +224,7 @@ def radical_inverse(index: int) -> float:
 
 
 def canonical_camera() -> Camera:
-    """What an image without a camera is taken to be seen by: a three-quarter view from the right, slightly above."""
+    """The assumed camera of an image without one: a three-quarter view from the right, slightly above."""
     return orbit(CANONICAL_AZIMUTH_DEG, CANONICAL_ELEVATION_DEG)
 
 
@@ -240,9 +241,9 @@ def orthographic_views(directions: Float[Tensor, "B 3"], half_width: float, dist
     """Orthographic cameras that look at the origin from ``directions``, showing [-half_width, half_width] each way.
 
     Args:
-        directions: from the origin to the cameras; unit length.
-        half_width: of the image, in world units.
-        distance: of the camera's plane z = 0 from the origin.
+        directions: unit vectors from the origin to the cameras.
+        half_width: half width of the image, in world units.
+        distance: distance of the camera's plane z = 0 from the origin.
     """
     directions = directions.double()
     up = torch.where(

@@ -1,4 +1,4 @@
-"""What a depth map says of the surface that it shows: a position and a normal at a pixel."""
+"""The visible surface of a depth map: a position and a normal per pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from raylift.geometry.cameras import camera_centers, pixel_centers, unproject
 
 
 def pixel_at(uv: Float[Tensor, "B N 2"], height: int, width: int) -> Int[Tensor, "B N"]:
-    """The flat index (row by row) of the pixel that each place lies in; beyond the border, of the border's pixel."""
+    """The flat index (row by row) of the pixel that contains each point; beyond the border, of the border's pixel."""
     u, v = uv.unbind(-1)
     column = (u * (width / 2) + width / 2).clamp(0, width - 1).nan_to_num(width // 2).long()
     row = (v * (height / 2) + height / 2).clamp(0, height - 1).nan_to_num(height // 2).long()
@@ -24,7 +24,7 @@ def depth_at(depth: Float[Tensor, "B 1 H W"], pixels: Int[Tensor, "B N"]) -> Flo
 
 
 def positions_at(depth: Float[Tensor, "B 1 H W"], camera: Camera, pixels: Int[Tensor, "B N"]) -> Float[Tensor, "B N 3"]:
-    """World positions of pixels' centres at their depths; without meaning where the depth is 0."""
+    """World positions of pixels' centres at their depths; meaningless where the depth is 0."""
     height, width = depth.shape[-2:]
     centers = pixel_centers(height, width, depth.device, depth.dtype).reshape(-1, 2)
     return unproject(camera, centers[pixels], depth_at(depth, pixels))
@@ -35,9 +35,9 @@ def surface_at(
 ) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
     """World positions and unit normals, towards the camera, of pixels by flat index.
 
-    The normal is that of the plane through a pixel and one neighbour along each axis: of the two along an axis the one
-    that is nearer in depth, so that a plane is measured exactly up to its edges. It is 0 where the depth is 0 or no
-    neighbour along an axis has one.
+    The normal is that of the plane through a pixel and one neighbour along each axis: of the two along an axis, the one
+    nearer in depth, so that a plane is measured exactly up to its edges. It is 0 where the depth is 0 or no neighbour
+    along an axis has depth.
     """
     position = positions_at(depth, camera, pixels)
     across = _difference(depth, camera, pixels, position, vertical=False)
@@ -47,7 +47,7 @@ def surface_at(
     towards = camera_centers(camera)[:, None] - position
     if camera.projection == "orthographic":
         towards = -camera.rotation[:, None, 2].expand_as(position)
-    # Rays that graze the surface: what is seen faces the camera, whatever the differences' rounding says.
+    # Rays that graze the surface: visible surfaces face the camera, whatever the rounding of differences.
     facing = torch.where((normal * towards).sum(-1, keepdim=True) < 0, -1.0, 1.0)
     length = normal.square().sum(-1, keepdim=True).sqrt()
     known = (depth_at(depth, pixels)[..., None] > 0) & (length > 0)
@@ -55,14 +55,14 @@ def surface_at(
 
 
 class DepthSurface:
-    """``surface_at`` of one depth map that is asked many times: every pixel is computed once, at most.
+    """``surface_at`` of one depth map for many queries: every pixel is computed at most once.
 
-    Training asks at a few hundred points per view, an extraction at hundreds of thousands. The map of all pixels is
-    made when as many points were asked for as it has pixels.
+    Training queries a few hundred points per view, an extraction hundreds of thousands. The map of all pixels is
+    computed once the number of queries reaches the number of pixels.
 
     Args:
         depth: z in world units, 0 where nothing is seen.
-        camera: of each depth map.
+        camera: camera of each depth map.
     """
 
     def __init__(self, depth: Float[Tensor, "B 1 H W"], camera: Camera) -> None:
@@ -71,7 +71,7 @@ class DepthSurface:
         self._of_pixels: tuple[Tensor, Tensor] | None = None
 
     def __getitem__(self, picked: slice) -> DepthSurface:
-        """Of some of the depth maps."""
+        """Select some of the depth maps."""
         return DepthSurface(self._depth[picked], self._camera[picked])
 
     def at(self, pixels: Int[Tensor, "B N"]) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
@@ -88,7 +88,7 @@ class DepthSurface:
 
 
 def _difference(depth: Tensor, camera: Camera, pixels: Tensor, position: Tensor, vertical: bool) -> Tensor:
-    """To the next pixel along an axis, or from the one before, whichever is nearer in depth; 0 where neither is."""
+    """Difference to the next or from the previous pixel along an axis, whichever is nearer in depth; else 0."""
     height, width = depth.shape[-2:]
     place, count, stride = (pixels // width, height, width) if vertical else (pixels % width, width, 1)
     here = depth_at(depth, pixels)

@@ -1,4 +1,4 @@
-"""Grids of distances to a cloud of points, exact up to a reach; what they say of how enclosed a cell is."""
+"""Grids of distances to a cloud of points, exact up to a limit, and how enclosed each cell is."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NUM_SIDES = 6
 def distance_grid(points: Float[Tensor, "N 3"], resolution: int, reach: float) -> Float[Tensor, "R R R"]:
     """The distance from each cell's centre to the nearest point, at most ``reach``.
 
-    On a CPU points visit the cells around them, which is several times faster than cells that search for their nearest
-    point where ``reach`` is a few cells; on a GPU all distances are computed.
+    On a CPU, points visit the cells around them, which is several times faster than a nearest-point search per cell if
+    ``reach`` is a few cells; on a GPU, all distances are computed.
 
     Args:
-        points: world frame, at least one.
+        points: points in the world frame, at least one.
         resolution: cells along an edge, over [-0.55, 0.55]^3, indexed [x, y, z].
-        reach: world units.
+        reach: largest distance, world units.
     """
     if points.device.type == "cpu":
         squared = np.full((resolution,) * 3, reach * reach, np.float64)
@@ -43,7 +43,7 @@ def distance_grid(points: Float[Tensor, "N 3"], resolution: int, reach: float) -
 def nearest_on_the_way_out(grid: Float[Tensor, "*B R R R"]) -> Float[Tensor, "*B 6 R R R"]:
     """The least value between a cell and the border, along both directions of each axis: -x, +x, -y, +y, -z, +z.
 
-    Of a grid of distances to a surface it is 0 where the surface closes that side. A cell within a closed surface is
+    For a grid of distances to a surface it is 0 where the surface closes that side. A cell within a closed surface is
     closed on all sides.
     """
     sides = []
@@ -55,7 +55,7 @@ def nearest_on_the_way_out(grid: Float[Tensor, "*B R R R"]) -> Float[Tensor, "*B
 
 @njit(cache=True, nogil=True)
 def _visit_cells(points, half_extent, cell, squared):  # type: ignore[no-untyped-def]
-    """Lowers ``squared`` to each point's squared distance, in the box of cells that its reach may touch."""
+    """Lower ``squared`` to each point's squared distance, in the box of cells within its reach."""
     resolution = squared.shape[0]
     reach = math.sqrt(squared[0, 0, 0])
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)

@@ -1,7 +1,7 @@
-"""Framing: what an object's box says of scale and shift, so that only its rotation has to be searched.
+"""Framing: an object's box determines scale and shift, so that only its rotation has to be searched.
 
-A silhouette whose box has been moved to the middle, its longest side a fixed share of the picture's, is the same for
-every camera of that rotation. The camera's scale and shift follow from the two boxes in closed form.
+A silhouette whose box is centred, with its longest side a fixed fraction of the image's, is the same for every camera
+of that rotation. The camera's scale and shift follow from the two boxes in closed form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 FILL = 1 / 1.1
-"""The longest side of a framed object in the picture's: crops with a padding of 5 % on each side have the same."""
+"""Longest side of a framed object relative to the image's, as in crops with a padding of 5 % on each side."""
 LEAST_SIDE = 1e-6
 
 
@@ -22,7 +22,7 @@ class Box(NamedTuple):
     """Bounding boxes in normalised image coordinates.
 
     Attributes:
-        center: of the box.
+        center: centre of the box.
         half: half of its longest side.
     """
 
@@ -39,7 +39,7 @@ def box_of_points(uv: Float[Tensor, "*B V 2"]) -> Box:
 def box_of_mask(mask: Float[Tensor, "B H W"]) -> Box:
     """The box of the pixels that are at least half as covered as the most covered one, up to their outer edges.
 
-    An empty mask has the box of the whole picture.
+    An empty mask has the box of the whole image.
     """
     covered = mask >= 0.5 * mask.flatten(1).amax(dim=1).clamp(min=LEAST_SIDE)[:, None, None]
     edges = [_extent(covered.any(dim=dim)) for dim in (1, 2)]
@@ -48,7 +48,7 @@ def box_of_mask(mask: Float[Tensor, "B H W"]) -> Box:
 
 
 def _extent(covered: Tensor) -> tuple[Tensor, Tensor]:
-    """The outer edges, in [-1, 1], of the first and the last covered place of each row."""
+    """The outer edges, in [-1, 1], of the first and the last covered position of each row."""
     size = covered.shape[1]
     place = torch.arange(size, device=covered.device)
     first = torch.where(covered, place, size).amin(dim=1)
@@ -60,15 +60,15 @@ def _extent(covered: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def framed_points(uv: Float[Tensor, "*B V 2"]) -> Float[Tensor, "*B V 2"]:
-    """Projected points with their box in the middle, its longest side ``FILL`` of the picture's."""
+    """Centre the box of projected points, with its longest side ``FILL`` of the image's."""
     box = box_of_points(uv)
     return (uv - box.center[..., None, :]) * (FILL / box.half)[..., None, None]
 
 
 def framed_pictures(pictures: Float[Tensor, "B C H W"], box: Box, image_px: int) -> Float[Tensor, "B C S S"]:
-    """Pictures moved and scaled so that a box is framed likewise; what lies outside of them is 0.
+    """Move and scale images so that a box is framed in the same way; points outside of them are 0.
 
-    Each pixel is the mean of 2 x 2 bilinear readings of a picture that has been averaged down to about that spacing.
+    Each pixel is the mean of 2 x 2 bilinear readings of an image averaged down to about that spacing.
     """
     fine = 2 * image_px
     if pictures.shape[-1] > fine:
@@ -82,11 +82,11 @@ def framed_pictures(pictures: Float[Tensor, "B C H W"], box: Box, image_px: int)
 
 
 def fitted_scale_and_shift(seen: Box, rendered: Box) -> tuple[Float[Tensor, "*B"], Float[Tensor, "*B 2"]]:
-    """Scale and shift of the weak-perspective camera that puts a projected shape's box on an image's.
+    """Scale and shift of the weak-perspective camera that aligns a projected shape's box with an image's.
 
     Args:
-        seen: the object's in the image.
-        rendered: the shape's at scale 1 without shift, by the same rotation.
+        seen: box of the object in the image.
+        rendered: box of the shape at scale 1 without shift, with the same rotation.
     """
     scale = seen.half / rendered.half
     return scale, seen.center - scale[..., None] * rendered.center

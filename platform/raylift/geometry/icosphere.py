@@ -1,8 +1,8 @@
-"""The sphere that templates start from, ordered so that its left half is the mirror image of its right half.
+"""The initial sphere of templates, ordered so that its left half is the mirror image of its right half.
 
-An icosphere of level 3 has 642 vertices and 1280 faces. 32 vertices lie on the plane x = 0 and 305 pairs mirror each
-other, so a symmetric shape is given by 337 vertices; 32 faces cross the plane and are their own mirror images, 624
-pairs mirror each other (CMR, Kanazawa et al. 2018).
+An icosphere of level 3 has 642 vertices and 1280 faces. 32 vertices are on the plane x = 0 and 305 pairs mirror each
+other, so 337 vertices determine a symmetric shape; 32 faces cross the plane and are their own mirror images, 624 pairs
+mirror each other (CMR, Kanazawa et al. 2018).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from raylift.core.errors import ConfigError
 
 WORLD_RADIUS = 0.5
-"""Half of the longest bounding-box edge of the world convention."""
+"""Half the longest bounding-box edge of the world convention."""
 FINEST_LEVEL = 6
 
 
 def icosphere(level: int) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
-    """An icosahedron whose triangles are split into four ``level`` times, pushed out to the unit sphere.
+    """An icosahedron whose triangles are split into four ``level`` times, projected to the unit sphere.
 
     Returns:
         unit vertices, symmetric about all three coordinate planes, 10 * 4^level + 2 of them; faces, counter-clockwise
@@ -33,7 +33,7 @@ def icosphere(level: int) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray,
         ConfigError: the level is not between 0 and 6.
     """
     if not 0 <= level <= FINEST_LEVEL:
-        raise ConfigError(f"an icosphere of level {level}", f"give a level from 0 to {FINEST_LEVEL}; 3 is usual")
+        raise ConfigError(f"the icosphere's level is {level}", f"use a level from 0 to {FINEST_LEVEL}; 3 is usual")
     golden = (1 + 5**0.5) / 2
     corners = [(0.0, one, other) for one in (-1.0, 1.0) for other in (-golden, golden)]
     corners = [tuple(np.roll(corner, turn)) for turn in range(3) for corner in corners]
@@ -45,7 +45,7 @@ def icosphere(level: int) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray,
 
 
 def _hull_of_icosahedron(vertices: np.ndarray) -> np.ndarray:
-    """Its 20 faces: triples of mutual nearest neighbours, wound so that their normals point outwards."""
+    """The 20 faces of an icosahedron: triples of mutual nearest neighbours, with normals pointing outwards."""
     gaps = np.linalg.norm(vertices[:, None] - vertices[None], axis=-1)
     near = (gaps > 0) & (gaps < 1.01 * gaps[gaps > 0].min())
     faces = []
@@ -59,7 +59,7 @@ def _hull_of_icosahedron(vertices: np.ndarray) -> np.ndarray:
 
 
 def _subdivide(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each triangle into four by the midpoints of its edges, which are pushed out to the sphere."""
+    """Split each triangle into four by the midpoints of its edges, which are projected to the sphere."""
     halves = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     edges, index = np.unique(halves, axis=0, return_inverse=True)
     middle = vertices[edges[:, 0]] + vertices[edges[:, 1]]
@@ -72,21 +72,20 @@ def _subdivide(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.
 
 @dataclass(frozen=True)
 class SymmetricTemplate:
-    """A mesh that is its own mirror image in x = 0, and how a half of its vertices gives all of them.
+    """A mesh symmetric about x = 0, and how to expand half of its vertices to all of them.
 
-    Vertices come in the order: P_0 on the plane, P_1 with x > 0, the P_1 mirror images of those. Faces likewise: those
+    Vertices are in the order: P_0 on the plane, P_1 with x > 0, the P_1 mirror images of those. Faces likewise: those
     that cross the plane, those with x > 0, the mirror images of those.
 
     Attributes:
         vertices: positions in the world frame.
         faces: counter-clockwise seen from outside.
-        source: for each vertex the predicted vertex it comes from, in [0, P_0 + P_1).
-        reflection: what its predicted position is multiplied by: x by 1, by -1 for the mirrored ones, by 0 on the
-            plane.
-        mirror_vertex: for each vertex its mirror image.
-        mirror_face: for each face its mirror image.
+        source: index of each vertex's predicted vertex, in [0, P_0 + P_1).
+        reflection: factors of its predicted position: for x, 1, -1 for mirrored vertices, and 0 on the plane.
+        mirror_vertex: mirror image of each vertex.
+        mirror_face: mirror image of each face.
         num_on_plane: P_0.
-        num_crossing: how many faces cross the plane.
+        num_crossing: number of faces that cross the plane.
     """
 
     vertices: Float[Tensor, "V 3"]
@@ -100,15 +99,15 @@ class SymmetricTemplate:
 
     @property
     def num_predicted(self) -> int:
-        """How many vertices determine the shape: P = P_0 + P_1."""
+        """Number of vertices that determine the shape: P = P_0 + P_1."""
         return (self.num_on_plane + self.vertices.shape[0]) // 2
 
     def expand(self, predicted: Float[Tensor, "*B P 3"]) -> Float[Tensor, "*B V 3"]:
-        """All vertices (or offsets) of a symmetric shape out of its predicted ones; x on the plane becomes 0."""
+        """Expand predicted vertices (or offsets) to all of a symmetric shape; x on the plane becomes 0."""
         return predicted[..., self.source, :] * self.reflection.to(predicted.dtype)
 
     def restrict(self, vertices: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B P 3"]:
-        """The predicted ones among all vertices: ``expand(restrict(v))`` is ``v`` where ``v`` is symmetric."""
+        """Select the predicted ones among all vertices: ``expand(restrict(v))`` is ``v`` if ``v`` is symmetric."""
         return vertices[..., : self.num_predicted, :]
 
     def to(self, device: torch.device | str) -> SymmetricTemplate:
@@ -120,15 +119,15 @@ class SymmetricTemplate:
 
 
 def sphere_interpolation(coarse: SymmetricTemplate, directions: Float[Tensor, "N 3"]) -> Float64[Tensor, "N V"]:
-    """Weights that read values at a sphere's vertices in other directions: barycentric, of the face that is met there.
+    """Weights that read values at a sphere's vertices in other directions: barycentric, in the face met there.
 
     Args:
         coarse: vertices of one radius.
-        directions: of any length above 0.
+        directions: directions of any length above 0.
     """
     corners = coarse.vertices.double()[coarse.faces]
     wanted = directions.double() / directions.double().norm(dim=1, keepdim=True)
-    # Where a direction is a sum of a face's corners with weights of at least 0, it meets that face.
+    # A direction that is a sum of a face's corners with nonnegative weights meets that face.
     weights = torch.einsum("fij,nj->nfi", torch.linalg.inv(corners.mT), wanted)
     face = weights.amin(dim=2).argmax(dim=1)
     picked = weights[torch.arange(len(wanted)), face].clamp(min=0)
@@ -147,7 +146,7 @@ def symmetric_icosphere(level: int = 3, radius: float = WORLD_RADIUS) -> Symmetr
         ConfigError: an impossible level or radius.
     """
     if not radius > 0:
-        raise ConfigError(f"a sphere of radius {radius}", "give a radius above 0")
+        raise ConfigError(f"the sphere's radius is {radius}", "use a radius above 0")
     vertices, faces = icosphere(level)
     mirror = _mirror_vertices(vertices)
     on_plane = np.flatnonzero(mirror == np.arange(len(vertices)))
@@ -163,7 +162,7 @@ def symmetric_icosphere(level: int = 3, radius: float = WORLD_RADIUS) -> Symmetr
     crossing = np.flatnonzero(twin == np.arange(len(faces)))
     sideways = vertices[faces].sum(axis=1)[:, 0]
     one_side = np.flatnonzero((sideways > 0) & (twin != np.arange(len(faces))))
-    # Mirroring turns a face inside out, so its second and third corners change places.
+    # Mirroring turns a face inside out, so its second and third corners are swapped.
     other_side = mirror[faces[one_side]][:, [0, 2, 1]]
     faces = np.concatenate([faces[crossing], faces[one_side], other_side])
 
@@ -185,7 +184,7 @@ def symmetric_icosphere(level: int = 3, radius: float = WORLD_RADIUS) -> Symmetr
 
 
 def _mirror_vertices(vertices: np.ndarray) -> np.ndarray:
-    """For each vertex the one at (-x, y, z); itself on the plane."""
+    """Index of the vertex at (-x, y, z) for each vertex; itself on the plane."""
     rounded = np.round(vertices, 9) + 0.0  # + 0.0 turns -0.0 into 0.0
     where = {tuple(row): index for index, row in enumerate(rounded.tolist())}
     mirrored = rounded * np.array([-1.0, 1.0, 1.0]) + 0.0

@@ -1,7 +1,7 @@
-"""From a field to a mesh: marching cubes that evaluates only near the surface, and gives the dense grid's mesh.
+"""From a field to a mesh: marching cubes that evaluates only near the surface, with the dense grid's result.
 
-The grid is the one of all conditioning grids: R^3 samples at the centres of cells over [-h, h]^3. A rim of samples that
-are far outside is put around it, so that a surface that leaves the grid is capped and the mesh is closed.
+The grid is the one of all conditioning grids: R^3 samples at the centres of cells over [-h, h]^3. A rim of far outside
+samples surrounds it, so that a surface that leaves the grid is capped and the mesh is closed.
 
 **Coarse to fine.** The field is evaluated on a coarse lattice. A lattice cell is split in two along each axis, and its
 new corners evaluated, if the surface may pass through it; the samples of the others are filled in with their corners'
@@ -17,14 +17,14 @@ so the cell is skipped if either bound is positive. A cell at the grid's border 
 cap.
 
 *What can be missed?* Nothing if the field is L-Lipschitz, as signed distances are with L = 1. Networks and occupancies
-are not, so a whole component of the surface (a floating blob, a bubble) could be missed if it lies between the samples
-of cells that looked far from it. What guards it:
+are not, so a whole component of the surface (a floating blob, a bubble) could be missed if it is between the samples of
+cells that seemed far from it. Safeguards:
 
-* the coarse lattice is fine: at the default only what is smaller than 1/32 of the grid can slip between its samples;
-* L is measured on the coarse lattice and raised to what is found (up to twice a distance's);
-* the surface is *followed*: wherever a sign change touches a sample that was filled in, what lies around is evaluated,
-  until the surface closes. One sample of a component gives all of it: thin legs and bridges are never cut off;
-* random probes of what was filled in; a hit is followed too, and counted in the statistics.
+* the coarse lattice is fine: at the default, only parts smaller than 1/32 of the grid fit between its samples;
+* L is measured on the coarse lattice and raised to the measured value (up to twice a distance's);
+* the surface is *followed*: wherever a sign change touches a filled-in sample, its surroundings are evaluated, until
+  the surface closes. One sample of a component finds all of it: thin legs and bridges are never cut off;
+* random probes of filled-in samples; a hit is followed too, and counted in the statistics.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ _CPU_CHUNK, _GPU_CHUNK = 8192, 65_536
 
 @dataclass(frozen=True)
 class ExtractionStats:
-    """What an extraction cost.
+    """Cost of an extraction.
 
     Attributes:
         resolution: samples along an edge.
-        num_evaluations: points that the field was asked at, vertex colours included.
-        num_vertex_evaluations: those of vertex colours.
-        num_dense: what a dense grid would ask, vertex colours included.
-        num_followed: samples that only following the surface into skipped cells found; 0 says that the bound held.
-        num_probe_hits: random probes whose sign contradicted the fill; more than 0 says that a part had been missed.
-        lipschitz: the constant that was used.
-        seconds: wall time in all; ``query_seconds`` of it inside the field.
+        num_evaluations: number of field queries, including vertex colours.
+        num_vertex_evaluations: number of queries for vertex colours.
+        num_dense: number of queries of a dense grid, including vertex colours.
+        num_followed: samples found only by following the surface into skipped cells; 0 means that the bound held.
+        num_probe_hits: random probes whose sign contradicted the fill; more than 0 means that a part had been missed.
+        lipschitz: Lipschitz constant used.
+        seconds: total wall time; ``query_seconds`` of it inside the field.
     """
 
     resolution: int
@@ -87,32 +87,32 @@ def extract(
     colors: bool = True,
     progress: Progress | None = None,
 ) -> tuple[Mesh, ExtractionStats]:
-    """The surface ``field == level`` as a closed mesh, its faces counter-clockwise seen from outside.
+    """Extract the surface ``field == level`` as a closed mesh, faces counter-clockwise seen from outside.
 
     Args:
-        field: negative (below ``level``) inside.
+        field: field that is negative (below ``level``) inside.
         resolution: samples along an edge of the grid.
-        chunk: points per query, which bounds the field's memory (the grid itself takes 6 bytes a sample); None takes
-            what is fastest: few enough for the caches of a CPU, many on a GPU.
-        level: the iso-value.
-        coarse: samples along an edge of the coarsest lattice, at least; 0 evaluates the whole grid.
-        lipschitz: the most the field changes per unit length; None measures it, within [1, 2].
-        colors: ask for the colour at every vertex.
-        progress: see ``Progress``.
+        chunk: points per query, which bounds the field's memory (the grid itself takes 6 bytes per sample); None uses
+            the fastest: few enough for the caches of a CPU, many on a GPU.
+        level: iso-value.
+        coarse: least number of samples along an edge of the coarsest lattice; 0 evaluates the whole grid.
+        lipschitz: largest change of the field per unit length; None measures it, within [1, 2].
+        colors: whether to query the colour at every vertex.
+        progress: callback, see ``Progress``.
 
     Returns:
-        the mesh on the CPU (without faces if the field never crosses the level) and what it cost.
+        the mesh on the CPU (without faces if the field never crosses the level) and its cost.
 
     Raises:
         ConfigError: an impossible resolution or chunk.
-        DataError: the field gives values that are not finite.
+        DataError: the field returns values that are not finite.
     """
     if chunk is None:
         chunk = _CPU_CHUNK if field.device.type == "cpu" else _GPU_CHUNK
     if resolution < 2 or chunk < 1 or coarse < 0:
         raise ConfigError(
-            f"iso-surface resolution {resolution}, chunk {chunk}, coarse {coarse}",
-            "give a resolution of at least 2, a chunk of at least 1 and a coarse lattice of 0 or more",
+            f"iso-surface resolution is {resolution}, chunk {chunk}, coarse {coarse}",
+            "use a resolution of at least 2, a chunk of at least 1 and a coarse lattice of 0 or more",
         )
     start = time.perf_counter()
     grid = _Grid(field, resolution, chunk, level, progress)
@@ -150,7 +150,7 @@ def extract(
 
 
 class _Grid:
-    """Samples with a rim of one around them (indices 0 and R + 1), and what is known of each."""
+    """Samples with a rim of one around them (indices 0 and R + 1), and their states."""
 
     def __init__(self, field: Field, resolution: int, chunk: int, level: float, progress: Progress | None) -> None:
         self.field, self.resolution, self.chunk, self.level, self.progress = field, resolution, chunk, level, progress
@@ -185,7 +185,7 @@ class _Grid:
         return answer
 
     def evaluate(self, flat: np.ndarray) -> None:
-        """Ask the field at flat padded indices."""
+        """Query the field at flat padded indices."""
         self.num_planned = self.num_evaluations + len(flat)
         values, state = self.values.reshape(-1), self.state.reshape(-1)
         for first in range(0, len(flat), self.chunk):
@@ -193,9 +193,9 @@ class _Grid:
             where = np.stack(np.unravel_index(part, self.values.shape), axis=1)
             answer = self.samples(torch.from_numpy(self.to_world(where))).numpy() - np.float32(self.level)
             if answer.shape != part.shape:
-                raise DataError(f"a field gave values of shape {answer.shape} at {len(part)} points", "return [N]")
+                raise DataError(f"a field returned values of shape {answer.shape} at {len(part)} points", "return [N]")
             if not np.isfinite(answer).all():
-                raise DataError("a field gave values that are not finite", "check the checkpoint it comes from")
+                raise DataError("a field returned values that are not finite", "check its checkpoint")
             values[part], state[part] = answer, _KNOWN
             if self.progress is not None:
                 self.progress(self.num_evaluations, self.num_planned)
@@ -225,7 +225,7 @@ class _Grid:
         return float(np.clip(np.quantile(np.concatenate(slopes), 0.999), *_LIPSCHITZ_RANGE))
 
     def probe(self, count: int) -> np.ndarray:
-        """Evaluate random samples among those filled in; returns those whose sign was filled in wrongly."""
+        """Evaluate random filled-in samples; returns those whose sign was filled in wrongly."""
         drawn = np.random.default_rng(0).integers(0, self.state.size, 4 * count)
         drawn = np.unique(drawn[self.state.reshape(-1)[drawn] == _FILLED][:count])
         before = self.values.reshape(-1)[drawn] > 0
@@ -234,12 +234,13 @@ class _Grid:
         return wrong
 
     def open_ends(self) -> np.ndarray:
-        """Known samples with a filled one beside them: where a surface that was cut off ends."""
+        """Known samples with a filled one next to them: where a surface that was cut off ends."""
         ends: np.ndarray = _beside_filled(self.state)
         return ends
 
     def follow(self, seeds: np.ndarray) -> int:
-        """From these samples, evaluate around sign changes that touch filled samples until none does; says how many."""
+        """From these samples, evaluate around sign changes that touch filled samples until none does; returns a
+        count."""
         num_before = self.num_evaluations
         frontier = _follow_from(self.values, self.state, seeds)
         while len(frontier):
@@ -272,7 +273,7 @@ def _classify(values, state, cells, stride, last, reach, far):  # type: ignore[n
                     num_inside += value <= 0.0
                     least = min(least, abs(value))
                     total += abs(value)
-        # What is inside at the grid's border gets a cap, so the border's own samples are needed.
+        # A cell inside at the grid's border gets a cap, so the border's own samples are needed.
         at_border = min(i0, j0, k0) == 1 or max(i1, j1, k1) == last
         near = least <= 0.8660255 * reach and total <= 8 * _MEAN_CORNER_DISTANCE * reach
         if 0 < num_inside < 8 or near or (num_inside > 0 and at_border):
@@ -313,7 +314,7 @@ def _split(state, cells, stride, last):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _queue_around(values, state, i, j, k, needed):  # type: ignore[no-untyped-def]
-    """Queue what is not known around the cells at a known sample that have a sign change and a corner filled in."""
+    """Queue unknown samples of the cells at a known sample that have a sign change and a filled-in corner."""
     side = state.shape[0]
     for ci in range(max(0, i - 1), min(i, side - 2) + 1):
         for cj in range(max(0, j - 1), min(j, side - 2) + 1):
@@ -343,8 +344,8 @@ def _as_array(needed):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _beside_filled(state):  # type: ignore[no-untyped-def]
-    """Where neighbouring fillings contradict each other a known corner lies on the face between them, so that looking
-    around known samples finds every contradiction."""
+    """Find known samples next to filled ones. If neighbouring fills contradict each other, a known corner is on the
+    face between them, so checking around known samples finds every contradiction."""
     side = state.shape[0]
     found = [np.int64(0) for _ in range(0)]
     for i in range(1, side - 1):

@@ -1,8 +1,8 @@
-"""Rigid structure from keypoints: the 3D keypoints of a class, and the camera that an image's keypoints tell.
+"""Rigid structure from keypoints: the 3D keypoints of a class, and the camera solved from an image's keypoints.
 
 CMR takes its cameras and its mean shape from rigid structure from motion on annotated keypoints (Kanazawa et al. 2018,
-section 2). Here: factorisation of weak-perspective measurements (Tomasi and Kanade 1992) with missing entries filled in
-turn, an upgrade to orthonormal cameras, then cameras and points refined in turn by least squares.
+section 2). Here: factorisation of weak-perspective measurements (Tomasi and Kanade 1992) with missing entries filled by
+alternation, an upgrade to orthonormal cameras, then cameras and points refined by alternating least squares.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
 
 LEAST_VISIBLE = 4
-"""Keypoints that a camera needs: fewer leave it undetermined."""
+"""Least number of keypoints that determine a camera."""
 NUM_FILLINGS = 100
 NUM_REFINEMENTS = 50
 LONGEST_EDGE = 0.9
-"""Of the keypoints' bounding box: an object reaches a little beyond its keypoints."""
+"""Longest edge of the keypoints' bounding box: an object extends slightly beyond its keypoints."""
 
 
 def fit_weak_perspective(
     points: Float[Tensor, "B K 3"], keypoints: Float[Tensor, "B K 2"], weights: Float[Tensor, "B K"]
 ) -> WeakPerspective:
-    """The weak-perspective cameras that show points where keypoints are: the nearest to the best affine ones.
+    """Fit weak-perspective cameras that project points to keypoints: the nearest to the best affine ones.
 
     Args:
-        points: in the world.
-        keypoints: normalised image coordinates.
-        weights: at least 0; fewer than four above 0 leave a camera undetermined (but finite).
+        points: points in the world frame.
+        keypoints: keypoints in normalised image coordinates.
+        weights: weights of at least 0; fewer than four above 0 leave a camera undetermined (but finite).
     """
     share = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-9)
     middle = torch.einsum("bk,bkc->bc", share, points)
@@ -51,16 +51,16 @@ def fit_weak_perspective(
 
 
 def structure_from_keypoints(keypoints: Float[Tensor, "N K 3"], mirror: tuple[int, ...]) -> Float[Tensor, "K 3"]:
-    """Where a class's keypoints are in the world: Y up, the mirror plane x = 0, the longest edge 0.9; float64.
+    """Solve the world positions of a class's keypoints: Y up, mirror plane x = 0, longest edge 0.9; float64.
 
-    Orthographic images leave a reflection open; that with cameras from above, and rather from the front, is taken.
+    Orthographic images leave a reflection ambiguous; the one with cameras above, and rather in front, is chosen.
 
     Args:
         keypoints: (u, v, 1 where visible) of N images.
-        mirror: for each keypoint its partner in a mirror, or itself.
+        mirror: mirror partner of each keypoint, or itself.
 
     Raises:
-        DataError: fewer than 4 images that show 4 keypoints each, or a keypoint that none of them shows.
+        DataError: fewer than 4 images with 4 visible keypoints each, or a keypoint that is visible in none of them.
     """
     points = keypoints.double()
     points = points[points[..., 2].sum(dim=1) >= LEAST_VISIBLE]
@@ -76,7 +76,7 @@ def structure_from_keypoints(keypoints: Float[Tensor, "N K 3"], mirror: tuple[in
 
 
 def _completed(seen: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank-3 factors (M [2N, 3], S [3, K]) of the centred measurements, what is missing filled in turn."""
+    """Rank-3 factors (M [2N, 3], S [3, K]) of the centred measurements, with missing entries filled by alternation."""
     there = visible.repeat_interleave(2, dim=0)
     given = seen.mT.flatten(0, 1)  # rows: u and v of each image
     mean = (given * there).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True)
@@ -92,7 +92,7 @@ def _completed(seen: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _upgraded(factors: tuple[Tensor, Tensor]) -> Tensor:
-    """Points [K, 3] in a frame in which the cameras' axes are orthogonal and of one length."""
+    """Points [K, 3] in a frame where the cameras' axes are orthogonal and of equal length."""
     motion, shape = factors
     first, second = motion[0::2], motion[1::2]
 
@@ -109,13 +109,13 @@ def _upgraded(factors: tuple[Tensor, Tensor]) -> Tensor:
     metric = torch.stack([torch.stack([a, d, e]), torch.stack([d, b, f]), torch.stack([e, f, c])])
     metric = metric * metric.trace().sign()
     values, vectors = torch.linalg.eigh(metric)
-    # Noise may make the metric indefinite; the nearest definite one is taken, and refined below.
+    # Noise may make the metric indefinite; the nearest definite one is used, and refined below.
     root = vectors * values.clamp(min=1e-3 * float(values.max())).sqrt()
     return torch.linalg.solve(root, shape).mT
 
 
 def _refined(structure: Tensor, seen: Tensor, visible: Tensor) -> Tensor:
-    """Cameras by points and points by cameras, in turn."""
+    """Refine cameras given points and points given cameras, alternately."""
     weights = visible.double()
     for _ in range(NUM_REFINEMENTS):
         camera = fit_weak_perspective(structure.expand(len(seen), -1, -1), seen, weights)
@@ -130,20 +130,20 @@ def _refined(structure: Tensor, seen: Tensor, visible: Tensor) -> Tensor:
 
 
 def _upwards(rotations: Tensor, across: Tensor) -> Tensor:
-    """The direction in the mirror plane that is upright in the images: the sides of pictures are level."""
+    """The direction in the mirror plane that is upright in the images: the mirror axis is level in images."""
     plane = torch.linalg.svd(across[None])[2][1:]
     right, upright = rotations[:, 0] @ plane.mT, -rotations[:, 1].mean(dim=0) @ plane.mT
-    # Cameras that all look from the front have no level side in this plane; then their mean says what is up.
+    # If all cameras are in front, no axis is level in this plane; then their mean defines up.
     tilt = right.mT @ right / len(right) - 1e-3 * torch.outer(upright, upright)
     up = torch.linalg.eigh(tilt)[1][:, 0]
     return (up * torch.where(up @ upright < 0, -1.0, 1.0)) @ plane
 
 
 def _oriented(structure: Tensor, seen: Tensor, visible: Tensor, mirror: tuple[int, ...]) -> Tensor:
-    """The structure in the world's axes."""
+    """Rotate the structure to the world's axes."""
     partner = torch.tensor(mirror, device=structure.device)
     pairs = structure - structure[partner]
-    # Without pairs, an object is taken to be thinnest from side to side.
+    # Without pairs, an object is assumed to be thinnest from side to side.
     across = (
         torch.linalg.svd(pairs)[2][0]
         if bool((pairs.norm(dim=1) > 1e-6).any())
@@ -153,7 +153,7 @@ def _oriented(structure: Tensor, seen: Tensor, visible: Tensor, mirror: tuple[in
     rotations = quaternion_to_matrix(camera.quaternion)
     up = _upwards(rotations, across)
     ahead = torch.linalg.cross(across, up)
-    # Cameras look along their third axis; more of them stand in front, and above.
+    # Cameras look along their third axis; more of them are in front, and above.
     if float((rotations[:, 2] @ ahead).mean()) > 0:
         across, ahead = -across, -ahead
     placed = structure @ torch.stack([across, up, ahead], dim=1)

@@ -1,4 +1,4 @@
-"""Who neighbours whom on a mesh, and the uniform Laplacian and dihedral angles that follow from it."""
+"""Adjacency of a mesh, and the uniform Laplacian and dihedral angles that follow from it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Adjacency:
 
     Attributes:
         edges: vertex pairs, each once, the lower index first.
-        edge_faces: for every edge that two faces share, those faces; border edges are left out.
-        degree: how many neighbours each vertex has.
+        edge_faces: the two faces of every shared edge; border edges are omitted.
+        degree: number of neighbours of each vertex.
     """
 
     edges: Int[Tensor, "E 2"]
@@ -37,12 +37,14 @@ def adjacency(faces: Int[Tensor, "F 3"], num_vertices: int) -> Adjacency:
         DataError: an index is out of range, or an edge has more than two faces.
     """
     if faces.numel() and not (int(faces.min()) >= 0 and int(faces.max()) < num_vertices):
-        raise DataError(f"a face names a vertex outside of 0..{num_vertices - 1}", "give the faces of that very mesh")
+        raise DataError(
+            f"a face refers to a vertex outside of 0..{num_vertices - 1}", "pass the faces of the same mesh"
+        )
     sides = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
     owner = torch.arange(faces.shape[0], device=faces.device).repeat(3)
     edges, edge_of_side, count = sides.unique(dim=0, return_inverse=True, return_counts=True)
     if count.numel() and int(count.max()) > 2:
-        raise DataError("an edge with more than two faces", "make the mesh a surface: remove the extra faces")
+        raise DataError("an edge has more than two faces", "make the mesh a surface: remove the extra faces")
     order = edge_of_side.argsort(stable=True)
     first = count.cumsum(0) - count
     shared = count == 2
@@ -52,7 +54,7 @@ def adjacency(faces: Int[Tensor, "F 3"], num_vertices: int) -> Adjacency:
 
 
 def uniform_laplacian(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[Tensor, "*B V 3"]:
-    """How far each vertex is from the mean of its neighbours (adaptive-gradient paper, equation 5).
+    """Offset of each vertex from the mean of its neighbours (adaptive-gradient paper, equation 5).
 
     delta_p = v_p - 1 / |N(p)| * sum over q in N(p) of v_q; zero for a vertex without neighbours. World units.
     """
@@ -78,9 +80,9 @@ def face_normals(vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"]) -
 def dihedral_cosines(
     vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
 ) -> Float[Tensor, "*B S"]:
-    """cos(nu) of the angle nu that two faces enclose at their common edge: -1 (nu = 180 degrees) where they are flat.
+    """cos(nu) of the angle nu between two faces at their common edge: -1 (nu = 180 degrees) where they are flat.
 
-    It is minus the product of their unit normals, which needs the two faces to be wound alike. An edge with a face
+    It is minus the product of their unit normals, which requires the same winding of the two faces. An edge with a face
     without area counts as a right angle (0).
     """
     normals = face_normals(vertices, faces)

@@ -12,14 +12,14 @@ from torch import Tensor
 from raylift.geometry.point_tree import PointTree
 
 CHUNK = 16_384
-"""Query points that distances to all others are computed for at once: bounds memory."""
+"""Number of query points per block of distances: bounds memory."""
 
 
 class PointIndex:
-    """A cloud that is asked for its nearest point many times.
+    """A point cloud for many nearest-point queries.
 
     Args:
-        points: at least one.
+        points: points, at least one.
     """
 
     def __init__(self, points: Float[Tensor, "M 3"]) -> None:
@@ -32,7 +32,7 @@ class PointIndex:
 
     @cached_property
     def _tree_of_several(self) -> cKDTree:
-        # Sliding-midpoint splits: a quarter of the building time of balanced ones, no slower to search on surfaces.
+        # Sliding-midpoint splits: a quarter of the build time of balanced ones, no slower to search on surfaces.
         return cKDTree(self.points.detach().numpy(), balanced_tree=False, compact_nodes=False)
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class PointIndex:
 
     @torch.no_grad()
     def several_nearest(self, query: Float[Tensor, "N 3"], count: int) -> Int[Tensor, "N K"]:
-        """The indices of the ``count`` nearest points to each, the nearest first; all of them where there are fewer."""
+        """The indices of the ``count`` nearest points to each, nearest first; all of them if there are fewer."""
         count = min(count, len(self.points))
         if count == 1:
             return self.nearest(query)[:, None]
@@ -57,5 +57,5 @@ class PointIndex:
 
 
 def _distances(query: Float[Tensor, "N 3"], points: Float[Tensor, "M 3"]) -> Float[Tensor, "N M"]:
-    """By differences: the matrix product that cdist takes by default rounds as squared coordinates do."""
+    """Distances from differences: cdist's default matrix product rounds like squared coordinates."""
     return torch.cdist(query, points, compute_mode="donot_use_mm_for_euclid_dist")

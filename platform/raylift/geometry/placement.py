@@ -1,7 +1,7 @@
-"""A reconstruction put where another camera sees it as its own camera does: out of one world frame into another.
+"""Moves a reconstruction from one world frame to another, so that both cameras see it in the same way.
 
-A model that learns from images alone has a world frame of its own, and a weak-perspective camera knows no distance. The
-input's view is what a reconstruction and its truth share; there they can be compared without knowing either frame.
+A model that learns from images alone has its own world frame, and a weak-perspective camera has no distance. A
+reconstruction and its truth share the input's view; there they can be compared without knowing either frame.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def place_in_view(vertices: Float[Tensor, "V 3"], own: Camera, other: Camera) ->
         b_xy = (k_own a_xy + principal_own - principal_other) / k_other
         b_z = depth_other + (a_z - depth_own) k_own / k_other
 
-    So the picture stays what it was (exactly, between orthographic cameras and between equal ones; off the origin's
-    depth a perspective camera sees a little of the difference), the shape is scaled as a whole, and the depth of its
-    origin, which its picture does not tell, is that of the other world's origin. The result is x' = R'^T (b - t').
+    So the image stays the same (exactly, between orthographic cameras and between equal ones; off the origin's depth a
+    perspective camera differs slightly), the shape is scaled as a whole, and the depth of its origin, which its image
+    does not determine, is that of the other world's origin. The result is x' = R'^T (b - t').
 
     Args:
-        vertices: in the world of ``own``.
-        own: the predicted camera, B = 1.
-        other: the true camera of the same picture, B = 1.
+        vertices: positions in the world of ``own``.
+        own: predicted camera, B = 1.
+        other: true camera of the same image, B = 1.
 
     Returns:
-        In the world of ``other``, float64.
+        Positions in the world of ``other``, float64.
     """
     own, other = own.to("cpu", torch.float64), other.to("cpu", torch.float64)
     in_camera = vertices.detach().to("cpu", torch.float64) @ own.rotation[0].T + own.translation[0]
@@ -45,8 +45,7 @@ def place_in_view(vertices: Float[Tensor, "V 3"], own: Camera, other: Camera) ->
 
 
 def _image_lengths(camera: Camera) -> Float[Tensor, "2"]:
-    """How long a world unit at the origin is in the image, half image sizes; an origin behind the camera counts as
-    before it."""
+    """Length of a world unit at the origin, half image sizes; an origin behind the camera counts as in front."""
     if camera.projection == "orthographic":
         return camera.focal[0]
     return camera.focal[0] / camera.translation[0, 2].abs().clamp(min=1e-6)

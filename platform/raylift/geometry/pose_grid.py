@@ -1,4 +1,4 @@
-"""Poses by azimuth, elevation and roll: their rotations, the ranges they stay in, and a grid over those ranges."""
+"""Poses by azimuth, elevation and roll: their rotations, their ranges, and a grid over those ranges."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from raylift.geometry.rotations import quaternion_multiply
 
 @dataclass(frozen=True)
 class PoseRange:
-    """Which poses are possible, and how finely they are searched.
+    """Possible poses, and the grid to search them.
 
     An x-symmetric shape at (azimuth, elevation) has the silhouette of the one at (180 - azimuth, -elevation) under
-    orthographic projection. So a range that is not symmetric about elevation 0 tells front from back.
+    orthographic projection. So a range that is not symmetric about elevation 0 distinguishes front from back.
 
     Attributes:
-        azimuths: grid values around the object, the first at 0.
+        azimuths: number of grid values around the object, the first at 0.
         elevation_deg: lowest and highest elevation; 0 is level, 90 straight above.
-        elevations: grid values, the middles of so many equal parts of the range.
-        roll_deg: largest turn of the image about its centre, either way; 0 for upright pictures.
-        rolls: grid values, the middles of so many equal parts of [-roll_deg, roll_deg].
+        elevations: number of grid values, the centres of equal parts of the range.
+        roll_deg: largest rotation of the image about its centre, either way; 0 for upright images.
+        rolls: number of grid values, the centres of equal parts of [-roll_deg, roll_deg].
     """
 
     azimuths: int = 24
@@ -37,16 +37,16 @@ class PoseRange:
     def __post_init__(self) -> None:
         low, high = self.elevation_deg
         if not -90 <= low < high <= 90:
-            raise ConfigError(f"elevation_deg is ({low}, {high})", "give (lowest, highest) within -90 and 90")
+            raise ConfigError(f"elevation_deg is ({low}, {high})", "use (lowest, highest) within -90 and 90")
         if not 0 <= self.roll_deg <= 180:
-            raise ConfigError(f"roll_deg is {self.roll_deg}", "give the largest roll, 0 to 180 degrees")
+            raise ConfigError(f"roll_deg is {self.roll_deg}", "use the largest roll, 0 to 180 degrees")
         if self.azimuths < 4 or self.elevations < 1 or self.rolls < 1:
             raise ConfigError(
-                f"a pose grid of {self.azimuths} x {self.elevations} x {self.rolls}",
-                "give at least 4 azimuths, 1 elevation and 1 roll",
+                f"the pose grid is {self.azimuths} x {self.elevations} x {self.rolls}",
+                "use at least 4 azimuths, 1 elevation and 1 roll",
             )
         if self.rolls > 1 and self.roll_deg == 0:
-            raise ConfigError(f"{self.rolls} rolls of 0 degrees", "set roll_deg above 0, or rolls to 1")
+            raise ConfigError(f"rolls is {self.rolls}, but roll_deg is 0", "set roll_deg above 0, or rolls to 1")
 
     @property
     def num_poses(self) -> int:
@@ -58,9 +58,9 @@ class PoseGrid:
     """All poses of a range, the azimuth changing fastest, then the roll.
 
     Attributes:
-        azimuth_deg, elevation_deg, roll_deg: of each pose.
-        azimuth: place of its azimuth among the grid's.
-        elevation: place of its elevation among the grid's.
+        azimuth_deg, elevation_deg, roll_deg: angles of each pose.
+        azimuth: index of its azimuth in the grid.
+        elevation: index of its elevation in the grid.
     """
 
     azimuth_deg: Float[Tensor, "K"]
@@ -71,7 +71,7 @@ class PoseGrid:
 
     @property
     def quaternions(self) -> Float[Tensor, "K 4"]:
-        """World to camera."""
+        """World-to-camera quaternions."""
         azimuth, elevation, roll = (
             torch.deg2rad(angle) for angle in (self.azimuth_deg, self.elevation_deg, self.roll_deg)
         )
@@ -106,10 +106,10 @@ def pose_quaternions(
     """World-to-camera quaternions (w, x, y, z) of poses, differentiable; angles in radians.
 
     R = R_z(roll) R_x(elevation) diag(1, -1, -1) R_y(-azimuth). Without roll it is ``cameras.orbit_rotations``; a
-    positive roll turns the picture clockwise. The mirrored picture has the pose (-azimuth, elevation, -roll).
+    positive roll turns the image clockwise. The mirrored image has the pose (-azimuth, elevation, -roll).
     """
     zero = torch.zeros_like(azimuth)
-    # diag(1, -1, -1) is half a turn about x, so it and the elevation are one turn about x.
+    # diag(1, -1, -1) is half a turn about x, so it and the elevation are one rotation about x.
     tilt = (elevation + math.pi) / 2
     turned = torch.stack([(azimuth / 2).cos(), zero, -(azimuth / 2).sin(), zero], dim=-1)
     tilted = torch.stack([tilt.cos(), tilt.sin(), zero, zero], dim=-1)

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 
 def quaternion_to_matrix(quaternion: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 3 3"]:
-    """The rotation of a quaternion (w, x, y, z), which is normalised first; q and -q give the same."""
+    """The rotation of a quaternion (w, x, y, z), which is normalised first; q and -q are the same rotation."""
     w, x, y, z = normalize(quaternion, dim=-1, eps=0.0).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
@@ -22,7 +22,7 @@ def quaternion_to_matrix(quaternion: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B
 def matrix_to_quaternion(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
     """The unit quaternion (w, x, y, z), w >= 0, of a rotation.
 
-    Of the four ways to write it, the one with the largest divisor is taken, so that no rotation is ill-conditioned
+    Of the four formulas, the one with the largest divisor is used, so that no rotation is ill-conditioned
     (Shepperd 1978).
     """
     (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in matrix.unbind(-2))

@@ -37,8 +37,8 @@ def sample_surface(
     areas, normals = face_areas_and_normals(vertices, faces)
     cumulative = np.cumsum(areas)
     if len(areas) == 0 or not cumulative[-1] > 0:
-        raise DataError("a mesh without any area", "points cannot be drawn on it: check its faces and scale")
-    # side="right" never picks a face without area; the last face with area takes what rounding leaves over.
+        raise DataError("the mesh has no area, so points cannot be drawn on it", "check its faces and scale")
+    # side="right" never picks a face without area; the last face with area takes the rounding error.
     last = int(np.flatnonzero(areas)[-1])
     drawn = np.searchsorted(cumulative, rng.random(num_points) * cumulative[-1], side="right").clip(max=last)
     root, share = np.sqrt(rng.random(num_points)), rng.random(num_points)

@@ -1,17 +1,17 @@
-"""Signed distance to any triangle mesh: what many virtual depth cameras see as free space is outside.
+"""Signed distance to any triangle mesh: free space in many virtual depth views is outside.
 
-Real meshes are not watertight: open shells, sheets of no thickness, dozens of parts that intersect, faces turned inside
-out. Ray parity and winding numbers ask the mesh which side is inside, and such a mesh cannot tell. A virtual scan asks
-only what can be *seen* (the way of Stutz and Geiger 2018 and of OccNet's ground truth, here without fusing a volume):
+Real meshes are not watertight: open shells, sheets without thickness, dozens of parts that intersect, faces turned
+inside out. Ray parity and winding numbers need a well-defined inside, which such a mesh lacks. A virtual scan only uses
+what can be *seen* (as in Stutz and Geiger 2018 and OccNet's ground truth, here without fusing a volume):
 
-* **sign**: a point is outside if any of about 100 views from all around sees it in front of the first surface;
+* **sign**: a point is outside if any of about 100 views from all sides sees it in front of the first surface;
 * **distance**: the exact distance to the nearest triangle that some view sees, so that hidden inner parts do not count;
 * ``S = sign * distance - thickness``: a sheet or an open shell becomes a solid of twice that thickness, and the sign of
-  a point that lies nearer to the surface than a depth map can resolve does not matter.
+  a point nearer to the surface than a depth map can resolve does not matter.
 
-It does not depend on the orientation of faces, on holes in hidden places or on how parts overlap. What it cannot know:
-a hollow that is open to the outside is outside (a box without a lid is a thin shell, where a winding number would fill
-some of it), and a crevice that no view looks into is solid.
+It does not depend on the orientation of faces, on holes in hidden places or on how parts overlap. Its limits: a cavity
+that is open to the outside is outside (a box without a lid is a thin shell, where a winding number would fill some of
+it), and a crevice that no view sees is solid.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from raylift.core.types import Camera
 from raylift.geometry.bvh import TriangleBvh, as_points, as_triangles
 
 THICKNESS = 0.004
-"""Half of what a sheet's thickness becomes, in object sizes: about one cell of a 256^3 grid."""
+"""Half the resulting thickness of a sheet, in object sizes: about one cell of a 256^3 grid."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A mesh seen from all around.
+    """Depth views of a mesh from all sides.
 
     Attributes:
-        depths: z in camera axes at every pixel's centre, 0 where nothing was hit.
-        cameras: of the M views, perspective or orthographic. **Each view must show the whole mesh**: what projects
-            outside of the image counts as free.
-        visible_faces: which faces some view sees.
+        depths: z in camera axes at every pixel's centre, 0 without a hit.
+        cameras: cameras of the M views, perspective or orthographic. **Each view must show the whole mesh**: points
+            that project outside of the image count as free.
+        visible_faces: mask of the faces that some view sees.
     """
 
     depths: Float32[np.ndarray, "M H W"]
@@ -49,19 +49,19 @@ class Scan:
     def __post_init__(self) -> None:
         if self.depths.ndim != 3 or len(self.depths) != len(self.cameras):
             raise DataError(
-                f"a scan of {len(self.cameras)} cameras with depths of shape {self.depths.shape}",
-                "give depths [M, H, W]",
+                f"the scan has {len(self.cameras)} cameras, but depths of shape {self.depths.shape}",
+                "pass depths [M, H, W]",
             )
 
 
 class ScanDistance:
-    """The signed distance of one scanned mesh, ready to be asked many times.
+    """The signed distance of one scanned mesh, prepared for many queries.
 
     Args:
-        vertices: [V, 3].
-        faces: [F, 3].
-        scan: of the same mesh.
-        thickness: subtracted from the signed distance; world units.
+        vertices: positions [V, 3].
+        faces: vertex indices [F, 3].
+        scan: scan of the same mesh.
+        thickness: length subtracted from the signed distance; world units.
 
     Raises:
         DataError: the mesh is unusable, no face of it is visible, or the scan is another mesh's.
@@ -71,7 +71,7 @@ class ScanDistance:
         vertices, faces = as_triangles(vertices, faces)
         visible = np.asarray(scan.visible_faces, bool)
         if len(visible) != len(faces):
-            raise DataError(f"a scan of {len(visible)} faces for a mesh of {len(faces)}", "scan this very mesh")
+            raise DataError(f"the scan has {len(visible)} faces, the mesh {len(faces)}", "scan the same mesh")
         if not visible.any():
             raise DataError("no face of the mesh is visible from outside", "check its scale, position and depth range")
         self._bvh = TriangleBvh(vertices, faces[visible])
@@ -81,7 +81,7 @@ class ScanDistance:
         self.thickness = float(thickness)
 
     def is_free(self, points: Any) -> Bool[np.ndarray, "N"]:
-        """Whether any view sees the point in front of the first surface, or past all of it."""
+        """Whether any view sees the point in front of the first surface, or along a ray that misses the mesh."""
         free: np.ndarray = _is_free(as_points(points), self._depths, self._views, self._perspective)
         return free
 
@@ -89,8 +89,8 @@ class ScanDistance:
         """Signed distances, negative inside, world units.
 
         Args:
-            points: [N, 3].
-            max_distance: unsigned distances are cut off here (before the thickness is subtracted); cheaper when small.
+            points: query points [N, 3].
+            max_distance: limit of unsigned distances (before the thickness is subtracted); cheaper when small.
         """
         points = as_points(points)
         distances, _, _ = self._bvh.closest(points, max_distance)
@@ -105,15 +105,15 @@ def _view_matrices(cameras: Camera) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _is_free(points, depths, views, perspective):  # type: ignore[no-untyped-def]
-    """The four pixels around a point's projection must all be deeper than the point: depth between pixel centres is not
-    known, and the nearest of the four is the safe guess (it can only leave a point inside that is outside)."""
+    """The four pixels around a point's projection must all be deeper than the point: depth between pixel centres is
+    unknown, and the nearest of the four is the conservative choice (its only error is an outside point left inside)."""
     num_views, height, width = depths.shape
     free = np.zeros(points.shape[0], np.bool_)
     last = 0
     for p in range(points.shape[0]):
         x, y, z = points[p, 0], points[p, 1], points[p, 2]
         for turn in range(num_views):
-            # Neighbours in the list tend to be seen by the same view: ask that one first.
+            # Neighbours in the list are often seen by the same view: test that one first.
             m = (last + turn) % num_views
             view = views[m]
             cz = view[6] * x + view[7] * y + view[8] * z + view[11]

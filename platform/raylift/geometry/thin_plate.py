@@ -1,4 +1,4 @@
-"""Thin-plate splines: the smoothest maps of the plane that take given points to given points (Bookstein 1989)."""
+"""Thin-plate splines: the smoothest maps of the plane between given point pairs (Bookstein 1989)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ThinPlate:
 
     Attributes:
         centers: c_g.
-        weights: w_g; all zero where the map is affine.
-        affine: A, transposed: rows for u, v and 1.
+        weights: w_g; all zero if the map is affine.
+        affine: transposed A, with rows for u, v and 1.
     """
 
     centers: Float[Tensor, "G 2"]
@@ -26,17 +26,17 @@ class ThinPlate:
     affine: Float[Tensor, "B 3 2"]
 
     def __call__(self, points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
-        """T of each point, differentiably."""
+        """Apply T to each point; differentiable."""
         bends = _kernel((points[:, :, None] - self.centers).square().sum(dim=-1))
         return bends @ self.weights + points @ self.affine[:, :2] + self.affine[:, 2:]
 
 
 def fit_thin_plate(centers: Float[Tensor, "G 2"], targets: Float[Tensor, "B G 2"]) -> ThinPlate:
-    """The splines that take each centre exactly to its target.
+    """Fit the splines that map each centre exactly to its target.
 
     Args:
-        centers: three or more, not all on a line.
-        targets: of each map.
+        centers: three or more centres, not collinear.
+        targets: targets of each map.
     """
     count = len(centers)
     border = torch.cat([centers, centers.new_ones(count, 1)], dim=1)
@@ -58,7 +58,7 @@ def control_grid(
 
 
 def warp_maps(maps: Float[Tensor, "B C H W"], warp: ThinPlate) -> Float[Tensor, "B C H W"]:
-    """The maps moved: the new value at pixel p is the old one at T(p), bilinear; 0 where T(p) lies outside."""
+    """Warp maps: the new value at pixel p is the old one at T(p), bilinear; 0 where T(p) is outside."""
     height, width = maps.shape[-2:]
     pixels = pixel_centers(height, width, maps.device, maps.dtype).reshape(1, -1, 2).expand(len(maps), -1, -1)
     grid = warp(pixels).reshape(len(maps), height, width, 2)

@@ -8,22 +8,23 @@ from numba import njit
 from scipy import ndimage
 
 _MARGIN = 1e-6
-"""Of a cell: a surface exactly on a border touches the cells on both sides of it."""
+"""Tolerance in cells: a surface exactly on a border touches the cells on both sides of it."""
 
 
 def touched_cells(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], cell: float, limit: int
 ) -> tuple[Bool[np.ndarray, "X Y Z"], Int64[np.ndarray, "3"]]:
-    """The cells that a triangle touches.
+    """Find the cells that a triangle touches.
 
     Args:
-        vertices: any unit.
-        faces: at least one.
+        vertices: positions in any unit.
+        faces: faces, at least one.
         cell: edge of a cell; cell k of an axis spans [(k - 1/2) cell, (k + 1/2) cell].
-        limit: cells beyond +-limit are left out, so that a stray vertex does not decide how large the grid is.
+        limit: largest cell index; cells beyond +-limit are omitted, so that a stray vertex does not determine the
+            grid's size.
 
     Returns:
-        the grid, with a margin of one empty cell on every side, and the number k of its first cell by axis.
+        the grid, with a margin of one empty cell on every side, and the index k of its first cell per axis.
     """
     corners = np.ascontiguousarray(vertices[faces].reshape(-1, 9) / cell, dtype=np.float64)
     by_axis = corners.reshape(-1, 3)
@@ -38,7 +39,7 @@ def touched_cells(
 
 
 def fill_cavities(touched: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
-    """The cells that cannot be left through untouched cells that share a face; the first cell must be outside."""
+    """Find cells without a path to the outside through untouched cells by shared faces; the first is outside."""
     regions, _ = ndimage.label(~touched)
     return np.asarray(regions != regions[0, 0, 0])
 
@@ -62,8 +63,8 @@ def _mark(corners: np.ndarray, first: np.ndarray, grid: np.ndarray) -> None:
 def _touches(corners: np.ndarray, i: int, j: int, k: int) -> bool:
     """Whether a triangle and the unit cube around (i, j, k) meet: no axis separates them.
 
-    Two convex polyhedra are apart only if their shadows are on one of these axes: the normals of their faces and the
-    products of their edges. Those of the cube's own faces are what the caller's box of cells has seen to.
+    Two convex polyhedra are disjoint only if their projections are on one of these axes: the normals of their faces and
+    the cross products of their edges. The caller's box of cells covers the normals of the cube's faces.
     """
     t = np.empty((3, 3))
     for v in range(3):
@@ -83,7 +84,7 @@ def _touches(corners: np.ndarray, i: int, j: int, k: int) -> bool:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _separates(x: float, y: float, z: float, t: np.ndarray) -> bool:
-    """Whether the shadows of a triangle and the unit cube around the origin on an axis are apart."""
+    """Whether the projections of a triangle and the unit cube around the origin on an axis are disjoint."""
     a = x * t[0, 0] + y * t[0, 1] + z * t[0, 2]
     b = x * t[1, 0] + y * t[1, 1] + z * t[1, 2]
     c = x * t[2, 0] + y * t[2, 1] + z * t[2, 2]

@@ -1,14 +1,14 @@
 """The mapping phi between the texture plane and a sphere template (adaptive-gradient paper, equation 9).
 
-The texture is an equirectangular picture: u runs around the Y axis and is 0.5 in front (+Z), 0.75 at +X; v runs from
-the south pole (0) to the north pole (1). Texture coordinates are OpenGL's, (0, 0) bottom-left, as ``core.types.Mesh``
-has them.
+The texture is an equirectangular image: u runs around the Y axis and is 0.5 in front (+Z), 0.75 at +X; v runs from
+the south pole (0) to the north pole (1). Texture coordinates are OpenGL's, (0, 0) bottom-left, as in
+``core.types.Mesh``.
 
-No seam shows: coordinates belong to the corners of faces, not to vertices. A face across the back (u = 0 = 1) has
-coordinates that run on beyond 0 or 1, and a texture repeats in u; a face at a pole has the pole's corner in its own
-middle.
+There is no visible seam: coordinates are per face corner, not per vertex. A face across the back (u = 0 = 1) has
+coordinates that continue beyond 0 or 1, and a texture repeats in u; a face at a pole has the pole's corner at its own
+centre.
 
-A texture that is left-right symmetric is a half (u from 0.5 to 1, the side of +X) and its mirror image.
+A left-right symmetric texture is a half (u from 0.5 to 1, the +X side) and its mirror image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from raylift.core.errors import ConfigError, DataError
 TEXTURE_HEIGHT = 128
 TEXTURE_WIDTH = 256
 SAMPLES_A_SIDE = 6
-"""A face's texture is read at 6 x 6 points (UMR)."""
+"""Points per side of the 6 x 6 points that a face's texture is read at (UMR)."""
 
 
 def sphere_uvs(directions: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N 2"]:
@@ -43,17 +43,17 @@ def sphere_directions(uvs: Float[Tensor, "*N 2"]) -> Float[Tensor, "*N 3"]:
 
 
 def corner_uvs(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3 2"]:
-    """Texture coordinates of each face's corners; u may leave [0, 1] where a face lies across the back.
+    """Texture coordinates of each face's corners; u may leave [0, 1] for a face across the back.
 
     Args:
-        vertices: of a sphere-like template around the origin.
+        vertices: vertices of a sphere-like template around the origin.
 
     Raises:
-        DataError: a vertex lies at the origin.
+        DataError: a vertex at the origin.
     """
     if bool((vertices.norm(dim=-1) < 1e-9).any()):
         raise DataError(
-            "a template vertex at the origin", "UVs are directions from the origin: give a sphere's vertices"
+            "a template vertex is at the origin", "UVs are directions from the origin: use a sphere's vertices"
         )
     corners = vertices.double()[faces]
     uvs = sphere_uvs(corners)
@@ -65,19 +65,19 @@ def corner_uvs(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Flo
 
 
 def mirror_texture(half: Float[Tensor, "*B H W"]) -> Float[Tensor, "*B H 2*W"]:
-    """A symmetric texture (or texture flow) out of the half on the side of +X: its mirror image goes to its left."""
+    """Make a symmetric texture (or texture flow) from the half on the +X side: its mirror image is to its left."""
     return torch.cat([half.flip(-1), half], dim=-1)
 
 
 def sample_texture(texture: Float[Tensor, "B C H W"], uvs: Float[Tensor, "B *N 2"]) -> Float[Tensor, "B *N C"]:
-    """Read textures bilinearly, repeated in u and held at the poles; differentiable in both.
+    """Read textures bilinearly, repeated in u and clamped at the poles; differentiable in both.
 
     Args:
-        texture: first row on top.
+        texture: textures, first row on top.
         uvs: OpenGL's texture coordinates; any u, v in [0, 1].
     """
     batch, channels, _, width = texture.shape
-    # One column of the other side on each side makes bilinear reading run across the back.
+    # A column of the opposite side at each end makes bilinear reading continue across the back.
     wrapped = torch.cat([texture[..., -1:], texture, texture[..., :1]], dim=-1)
     u = torch.remainder(uvs[..., 0], 1.0)
     grid = torch.stack([2 * (u * width + 1) / (width + 2) - 1, 1 - 2 * uvs[..., 1]], dim=-1)
@@ -86,15 +86,15 @@ def sample_texture(texture: Float[Tensor, "B C H W"], uvs: Float[Tensor, "B *N 2
 
 
 def face_barycentrics(samples_a_side: int = SAMPLES_A_SIDE) -> Float[Tensor, "S 3"]:
-    """Weights of a face's corners at S = samples_a_side^2 points of equal share of its area.
+    """Weights of a face's corners at S = samples_a_side^2 points of equal area.
 
     The cells of a square, mapped by (1 - sqrt a, sqrt a (1 - b), sqrt a b), which keeps areas (Osada et al. 2002).
 
     Raises:
-        ConfigError: fewer than one sample a side.
+        ConfigError: fewer than one sample per side.
     """
     if samples_a_side < 1:
-        raise ConfigError(f"{samples_a_side} texture samples a side of a face", "give at least 1; 6 is usual")
+        raise ConfigError(f"{samples_a_side} texture samples per side of a face", "use at least 1; 6 is usual")
     steps = (torch.arange(samples_a_side, dtype=torch.float64) + 0.5) / samples_a_side
     a, b = (axis.flatten() for axis in torch.meshgrid(steps, steps, indexing="ij"))
     root = a.sqrt()
@@ -102,17 +102,17 @@ def face_barycentrics(samples_a_side: int = SAMPLES_A_SIDE) -> Float[Tensor, "S 
 
 
 def face_sample_uvs(corners: Float[Tensor, "F 3 2"], samples_a_side: int = SAMPLES_A_SIDE) -> Float[Tensor, "F S 2"]:
-    """Where in the texture each face's samples lie: phi^-1 of S = samples_a_side^2 points of the face."""
+    """Texture coordinates of each face's samples: phi^-1 of S = samples_a_side^2 points of the face."""
     weights = face_barycentrics(samples_a_side).to(corners)
     return torch.einsum("sk,fkc->fsc", weights, corners)
 
 
 class TexelMap(NamedTuple):
-    """Where on the mesh every texel of the texture lies: phi.
+    """Position on the mesh of every texel of the texture: phi.
 
     Attributes:
-        face: the face that shows the texel.
-        barycentrics: where on it, as weights of its corners.
+        face: face that shows the texel.
+        barycentrics: position on the face, as weights of its corners.
     """
 
     face: Int[Tensor, "H W"]
@@ -127,15 +127,15 @@ def texel_map(
 ) -> TexelMap:
     """Find every texel's face, by the faces' triangles in the texture plane; on a border the lower face index.
 
-    Triangles that end at a pole leave gaps beside each other there. A texel in a gap is never shown, and gets the face
-    that its direction from the sphere's centre goes through.
+    Triangles that end at a pole leave gaps between each other. A texel in a gap is never shown, and gets the face that
+    its direction from the sphere's centre intersects.
 
     Raises:
         ConfigError: a texture without texels.
-        DataError: a vertex lies at the origin.
+        DataError: a vertex at the origin.
     """
     if min(height, width) < 1:
-        raise ConfigError(f"a texture of {height} x {width} texels", "give at least 1 x 1; 128 x 256 is usual")
+        raise ConfigError(f"the texture has {height} x {width} texels", "use at least 1 x 1; 128 x 256 is usual")
     corners = corner_uvs(vertices.double(), faces).numpy()
     face = np.full((height, width), -1, np.int64)
     weights = np.zeros((height, width, 3))
@@ -149,7 +149,7 @@ def texel_map(
 
 
 def _mark_texels(corners: np.ndarray, index: int, face: np.ndarray, weights: np.ndarray) -> None:
-    """Enter one face at the texels whose centres its triangle covers."""
+    """Store one face at the texels whose centres its triangle covers."""
     height, width = face.shape
     x, y = corners[:, 0] * width - 0.5, (1 - corners[:, 1]) * height - 0.5
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
@@ -168,7 +168,7 @@ def _mark_texels(corners: np.ndarray, index: int, face: np.ndarray, weights: np.
 
 
 def _pierced(vertices: np.ndarray, faces: np.ndarray, uvs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The face that each direction from the centre goes through, and where."""
+    """The face that each direction from the centre intersects, and where."""
     directions = sphere_directions(uvs).numpy()
     inverse = np.linalg.inv(vertices[faces].transpose(0, 2, 1))
     shares = np.einsum("fij,nj->nfi", inverse, directions)

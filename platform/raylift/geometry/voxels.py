@@ -18,7 +18,7 @@ def grid_points(resolution: int, half_extent: float = GRID_HALF_EXTENT) -> Float
     The centre of cell i along an axis is -half_extent + (i + 0.5) * 2 * half_extent / R.
     """
     if resolution < 1:
-        raise ConfigError(f"a grid of resolution {resolution}", "give at least 1")
+        raise ConfigError(f"the grid has resolution {resolution}", "use at least 1")
     axis = ((np.arange(resolution) + 0.5) * (2 * half_extent / resolution) - half_extent).astype(np.float32)
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
 
@@ -26,10 +26,10 @@ def grid_points(resolution: int, half_extent: float = GRID_HALF_EXTENT) -> Float
 def cell_indices(
     points: Any, resolution: int, half_extent: float = GRID_HALF_EXTENT
 ) -> tuple[Int64[np.ndarray, "N"], np.ndarray]:
-    """The flat cell of each point, and whether the point is in the grid at all (others have cell -1)."""
+    """The flat cell index of each point, and whether the point is in the grid (others have cell -1)."""
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3:
-        raise DataError(f"points of shape {points.shape}", "give points [N, 3]")
+        raise DataError(f"the points have shape {points.shape}", "pass points [N, 3]")
     with np.errstate(invalid="ignore"):
         cells = np.floor((points.astype(np.float64) + half_extent) * (resolution / (2 * half_extent)))
         inside = ((cells >= 0) & (cells < resolution)).all(axis=1)  # false for NaN as well
@@ -41,11 +41,11 @@ def cell_indices(
 
 @dataclass(frozen=True)
 class SparseGrid:
-    """A grid by its cells that hold something: a fraction of the dense one where points lie on a surface.
+    """A grid stored by its nonempty cells: a fraction of the dense one for points on a surface.
 
     Attributes:
-        cells: flat [x, y, z] indices, ascending, none twice.
-        values: the channels of those cells; every other cell is 0.
+        cells: flat [x, y, z] indices, ascending, without duplicates.
+        values: channels of those cells; every other cell is 0.
         resolution: cells along an edge.
     """
 
@@ -64,38 +64,37 @@ class SparseGrid:
 
 
 def voxelize_sparse(points: Any, colors: Any | None, resolution: int, encoding: VoxelEncoding) -> SparseGrid:
-    """Points binned into a grid.
+    """Bin points into a grid.
 
-    "occupancy" (C = 1): 1 where a cell holds a point. "color_density" (C = 4): the fraction of *all* points that fall
-    into the cell, then their mean RGB, 0 where there are none. Points outside of the grid fall into no cell but count
-    among all.
+    "occupancy" (C = 1): 1 where a cell contains a point. "color_density" (C = 4): the fraction of *all* points that are
+    in the cell, then their mean RGB, 0 without points. Points outside of the grid are in no cell but count among all.
 
     Args:
-        points: [N, 3], world frame; none at all give an empty grid.
+        points: positions [N, 3], world frame; without points the grid is empty.
         colors: RGB in [0, 1], [N, 3]; needed for "color_density".
         resolution: cells along an edge.
         encoding: "occupancy" or "color_density".
 
     Raises:
-        DataError: colours are missing, or not one a point.
+        DataError: missing colours, or not one per point.
     """
     if resolution < 1:
-        raise ConfigError(f"a grid of resolution {resolution}", "give at least 1")
+        raise ConfigError(f"the grid has resolution {resolution}", "use at least 1")
     flat, _ = cell_indices(points, resolution)
     return bin_cells(flat, colors, resolution, encoding)
 
 
 def bin_cells(flat: np.ndarray, colors: Any | None, resolution: int, encoding: VoxelEncoding) -> SparseGrid:
-    """The same, of points whose cells are known (-1: outside of the grid).
+    """Like ``voxelize_sparse``, for points whose cells are known (-1: outside of the grid).
 
     Args:
-        flat: integers [N], from ``cell_indices``.
-        colors: [N, 3], RGB in [0, 1].
+        flat: cell indices [N], from ``cell_indices``.
+        colors: RGB in [0, 1], [N, 3].
         resolution: cells along an edge.
         encoding: "occupancy" or "color_density".
 
     Raises:
-        DataError: colours are missing, or not one a point.
+        DataError: missing colours, or not one per point.
     """
     inside = flat >= 0
     kept = flat if inside.all() else flat[inside]
@@ -105,8 +104,8 @@ def bin_cells(flat: np.ndarray, colors: Any | None, resolution: int, encoding: V
     shape_of_colors = None if colors is None else np.asarray(colors).shape
     if shape_of_colors != (len(flat), 3):
         raise DataError(
-            f"color_density voxels of {len(flat)} points with colours of shape {shape_of_colors}",
-            "give one RGB a point, or use the occupancy encoding",
+            f"color_density voxels have {len(flat)} points, but colours of shape {shape_of_colors}",
+            "pass one RGB per point, or use the occupancy encoding",
         )
     cells, places, counts = np.unique(kept, return_inverse=True, return_counts=True)
     values = np.empty((len(cells), 4), np.float32)

@@ -1,1 +1,1 @@
-"""One equation a function: per element, no weights, no distributed, no logging."""
+"""Losses, one function per equation: per element, without weights, collectives or logging."""

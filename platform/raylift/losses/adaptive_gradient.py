@@ -1,7 +1,8 @@
 """How a sampled colour moves the coordinate that it is read at (adaptive-gradient paper, equations 15-21, 24-30).
 
-Everything is in normalised coordinates, from the four pixels that matter, and can be differentiated again, by the image
-and by the coordinates; ``coordinate_search`` trains with it. ``adaptive_gradient_analysis`` has the paper's argument.
+Everything is in normalised coordinates, from the four adjacent pixels, and can be differentiated again with respect to
+the image and the coordinates; ``coordinate_search`` trains with it. ``adaptive_gradient_analysis`` has the paper's
+argument.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from raylift.core.errors import ConfigError
 def sampling_gradient(image: Float[Tensor, "B C H W"], coordinates: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C 2"]:
     """h(I, theta_c) = d Grid_Sample(I, theta_c) / d theta_c (adaptive-gradient paper, equations 15 to 17).
 
-    Written out, because ``grid_sample`` has no second derivative: this one can be differentiated again, by the image
-    and by the coordinates.
+    Written out, because ``grid_sample`` has no second derivative: this one can be differentiated again, with respect to
+    the image and the coordinates.
 
     Args:
         image: the sampling image: I (equation 15), another image I' (16), or I_r * I_var (17); at least 2 x 2 pixels.
         coordinates: theta_c, normalised (u, v) in [-1, 1].
 
     Returns:
-        Colour a unit of normalised coordinates; 0 at and beyond the outermost pixel centres.
+        Colour per unit of normalised coordinates; 0 at and beyond the outermost pixel centres.
 
     Raises:
         ConfigError: the image is smaller than 2 x 2.
@@ -64,8 +65,8 @@ def coordinate_gradient(
     """The colour error's derivative by the coordinate (adaptive-gradient paper, equations 24, 25 and 27 to 30).
 
     Args:
-        sampling_image: U, the image (equations 24 and 25), or U' = U * I_var (27 to 30). C_xy is then the colour of
-            the varied image too, which is what is sampled (equation 11).
+        sampling_image: U, the image (equations 24 and 25), or U' = U * I_var (27 to 30). C_xy is then also the colour
+            of the varied image, which is sampled (equation 11).
         target: C'_xy.
         coordinates: normalised (u, v).
 
@@ -80,16 +81,16 @@ def coordinate_gradient(
 
 
 def _pixels(coordinates: Tensor, height: int, width: int) -> Tensor:
-    """Normalised coordinates in pixels: (x, y), pixel centres at whole numbers."""
+    """Convert normalised coordinates to pixels: (x, y), pixel centres at whole numbers."""
     size = coordinates.new_tensor([width, height])
     return ((coordinates + 1) * size - 1) / 2
 
 
 def _around(image: Tensor, coordinates: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
-    """The four pixels around each coordinate [B, N, C], and how far right and down it lies between them [B, N, 1]."""
+    """The four pixels around each coordinate [B, N, C], and its offset right and down between them [B, N, 1]."""
     batch, channels, height, width = image.shape
     if min(height, width) < 2:
-        raise ConfigError(f"a sampling image of {height} x {width} pixels", "give at least 2 x 2")
+        raise ConfigError(f"the sampling image has {height} x {width} pixels", "use at least 2 x 2")
     limit = coordinates.new_tensor([width - 1, height - 1])
     place = torch.minimum(_pixels(coordinates, height, width).clamp(min=0), limit)
     corner = torch.minimum(place.detach().floor(), limit - 1)

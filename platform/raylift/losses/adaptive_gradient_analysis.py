@@ -1,9 +1,9 @@
 """Why a coordinate is stuck: the paper's argument in pixels (adaptive-gradient paper, equations 18-26).
 
-**For analysis: no training runs this.** Everything is written out over all pixels, as the paper has it, with x along
-the image's width and y along its height, in pixels (pixel centres are whole numbers). Training follows the same
-derivative from the four pixels that matter, in ``adaptive_gradient``; tests hold the two equal. With the varied image
-U * I_var in place of U, the functions here are equations 27 to 30.
+**For analysis: training does not use this.** Everything is written out over all pixels, as in the paper, with x along
+the image's width and y along its height, in pixels (pixel centres are whole numbers). Training computes the same
+derivative from the four adjacent pixels, in ``adaptive_gradient``; tests compare the two. With the varied image U *
+I_var instead of U, the functions here are equations 27 to 30.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class PixelGradient(NamedTuple):
-    """Derivatives along the image's width and height, a pixel."""
+    """Derivatives along the image's width and height, per pixel."""
 
     x: Float[Tensor, "N"]
     y: Float[Tensor, "N"]
@@ -50,7 +50,7 @@ def pixel_error_gradient(
 ) -> PixelGradient:
     """sum 2 (C_xy - C'_xy) U_ij dlambda_ij/dx and dy (adaptive-gradient paper, equations 24 and 25).
 
-    Where x is a whole number, and lambda has a kink, the slope towards larger x is taken, as ``grid_sample`` does.
+    At integer x, where lambda has a kink, the slope towards larger x is used, as in ``grid_sample``.
     """
     height, width = image.shape[1:]
     columns, rows = _hats(x, width), _hats(y, height)
@@ -67,7 +67,7 @@ def is_stuck(
 ) -> Bool[Tensor, "N"]:
     """Whether both derivatives vanish because all U_ij around are the same (adaptive-gradient paper, equation 26).
 
-    The weights sum to one wherever the coordinate lies, so equal pixels leave no gradient anywhere between them: the
+    The weights sum to one at any coordinate, so equal pixels leave no gradient anywhere between them: the
     paper's second condition, the centre of a grid cell, is not needed.
     """
     x0 = x.floor().long().clamp(0, image.shape[2] - 2)
@@ -82,7 +82,7 @@ def _hats(x: Tensor, count: int) -> Tensor:
 
 
 def _hat_slopes(x: Tensor, count: int) -> Tensor:
-    """Their derivatives by x: -1 for the pixel at or before x, +1 for the next one."""
+    """Derivatives of ``_hats`` with respect to x: -1 for the pixel at or before x, +1 for the next one."""
     before = x.floor()[:, None]
     index = torch.arange(count, device=x.device, dtype=x.dtype)
     return (index == before + 1).to(x.dtype) - (index == before).to(x.dtype)

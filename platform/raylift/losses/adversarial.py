@@ -1,7 +1,7 @@
-"""The critic's game and what keeps it stable (adaptive-gradient paper, equations 37-39).
+"""The adversarial losses and the gradient penalty (adaptive-gradient paper, equations 37-39).
 
 All functions take the critic's *logits* l, with D(x) = sigmoid(l(x)): log D = -softplus(-l), log(1 - D) = -softplus(l),
-which never take the logarithm of zero. Logits are [B, N], N = 1 for one verdict an image, or one a patch.
+which never take the logarithm of zero. Logits are [B, N], with N = 1 for one logit per image, or one per patch.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from raylift.core.generators import keyed_uniforms
 
 
 def critic_real_loss(real: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-    """-log D(x) of real images: the first half of equation 37, turned from a maximum into a minimum."""
+    """-log D(x) of real images: the first half of equation 37, negated to be minimised."""
     return softplus(-real)
 
 
 def critic_fake_loss(fake: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-    """-log(1 - D(x)) of rendered images: the second half of equation 37, turned from a maximum into a minimum."""
+    """-log(1 - D(x)) of rendered images: the second half of equation 37, negated to be minimised."""
     return softplus(fake)
 
 
 def generator_loss(fake: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-    """-log D(x) of rendered images: the non-saturating form of equation 38, which is what we train with.
+    """-log D(x) of rendered images: the non-saturating form of equation 38, used for training.
 
-    Equation 38 as printed has no gradient where the critic is sure that a render is fake, which at the start is
-    everywhere; this form has the same fixed point and its strongest gradient there (Goodfellow et al. 2014, section 3).
+    Equation 38 as printed has no gradient where the critic is sure that a render is fake, which at first is everywhere;
+    this form has the same fixed point and its strongest gradient there (Goodfellow et al. 2014, section 3).
     """
     return softplus(-fake)
 
 
 def interpolation_shares(keys: Int[Tensor, "B"], seed: int, step: int) -> Float[Tensor, "B"]:
-    """How much of the real image goes into each interpolation, uniform in [0, 1); keyed by sample, float32.
+    """Weight of the real image in each interpolation, uniform in [0, 1); keyed by sample, float32.
 
     Args:
-        keys: of the samples (``Batch.keys``).
+        keys: keys of the samples (``Batch.keys``).
     """
     return keyed_uniforms(keys, seed, step, "gradient penalty")
 
@@ -52,13 +52,13 @@ def gradient_penalty(
 ) -> Float[Tensor, "B"]:
     """(||grad_x D(x)|| - 1)^2 of x between real and rendered images (adaptive-gradient paper, equation 39).
 
-    D is here the critic's logit, averaged over patches: the penalty was made for an unbounded critic (WGAN-GP), and a
-    sigmoid's slope is at most 1/4 of the logit's. One value a sample, so ranks' shares add.
+    D is here the critic's logit, averaged over patches: the penalty was designed for an unbounded critic (WGAN-GP), and
+    a sigmoid's slope is at most 1/4 of the logit's. One value per sample, so ranks' shares add.
 
     Args:
-        critic: images to logits [B, N]; must treat samples one by one (no batch normalisation).
-        real, fake: taken as constants.
-        shares: of the real image: ``interpolation_shares``.
+        critic: function from images to logits [B, N]; must treat samples independently (no batch normalisation).
+        real, fake: images, treated as constants.
+        shares: weights of the real image: ``interpolation_shares``.
     """
     share = shares.to(real.dtype)[:, None, None, None]
     between = (share * real.detach() + (1 - share) * fake.detach()).requires_grad_()

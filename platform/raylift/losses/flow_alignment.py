@@ -11,15 +11,15 @@ from torch import Tensor
 from raylift.losses.texture_flow import texture_on_faces
 
 LEAST_WEIGHT = 1e-6
-"""A face whose weights over all pixels sum to less is not seen."""
+"""Sum of a face's weights over all pixels below which it is not seen."""
 
 
 class FaceCentroids(NamedTuple):
     """Where in the image each face is seen.
 
     Attributes:
-        position: the weighted mean of pixel centres, normalised image coordinates; zero for a face that is not seen.
-        weight: the sum of its weights over all pixels.
+        position: weighted mean of pixel centres, normalised image coordinates; zero for a face that is not seen.
+        weight: sum of the face's weights over all pixels.
         is_seen: whether that sum is above ``LEAST_WEIGHT``.
     """
 
@@ -31,8 +31,8 @@ class FaceCentroids(NamedTuple):
 def face_centroids(weight: Float[Tensor, "B F"], moment: Float[Tensor, "B F 2"]) -> FaceCentroids:
     """The second term of equation 12: sum over pixels of w_ij c_ij, over the sum of w_ij (adaptive-gradient paper).
 
-    The paper divides by n_c, the number of points on the face, on both sides; with weights that do not sum to n_c that
-    is not a place in the image. The weights' own sum makes it one.
+    The paper divides by n_c, the number of points on the face, on both sides; with weights that do not sum to n_c the
+    result is not a point in the image. Dividing by the weights' sum makes it one.
 
     Args:
         weight: sum over pixels of the face's weights in the soft rasteriser's aggregation, at least 0.
@@ -44,16 +44,16 @@ def face_centroids(weight: Float[Tensor, "B F"], moment: Float[Tensor, "B F 2"])
 
 
 def side_seen_more(seen: FaceCentroids, mirror_face: Int[Tensor, "F"]) -> FaceCentroids:
-    """Of two mirrored faces, which read the same texels, only the one that more of the image shows.
+    """Keep only the more visible of two mirrored faces, which read the same texels.
 
-    The two sides of a symmetric texture have their pseudo-labels at two places of the image. No flow is at both, and a
-    frontal view would tear it to the middle. Of sides that are seen alike the one of lower index counts.
+    The two sides of a symmetric texture have their pseudo-labels at two points of the image. No flow fits both, and a
+    frontal view would pull it to the middle. If both sides are equally visible, the lower index counts.
 
     Args:
-        mirror_face: for each face its mirror image; a face that crosses the plane is its own.
+        mirror_face: mirror image of each face; a face that crosses the plane is its own.
 
     Returns:
-        The same with weight 0 for the side that does not count.
+        The input with weight 0 for the side that does not count.
     """
     other = seen.weight[:, mirror_face]
     is_first = torch.arange(len(mirror_face), device=mirror_face.device) <= mirror_face
@@ -65,11 +65,11 @@ def side_seen_more(seen: FaceCentroids, mirror_face: Int[Tensor, "F"]) -> FaceCe
 def face_flow(flow: Float[Tensor, "B 2 Ht Wt"], uvs: Float[Tensor, "F S 2"]) -> Float[Tensor, "B F 2"]:
     """The first term of equation 12: the mean over a face's points x of I_flow at phi^-1(x) (adaptive-gradient paper).
 
-    The paper writes I_flow^-1. Read as a map from the image to the texture, as equation 8's words have it, its inverse
-    takes a texel to the place in the image it is read from, which is what D_flow's output holds.
+    The paper writes I_flow^-1. Read as a map from the image to the texture, as the text of equation 8 says, its inverse
+    maps a texel to the point in the image that it is read from, which is D_flow's output.
 
     Args:
-        uvs: phi^-1 of S points of every face.
+        uvs: phi^-1 of S points per face.
     """
     return texture_on_faces(flow, uvs).mean(dim=2)
 
@@ -77,12 +77,12 @@ def face_flow(flow: Float[Tensor, "B 2 Ht Wt"], uvs: Float[Tensor, "F S 2"]) -> 
 def flow_alignment_error(
     flow: Float[Tensor, "B 2 Ht Wt"], uvs: Float[Tensor, "F S 2"], seen: FaceCentroids
 ) -> Float[Tensor, "B F"]:
-    """L_align: how far each face's flow is from where the face is seen (adaptive-gradient paper, equation 12).
+    """L_align: distance of each face's flow from where the face is seen (adaptive-gradient paper, equation 12).
 
-    Faces differ in how much of the image they fill: average by ``seen.weight``.
+    Faces cover different areas of the image: average with weights ``seen.weight``.
 
     Args:
-        seen: taken as constants.
+        seen: visibility of faces, treated as constant.
 
     Returns:
         Euclidean distance in normalised image coordinates; 0 for faces that are not seen.
@@ -96,10 +96,10 @@ def flow_cycle_error(
 ) -> Float[Tensor, "B F"]:
     """UMR's texture cycle consistency: equation 12 squared, a mean over the two coordinates.
 
-    UMR takes the mean over all faces, seen or not, and trains the flow alone by it: its weights belong to that.
+    UMR takes the mean over all faces, seen or not, and trains only the flow with it; its weights assume this.
 
     Args:
-        seen: taken as constants.
+        seen: visibility of faces, treated as constant.
 
     Returns:
         Squared normalised image coordinates; 0 for faces that are not seen.

@@ -1,11 +1,11 @@
 """The Fréchet distance of two sets of features as a loss (adaptive-gradient paper, equations 40-47).
 
-Batches are smaller than features: the covariances are singular, and the square root of their product has no useful
-derivative by way of matrix square roots. But only its trace is asked for, and of covariances X'X and Y'Y (X, Y: centred
-features over the root of their count) that trace is the sum of the singular values of X Y', as large as the batch: the
-nonzero eigenvalues of X'X Y'Y are those of (X Y')(X Y')'. Its derivative is U V' over the nonzero singular values.
-Where covariances themselves are given, it is the trace of the root of S1^1/2 S2 S1^1/2. ``frechet_moments`` has
-estimates over more than a batch.
+Batches are smaller than features: the covariances are singular, and matrix square roots give no useful derivative of
+the square root of their product. But only its trace is needed, and for covariances X'X and Y'Y (X, Y: centred features
+over the root of their count) that trace is the sum of the singular values of X Y', which is only as large as the batch:
+the nonzero eigenvalues of X'X Y'Y are those of (X Y')(X Y')'. Its derivative is U V' over the nonzero singular values.
+For given covariances, it is the trace of the root of S1^1/2 S2 S1^1/2. ``frechet_moments`` has estimates over more than
+one batch.
 
 Everything is computed in float64.
 """
@@ -24,7 +24,7 @@ from raylift.core import collectives
 from raylift.core.errors import ConfigError
 
 RELATIVE_RANK = 1e-7
-"""Singular values below this share of the largest count as zero: centring alone makes one of them so."""
+"""Fraction of the largest singular value below which one counts as zero: centring always makes one zero."""
 
 
 class Moments(NamedTuple):
@@ -35,7 +35,7 @@ class Moments(NamedTuple):
 
 
 def real_features(extract: Callable[[Tensor], Tensor], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-    """f_real = F_icp(I_r), taken as constant (adaptive-gradient paper, equation 40)."""
+    """f_real = F_icp(I_r), treated as constant (adaptive-gradient paper, equation 40)."""
     with torch.no_grad():
         return extract(image)
 
@@ -77,17 +77,17 @@ def moments_distance(first: Moments, second: Moments) -> Float[Tensor, ""]:
 def frechet_distance(real: Float[Tensor, "N D"], rendered: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
     """L_fid of two sets of features (adaptive-gradient paper, equations 42-47); float64.
 
-    By the smaller side: matrices of the sets' sizes where they hold fewer than D features, else D x D.
+    Uses the smaller matrices: of the sets' sizes if they have fewer than D samples, else D x D.
 
     Args:
-        real, rendered: **all** of the global batch: see ``frechet_share``.
+        real, rendered: features of the **whole** global batch: see ``frechet_share``.
 
     Raises:
         ConfigError: a set of fewer than 2.
     """
     if min(len(real), len(rendered)) < 2:
         raise ConfigError(
-            f"the Fréchet distance of {len(real)} real and {len(rendered)} rendered images",
+            f"no Fréchet distance of {len(real)} real and {len(rendered)} rendered images",
             "a covariance needs at least 2: raise the batch size",
         )
     if max(len(real), len(rendered)) > real.shape[1]:
@@ -102,13 +102,13 @@ def frechet_distance(real: Float[Tensor, "N D"], rendered: Float[Tensor, "M D"])
 
 
 def frechet_share(real: Float[Tensor, "N D"], rendered: Float[Tensor, "M D"]) -> Float[Tensor, ""]:
-    """This rank's share of L_fid over the global batch alone: every rank computes it whole and owns an equal part.
+    """This rank's share of L_fid over the global batch alone: every rank computes it and contributes an equal part.
 
     Args:
         real, rendered: this rank's features.
 
     Raises:
-        ConfigError: the global batch holds fewer than 2.
+        ConfigError: a global batch of fewer than 2.
     """
     everyone_real, everyone_rendered = collectives.gather_rows(real), collectives.gather_rows(rendered)
     return frechet_distance(everyone_real, everyone_rendered) / collectives.world_size()
@@ -127,7 +127,7 @@ def trace_sqrt(matrix: Float[Tensor, "D D"]) -> Float[Tensor, ""]:
 
 
 def _centered(features: Tensor) -> Tensor:
-    """Centred features over the root of their count: its own product is the covariance."""
+    """Centred features over the root of their count: their Gram product is the covariance."""
     x = features.double()
     return (x - x.mean(dim=0)) / math.sqrt(len(x))
 
@@ -138,7 +138,7 @@ def _nuclear_norm(matrix: Tensor) -> Tensor:
 
 
 class _NuclearNorm(torch.autograd.Function):
-    """The sum of singular values; its derivative U V' leaves out those that are zero, where a general SVD's divides."""
+    """The sum of singular values; its derivative U V' omits zeros, where a general SVD's divides by zero."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ def _root(matrix: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
 
 
 class _TraceSqrt(torch.autograd.Function):
-    """d Tr S^1/2 / d S = S^-1/2 / 2 over the nonzero eigenvalues; one decomposition serves both passes."""
+    """d Tr S^1/2 / d S = S^-1/2 / 2 over the nonzero eigenvalues; both passes share one decomposition."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
@@ -189,7 +189,7 @@ class _TraceSqrt(torch.autograd.Function):
 
 
 class _TraceSqrtProduct(torch.autograd.Function):
-    """By R1 S2 R1 with R1 = S1^1/2: d Tr / d S2 = R1 (R1 S2 R1)^-1/2 R1 / 2, and with the roles swapped for S1."""
+    """Uses R1 S2 R1 with R1 = S1^1/2: d Tr / d S2 = R1 (R1 S2 R1)^-1/2 R1 / 2, and with the roles swapped for S1."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
 """The Fréchet distance to a whole training set, with a gradient that does not fade (adaptive-gradient paper, 40-47).
 
-A batch underestimates a covariance of its size badly. So the real images' moments are taken once, over the training
-set, and held; the rendered images' are averaged over steps. The value belongs to these averages. Their derivative is
-passed to the batch in full, as if the batch were all that is averaged: every rendered image is a draw from the
-distribution whose distance is wanted, and what it contributes is the derivative at that distribution. Passing only the
-batch's share of the average, 1 - decay, would let the gradient fade as the average settles.
+A batch badly underestimates the covariance. So the real images' moments are computed once, over the training set, and
+fixed; the rendered images' are averaged over steps. The value is that of these averages. Their derivative is passed to
+the batch in full, as if the batch alone were averaged: every rendered image is a draw from the distribution whose
+distance is wanted, and contributes the derivative at that distribution. Passing only the batch's share of the average,
+1 - decay, would let the gradient fade as the average converges.
 
-The covariances' root is taken in the k leading principal directions of the real features. With S_real = A A' (A: D x k)
-the nonzero eigenvalues of S_real S_pred are those of A' S_pred A, so a step decomposes one k x k matrix. Features are
-projected by A once; no D x D matrix of rendered features exists. It is exact where the real features span k dimensions,
-and otherwise leaves out a positive part of the root's trace: an upper bound.
+The covariances' root is computed in the k leading principal directions of the real features. With S_real = A A' (A: D x
+k) the nonzero eigenvalues of S_real S_pred are those of A' S_pred A, so a step decomposes one k x k matrix. Features
+are projected by A once; no D x D matrix of rendered features is formed. It is exact if the real features span k
+dimensions, and otherwise omits a positive part of the root's trace: an upper bound.
 
 Everything is computed in float64.
 """
@@ -30,11 +30,11 @@ class RealMoments(nn.Module):
 
     Args:
         num_features: D.
-        rank: k, leading principal directions that are kept, at most D.
+        rank: k, number of leading principal directions, at most D.
 
     Attributes:
-        count: of features collected.
-        mean, trace: of the fixed moments: u_real and Tr sigma_real.
+        count: number of features collected.
+        mean, trace: u_real and Tr sigma_real of the fixed moments.
         root: A [D, k] with A A' = sigma_real in its leading directions.
         is_fixed: whether the moments are fixed.
 
@@ -52,7 +52,7 @@ class RealMoments(nn.Module):
     def __init__(self, num_features: int, rank: int = 256) -> None:
         super().__init__()
         if rank < 1:
-            raise ConfigError(f"a Fréchet distance in {rank} directions", "give a rank of 1 or more; 256 is usual")
+            raise ConfigError(f"the Fréchet distance has rank {rank}", "use a rank of 1 or more; 256 is usual")
         self.rank = min(rank, num_features)
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(num_features, dtype=torch.float64))
@@ -63,7 +63,7 @@ class RealMoments(nn.Module):
 
     @torch.no_grad()
     def collect(self, features: Float[Tensor, "N D"]) -> None:
-        """Take in a (global) batch: the same features on every rank, see ``collectives.gather_rows``."""
+        """Add a (global) batch: the same features on every rank, see ``collectives.gather_rows``."""
         x = features.double()
         self.count += len(x)
         self.mean += x.sum(dim=0)
@@ -71,7 +71,7 @@ class RealMoments(nn.Module):
 
     @torch.no_grad()
     def fix(self) -> None:
-        """Make moments of what was collected, and their root: one D x D decomposition in a run."""
+        """Compute the moments of the collected features, and their root: one D x D decomposition per run."""
         self.mean /= self.count
         covariance = self.second / self.count - torch.outer(self.mean, self.mean)
         self.trace.copy_(covariance.trace())
@@ -87,7 +87,7 @@ class RenderedMoments(nn.Module):
     Args:
         num_features: D.
         rank: k of the ``RealMoments``.
-        decay: share of the past, in [0, 1).
+        decay: weight of the past, in [0, 1).
 
     Raises:
         ConfigError: an impossible decay.
@@ -101,7 +101,7 @@ class RenderedMoments(nn.Module):
     def __init__(self, num_features: int, rank: int, decay: float = 0.99) -> None:
         super().__init__()
         if not 0 <= decay < 1:
-            raise ConfigError(f"running moments with decay {decay}", "give a decay of at least 0 and below 1")
+            raise ConfigError(f"the running moments have decay {decay}", "use a decay of at least 0 and below 1")
         size = min(rank, num_features)
         self.decay = decay
         self.register_buffer("first", torch.zeros(num_features, dtype=torch.float64))
@@ -121,7 +121,7 @@ class RenderedMoments(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Float[Tensor, "N D"], real: RealMoments) -> None:
-        """Take this (global) batch in; every rank calls it with the same features."""
+        """Add this (global) batch; every rank must call it with the same features."""
         (first, _, weight), (square, _, _), (projected, _, _) = self._next(features, real)
         self.first.copy_(first)
         self.square.copy_(square)
@@ -132,7 +132,7 @@ class RenderedMoments(nn.Module):
         """For each moment: the average with the batch mixed in, the batch's own, and the sum of weights."""
         x, new = features.double(), 1 - self.decay
         z = x @ real.root
-        # Weights sum to 1 - decay^steps; dividing by their sum lets the first batches count in full.
+        # Weights sum to 1 - decay^steps; dividing by their sum gives the first batches full weight.
         weight = self.decay * self.weight + new
         own = (x.mean(dim=0), x.square().sum(dim=1).mean(), z.mT @ z / len(z))
         kept = (self.first, self.square, self.projected)
@@ -142,11 +142,11 @@ class RenderedMoments(nn.Module):
 def running_frechet_share(
     rendered: Float[Tensor, "N D"], real: RealMoments, moments: RenderedMoments
 ) -> Float[Tensor, ""]:
-    """This rank's share of L_fid: every rank computes it whole and owns an equal part (law 1).
+    """This rank's share of L_fid: every rank computes the whole and contributes an equal part (law 1).
 
     Args:
-        rendered: this rank's features; give all ranks' to ``moments.update`` once a step, after the loss.
-        real: fixed; while it is not, the share is 0, with a gradient of 0.
+        rendered: this rank's features; pass all ranks' to ``moments.update`` once per step, after the loss.
+        real: fixed moments; until they are fixed, the share is 0, with a gradient of 0.
     """
     if not bool(real.is_fixed):
         return rendered.double().sum() * 0

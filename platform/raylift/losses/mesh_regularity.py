@@ -1,4 +1,4 @@
-"""What keeps a shape plausible: little deformation, smoothness, flatness (adaptive-gradient paper, equations 3-6).
+"""Regularisers of shapes: small deformation, smoothness, flatness (adaptive-gradient paper, equations 3-6).
 
 Equation 5, the Laplacian vector itself, is ``geometry.laplacian.uniform_laplacian``.
 """
@@ -13,7 +13,7 @@ from raylift.geometry.laplacian import Adjacency, dihedral_cosines, uniform_lapl
 
 
 def deformation_loss(offsets: Float[Tensor, "*B V 3"]) -> Float[Tensor, "*B V"]:
-    """How far each vertex is moved from the template, ||delta V|| (adaptive-gradient paper, equation 3).
+    """Distance of each vertex from the template, ||delta V|| (adaptive-gradient paper, equation 3).
 
     Args:
         offsets: D_shape(F_e(I_r)), world units.
@@ -29,17 +29,17 @@ def laplacian_loss(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[
     """The length of each vertex's Laplacian, ||delta_p||, whose sum is L_lap (adaptive-gradient paper, equation 4).
 
     Returns:
-        World units; 0 where a vertex lies at the mean of its neighbours.
+        World units; 0 if a vertex is at the mean of its neighbours.
     """
     magnitude: Tensor = torch.linalg.vector_norm(uniform_laplacian(vertices, mesh), dim=-1)
     return magnitude
 
 
 def laplacian_square(vertices: Float[Tensor, "*B V 3"], mesh: Adjacency) -> Float[Tensor, "*B V"]:
-    """Each vertex's squared Laplacian, ||delta_p||^2: what SoftRas and UMR sum, and what UMR's weights belong to.
+    """Each vertex's squared Laplacian, ||delta_p||^2: the sum of SoftRas and UMR, for which UMR's weights are chosen.
 
-    Unlike equation 4's length its gradient fades with the bend, so a smooth shape may keep thin parts. On the sphere
-    the sum is about 1/35 of the lengths'.
+    Unlike equation 4's length, its gradient fades with curvature, so a smooth shape may keep thin parts. On the sphere
+    the sum is about 1/35 of the sum of lengths.
 
     Returns:
         Squared world units.
@@ -52,8 +52,8 @@ def flatness_loss(
 ) -> Float[Tensor, "*B S"]:
     """|cos(nu) + 1| of the angle between the faces at each shared edge (adaptive-gradient paper, equation 6).
 
-    nu is the angle that the two faces enclose, 180 degrees where they lie in one plane: only with it, and not with the
-    angle between their normals, is the least value reached on the plane, as the paper says.
+    nu is the angle between the two faces, 180 degrees if they are coplanar: only with it, and not with the angle
+    between their normals, is the minimum reached on the plane, as the paper says.
 
     Returns:
         In [0, 2], dimensionless: 0 flat, 1 a right angle, 2 folded shut.
@@ -64,7 +64,7 @@ def flatness_loss(
 def flatness_square(
     vertices: Float[Tensor, "*B V 3"], faces: Int[Tensor, "F 3"], mesh: Adjacency
 ) -> Float[Tensor, "*B S"]:
-    """(cos(nu) + 1)^2 of the angle at each shared edge: what SoftRas and UMR sum; see ``flatness_loss``.
+    """(cos(nu) + 1)^2 of the angle at each shared edge, as summed in SoftRas and UMR; see ``flatness_loss``.
 
     Returns:
         In [0, 4], dimensionless.

@@ -1,7 +1,7 @@
 """Self-supervised co-part segmentation (SCOPS, Hung et al. 2019): its four losses, unreduced.
 
-R are part responses after a softmax over parts, background first: [B, K + 1, H, W]; the losses on parts take the K
-parts without the background.
+R are part responses after a softmax over parts, background first: [B, K + 1, H, W]; the losses on parts use the K parts
+without the background.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def part_centers(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K 2"]:
 
 
 def concentration_error(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K"]:
-    """How far each part spreads around its centre: its variance (SCOPS).
+    """Spread of each part around its centre: its variance (SCOPS).
 
     sum over pixels of ||(u, v) - (u_c, v_c)||^2 R(k, u, v) / z_k, with z_k the part's mass.
     """
@@ -40,11 +40,11 @@ def concentration_error(parts: Float[Tensor, "B K H W"]) -> Float[Tensor, "B K"]
 def equivariance_error(
     warped_responses: Float[Tensor, "B C H W"], responses_of_warped: Float[Tensor, "B C H W"]
 ) -> Float[Tensor, "B H W"]:
-    """D_KL(R' || T_s(R)) per pixel: parts must move as their image is moved (SCOPS' equivariance, first part).
+    """D_KL(R' || T_s(R)) per pixel: parts must move with their image (SCOPS' equivariance, first part).
 
     Args:
-        warped_responses: T_s(R): the image's responses, moved; a distribution over the C channels.
-        responses_of_warped: R': the responses of the moved image.
+        warped_responses: T_s(R): the image's responses, warped; a distribution over the C channels.
+        responses_of_warped: R': the responses of the warped image.
     """
     ours = responses_of_warped.clamp(min=LEAST_PROBABILITY)
     theirs = warped_responses.clamp(min=LEAST_PROBABILITY)
@@ -58,7 +58,7 @@ def center_equivariance_error(
 
     Args:
         moved_centers: T_s of the image's part centres.
-        centers_of_moved: the part centres of the moved image.
+        centers_of_moved: part centres of the moved image.
     """
     return (centers_of_moved - moved_centers).square().sum(dim=-1)
 
@@ -72,9 +72,9 @@ def semantic_consistency_error(
     """||V(u, v) - sum over k of R(k, u, v) w_k||^2 on the object (SCOPS).
 
     Args:
-        features: V of a pretrained network, at least 0 (after a ReLU), as large as the responses.
-        basis: w_k, one a part; negative entries count as 0, as in SCOPS.
-        saliency: how much each pixel belongs to the object, in [0, 1].
+        features: V of a pretrained network, at least 0 (after a ReLU), of the responses' size.
+        basis: w_k, one per part; negative entries count as 0, as in SCOPS.
+        saliency: object coverage of each pixel, in [0, 1].
     """
     explained = torch.einsum("bkhw,kd->bdhw", parts, relu(basis))
     return (saliency * (features - explained)).square().sum(dim=1)
@@ -83,7 +83,7 @@ def semantic_consistency_error(
 def orthonormality_error(basis: Float[Tensor, "K D"]) -> Float[Tensor, "K K"]:
     """The entries of (W W' - I)^2, W the basis with rows of unit length: parts must differ (SCOPS).
 
-    It is of the parameters alone: each of W ranks owns 1 / W of its sum.
+    It depends on parameters alone: each of W ranks contributes 1 / W of its sum.
     """
     unit = normalize(relu(basis), dim=-1)
     return (unit @ unit.mT - torch.eye(len(basis), dtype=basis.dtype, device=basis.device)).square()
@@ -92,7 +92,7 @@ def orthonormality_error(basis: Float[Tensor, "K D"]) -> Float[Tensor, "K K"]:
 def foreground_error(responses: Float[Tensor, "B C H W"], saliency: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B H W"]:
     """The binary cross-entropy of 1 - R(0, u, v), all parts together, and the object's true coverage.
 
-    SCOPS has no such term: it has estimated saliency only, and multiplies features by it.
+    SCOPS has no such term: it only has estimated saliency, and multiplies features by it.
     """
     background = responses[:, 0].clamp(LEAST_PROBABILITY, 1.0)
     foreground = responses[:, 1:].sum(dim=1).clamp(LEAST_PROBABILITY, 1.0)
@@ -101,10 +101,10 @@ def foreground_error(responses: Float[Tensor, "B C H W"], saliency: Float[Tensor
 
 
 def imbalance_error(parts: Float[Tensor, "B K H W"], saliency: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B"]:
-    """log K - H of the shares that the K parts take of each object, in nats: 0 for equal shares, log K for one alone.
+    """log K - H of the K parts' shares of each object, in nats: 0 for equal shares, log K for a single part.
 
-    SCOPS has no such term. Without it, one part that explains the mean feature may take everything: the others'
-    responses are then so small that no gradient brings them back.
+    SCOPS has no such term. Without it, one part that explains the mean feature may cover everything: the others'
+    responses are then too small to get a gradient.
     """
     mass = (parts * saliency).sum(dim=(2, 3))
     shares = (mass / mass.sum(dim=1, keepdim=True).clamp(min=LEAST_MASS)).clamp(min=LEAST_PROBABILITY)

@@ -13,7 +13,7 @@ def chamfer_distance(
     first_exists: Bool[Tensor, "B N"],
     second_exists: Bool[Tensor, "B M"],
 ) -> Float[Tensor, "B"]:
-    """The mean squared distance to the nearest point of the other set, both ways added.
+    """The mean squared distance to the nearest point of the other set, summed over both directions.
 
     Args:
         first_exists, second_exists: which points are real rather than padding.
@@ -43,9 +43,9 @@ def part_chamfer(
 
     Args:
         projected: psi(V): all vertices by the predicted camera, normalised image coordinates.
-        vertex_parts: which vertices are of which part.
+        vertex_parts: mask of each part's vertices.
         points: P_uv: points of each part in the image, same coordinates.
-        exists: which of them are real rather than padding; parts differ in how many they have (UMR: 10, 10, 30, 30).
+        exists: which of them are real rather than padding; their number varies by part (UMR: 10, 10, 30, 30).
 
     Returns:
         Squared normalised coordinates; 0 for a part without vertices or without points.
@@ -54,7 +54,7 @@ def part_chamfer(
     for part, of_part in enumerate(vertex_parts):
         own = projected[:, of_part]
         everyone = torch.ones(own.shape[:2], dtype=torch.bool, device=own.device)
-        # Nothing to be near to: min over an empty axis has no value.
+        # No neighbours: min over an empty axis has no value.
         empty = own.shape[1] == 0 or points.shape[2] == 0
         column = chamfer_distance(own, points[:, part], everyone, exists[:, part]) if not empty else None
         columns.append(projected.sum(dim=(1, 2)) * 0 if column is None else column)
@@ -62,7 +62,7 @@ def part_chamfer(
 
 
 def by_their_largest(parts: Float[Tensor, "B P H W"]) -> Float[Tensor, "B P H W"]:
-    """Each part's map over its own maximum in the image (UMR): a part that a segmentation is unsure of counts too."""
+    """Normalise each part's map by its maximum in the image (UMR), so that uncertain parts count too."""
     return parts / parts.amax(dim=(2, 3), keepdim=True).clamp(min=1e-6)
 
 
@@ -71,7 +71,7 @@ def part_probability_error(
 ) -> Float[Tensor, "B P H W"]:
     """||P_r - F_r(V_seg, cam)|| per part and pixel (adaptive-gradient paper, equation 14).
 
-    The paper does not name the norm: the square is taken.
+    The paper does not name the norm: this is the square.
 
     Args:
         rendered: the vertices' parts V_seg as colours, rendered by the predicted camera; in [0, 1].

@@ -1,4 +1,4 @@
-"""Errors of a predicted distance, its sign and a colour at points (implicit paper, equation 4, and one term more)."""
+"""Errors of a predicted distance, its sign and a colour at points (implicit paper, equation 4, and one extra term)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def signed_distance_color_l1(
 def sign_cross_entropy(
     sdf: Float[Tensor, "B N"], true_sdf: Float[Tensor, "B N"], scale: float, inside_weight: float = 1.0
 ) -> Float[Tensor, "B N"]:
-    """Cross entropy of "inside" per point, the logit being -S / scale.
+    """Cross entropy of "inside" per point, with the logit -S / scale.
 
-    L1 regression gives the median of what is uncertain, which for thin parts is "outside"; this term is minimised where
-    the sign of S is the likelier one. With a weight w of inside points the sign changes at a probability of 1 / (1 + w)
-    that a point is inside. IoU is largest where it changes at IoU / (1 + IoU) (Nowozin 2014; of Dice, at a half of the
-    best Dice: Lipton et al. 2014), so w = 1 / IoU.
+    L1 regression predicts the median under uncertainty, which for thin parts is "outside"; this term is minimised by
+    the likelier sign of S. With weight w on inside points, the sign changes at a probability of 1 / (1 + w) that a
+    point is inside. IoU is largest where it changes at IoU / (1 + IoU) (Nowozin 2014; for Dice, at half of the best
+    Dice: Lipton et al. 2014), so w = 1 / IoU.
 
     Args:
         sdf, true_sdf: signed distances, world units, negative inside.
-        scale: world units.
-        inside_weight: w.
+        scale: scale of the logit, world units.
+        inside_weight: weight w of inside points.
     """
     inside = (true_sdf < 0).to(sdf.dtype)
     weight = 1 + (inside_weight - 1) * inside

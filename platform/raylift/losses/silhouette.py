@@ -1,4 +1,4 @@
-"""How well a predicted silhouette fits the seen one (adaptive-gradient paper, equation 1; CMR's and UMR's masks)."""
+"""How well a predicted silhouette fits the true one (adaptive-gradient paper, equation 1; CMR's and UMR's masks)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def silhouette_iou_loss(predicted: Float[Tensor, "B *S"], truth: Float[Tensor, "
 def silhouette_distance_loss(
     predicted: Float[Tensor, "B H W"], outside_distance: Float[Tensor, "B H W"]
 ) -> Float[Tensor, "B H W"]:
-    """Coverage times how far outside of the true silhouette it lies (UMR's and CMR's distance-transform loss).
+    """Coverage times its distance outside of the true silhouette (UMR's and CMR's distance-transform loss).
 
-    Unlike the IoU it pulls on what does not overlap at all.
+    Unlike the IoU, it has a gradient without any overlap.
 
     Args:
         predicted: coverage in [0, 1].

@@ -15,10 +15,10 @@ def sample_by_flow(image: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 Ht 
 
     Args:
         image: I_r.
-        flow: I_flow: for each texel where in the image it is read, (u, v) in [-1, 1].
+        flow: I_flow: image coordinates that each texel is read from, (u, v) in [-1, 1].
 
     Returns:
-        The texture I_uv, read bilinearly; beyond the image its border goes on.
+        The texture I_uv, read bilinearly; beyond the image, border values are repeated.
     """
     return functional.grid_sample(image, flow.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
@@ -36,10 +36,10 @@ def texture_on_faces(texture: Float[Tensor, "B C Ht Wt"], uvs: Float[Tensor, "F 
 def reconstruction_loss(rendered: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
     """||I_r - F_r(V_pred, phi(GS(I_flow, I_r)), cam)|| per pixel (adaptive-gradient paper, equation 10).
 
-    The paper does not name the norm: the mean absolute difference over channels is taken.
+    The paper does not name the norm: this is the mean absolute difference over channels.
 
     Args:
-        rendered: F_r's picture, RGB in [0, 1].
+        rendered: F_r's output, RGB in [0, 1].
         image: I_r, RGB in [0, 1]; composited on the same background.
     """
     return (rendered - image).abs().mean(dim=1)
@@ -51,7 +51,7 @@ def sample_varied_by_flow(
     """I_uv = GS(I_flow, I_r * I_var) (adaptive-gradient paper, equation 11).
 
     Args:
-        variance: I_var, of one channel or of the image's; ones leave the image alone.
+        variance: I_var, with one channel or the image's; ones leave the image unchanged.
     """
     return sample_by_flow(image * variance, flow)
 
@@ -61,8 +61,8 @@ def sample_adaptively(
 ) -> Float[Tensor, "B C Ht Wt"]:
     """The image's own colours, with the varied image's gradient: figure 6's two branches (adaptive-gradient paper).
 
-    The value is equation 7's; the flow's gradient is that of equation 11 (I_grad^new, equation 17). I_var is taken as
-    constant: a colour error that trained it would be removed by repainting the image.
+    The value is equation 7's; the flow's gradient is that of equation 11 (I_grad^new, equation 17). I_var is treated as
+    constant: a colour error that trained it would be lowered by repainting the image.
     """
     varied = sample_varied_by_flow(image, variance.detach(), flow)
     return sample_by_flow(image, flow).detach() + (varied - varied.detach())

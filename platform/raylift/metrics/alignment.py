@@ -14,7 +14,7 @@ from raylift.geometry.rotations import axis_angle_to_matrix
 
 ICP_ITERATIONS = 100
 ICP_LEARNING_RATE = 0.02
-"""Of Adam, in object units and radians; it falls to 0 along a line, so that the last steps settle."""
+"""Learning rate of Adam, in object units and radians; it decays linearly to 0, so that the last steps converge."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Alignment:
     """x' = ((x - center) * scale) @ rotation.T + center + offset.
 
     Attributes:
-        scale: of the three axes, positive.
+        scale: scales of the three axes, positive.
         rotation: orthonormal.
         offset: world units.
-        center: of the points that were aligned.
+        center: centre of the aligned points.
     """
 
     scale: Float[np.ndarray, "3"]
@@ -46,10 +46,10 @@ def gradient_icp(
     iterations: int = ICP_ITERATIONS,
     learning_rate: float = ICP_LEARNING_RATE,
 ) -> Alignment:
-    """Scale each axis, turn and shift points so that their Chamfer-L1 distance to the truth falls.
+    """Scale each axis, rotate and shift points to lower their Chamfer-L1 distance to the truth.
 
     Each iteration pairs nearest neighbours both ways and takes one step of Adam on the pairs' mean distances. The best
-    of all iterates is kept, the start included: an alignment never makes things worse. Deterministic.
+    of all iterates is kept, including the start: an alignment never increases the distance. Deterministic.
 
     Args:
         points, truth: samples of the two surfaces; a few thousand are enough.
@@ -57,7 +57,7 @@ def gradient_icp(
     moving, fixed = torch.from_numpy(points).double(), torch.from_numpy(truth).double()
     center = moving.mean(dim=0)
     moving = moving - center
-    # Log scale, turn as an axis-angle vector, offset.
+    # Log scale, rotation as an axis-angle vector, offset.
     state = torch.zeros(3, 3, dtype=torch.float64)
     mean, square = torch.zeros_like(state), torch.zeros_like(state)
     tree = cKDTree(truth)
@@ -71,7 +71,7 @@ def gradient_icp(
         if iteration == iterations:
             break
         (gradient,) = torch.autograd.grad(distance, state)
-        # Adam (Kingma and Ba 2015, algorithm 1), by hand: torch.optim takes seconds to be imported for nine numbers.
+        # Adam (Kingma and Ba 2015, algorithm 1), by hand: importing torch.optim takes seconds, for nine numbers.
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient.square()
         unbiased = mean / (1 - 0.9 ** (iteration + 1)), square / (1 - 0.999 ** (iteration + 1))
@@ -81,7 +81,7 @@ def gradient_icp(
 
 
 def _paired_distance(placed: Float[Tensor, "N 3"], truth: Float[Tensor, "M 3"], tree: cKDTree) -> Float[Tensor, ""]:
-    """Chamfer-L1 of two samples, differentiable in the first for the pairs as they are now."""
+    """Chamfer-L1 of two samples, differentiable in the first for fixed pairs."""
     now = placed.detach().numpy()
     of_placed, of_truth = tree.query(now)[1], cKDTree(now).query(truth.numpy())[1]
     to_truth = _length(placed - truth[torch.from_numpy(of_placed)]).mean()

@@ -1,4 +1,4 @@
-"""A predicted and a true shape side by side, with what several protocols share computed once."""
+"""A predicted and a true shape, with quantities that several protocols share computed once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raylift.metrics.nearest import Cloud, Nearest, match
 
 @dataclass(frozen=True)
 class Normalization:
-    """A protocol's own frame: x -> (x - center) * scale, in which its distances count."""
+    """The frame of a protocol's distances: x -> (x - center) * scale."""
 
     center: Float[np.ndarray, "3"]
     scale: float
@@ -39,7 +39,7 @@ class Shape:
         self.vertices = np.ascontiguousarray(vertices, dtype=np.float64)
         self.faces = np.ascontiguousarray(faces, dtype=np.int64)
         if not np.isfinite(self.vertices).all():
-            raise DataError("a mesh to be measured has vertices that are not finite", "look at the run that made it")
+            raise DataError("a mesh to be measured has vertices that are not finite", "check the run that made it")
 
     @cached_property
     def is_empty(self) -> bool:
@@ -48,7 +48,7 @@ class Shape:
 
     @cached_property
     def surface_vertices(self) -> Float[np.ndarray, "U 3"]:
-        """Vertices that a face uses, in their order."""
+        """Vertices used by a face, in their order."""
         return self.vertices[np.bincount(self.faces.ravel(), minlength=len(self.vertices)) > 0]
 
     @cached_property
@@ -62,13 +62,13 @@ class Shape:
 
 
 class Truth:
-    """A true shape with what the data set stores of it.
+    """A true shape with its stored samples.
 
     Args:
-        id: of the object; keys the draws.
-        shape: the watertight mesh.
-        surface: stored surface sample; where it has fewer points than a protocol asks for, the mesh is sampled.
-        iou_points, iou_inside: stored uniform points with their membership; None leaves OccNet's IoU out.
+        id: object id, which keys the draws.
+        shape: watertight mesh.
+        surface: stored surface sample; if it has fewer points than a protocol needs, the mesh is sampled.
+        iou_points, iou_inside: stored uniform points with their membership; None omits OccNet's IoU.
 
     Raises:
         DataError: the shape has no faces.
@@ -97,26 +97,26 @@ class Truth:
         return self._surface.first(count)
 
     def cloud(self, count: int) -> Cloud:
-        """The first ``count`` of 100 000 points on the true surface, the same cloud each time: it is indexed once."""
+        """The first ``count`` of 100 000 points on the true surface, the same cloud each time, indexed once."""
         if count not in self._surfaces:
             self._surfaces[count] = self.surface(100_000).first(count)
         return self._surfaces[count]
 
     @cached_property
     def unit_sphere(self) -> Normalization:
-        """DISN's: the mean of 16 384 surface points to the origin, the farthest of them to a distance of 1."""
+        """DISN's frame: the mean of 16 384 surface points at the origin, the farthest of them at distance 1."""
         points = self.shape.sample(16_384, numpy_generator(self.seed, self.id, "unit sphere")).points
         center = points.mean(axis=0)
         return Normalization(center, 1.0 / float(np.linalg.norm(points - center, axis=1).max()))
 
     @cached_property
     def corner_lattice(self) -> CornerLattice:
-        """The shape in the unit sphere as DISN's IoU sees it."""
+        """The shape in the unit sphere on the lattice of DISN's IoU."""
         return corner_lattice(self.unit_sphere.apply(self.shape.vertices), self.shape.faces)
 
     @cached_property
     def unit_box(self) -> Normalization:
-        """IF-Net's: the bounding box's centre to the origin, its longest edge to 1."""
+        """IF-Net's frame: the bounding box's centre at the origin, its longest edge 1."""
         vertices = self.shape.surface_vertices
         low, high = vertices.min(axis=0), vertices.max(axis=0)
         return Normalization((low + high) / 2, 1.0 / float((high - low).max()))

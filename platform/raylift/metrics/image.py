@@ -1,4 +1,4 @@
-"""How alike two pictures are: PSNR and SSIM, over the whole picture and within a mask."""
+"""Image similarity: PSNR and SSIM, over the whole image and within a mask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from skimage.metrics import structural_similarity
 
 LEAST_SQUARE = 1e-10
-"""Mean square below which PSNR stays at 100 dB: the mean over objects must not be infinite because one is perfect."""
+"""Mean square at which PSNR is capped, at 100 dB: one perfect object must not make the mean infinite."""
 
 
 def psnr(
@@ -18,7 +18,7 @@ def psnr(
     """Peak signal-to-noise ratio in dB of RGB in [0, 1]: -10 log10(mean square), at most 100.
 
     Args:
-        mask: pixels that count; all without it. Must hold at least one.
+        mask: pixels to use, at least one; all by default.
     """
     error = np.square(picture.astype(np.float64) - truth.astype(np.float64))
     mean = float(error.mean() if mask is None else error[mask].mean())
@@ -28,10 +28,10 @@ def psnr(
 def ssim(
     picture: Float[np.ndarray, "H W 3"], truth: Float[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"] | None = None
 ) -> tuple[float, float | None]:
-    """Structural similarity (Wang et al. 2004) as scikit-image has it: RGB in [0, 1], default 7x7 window.
+    """Structural similarity (Wang et al. 2004) as in scikit-image: RGB in [0, 1], default 7x7 window.
 
     Returns:
-        Of the whole picture, and the mean of the similarity map within the mask (None without one).
+        SSIM of the whole image, and the mean of the similarity map within the mask (None without one).
     """
     whole, similarity = structural_similarity(
         picture.astype(np.float64), truth.astype(np.float64), channel_axis=-1, data_range=1.0, full=True

@@ -1,11 +1,11 @@
-"""Which points lie inside a triangle mesh: parity of crossings along an axis, fast enough for a million points.
+"""Tests which points are inside a triangle mesh: crossing parity along an axis, fast enough for a million points.
 
-Triangles are binned into columns of a square grid over two axes; a point looks only at its own column's triangles and
+Triangles are binned into columns of a square grid over two axes; a point checks only its own column's triangles and
 counts those that the ray along the third axis crosses. A consistent rule for rays through edges and vertices (each
 belongs to exactly one of the triangles that share it, as in rasterisation) makes the parity exact on closed meshes. It
-is evaluated in whole numbers, on a lattice of 2^28 steps over the mesh, because rounded products would break it where
-corners and point are almost in line. A mesh with an open edge gets the majority of three axes instead, so that one hole
-does not decide.
+is evaluated in integers, on a lattice of 2^28 steps over the mesh, because rounded products would break it where
+corners and point are nearly collinear. For a mesh with an open edge, the majority of three axes counts, so that one
+hole does not decide.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jaxtyping import Bool, Float, Int
 from numba import njit
 
 MAX_COLUMNS = 512
-"""Columns a side at most; about one to a triangle's extent is best."""
+"""Largest number of columns per side; about one per triangle's extent is best."""
 
 LATTICE_STEPS = 1 << 28
-"""Over the mesh's larger extent: a move by 4e-9 of it, and products that 64 bits hold."""
+"""Lattice steps over the mesh's larger extent: points move by 4e-9 of it, and products fit in 64 bits."""
 
 
 def is_closed(faces: Int[np.ndarray, "F 3"]) -> bool:
-    """Whether every directed edge is met by as many opposite ones: then crossings along any ray are even in number."""
+    """Whether every directed edge has as many opposite ones: then any line has an even number of crossings."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     edges = edges[edges[:, 0] != edges[:, 1]]
     size = int(edges.max(initial=0)) + 1
@@ -35,8 +35,8 @@ class InsideTest:
     """A mesh prepared for many inside tests.
 
     Args:
-        vertices: [V, 3], any unit; must be finite.
-        faces: [F, 3].
+        vertices: finite positions [V, 3], any unit.
+        faces: vertex indices [F, 3].
     """
 
     def __init__(self, vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> None:
@@ -60,7 +60,7 @@ class InsideTest:
 
 
 class _Columns:
-    """Triangles by the column of a grid over the two other axes."""
+    """Triangles binned into columns of a grid over the two other axes."""
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, axis: int) -> None:
         self._order = [(axis + 1) % 3, (axis + 2) % 3, axis]
@@ -72,13 +72,13 @@ class _Columns:
         high = corners[..., :2].max(axis=(0, 1)) if len(faces) else np.ones(2)
         self._low = low
         self._per_cell = self._size / np.maximum(high - low, 1e-12)
-        # Whole numbers make the sign of an edge's side exact, see above.
+        # Integers make the sign of an edge's side exact, see above.
         self._steps_a_unit = LATTICE_STEPS / max(float((high - low).max()), 1e-12)
         self._lattice = np.ascontiguousarray(self._on_lattice(corners[..., :2], low).reshape(-1, 6))
         self._starts, self._members = _bin_triangles(self._triangles, self._low, self._per_cell, self._size)
 
     def _on_lattice(self, values: np.ndarray, low: np.ndarray | float) -> np.ndarray:
-        # What lies beyond the mesh stays beyond it, but not so far that products overflow.
+        # Points beyond the mesh stay beyond it, but not so far that products overflow.
         steps = np.clip((values - low) * self._steps_a_unit, -LATTICE_STEPS, 2 * LATTICE_STEPS)
         return np.rint(np.nan_to_num(steps)).astype(np.int64)
 
@@ -92,10 +92,10 @@ class _Columns:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _owns(ax: int, ay: int, bx: int, by: int, px: int, py: int) -> bool:
-    """Whether p lies left of the directed edge a->b, an edge through p belonging to one direction only.
+    """Whether p is left of the directed edge a->b; an edge through p counts in one direction only.
 
-    In line with the edge, a point counts as moved a little towards +y and far less towards -x: one and the same move
-    for all edges, so the triangles around an edge or a corner agree on which of them it crosses.
+    A point on the edge's line counts as moved slightly towards +y and far less towards -x: the same move for all edges,
+    so the triangles around an edge or a corner agree on which of them it crosses.
     """
     swapped = (bx < ax) or (bx == ax and by < ay)
     if swapped:
@@ -120,12 +120,12 @@ def _covers(q: np.ndarray, f: int, px: int, py: int) -> bool:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _height(t: np.ndarray, f: int, px: float, py: float) -> float:
-    """Where the ray through (px, py) meets the plane of triangle f; NaN when the plane is parallel to it."""
+    """Height at which the ray through (px, py) meets the plane of triangle f; NaN if they are parallel."""
     ux, uy, uz = t[f, 3] - t[f, 0], t[f, 4] - t[f, 1], t[f, 5] - t[f, 2]
     vx, vy, vz = t[f, 6] - t[f, 0], t[f, 7] - t[f, 1], t[f, 8] - t[f, 2]
     nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
     if nz == 0.0:
-        # Seen edge-on: the rule of edges lets no ray through, save by rounding; any of its heights serves.
+        # Seen edge-on: by the edge rule no ray crosses it, except by rounding; any of its heights works.
         return float(t[f, 2])
     height = t[f, 2] - (nx * (px - t[f, 0]) + ny * (py - t[f, 1])) / nz
     low = min(t[f, 2], t[f, 5], t[f, 8])
@@ -135,7 +135,7 @@ def _height(t: np.ndarray, f: int, px: float, py: float) -> float:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _bin_triangles(t: np.ndarray, low: np.ndarray, per_cell: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compressed lists: the triangles of column c are members[starts[c]:starts[c + 1]]."""
+    """Build compressed lists: the triangles of column c are members[starts[c]:starts[c + 1]]."""
     num = t.shape[0]
     boxes = np.empty((num, 4), np.int64)
     counts = np.zeros(size * size + 1, np.int64)
@@ -180,7 +180,7 @@ def _count_parity(
     ends = np.zeros(size * size + 1, np.int64)
     for n in range(num):
         fa, fb = (points[n, order[0]] - low[0]) * per_cell[0], (points[n, order[1]] - low[1]) * per_cell[1]
-        # The far border belongs to the last column; NaN fails every comparison and stays outside.
+        # The far border is in the last column; NaN fails every comparison and stays outside.
         if fa >= 0.0 and fb >= 0.0 and fa <= size and fb <= size:
             column[n] = min(int(fa), size - 1) * size + min(int(fb), size - 1)
             ends[column[n] + 1] += 1

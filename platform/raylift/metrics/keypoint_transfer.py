@@ -1,4 +1,4 @@
-"""Keypoint transfer: do two reconstructions agree on what is where on the object (CMR's protocol)?"""
+"""Keypoint transfer: do two reconstructions agree on points of the object (CMR's protocol)?"""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ PCK_SHARE = 0.1
 
 @dataclass(frozen=True)
 class KeypointCount:
-    """An additive state: how many keypoints were transferred, and how many of them landed near enough.
+    """Additive state: the number of transferred keypoints, and of those within the threshold.
 
     Attributes:
-        correct: within the threshold.
-        total: annotated in both images.
+        correct: number within the threshold.
+        total: number annotated in both images.
     """
 
     correct: int = 0
@@ -27,7 +27,7 @@ class KeypointCount:
 
     @property
     def pck(self) -> float:
-        """The percentage of correct keypoints as a share in [0, 1]; NaN of none."""
+        """The fraction of correct keypoints in [0, 1]; NaN without keypoints."""
         return self.correct / self.total if self.total else float("nan")
 
 
@@ -37,14 +37,14 @@ def transfer_keypoints(
     target_projected: Float[np.ndarray, "V 2"],
     source_visible: Bool[np.ndarray, "V"] | None = None,
 ) -> Float[np.ndarray, "K 2"]:
-    """Where one image's keypoints lie in another, by way of the mesh that both share.
+    """Transfer one image's keypoints to another, through the mesh that both share.
 
-    Each keypoint goes to the vertex that projects nearest to it, and that vertex to its place in the other image.
+    Each keypoint maps to the vertex that projects nearest to it, and that vertex to its projection in the other image.
 
     Args:
-        source_keypoints: in normalised coordinates of the source image.
+        source_keypoints: keypoints in normalised coordinates of the source image.
         source_projected, target_projected: the same vertices by the two reconstructions and cameras.
-        source_visible: vertices that are seen in the source; all without it. If none is seen, all count.
+        source_visible: vertices visible in the source; all by default. If none is visible, all are used.
     """
     squared = np.square(source_keypoints[:, None] - source_projected[None]).sum(axis=-1)
     if source_visible is not None and source_visible.any():
@@ -59,11 +59,11 @@ def count_correct_keypoints(
     size: float,
     share: float = PCK_SHARE,
 ) -> KeypointCount:
-    """PCK@share: keypoints closer to the truth than ``share`` of the object's size.
+    """PCK@share: count keypoints closer to the truth than ``share`` of the object's size.
 
     Args:
-        annotated: in both images.
-        size: the longer edge of the target's box (2 for a whole image), normalised coordinates.
+        annotated: mask of keypoints annotated in both images.
+        size: longer edge of the target's box (2 for a whole image), normalised coordinates.
     """
     distance = np.linalg.norm(transferred - keypoints, axis=-1)
     near = (distance <= share * size) & annotated

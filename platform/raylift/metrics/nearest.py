@@ -1,4 +1,4 @@
-"""Distances from each point of one cloud to the nearest of another: what every Chamfer distance is made of."""
+"""Distances from each point of one cloud to the nearest of another, the basis of every Chamfer distance."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Cloud:
     """Points of a surface.
 
     Attributes:
-        points: [N, 3], world units.
-        normals: [N, 3], unit length.
+        points: positions [N, 3], world units.
+        normals: unit normals [N, 3].
     """
 
     points: Float[np.ndarray, "N 3"]
@@ -27,25 +27,25 @@ class Cloud:
         return len(self.points)
 
     def first(self, count: int) -> Cloud:
-        """The first ``count`` points: as good a sample as all of them, when points come in no order."""
+        """The first ``count`` points: a valid sample, if points are in random order."""
         return Cloud(self.points[:count], self.normals[:count])
 
     def along_curve(self) -> Cloud:
-        """The same points ordered along a space-filling curve: neighbours in memory make searches much faster."""
+        """Order the points along a space-filling curve: locality in memory makes searches much faster."""
         order = curve_order(self.points)
         return Cloud(np.ascontiguousarray(self.points[order]), np.ascontiguousarray(self.normals[order]))
 
     @cached_property
     def index(self) -> CloudIndex:
-        """What searches among the points, made once: a truth is compared with many predictions."""
+        """Search index of the points, built once: a truth is compared with many predictions."""
         return CloudIndex(self)
 
 
 class CloudIndex:
-    """A cloud along a curve with the tree that is searched.
+    """A cloud ordered along a curve, with its search tree.
 
     Attributes:
-        cloud: its points, in the order of the tree's indices.
+        cloud: points in the order of the tree's indices.
     """
 
     def __init__(self, cloud: Cloud) -> None:
@@ -53,13 +53,13 @@ class CloudIndex:
         self._tree = PointTree(self.cloud.points)
 
     def nearest(self, points: Float[np.ndarray, "M 3"]) -> tuple[Float[np.ndarray, "M"], Int[np.ndarray, "M"]]:
-        """The distance to the nearest point and its index."""
+        """Return the distance to the nearest point and its index."""
         return self._tree.nearest(points)
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Between a predicted and a true surface sample.
+    """Nearest-neighbour distances between a predicted and a true surface sample.
 
     Attributes:
         accuracy: distance of every predicted point to the nearest true one.
@@ -74,7 +74,7 @@ class Nearest:
 
 
 def match(predicted: Cloud, truth: Cloud) -> Nearest:
-    """Nearest neighbours both ways. The order of the results' entries is not that of the points."""
+    """Find nearest neighbours in both directions. Results are not in the order of the points."""
     first, second = predicted.index, truth.index
     accuracy, of_truth = second.nearest(first.cloud.points)
     completeness, of_predicted = first.nearest(second.cloud.points)

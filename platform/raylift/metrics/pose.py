@@ -1,4 +1,4 @@
-"""How far predicted cameras are turned away from the true ones (protocols ``pose`` and ``pose_ucmr``)."""
+"""Rotation errors of predicted cameras (protocols ``pose`` and ``pose_ucmr``)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def rotation_error_deg(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "
 
 
 def twin_forgiven_error_deg(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
-    """The smaller angle of the prediction and of its twin half a turn about the vertical axis away.
+    """The smaller error of the prediction and of its twin, half a turn away about the vertical axis.
 
-    Front and back of many objects have almost the same silhouette: how far this is below ``rotation_error_deg`` says
-    how much of the error is that confusion. A diagnosis, not a score.
+    Front and back of many objects have almost the same silhouette: the difference to ``rotation_error_deg`` is the part
+    of the error due to that confusion. A diagnosis, not a score.
     """
     twin = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
     turned = rotation_error_deg(predicted.double() @ twin, truth)
@@ -28,7 +28,7 @@ def twin_forgiven_error_deg(predicted: Float[Tensor, "B 3 3"], truth: Float[Tens
 
 
 def azimuths_deg(rotations: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
-    """Where cameras stand around the vertical axis, degrees in [-180, 180]; 0 is +Z, 90 is +X; float64."""
+    """Azimuths of cameras around the vertical axis, degrees in [-180, 180]; 0 is +Z, 90 is +X; float64."""
     backward = -rotations[:, 2].double()
     return torch.rad2deg(torch.atan2(backward[:, 0], backward[:, 2]))
 
@@ -38,7 +38,7 @@ def circular_std_deg(angles_deg: Float[Tensor, "B"]) -> float:
     length.
 
     0 for equal angles; for angles of a full turn it grows with their number (R below 1e-3 counts as 1e-3: 213
-    degrees). NaN of none.
+    degrees). NaN without angles.
     """
     if not len(angles_deg):
         return math.nan
@@ -48,12 +48,12 @@ def circular_std_deg(angles_deg: Float[Tensor, "B"]) -> float:
 
 
 def best_global_rotation(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> Float[Tensor, "3 3"]:
-    """The one rotation G for which ``predicted @ G`` is closest to ``truth`` over all images; float64.
+    """The single rotation G for which ``predicted @ G`` is closest to ``truth`` over all images; float64.
 
-    What a model that learns from images alone calls the front is its own choice, so its cameras are known up to one
-    rotation of its world. The chordal mean of R_i^T R'_i: the least sum of squared Frobenius norms, in closed form by
-    the singular value decomposition of their sum (Markley et al. 2007 by quaternions, Hartley et al. 2013, section 5.3,
-    so). Of no image it is the identity.
+    A model that learns from images alone has an arbitrary front, so its cameras are known up to one rotation of its
+    world. The chordal mean of R_i^T R'_i: the least sum of squared Frobenius norms, in closed form by the singular
+    value decomposition of their sum (Hartley et al. 2013, section 5.3; with quaternions, Markley et al. 2007). Without
+    images it is the identity.
     """
     total = (predicted.double().mT @ truth.double()).sum(dim=0)
     if not bool(total.any()):

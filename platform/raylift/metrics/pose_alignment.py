@@ -1,13 +1,13 @@
-"""One turn of a model's world that brings its cameras to the true ones, fitted robustly.
+"""A robustly fitted rotation of a model's world that aligns its cameras to the true ones.
 
-A model that learns from images alone chooses its own front, so its cameras are known up to one rotation G of its world:
-``predicted @ G`` is compared with the truth. Errors of such cameras are bimodal (an object's front and back have almost
-the same silhouette), and the mean rotation of two modes is neither. So G maximises a truncated score::
+A model that learns from images alone has an arbitrary front, so its cameras are known up to one rotation G of its
+world: ``predicted @ G`` is compared with the truth. Errors of such cameras are bimodal (an object's front and back have
+almost the same silhouette), and the mean rotation of two modes is neither. So G maximises a truncated score::
 
     sum_i max(0, 1 - angle_i / 30 degrees)
 
-which images beyond 30 degrees cannot pull. Where both worlds are upright G is a yaw, a turn about the vertical
-axis: one number, which leaves errors of elevation and roll where they are.
+on which images beyond 30 degrees have no influence. If both worlds are upright, G is a yaw, a rotation about the
+vertical axis: one number, which leaves errors of elevation and roll unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from raylift.metrics.pose import best_global_rotation, rotation_error_deg
 INLIER_DEG = 30.0
 NUM_YAWS = 72
 LEAST_GAIN = 0.1
-"""A full rotation is chosen only where its share of images within 30 degrees is larger than a yaw's by this much."""
+"""Least advantage of a full rotation over a yaw, in the fraction of images within 30 degrees."""
 MAX_CANDIDATES = 400
 NUM_REFINED = 5
 NUM_ITERATIONS = 20
@@ -33,14 +33,14 @@ NUM_ITERATIONS = 20
 
 @dataclass(frozen=True)
 class PoseAlignment:
-    """The turn G of a model's world.
+    """The rotation G of a model's world.
 
     Attributes:
-        rotation: G, [3, 3], float64: ``predicted @ rotation`` is compared with the truth, and a point x of the true
-            world is ``rotation @ x`` in the model's, up to scale.
-        kind: "yaw" is a turn about the vertical axis alone.
-        share_within: of the images that it was fitted to, those within 30 degrees.
-        num_images: that it was fitted to; 0 is the identity.
+        rotation: matrix G, [3, 3], float64: ``predicted @ rotation`` is compared with the truth, and a point x of the
+            true world is ``rotation @ x`` in the model's, up to scale.
+        kind: kind of rotation; "yaw" is about the vertical axis only.
+        share_within: fraction of the fitted images within 30 degrees.
+        num_images: number of fitted images; 0 is the identity.
     """
 
     rotation: Float[Tensor, "3 3"]
@@ -50,10 +50,10 @@ class PoseAlignment:
 
 
 def fit_pose_alignment(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "B 3 3"]) -> PoseAlignment:
-    """The yaw, or where that is not enough the rotation, with the largest truncated score; deterministic.
+    """Fit the yaw, or if that is not enough the rotation, with the largest truncated score; deterministic.
 
-    Candidates are a grid of yaws and what would be exact for each image; the best few are refined by the mean over
-    their inliers until the score no longer rises. Of no image it is the identity.
+    Candidates are a grid of yaws and each image's exact rotation; the best few are refined by the mean over their
+    inliers until the score stops rising. Without images it is the identity.
     """
     count = len(predicted)
     if count == 0:
@@ -71,7 +71,7 @@ def fit_pose_alignment(predicted: Float[Tensor, "B 3 3"], truth: Float[Tensor, "
 
 
 def yaw_rotation(angle_deg: Float[Tensor, "*B"]) -> Float[Tensor, "*B 3 3"]:
-    """The turn G about the vertical axis that makes a camera at azimuth a, ``R @ G``, one at azimuth a + angle."""
+    """The rotation G about the vertical axis that makes a camera at azimuth a, ``R @ G``, one at azimuth a + angle."""
     flat = angle_deg.reshape(-1)
     zero = torch.zeros_like(flat)
     turned = orbit_rotations(zero, zero).mT @ orbit_rotations(flat, zero)
@@ -79,9 +79,9 @@ def yaw_rotation(angle_deg: Float[Tensor, "*B"]) -> Float[Tensor, "*B 3 3"]:
 
 
 def best_constant_camera(rotations: Float[Tensor, "B 3 3"]) -> Float[Tensor, "3 3"]:
-    """Of some cameras the one that has the largest truncated score as the answer for all of them: the constant camera.
+    """Find the camera with the largest truncated score as the prediction for all images: the constant camera.
 
-    Ties go to the first. At most ``MAX_CANDIDATES`` of them, evenly spread, are tried.
+    The first wins ties. At most ``MAX_CANDIDATES`` of them, evenly spread, are tried.
     """
     count = len(rotations)
     number = min(count, MAX_CANDIDATES)
@@ -102,7 +102,7 @@ def _best_of(
 def _refined(
     turn: Float[Tensor, "3 3"], score: float, relative: Float[Tensor, "B 3 3"], upright: bool
 ) -> tuple[Float[Tensor, "3 3"], float]:
-    """The mean over the inliers, again and again, as long as it is better."""
+    """Replace the rotation by the mean over its inliers as long as the score improves."""
     for _ in range(NUM_ITERATIONS):
         inliers = relative[_angles(turn, relative) < INLIER_DEG]
         if not len(inliers):

@@ -1,7 +1,7 @@
-"""The named protocols for shape: each published way of sampling, scaling and summing, under its own name.
+"""The named protocols for shape: each published way of sampling, scaling and averaging, under its own name.
 
-A predicted mesh without faces (the field never crosses its level) counts, as OccNet has it: no overlap, distances of
-the unit cube's diagonal, sqrt(3), and shares of 0. Leaving it out, as IF-Net does, would reward a model that predicts
+A predicted mesh without faces (the field never crosses its level) counts, as in OccNet: no overlap, distances of the
+unit cube's diagonal, sqrt(3), and fractions of 0. Omitting it, as IF-Net does, would reward a model that predicts
 nothing.
 """
 
@@ -34,7 +34,7 @@ from raylift.metrics.surface_distance import (
 EMPTY_DISTANCE = math.sqrt(3.0)
 DISN_PERCENTS = (1, 2, 5)
 DISN_SIDE = 2.5
-"""In radii of the unit sphere: what DISN's thresholds are percents of."""
+"""Length that DISN's percent thresholds refer to, in radii of the unit sphere."""
 MESHRCNN_THRESHOLDS = (0.1, 0.3, 0.5)
 ICP_POINTS = 1024
 QUICK_POINTS = 25_000
@@ -42,11 +42,11 @@ QUICK_POINTS = 25_000
 
 @dataclass(frozen=True)
 class Metric:
-    """How to read one number.
+    """How to read one score.
 
     Attributes:
-        higher_is_better: its direction.
-        printed_factor: papers print the value times this (``x10``, ``x10^4``); reports keep the bare value.
+        higher_is_better: whether larger values are better.
+        printed_factor: factor of the value printed in papers (``x10``, ``x10^4``); reports keep the plain value.
     """
 
     higher_is_better: bool
@@ -58,9 +58,9 @@ class ShapeProtocol:
     """A named way to score a shape.
 
     Attributes:
-        score: of one comparison; keys are ``metrics``.
-        metrics: per object, in printing order.
-        main: the one that ranks objects from worst to best.
+        score: function that scores one comparison; keys are ``metrics``.
+        metrics: metrics per object, in printing order.
+        main: metric that ranks objects from worst to best.
     """
 
     score: Callable[[Comparison], dict[str, float]]
@@ -69,11 +69,11 @@ class ShapeProtocol:
 
 
 def points(pair: Comparison) -> dict[str, float]:
-    """IoU at the first 25 000 of OccNet's points, and nothing that needs a surface: for tables of many trainings.
+    """IoU at the first 25 000 of OccNet's points, without any surface metric: for tables of many trainings.
 
-    A field is asked itself (``field_points``): its IoU differs from ``occnet``'s by what the cells of an extraction
-    lose, and by the smaller draw, which is the same for every method: a standard error of 0.014 for one shape, if the
-    union fills a twentieth of the cube and the IoU is 0.6.
+    A field is evaluated directly (``field_points``): its IoU differs from ``occnet``'s by the discretisation of an
+    extraction, and by the smaller sample, which is the same for every method: a standard error of 0.014 for one shape,
+    if the union fills a twentieth of the cube and the IoU is 0.6.
     """
     return _overlap(pair.truth, pair.predicted.inside.contains, QUICK_POINTS)
 
@@ -91,7 +91,7 @@ def field_points(field: Field, level: float, truth: Truth) -> dict[str, float]:
 def _overlap(
     truth: Truth, contains: Callable[[Float[np.ndarray, "N 3"]], Bool[np.ndarray, "N"]], count: int | None = None
 ) -> dict[str, float]:
-    """IoU at the first ``count`` stored points, of those who have them."""
+    """IoU at the first ``count`` stored points, if the truth has them."""
     if truth.iou_points is None or truth.iou_inside is None:
         return {}
     return {"iou": iou(contains(truth.iou_points[:count]), truth.iou_inside[:count])}
@@ -117,7 +117,7 @@ def ifnet(pair: Comparison) -> dict[str, float]:
     """IF-Net (Chibane et al. 2020), which tables 1-3 of the implicit paper follow.
 
     Both shapes are moved and scaled so that the true bounding box is centred and its longest edge is 1 (a data set's
-    true meshes are a little larger: their sheets have a thickness). 100 000 surface points; Chamfer-L2 = (mean square +
+    true meshes are slightly larger: their sheets have a thickness). 100 000 surface points; Chamfer-L2 = (mean square +
     mean square) / 2 (printed x10^4); absolute normals; IoU at 1 000 000 uniform points of the box [-0.5, 0.5]^3.
     """
     scale = pair.truth.unit_box.scale
@@ -134,7 +134,7 @@ def disn(pair: Comparison) -> dict[str, float]:
 
     Both shapes are moved and scaled so that the true one's surface fills the unit sphere around its mean. 2048 of each
     mesh's *vertices*, drawn with replacement; Chamfer = (mean square + mean square) x 1000; precision and recall below
-    1, 2 and 5 % of 2.5, whose averages over a class make the F-score (``disn_f_scores``); IoU of widened solids
+    1, 2 and 5 % of 2.5, whose averages over a class make the F-score (``disn_f_scores``); IoU of dilated solids
     (``metrics.corner_lattice``). Published figures average 24 views of an object.
     """
     sphere = pair.truth.unit_sphere
@@ -183,8 +183,8 @@ def unicorn(pair: Comparison) -> dict[str, float]:
     """UNICORN (Monnier et al. 2022).
 
     100 000 surface points; Chamfer-L1 (printed x10) after a gradient ICP of 100 iterations with anisotropic scale,
-    which 1024 points of each surface decide; and before it, which the paper does not give. The ICP is local: whoever
-    compares brings the shapes into one frame first (``geometry.placement``).
+    fitted to 1024 points of each surface; and before it, which the paper does not report. The ICP is local: callers
+    must bring the shapes into one frame first (``geometry.placement``).
     """
     if pair.predicted.is_empty:
         return {"chamfer_l1": EMPTY_DISTANCE, "chamfer_l1_unaligned": EMPTY_DISTANCE}
@@ -200,7 +200,7 @@ def unicorn(pair: Comparison) -> dict[str, float]:
 def disn_f_scores(table: ScoreTable, category: str | None = None) -> dict[str, float]:
     """DISN's F-score of a class: from its averaged precision and recall, not the average of the objects' F-scores.
 
-    Over several classes DISN weights their averages by how many objects they have: the average over all objects.
+    Over several classes, DISN weights their averages by the number of objects: the average over all objects.
     """
     scores = {}
     for percent in DISN_PERCENTS:
@@ -238,4 +238,4 @@ SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
         unicorn, {"chamfer_l1": Metric(False, 10), "chamfer_l1_unaligned": Metric(False, 10)}, "chamfer_l1"
     ),
 }
-"""By name. No number of a shape is given without one of these."""
+"""Protocols by name. Every reported shape score names one of these."""

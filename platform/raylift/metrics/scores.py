@@ -1,4 +1,4 @@
-"""Scores of objects, kept so that shares add: whatever ranks evaluate whatever objects, the summary is the same."""
+"""Scores of objects in an additive form: the summary does not depend on which rank evaluates which object."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from dataclasses import dataclass, field
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """The mean, correctly rounded (so it does not depend on the order); NaN of nothing."""
+    """The mean, correctly rounded (so it does not depend on the order); NaN without values."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
 def median_of(values: Sequence[float]) -> float:
-    """The median, of an even number the mean of the middle two; NaN of nothing."""
+    """The median, for an even number the mean of the middle two; NaN without values."""
     return float(statistics.median(values)) if values else math.nan
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one reconstruction got.
+    """Scores of one reconstruction.
 
     Attributes:
-        id: ``object_id#view``.
-        category: of the object.
-        values: by metric, for example ``occnet/chamfer_l1``. A value that does not exist for this object (colour
-            without
-            a view to compare with) is left out, not set to NaN.
+        id: sample name, ``object_id#view``.
+        category: category of the object.
+        values: values by metric, for example ``occnet/chamfer_l1``. A value that does not exist for this object (colour
+            without a view to compare with) is omitted, not set to NaN.
     """
 
     id: str
@@ -46,12 +45,12 @@ class Summary:
 
 @dataclass
 class ScoreTable:
-    """An additive state: scores by id. Tables add by union, so the sum over ranks does not depend on who had what."""
+    """Additive state: scores by id. Tables add by union, so the sum over ranks does not depend on their shares."""
 
     scores: dict[str, Score] = field(default_factory=dict)
 
     def add(self, score: Score) -> None:
-        """Enter one score; the same id again replaces it."""
+        """Add one score; a repeated id replaces it."""
         self.scores[score.id] = score
 
     def __add__(self, other: ScoreTable) -> ScoreTable:
@@ -72,7 +71,7 @@ class ScoreTable:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of all metrics, in the order in which the first score that has them gives them."""
+        """Names of all metrics, in order of first appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row.values))
 
     @property

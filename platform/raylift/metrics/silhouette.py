@@ -1,4 +1,4 @@
-"""How alike two silhouettes are: UMR's soft and UNICORN's hard intersection over union."""
+"""Similarity of silhouettes: UMR's soft and UNICORN's hard intersection over union."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THRESHOLD = 0.5
 
 
 def mask_soft(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W"]) -> float:
-    """``mask_soft`` (UMR, CMR): sum(a b) / sum(a + b - a b) of coverage in [0, 1], without any threshold.
+    """``mask_soft`` (UMR, CMR): sum(a b) / sum(a + b - a b) of coverage in [0, 1], without a threshold.
 
     Two empty silhouettes agree: 1.
 
@@ -25,7 +25,7 @@ def mask_soft(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W
 
 
 def mask_hard(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W"]) -> float:
-    """``mask_hard`` (UNICORN): intersection over union of silhouettes of at least 0.5, at the truth's resolution.
+    """``mask_hard`` (UNICORN): intersection over union of coverage of at least 0.5, at the truth's resolution.
 
     Raises:
         DataError: the two differ in size: render at the truth's resolution.
@@ -37,6 +37,6 @@ def mask_hard(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W
 def _same_size(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if predicted.shape != truth.shape:
         raise DataError(
-            f"silhouettes of {predicted.shape} and {truth.shape} pixels", "render at the resolution of the true one"
+            f"silhouettes have {predicted.shape} and {truth.shape} pixels", "render at the resolution of the true one"
         )
     return predicted.astype(np.float64), truth.astype(np.float64)

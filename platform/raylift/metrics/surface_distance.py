@@ -1,7 +1,6 @@
 """Chamfer distances, normal consistency and F-scores of two surface samples, from their nearest-neighbour distances.
 
-Papers mean different things by one name, so these are the parts; the named protocols in ``protocols`` put them
-together.
+Papers use one name for different metrics, so these are the parts; the named protocols in ``protocols`` combine them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def mean_square(distances: Float[np.ndarray, "N"]) -> float:
 
 
 def share_within(distances: Float[np.ndarray, "N"], threshold: float) -> float:
-    """The share of distances below a threshold, in [0, 1]: precision or recall (Knapitsch et al. 2017)."""
+    """The fraction of distances below a threshold, in [0, 1]: precision or recall (Knapitsch et al. 2017)."""
     return float((distances < threshold).mean())
 
 
@@ -43,7 +42,7 @@ def chamfer_sum(near: Nearest) -> float:
 
 
 def normal_consistency(near: Nearest) -> float:
-    """Mean absolute cosine with the nearest point's normal, both ways, averaged: in [0, 1]."""
+    """Mean absolute cosine with the nearest point's normal, averaged over both directions: in [0, 1]."""
     return 0.5 * float(near.accuracy_cosine.mean() + near.completeness_cosine.mean())
 
 

@@ -1,1 +1,1 @@
-"""Models: a folder each, none of which imports another. README.md says what a folder holds."""
+"""Models, one folder each; they must not import each other. README.md describes the contents of a folder."""

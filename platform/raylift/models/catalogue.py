@@ -1,6 +1,6 @@
 """Every model and every recipe by name.
 
-A model is found by its folder (``models/NAME/recipes.py`` with an ``ENTRY``) or, in a package of somebody else, by the
+A model is found by its folder (``models/NAME/recipes.py`` with an ``ENTRY``) or, in a third-party package, by the
 entry-point group ``raylift.models``::
 
     [project.entry-points."raylift.models"]
@@ -35,13 +35,13 @@ def _own_models() -> dict[str, ModelEntry]:
 
 
 def _installed_models(own: Iterable[str]) -> tuple[dict[str, ModelEntry], dict[str, str]]:
-    """Models of installed packages, and why others could not be loaded: they must not keep the rest from working."""
+    """Models of installed packages, and why others failed to load: a broken package must not disable the rest."""
     loaded: dict[str, ModelEntry] = {}
     broken: dict[str, str] = {}
     for point in entry_points(group=ENTRY_POINTS):
         try:
             entry = point.load()
-        except Exception as error:  # whatever the import of somebody else's package raises
+        except Exception as error:  # importing a third-party package may raise anything
             broken[point.name] = f"{point.value}: {type(error).__name__}: {error}"
             continue
         if not isinstance(entry, ModelEntry):
@@ -49,7 +49,7 @@ def _installed_models(own: Iterable[str]) -> tuple[dict[str, ModelEntry], dict[s
         elif entry.name != point.name:
             broken[point.name] = f"{point.value} calls itself {entry.name!r}: use one name"
         elif point.name in loaded or point.name in own:
-            broken[f"{point.name} ({point.value})"] = "there is another model of this name"
+            broken[f"{point.name} ({point.value})"] = "another model has this name"
         else:
             loaded[point.name] = entry
     return loaded, broken
@@ -58,28 +58,28 @@ def _installed_models(own: Iterable[str]) -> tuple[dict[str, ModelEntry], dict[s
 _OWN = _own_models()
 _INSTALLED, BROKEN = _installed_models(_OWN)
 MODELS: dict[str, ModelEntry] = {**_OWN, **_INSTALLED}
-"""By name; ``BROKEN`` has why an installed model is not among them."""
+"""Models by name; ``BROKEN`` holds why an installed model is missing."""
 
 
 def names() -> list[str]:
-    """Every recipe, as model/variant."""
+    """Return every recipe name, as model/variant."""
     return [f"{entry.name}/{variant}" for entry in MODELS.values() for variant in entry.variants]
 
 
 def chain(name: str) -> tuple[str, ...]:
-    """The recipes that a name stands for, in order: those of a chain, or the one itself."""
+    """Return the recipes of a name, in order: those of a chain, or the single one."""
     model, _, variant = name.partition("/")
     stages = MODELS[model].chains.get(variant, ()) if model in MODELS else ()
     return tuple(stage if "/" in stage else f"{model}/{stage}" for stage in stages) or (name,)
 
 
 def chains() -> list[str]:
-    """Every name that stands for several recipes."""
+    """Return every name of a chain of recipes."""
     return [f"{entry.name}/{variant}" for entry in MODELS.values() for variant in entry.chains]
 
 
 def get(name: str, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe of that name, or the one in that JSON file, with overrides applied.
+    """Return the recipe of that name, or the one in that JSON file, with overrides applied.
 
     Raises:
         ConfigError: an unknown name, path, type or value.
@@ -90,20 +90,20 @@ def get(name: str, overrides: Iterable[str] = ()) -> Recipe:
     if model not in MODELS or variant not in MODELS[model].variants:
         if name in chains():
             raise ConfigError(
-                f"{name!r} stands for {', '.join(chain(name))}", "train it as a whole, or name one of its stages"
+                f"{name!r} is a chain of {', '.join(chain(name))}", "train the whole chain, or name one of its stages"
             )
         near = difflib.get_close_matches(name, [*names(), *chains()], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
+        hint = f"did you mean {near[0]!r}?" if near else f"known recipes: {', '.join(names())}"
         if model in BROKEN:
             raise ConfigError(
-                f"the model {model!r} could not be loaded: {BROKEN[model]}", "mend or uninstall its package"
+                f"the model {model!r} could not be loaded: {BROKEN[model]}", "fix or uninstall its package"
             )
-        raise ConfigError(f"there is no recipe {name!r}", hint)
+        raise ConfigError(f"unknown recipe {name!r}", hint)
     return _of_its_model(tree.override(MODELS[model].variants[variant](), overrides))
 
 
 def from_json(text: str) -> Recipe:
-    """Read back ``Recipe.to_json``.
+    """Load a recipe from the output of ``Recipe.to_json``.
 
     Raises:
         ConfigError: not JSON, another version, an unknown model, path, type or value.
@@ -111,15 +111,15 @@ def from_json(text: str) -> Recipe:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"the recipe is not JSON: {error}", "give a file that `Recipe.to_json` wrote") from None
+        raise ConfigError(f"the recipe is not JSON: {error}", "use a file that `Recipe.to_json` wrote") from None
     if not isinstance(values, dict) or "name" not in values:
-        raise ConfigError("the recipe has no name", "give a file that `Recipe.to_json` wrote")
+        raise ConfigError("the recipe has no name", "use a file that `Recipe.to_json` wrote")
     version = values.pop("recipe_version", RECIPE_VERSION)
     if version != RECIPE_VERSION:
-        raise ConfigError(f"the recipe is of layout {version}", f"this Raylift reads layout {RECIPE_VERSION}")
+        raise ConfigError(f"the recipe has layout {version}", f"this Raylift reads layout {RECIPE_VERSION}")
     model = str(values["name"]).partition("/")[0]
     if model not in MODELS:
-        raise ConfigError(f"there is no model {model!r}", f"there are: {', '.join(MODELS)}")
+        raise ConfigError(f"unknown model {model!r}", f"known models: {', '.join(MODELS)}")
     config = tree.from_dict(MODELS[model].config, values.pop("model", {}), "model")
     return tree.override_values(
         tree.from_dict(Recipe, {"name": values["name"], "model": config}),
@@ -128,10 +128,10 @@ def from_json(text: str) -> Recipe:
 
 
 def build_model(recipe: Recipe, info: DatasetInfo | None = None) -> Model:
-    """The model of a recipe, freshly initialised from its seed, on the CPU.
+    """Build the model of a recipe, initialised from its seed, on the CPU.
 
     Args:
-        info: of the data set that it is for; a model that does without them needs none.
+        info: description of the data set; optional for models that do not need it.
     """
     return MODELS[recipe.model_name].build(recipe.model, recipe.seed, info or DatasetInfo())
 
@@ -140,8 +140,8 @@ def _of_its_model(recipe: Recipe) -> Recipe:
     entry = MODELS.get(recipe.model_name)
     if entry is None or not isinstance(recipe.model, entry.config):
         raise ConfigError(
-            f"recipe {recipe.name!r} does not hold the values of a {recipe.model_name!r} model",
-            "only the part of the name after the slash can be changed",
+            f"recipe {recipe.name!r} does not have the config of a {recipe.model_name!r} model",
+            "change only the part of the name after the slash",
         )
     return recipe
 
@@ -150,4 +150,6 @@ def _from_file(path: Path) -> Recipe:
     try:
         return from_json(path.read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}", "give a JSON file or a name") from None
+        raise ConfigError(
+            f"cannot read the recipe {path}: {error.strerror}", "pass a JSON file or a recipe name"
+        ) from None

@@ -1,4 +1,4 @@
-"""What the catalogue knows of a model: its config, how to build it, its recipes."""
+"""A model's entry in the catalogue: its config, how to build it, its recipes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ class ModelEntry:
     """One model.
 
     Attributes:
-        name: the part before the slash in recipe names.
-        config: the class of ``Recipe.model``.
-        build: (config, seed, info of the data set) -> the model, on the CPU.
-        variants: recipe builders by the part after the slash; each docstring says command, cost, what to expect.
-        chains: names that stand for several variants, each of which starts from the run of the one before; a variant
-            of another model is given with it, as "model/variant".
-        starts_from: other models whose runs this one can start from.
+        name: part before the slash in recipe names.
+        config: class of ``Recipe.model``.
+        build: function (config, seed, data set info) -> the model, on the CPU.
+        variants: recipe builders by the part after the slash; each docstring has the command, the cost and the expected
+            result.
+        chains: sequences of variants by name, each variant initialised from the run of the previous one; a variant of
+            another model is written "model/variant".
+        starts_from: other models whose runs can initialise this one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From a recipe's name to the runs that train it: one, or one a stage, each from the one before."""
+"""From a recipe's name to the runs that train it: one, or one per stage, each initialised from the previous one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from raylift.models import catalogue
 
 
 def plan_runs(name: str, overrides: Sequence[str], storage: str, run_name: str = "") -> list[tuple[str, Recipe]]:
-    """The runs to train, in order, with their names; all recipes are checked before the first run starts.
+    """Plan the runs to train, in order, with their names; all recipes are checked before the first run starts.
 
     Args:
-        name: of a recipe, of a chain of stages, or a recipe's JSON file.
-        overrides: ``path=value`` for every stage, ``stage2:path=value`` for that one alone.
-        storage: folder of runs, where a stage finds the one before.
-        run_name: of the run, or what stages' names begin with; by default the recipe's, with a dash.
+        name: name of a recipe or of a chain of stages, or a recipe's JSON file.
+        overrides: ``path=value`` for every stage, ``stage2:path=value`` for that stage alone.
+        storage: folder of runs, where a stage finds the previous one.
+        run_name: run name, or prefix of the stages' names; by default the recipe's name with "/" replaced by "-".
 
     Raises:
         ConfigError: an unknown recipe, stage, path, type or value.
@@ -29,32 +29,32 @@ def plan_runs(name: str, overrides: Sequence[str], storage: str, run_name: str =
     labels = stage_labels(name)
     runs: list[tuple[str, Recipe]] = []
     for stage, label in zip(stages, labels, strict=True):
-        # A stage's own start_from, given by an override, wins over the run of the stage before.
+        # A stage's own start_from, set by an override, takes precedence over the previous stage's run.
         start = [f"start_from={storage.rstrip('/')}/{runs[-1][0]}"] if runs else []
         runs.append((f"{whole}.{label}", catalogue.get(stage, [*start, *stage_overrides(overrides, label, labels)])))
     return runs
 
 
 def stage_labels(name: str) -> list[str]:
-    """What a chain's stages are called, in order; nothing for a single recipe."""
+    """Labels of a chain's stages, in order; empty for a single recipe."""
     stages = catalogue.chain(name)
     if len(stages) == 1:
         return []
-    # A stage of another model is called by that model's name.
+    # A stage of another model is labelled with that model's name.
     return [stage.rpartition(".")[2] if "." in stage else stage.partition("/")[0] for stage in stages]
 
 
 def stage_of(override: str) -> str:
-    """The stage that an override names; "" for those of every stage."""
+    """Return the stage that an override names; "" if it applies to every stage."""
     stage, colon, _ = override.partition("=")[0].partition(":")
     return stage if colon else ""
 
 
 def stage_overrides(overrides: Sequence[str], label: str, labels: Sequence[str]) -> list[str]:
-    """Those for every stage, and those of this one without its name.
+    """Select the overrides for every stage, and those for this stage without its label.
 
     Raises:
-        ConfigError: a stage that there is not.
+        ConfigError: an unknown stage.
     """
     chosen = []
     for override in overrides:
@@ -62,8 +62,8 @@ def stage_overrides(overrides: Sequence[str], label: str, labels: Sequence[str])
         if not stage:
             chosen.append(override)
         elif not label or stage not in labels:
-            known = ", ".join(labels) if label else "none: this is a single recipe"
-            raise ConfigError(f"override {override!r} is for a stage {stage!r}", f"stages are {known}")
+            known = ", ".join(labels) if label else "none (this is a single recipe)"
+            raise ConfigError(f"override {override!r} is for an unknown stage {stage!r}", f"known stages: {known}")
         elif stage == label:
             chosen.append(override.partition(":")[2])
     return chosen

@@ -1,4 +1,4 @@
-"""D_cam: one camera an image, or several with their probabilities."""
+"""D_cam: one camera per image, or several with their probabilities."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ INITIAL_STD = 1e-4
 
 
 class CameraDecoder(nn.Module):
-    """The image's feature to weak-perspective cameras (D_cam of equation 2).
+    """Maps the image's feature to weak-perspective cameras (D_cam of equation 2).
 
     With one hypothesis it starts in front of the object; with H they start 360 / H degrees of azimuth apart (UMR: 8,
     45 degrees), equally probable.
 
     Args:
-        in_features: of the image's feature.
+        in_features: size of the image's feature.
         num_hypotheses: H.
-        initial_scale: image half-widths a world unit: 1.6 shows an object of size 1 with a margin.
-        elevation_deg: of all hypotheses at the start.
+        initial_scale: image half-widths per world unit: 1.6 shows an object of size 1 with a margin.
+        elevation_deg: initial elevation of all hypotheses.
 
     Raises:
         ConfigError: no hypotheses, or a scale that is not positive.
@@ -47,7 +47,7 @@ class CameraDecoder(nn.Module):
         super().__init__()
         if num_hypotheses < 1 or not initial_scale > 0:
             raise ConfigError(
-                f"{num_hypotheses} camera hypotheses of scale {initial_scale}", "give at least 1, and a scale above 0"
+                f"{num_hypotheses} camera hypotheses of scale {initial_scale}", "use at least 1, and a scale above 0"
             )
         self.num_hypotheses, self.initial_scale = num_hypotheses, initial_scale
         self.head = nn.Linear(in_features, num_hypotheses * (NUM_CAMERA_NUMBERS + 1))
@@ -61,13 +61,13 @@ class CameraDecoder(nn.Module):
     def spread(
         self, weight: Float[Tensor, "8 D"], bias: Float[Tensor, "8"], base: Float[Tensor, "1 4"]
     ) -> dict[str, Tensor]:
-        """This decoder's state as hypotheses around the single camera of another one.
+        """Compute this decoder's state with hypotheses around the single camera of another decoder.
 
         Hypothesis k is that camera with the object turned by 360 k / H degrees about its up axis: base_k = base_1 R_y.
-        The first, the camera itself, starts with a probability of 1/2.
+        The first, the camera itself, has an initial probability of 1/2.
 
         Args:
-            weight, bias, base: of a decoder with one hypothesis.
+            weight, bias, base: state of a decoder with one hypothesis.
         """
         count = self.num_hypotheses
         level = torch.zeros(count)
@@ -87,15 +87,15 @@ class CameraDecoder(nn.Module):
 
 
 class BoundedCameraDecoder(nn.Module):
-    """The image's feature to one camera in each of H azimuth bins, within ranges of elevation and roll.
+    """Maps the image's feature to one camera in each of H azimuth bins, within ranges of elevation and roll.
 
-    It starts with all bins equally probable, each in its middle at the middle elevation.
+    At first all bins are equally probable, with their cameras at the bin's centre and the middle elevation.
 
     Args:
-        in_features: of the image's feature.
+        in_features: size of the image's feature.
         num_bins: H.
         initial_scale: image half-widths per world unit.
-        ranges: of elevation and roll.
+        ranges: ranges of elevation and roll.
 
     Raises:
         ConfigError: fewer than two bins, or a scale that is not positive.
@@ -105,7 +105,7 @@ class BoundedCameraDecoder(nn.Module):
         super().__init__()
         if num_bins < 2 or not initial_scale > 0:
             raise ConfigError(
-                f"{num_bins} azimuth bins, cameras of scale {initial_scale}", "give at least 2 bins, a scale above 0"
+                f"{num_bins} azimuth bins, cameras of scale {initial_scale}", "use at least 2 bins, a scale above 0"
             )
         self.num_hypotheses, self.initial_scale, self.ranges = num_bins, initial_scale, ranges
         self.head = nn.Linear(in_features, num_bins * (NUM_BOUNDED_NUMBERS + 1))

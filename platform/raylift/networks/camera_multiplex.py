@@ -1,15 +1,15 @@
-"""Many cameras for every image of the training set, optimised beside the network and then pruned (UCMR).
+"""Many cameras for every image of the training set, optimised with the network and then pruned (UCMR).
 
-Every image has 8 azimuths x 5 elevations = 40 cameras of its own, rows of a table. All of it, the table, which cameras
-are left and how well each has done, is in parameters and buffers of fixed shapes: a checkpoint is the state_dict, and
-it loads whether the table was pruned or not.
+Every image has its own 8 azimuths x 5 elevations = 40 cameras, rows of a table. The table, the remaining cameras and
+their errors are in parameters and buffers of fixed shapes: a checkpoint is the state_dict, and it loads whether the
+table was pruned or not.
 
-Any number of workers gives the same table. A step's gradient is dense: zero in the rows of images that are not in the
-batch. Each rank's share of the loss touches the rows of its own samples, DistributedDataParallel means gradients over
-ranks and the step scales shares by the world size, so that the rows' gradients are *summed*: a row that one rank
-touched gets exactly that rank's gradient, one that two ranks touched gets both. Scores are gathered from all ranks in
-rank order, which is the global batch's order. With Adam, a row goes on moving by its momentum on steps that do not
-touch it, the same on every rank.
+The table is the same for any number of workers. A step's gradient is dense: zero in the rows of images that are not in
+the batch. Each rank's share of the loss touches the rows of its own samples, DistributedDataParallel averages gradients
+over ranks and the step scales shares by the world size, so that the rows' gradients are *summed*: a row in one rank's
+batch gets exactly that rank's gradient, a row in two ranks' batches gets both. Scores are gathered from all ranks in
+rank order, which is the global batch's order. With Adam, a row keeps moving by its momentum on steps without its image,
+the same on every rank.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class CameraMultiplex(nn.Module):
     """A table of cameras by image.
 
     Args:
-        num_images: rows; images are known by a dense index in [0, num_images).
-        num_azimuths: equally spaced, from the front.
-        elevations_deg: of each azimuth's cameras.
-        initial_scale: image half-widths a world unit.
+        num_images: number of rows; images are identified by a dense index in [0, num_images).
+        num_azimuths: number of azimuths, equally spaced, starting at the front.
+        elevations_deg: elevations of each azimuth's cameras.
+        initial_scale: image half-widths per world unit.
 
     Attributes:
-        numbers: the cameras' free numbers (``geometry.camera_hypotheses``).
-        kept: for each image its cameras, the first ``num_kept`` of which are left.
-        num_kept: how many cameras an image has left.
-        score_sum, score_count: the errors that each camera has had since ``reset_scores``, and how many.
+        numbers: free parameters of the cameras (``geometry.camera_hypotheses``).
+        kept: camera indices of each image, of which the first ``num_kept`` remain.
+        num_kept: number of cameras that remain per image.
+        score_sum, score_count: sum and number of each camera's errors since ``reset_scores``.
 
     Raises:
         ConfigError: no images or no cameras.
@@ -70,7 +70,7 @@ class CameraMultiplex(nn.Module):
         if num_images < 1 or count < 1 or not initial_scale > 0:
             raise ConfigError(
                 f"a multiplex of {count} cameras of scale {initial_scale} for {num_images} images",
-                "give at least one image and one camera, and a scale above 0",
+                "use at least one image and one camera, and a scale above 0",
             )
         self.initial_scale = initial_scale
         azimuths = torch.arange(num_azimuths).repeat_interleave(len(elevations_deg)) * (360.0 / num_azimuths)
@@ -83,7 +83,7 @@ class CameraMultiplex(nn.Module):
         self.register_buffer("score_count", torch.zeros(num_images, dtype=torch.float64))
 
     def forward(self, images: Int[Tensor, "B"]) -> CameraHypotheses:
-        """The cameras that each image has left, equally probable until the losses say otherwise.
+        """Return each image's remaining cameras, as equally probable; losses weight them.
 
         Raises:
             DataError: an index outside of the table.
@@ -94,11 +94,11 @@ class CameraMultiplex(nn.Module):
 
     @torch.no_grad()
     def observe(self, images: Int[Tensor, "B"], errors: Float[Tensor, "B H"]) -> None:
-        """Note how well each camera explained its image. **Every rank must call it on every step it is called on.**
+        """Store the error of each camera on its image. **If one rank calls it in a step, every rank must.**
 
         Args:
-            images: this rank's.
-            errors: of the cameras that ``forward`` gave.
+            images: indices of this rank's images.
+            errors: errors of the cameras that ``forward`` returned.
         """
         kept = self._left(images)
         # One gather: the index travels with its errors, exact in float64 up to 2^53 images.
@@ -111,30 +111,30 @@ class CameraMultiplex(nn.Module):
 
     @torch.no_grad()
     def prune(self, keep: int) -> None:
-        """Leave each image its ``keep`` cameras of least mean error, best first; equals in their old order.
+        """Keep each image's ``keep`` cameras of least mean error, best first; ties in their old order.
 
         Raises:
-            ConfigError: more than are left, or none.
+            ConfigError: more than remain, or none.
         """
         left = int(self.num_kept)
         if not 1 <= keep <= left:
-            raise ConfigError(f"pruning a multiplex of {left} cameras to {keep}", f"keep between 1 and {left}")
+            raise ConfigError(f"cannot prune a multiplex of {left} cameras to {keep}", f"keep between 1 and {left}")
         own = self.kept[:, :left]
-        # Every camera of an image has been observed as often as the others, so sums rank as means do.
+        # All cameras of an image were observed equally often, so sums rank like means.
         order = self.score_sum.gather(1, own).argsort(dim=1, stable=True)
         self.kept[:, :left] = own.gather(1, order)
         self.num_kept.fill_(keep)
 
     @torch.no_grad()
     def reset_scores(self) -> None:
-        """Forget all errors, so that the next pruning judges by what comes now."""
+        """Reset all errors, so that the next pruning uses only later ones."""
         self.score_sum.zero_()
         self.score_count.zero_()
 
     def _left(self, images: Tensor) -> Tensor:
         if images.numel() and not (int(images.min()) >= 0 and int(images.max()) < len(self.kept)):
             raise DataError(
-                f"an image index outside of the multiplex's 0..{len(self.kept) - 1}",
+                f"an image index is outside of the multiplex's 0..{len(self.kept) - 1}",
                 "the data set has changed since the run began: start a new run on it",
             )
         return self.kept[images][:, : int(self.num_kept)]

@@ -1,4 +1,4 @@
-"""A texture predicted as colours, for models that read none from the image (UCMR)."""
+"""A texture predicted as colours, for models that do not read it from the image (UCMR)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ INITIAL_STD = 1e-3
 
 
 class ColorDecoder(nn.Module):
-    """The image's feature to a texture, RGB in (0, 1); grey at the start.
+    """Maps the image's feature to a texture, RGB in (0, 1); initially grey.
 
-    A flow that reads the input's own view explains any picture by a frontal camera. Predicted colours do not, so their
-    error can choose between cameras (Goel et al. 2020).
+    A flow that reads the input's own view explains any image by a frontal camera. Predicted colours do not, so their
+    error can select cameras (Goel et al. 2020).
 
     Args:
-        in_features: of the image's feature.
-        height, width: of the texture; see ``UpsamplingDecoder``.
-        symmetric: decode the half on the side of +X and mirror it.
-        channels: of the coarsest map.
+        in_features: size of the image's feature.
+        height, width: size of the texture; see ``UpsamplingDecoder``.
+        symmetric: whether to decode the half on the +X side and mirror it.
+        channels: channels of the coarsest map.
 
     Raises:
-        ConfigError: a size that doublings do not reach.
+        ConfigError: a size that doubling cannot reach.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The critic that tells real images from rendered ones (D of equations 37-39)."""
+"""The critic that distinguishes real images from rendered ones (D of equations 37-39)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SLOPE = 0.2
 
 
 class Critic(nn.Module):
-    """Four halvings by 4x4 convolutions, then one logit a patch, or one an image.
+    """Four downsamplings by 4x4 convolutions, then one logit per patch, or one per image.
 
-    No normalisation at all: batch statistics would tie samples together, which both the gradient penalty (one gradient
-    a sample) and the world-size law forbid.
+    No normalisation: batch statistics would couple samples, which the gradient penalty (one gradient per sample) and
+    the world-size law forbid.
 
     Args:
-        kind: "patch" gives a logit for every 1/16 of the image's side (each sees about 46 px), "global" one from the
-            mean of the last features.
-        in_channels: of the images.
-        width: channels after the first halving, doubled by each further one.
+        kind: "patch" has a logit for every 1/16 of the image's side (receptive field about 46 px), "global" one from
+            the mean of the last features.
+        in_channels: channels of the images.
+        width: channels after the first downsampling, doubled by each further one.
 
     Raises:
         ConfigError: an unknown kind.
@@ -35,7 +35,7 @@ class Critic(nn.Module):
     def __init__(self, kind: CriticKind = "patch", in_channels: int = 3, width: int = 64) -> None:
         super().__init__()
         if kind not in ("patch", "global"):
-            raise ConfigError(f"a critic of kind {kind!r}", "give 'patch' or 'global'")
+            raise ConfigError(f"unknown critic kind {kind!r}", "use 'patch' or 'global'")
         self.kind = kind
         widths = [in_channels, *(width * 2**level for level in range(NUM_HALVINGS))]
         self.halvings = nn.ModuleList(nn.Conv2d(wide, wider, 4, 2, padding=1) for wide, wider in pairwise(widths))
@@ -46,7 +46,7 @@ class Critic(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N"]:
-        """Logits: above 0 for "real"; of RGB in [0, 1] of any size from 16 px."""
+        """Compute logits, above 0 for "real", of RGB in [0, 1] of any size from 16 px."""
         x = 2 * image - 1
         for halving in self.halvings:
             x = leaky_relu(halving(x), SLOPE)

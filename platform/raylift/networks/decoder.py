@@ -12,20 +12,20 @@ from torch.nn.utils.parametrizations import weight_norm
 class FieldDecoder(nn.Module):
     """f(G(p), gamma(p)) -> (S, R, G, B), equation 3 of the implicit paper.
 
-    Five fully connected layers with ReLU; the point's feature vector enters layer 1 and, beside layer 2's output,
-    layer 3 again. Layers are weight-normed and Kaiming-initialised, the heads are neither ("every layer but the
+    Five fully connected layers with ReLU; the point's feature vector enters layer 1 and, together with layer 2's
+    output, layer 3. Layers are weight-normed and Kaiming-initialised, the heads are neither ("every layer but the
     decision-heads"). No batch normalisation.
 
-    Two things are added to the paper's, both off by default: a colour that is a learned mix of offered ones and the
-    predicted one, since layers hardly learn to copy a pixel; and a distance that corrects a told one.
+    Two additions to the paper's, both off by default: a colour that is a learned mixture of given ones and the
+    predicted one, since layers hardly learn to copy a pixel; and a distance that corrects a given one.
 
     Args:
         in_features: width of the point's feature vector.
         hidden: width of the five layers.
-        limit: the distance is ``limit`` times tanh: 1 is tanh itself; the truncation spends the whole range on
-            distances that occur.
-        num_colors: how many colours are offered.
-        starts_at_zero: the distance head starts at 0, so that a told distance is handed on at first.
+        limit: factor of the distance's tanh: 1 is tanh itself; the truncation uses the whole range for distances that
+            occur.
+        num_colors: number of given colours.
+        starts_at_zero: whether the distance head starts at 0, so that a given distance is initially unchanged.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class FieldDecoder(nn.Module):
         """Signed distance and RGB in [0, 1].
 
         Args:
-            features: of the points.
-            colors: those offered, ``num_colors`` of them.
-            told: a distance that is corrected by at most ``limit``; it is clamped to [-limit, limit] first.
+            features: features of the points.
+            colors: given colours, ``num_colors`` of them.
+            told: given distance, clamped to [-limit, limit] and then corrected by at most ``limit``.
         """
         x = self.hidden(features)
         sdf = self.distance(x, told)
@@ -73,7 +73,7 @@ class FieldDecoder(nn.Module):
         return sdf, rgb
 
     def hidden(self, features: Float[Tensor, "B N F"]) -> Float[Tensor, "B N H"]:
-        """What both heads read: the fifth layer's output."""
+        """Input of both heads: the fifth layer's output."""
         x = functional.relu_(self.layer1(features))
         x = functional.relu_(self.layer2(x))
         x = functional.relu_(self.layer3(torch.cat([x, features], dim=-1)))
@@ -82,7 +82,7 @@ class FieldDecoder(nn.Module):
 
     def distance(self, hidden: Float[Tensor, "B N H"], told: Float[Tensor, "B N"] | None) -> Float[Tensor, "B N"]:
         """The signed distance."""
-        # bf16 keeps 8 bits, too few for a distance near zero: the heads leave mixed precision.
+        # bf16 keeps 8 bits, too few for a distance near zero: the heads run outside of mixed precision.
         with torch.autocast(hidden.device.type, enabled=False):
             sdf = self.limit * torch.tanh(self.sdf_head(hidden.to(self.sdf_head.weight.dtype))[..., 0])
             return sdf if told is None else sdf + told.clamp(-self.limit, self.limit)

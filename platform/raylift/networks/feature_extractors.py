@@ -1,4 +1,4 @@
-"""Features of whole images for the Fréchet distance, by networks that are not trained here."""
+"""Features of whole images for the Fréchet distance, from networks that are not trained here."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from raylift.core.errors import ConfigError
 
 FeatureName = Literal["inception_v3", "vgg16", "alexnet", "random"]
 NUM_FEATURES = {"inception_v3": 2048, "vgg16": 512, "alexnet": 256, "random": 128}
-"""How many numbers each gives."""
+"""Feature size of each extractor."""
 INCEPTION_PX = 299
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class RandomFeatures(nn.Module):
-    """Untrained convolutions, always the same ones: statistics of edges and colours, without any download.
-
-    Weaker than trained features by far, but a distance of distributions all the same; for tests and first runs.
+    """Untrained convolutions with fixed weights: statistics of edges and colours, without any download. Far weaker than
+    trained features, but still a distance of distributions; for tests and first runs.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -42,7 +41,7 @@ class RandomFeatures(nn.Module):
 
 
 class ConvolutionFeatures(nn.Module):
-    """The last map of ImageNet's AlexNet or VGG16, averaged over the picture."""
+    """The last map of ImageNet's AlexNet or VGG16, averaged over the image."""
 
     mean: Tensor
     std: Tensor
@@ -64,7 +63,7 @@ class ConvolutionFeatures(nn.Module):
 
 
 class InceptionFeatures(nn.Module):
-    """Inception V3's 2048 numbers before its classifier (equations 40 and 41), of pictures enlarged to 299 px."""
+    """Inception V3's 2048 features before its classifier (equations 40 and 41), of images upsampled to 299 px."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +71,7 @@ class InceptionFeatures(nn.Module):
 
         from raylift.networks.pretrained import inception_state
 
-        # The initial values are overwritten, and drawing them takes most of a minute.
+        # Skip initialisation: the values are overwritten, and drawing them takes most of a minute.
         self.network = Inception3(aux_logits=True, transform_input=False, init_weights=False)
         self.network.load_state_dict(inception_state())
         self.network.AuxLogits = None
@@ -87,17 +86,17 @@ class InceptionFeatures(nn.Module):
 
 
 class Frozen:
-    """A network that is no part of the model: not trained, not in its checkpoints, on whatever device it is asked on.
+    """A network outside of the model: not trained, not in its checkpoints, moved to the device of its inputs.
 
     Args:
-        network: put into eval mode, without gradients to its parameters.
+        network: network to set to eval mode, without gradients to its parameters.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network.eval().requires_grad_(False)
 
     def __call__(self, *pictures: Tensor) -> Tensor:
-        """What the network says; gradients reach the pictures."""
+        """Run the network; gradients reach the pictures."""
         first = pictures[0]
         network = self._network.to(first.device, first.dtype)
         value: Tensor = network(*pictures)
@@ -105,11 +104,11 @@ class Frozen:
 
 
 def open_features(name: FeatureName) -> Frozen:
-    """The extractor of that name.
+    """Load the extractor of that name.
 
     Raises:
         ConfigError: an unknown name.
-        WeightsError: its weights are nowhere; says what to put where.
+        WeightsError: missing weights; the message says which file to put where.
     """
     if name == "random":
         return Frozen(RandomFeatures())
@@ -117,4 +116,4 @@ def open_features(name: FeatureName) -> Frozen:
         return Frozen(InceptionFeatures())
     if name in ("alexnet", "vgg16"):
         return Frozen(ConvolutionFeatures(name))
-    raise ConfigError(f"there is no feature extractor {name!r}", f"there are: {', '.join(NUM_FEATURES)}")
+    raise ConfigError(f"unknown feature extractor {name!r}", f"use one of {', '.join(NUM_FEATURES)}")

@@ -1,4 +1,4 @@
-"""Maps of features by networks that are trained elsewhere and frozen here: what pixels mean, for part segmentation."""
+"""Feature maps of pretrained, frozen networks: the semantics of pixels, for part segmentation."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _RANDOM_WIDTHS = (3, 16, 32)
 
 
 class FeatureMaps:
-    """A frozen trunk's last map, read densely. No module: it belongs to no model's parameters and no checkpoint.
+    """A frozen trunk's last map, read densely. Not a module: it is in no model's parameters and no checkpoint.
 
-    The last pooling keeps its resolution and the convolutions behind it are dilated instead (the hole algorithm of
-    DeepLab), so the same filters are read at twice as many places: every 8 pixels.
+    The last pooling keeps its resolution and the convolutions after it are dilated instead (DeepLab's hole algorithm),
+    so the same filters are read at twice the density: every 8 pixels.
 
     Args:
-        name: "vgg16" or "alexnet" (ImageNet's, after the last ReLU), or "random": untrained filters that are always the
-            same, for tests alone.
+        name: "vgg16" or "alexnet" (ImageNet's, after the last ReLU), or "random": untrained filters with fixed weights,
+            for tests only.
 
     Raises:
-        WeightsError: the weights are nowhere; it says what to put where.
+        WeightsError: missing weights; the message says which file to put where.
     """
 
     def __init__(self, name: ExtractorName) -> None:
@@ -46,7 +46,7 @@ class FeatureMaps:
     def __call__(self, image: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B D S S"]:
         """Features of square RGB in [0, 1], at least 0, read at the pixel centres of a map of ``size``.
 
-        Places beyond the outermost filters take the features of those.
+        Points beyond the outermost filters get the features of those.
         """
         trunk = self._trunk.to(image.device, image.dtype)
         mean, std = (image.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
@@ -71,7 +71,7 @@ def _imagenet_layers(name: Literal["vgg16", "alexnet"]) -> list[nn.Module]:
     nn.Sequential(*layers).load_state_dict(weights)
     last_pool = max(index for index, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d))
     kernel = _first(layers[last_pool].kernel_size)
-    # Without its stride an even window would shrink the map by one, so it is widened to the next odd one.
+    # Without its stride, an even window would shrink the map by one, so it is enlarged to the next odd size.
     layers[last_pool] = nn.MaxPool2d(kernel | 1, stride=1, padding=kernel // 2)
     for layer in layers[last_pool:]:
         if isinstance(layer, nn.Conv2d):

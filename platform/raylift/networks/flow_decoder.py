@@ -1,4 +1,4 @@
-"""D_flow: where in the image each texel is read."""
+"""D_flow: the image coordinates that each texel is read from."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ FRONT_VIEW_EXTENT = 0.7
 
 
 class FlowDecoder(nn.Module):
-    """The image's feature to a texture flow I_flow, (u, v) in (-1, 1) by tanh (D_flow of equation 7).
+    """Maps the image's feature to a texture flow I_flow, (u, v) in (-1, 1) by tanh (D_flow of equation 7).
 
     Args:
-        in_features: of the image's feature.
-        height, width: of the texture.
-        symmetric: decode the half on the side of +X and mirror it, so that both sides show the same colours.
-        initial: the flow to start from; by default texels start at the image's centre. ``front_view_flow`` is a better
-            start where objects are seen from the front.
-        channels: of the coarsest map.
+        in_features: size of the image's feature.
+        height, width: size of the texture.
+        symmetric: whether to decode the half on the +X side and mirror it, so that both sides have the same colours.
+        initial: initial flow; by default texels start at the image's centre. ``front_view_flow`` is better if objects
+            are seen from the front.
+        channels: channels of the coarsest map.
 
     Raises:
-        ConfigError: a size that doublings do not reach, or an initial flow of another size or beyond (-1, 1).
+        ConfigError: a size that doubling cannot reach, or an initial flow of another size or outside of (-1, 1).
     """
 
     base: Tensor
@@ -45,8 +45,8 @@ class FlowDecoder(nn.Module):
         start = torch.zeros(2, height, width) if initial is None else initial
         if start.shape != (2, height, width) or not bool((start.abs() < 1).all()):
             raise ConfigError(
-                f"an initial flow of shape {tuple(start.shape)} for a texture of {height} x {width}",
-                "give [2, height, width] strictly within -1 and 1",
+                f"the initial flow has shape {tuple(start.shape)}, the texture {height} x {width}",
+                "use shape [2, height, width] and values strictly between -1 and 1",
             )
         own = start[..., width // 2 :] if symmetric else start
         self.decoder = UpsamplingDecoder(in_features, 2, height, own.shape[-1], channels)
@@ -66,7 +66,7 @@ def front_view_flow(
     """The flow of a ball seen from the front: each texel is read where its point of the ball projects.
 
     Args:
-        extent: the ball's radius in the image, in (0, 1). The back is read through the front.
+        extent: radius of the ball in the image, in (0, 1). The back is read through the front.
     """
     u, v = (torch.arange(width) + 0.5) / width, 1 - (torch.arange(height) + 0.5) / height
     rows, columns = torch.meshgrid(v, u, indexing="ij")

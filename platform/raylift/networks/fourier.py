@@ -28,9 +28,9 @@ def fourier_features(
 
 
 class FourierEmbedding(nn.Module):
-    """Equation 1 with a fixed B, drawn once from N(0, scale^2) for a seed; size 0 hands the bare coordinates on.
+    """Equation 1 with a fixed B, drawn once from N(0, scale^2) for a seed; size 0 returns the plain coordinates.
 
-    B is a buffer: it is not trained, and a checkpoint carries it.
+    B is a buffer: it is not trained, and is saved in checkpoints.
     """
 
     def __init__(self, size: int, scale: float, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""One feature vector an image: what all decoders of the mesh-texture model share (F_e of the paper)."""
+"""One feature vector per image, shared by all decoders of the mesh-texture model (F_e of the paper)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from raylift.networks.pretrained_pyramid import PretrainedPyramid
 from raylift.networks.resnet import Backbone, ResNetPyramid, normalize_image
 
 GRID = 4
-"""The last map is averaged to 4 x 4 cells before it is flattened: pose lives in where things are."""
+"""Side of the last map, averaged before it is flattened: pose depends on spatial layout."""
 
 
 class ImageEncoder(nn.Module):
-    """F_e: a ResNet whose last map is reduced, flattened and turned into one vector (CMR: ResNet-18 to 200 numbers).
+    """F_e: a ResNet whose last map is reduced, flattened and turned into one vector (CMR: ResNet-18 to 200 features).
 
     Args:
-        backbone: the layout of an untrained ResNet.
-        num_features: of the vector.
+        backbone: layout of an untrained ResNet.
+        num_features: size of the vector.
         width: channels of an untrained ResNet's first stage; 64 is its own. The last map is reduced to four times that.
-        pretrained: name of an ImageNet encoder (``networks.trunks``) that takes the ResNet's place; "" for none.
-        frozen: it is not trained.
+        pretrained: name of an ImageNet encoder (``networks.trunks``) that replaces the ResNet; "" for none.
+        frozen: whether it is not trained.
 
     Raises:
         ConfigError: an unknown encoder. Missing weights raise a WeightsError at the first use.
@@ -45,7 +45,7 @@ class ImageEncoder(nn.Module):
         self.head = nn.Linear(4 * width * GRID * GRID, num_features)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
-        """The feature I_f of RGB in [0, 1], of any size from 32 px."""
+        """Compute the feature I_f of RGB in [0, 1], of any size from 32 px."""
         own = isinstance(self.pyramid, ResNetPyramid)
         last = self.pyramid(normalize_image(image) if own else image)[-1]
         reduced = functional.relu(self.norm(self.reduce(last)))

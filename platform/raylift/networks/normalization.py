@@ -1,4 +1,4 @@
-"""Normalisation that never mixes samples, so that a split batch gives the same numbers (law 1)."""
+"""Normalisation that never mixes samples, so that a split batch has the same results (law 1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHANNELS_A_GROUP = 4
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation (Wu and He 2018) with at most 32 groups of, where the width allows it, at least 4 channels.
+    """Group normalisation (Wu and He 2018) with at most 32 groups of at least 4 channels, if the width allows it.
 
     Batch normalisation would make a sample's features depend on which other samples share its worker.
     """

@@ -1,4 +1,4 @@
-"""LPIPS: the learned perceptual distance of two pictures (Zhang et al. 2018), version 0.1."""
+"""LPIPS: the learned perceptual distance of two images (Zhang et al. 2018), version 0.1."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SCALE = (0.458, 0.448, 0.450)
 
 
 class PerceptualDistance(nn.Module):
-    """The distance of two batches of pictures.
+    """The distance of two batches of images.
 
     d(a, b) = sum over five layers of the spatial mean of w . (f(a) - f(b))^2, where f are activations of an ImageNet
     network scaled to unit length over channels and w >= 0 the layer's learned weights (their equation 1).
 
     Args:
-        trunk: which network; its layers are torchvision's, so that ``weights`` may be torchvision's too.
+        trunk: network name; its layers are torchvision's, so ``weights`` may be torchvision's too.
         weights: ``features.<i>.weight`` and ``.bias`` of every convolution (torchvision's names) and ``heads.<layer>``
             [C] (see ``networks.pretrained``).
 
@@ -51,7 +51,7 @@ class PerceptualDistance(nn.Module):
         self.eval()
 
     def forward(self, first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        """Distances of RGB in [0, 1], 0 for equal pictures; differentiable in both. Pictures of 32 px a side and up."""
+        """Distances of RGB in [0, 1], 0 for equal images; differentiable in both. Sides of at least 32 px."""
         features = self._unit_features(torch.cat([first, second]) * 2 - 1)
         total = first.new_zeros(len(first))
         for index, layer in enumerate(features):
@@ -67,7 +67,7 @@ class PerceptualDistance(nn.Module):
             x = layer(x)
             if index in self._taps:
                 # lpips 0.1.4 adds the epsilon outside of the root. The root's slope is infinite where all of a pixel's
-                # activations are zero, and would make gradients NaN; the clamp changes no value.
+                # activations are zero, which would make gradients NaN; the clamp changes no value.
                 length = x.square().sum(dim=1, keepdim=True).clamp(min=LEAST_SQUARE).sqrt()
                 tapped.append(x / (length + 1e-10))
         return tapped
@@ -79,7 +79,7 @@ class PerceptualDistance(nn.Module):
             found = weights.get(name)
             if found is None or found.shape != target.shape:
                 what = "missing" if found is None else f"of shape {tuple(found.shape)}, not {tuple(target.shape)}"
-                raise WeightsError(f"LPIPS ({trunk}): {name} is {what}", "give the weights of that very network")
+                raise WeightsError(f"LPIPS ({trunk}): {name} is {what}", "use the weights of that network")
             with torch.no_grad():
                 target.copy_(found)
 
@@ -105,7 +105,7 @@ def _layers(trunk: Trunk) -> tuple[list[nn.Module], tuple[int, ...]]:
 
 
 def trunk_layers(trunk: Trunk) -> list[nn.Module]:
-    """A trunk's layers, in torchvision's numbering, without weights."""
+    """Build a trunk's layers, in torchvision's numbering, without weights."""
     return _layers(trunk)[0]
 
 

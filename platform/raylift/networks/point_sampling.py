@@ -12,11 +12,11 @@ from raylift.networks.trilinear_kernel import read_volumes
 
 
 def sample_map(features: Float[Tensor, "B C H W"], uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
-    """Bilinear values of a map at normalised image coordinates; beyond the border, the border's.
+    """Bilinear values of a map at normalised image coordinates; border values beyond the border.
 
     Args:
-        features: covers the image, whose corners are (-1, -1) (top left) and (1, 1).
-        uv: the convention of ``core.types``. Any finite or infinite value; NaN reads the centre.
+        features: map over the image, whose corners are (-1, -1) (top left) and (1, 1).
+        uv: coordinates in the convention of ``core.types``. Any finite or infinite value; NaN reads the centre.
 
     Returns:
         values in the wider of both precisions, at least float32, whatever autocast says.
@@ -26,16 +26,16 @@ def sample_map(features: Float[Tensor, "B C H W"], uv: Float[Tensor, "B N 2"]) -
 
 
 def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N C"]:
-    """Trilinear values of a volume over [-0.55, 0.55]^3 at world points; beyond the border, the border's.
+    """Trilinear values of a volume over [-0.55, 0.55]^3 at world points; border values beyond the border.
 
     Args:
-        features: cell-centred, indexed [x, y, z].
+        features: cell-centred volume, indexed [x, y, z].
         points: world coordinates.
 
     Returns:
         values in the wider of both precisions, at least float32, whatever autocast says.
     """
-    # grid_sample names the last axis first, so the order of coordinates is reversed.
+    # grid_sample takes the last axis first, so the order of coordinates is reversed.
     inside = (points.flip(-1) / GRID_HALF_EXTENT).clamp(-1.0, 1.0)
     if (
         not torch.is_grad_enabled()
@@ -47,7 +47,7 @@ def sample_volume(features: Float[Tensor, "B C X Y Z"], points: Float[Tensor, "B
 
 
 def _read(features: Tensor, grid: Tensor) -> Tensor:
-    """``grid_sample`` outside of mixed precision: the 8 bits of bfloat16 move a place by up to 1/256 of the grid."""
+    """``grid_sample`` outside of mixed precision: bfloat16's 8 bits move a point by up to 1/256 of the grid."""
     precision = torch.promote_types(torch.promote_types(features.dtype, grid.dtype), torch.float32)
     with torch.autocast(features.device.type, enabled=False):
         return functional.grid_sample(

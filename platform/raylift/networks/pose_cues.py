@@ -1,4 +1,4 @@
-"""What tells poses apart beside the silhouette: luminance and saturation, or the features of a frozen network."""
+"""Cues that distinguish poses in addition to the silhouette: luminance and saturation, or frozen features."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from raylift.networks.feature_maps import NUM_CHANNELS, FeatureMaps
 
 CueName = Literal["none", "color", "alexnet", "vgg16", "random"]
 NUM_PROJECTED = 8
-"""Channels that feature maps are projected to, by fixed random directions."""
+"""Number of fixed random directions that feature maps are projected to."""
 CLAMP = 2.5
-"""Standard deviations beyond which a cue is cut off: a highlight must not outvote the rest."""
+"""Standard deviations at which a cue is clamped: a highlight must not dominate."""
 LEAST_STD = 0.02
 LUMINANCE = (0.3, 0.59, 0.11)
 
 
 def num_cues(name: CueName) -> int:
-    """Channels of a cue; 0 of none."""
+    """Number of channels of a cue; 0 for none."""
     return {"none": 0, "color": 2}.get(name, NUM_PROJECTED)
 
 
 class CueReader:
-    """Framed cues of images. No module: it has no parameters that are trained or kept.
+    """Framed cues of images. Not a module: it has no parameters to train or save.
 
     Args:
-        name: "color" is luminance and saturation; "alexnet" and "vgg16" are ImageNet's last maps; "random" is untrained
-            filters, for tests.
+        name: cue name: "color" is luminance and saturation; "alexnet" and "vgg16" are ImageNet's last maps; "random" is
+            untrained filters, for tests.
 
     Raises:
-        WeightsError: the pretrained weights are missing; says what to put where.
+        WeightsError: missing pretrained weights; the message says which file to put where.
     """
 
     def __init__(self, name: CueName) -> None:
@@ -55,7 +55,7 @@ class CueReader:
         Args:
             image: RGB in [0, 1].
             masks: framed silhouettes.
-            box: that they were framed by.
+            box: boxes that framed them.
         """
         if self._maps is None:
             luminance = (image * image.new_tensor(LUMINANCE)[:, None, None]).sum(dim=1)
@@ -68,7 +68,7 @@ class CueReader:
 
 
 def standardised(values: Float[Tensor, "B C P"], mask: Float[Tensor, "B P"]) -> Float[Tensor, "B C P"]:
-    """Each channel with mean 0 and standard deviation 1 inside of the mask, cut off at 2.5; 0 outside."""
+    """Standardise each channel to mean 0 and standard deviation 1 inside of the mask, clamp at 2.5; 0 outside."""
     count = mask.sum(dim=1).clamp(min=1)[:, None, None]
     inside = mask[:, None]
     mean = (values * inside).sum(dim=2, keepdim=True) / count

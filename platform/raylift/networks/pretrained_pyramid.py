@@ -1,4 +1,4 @@
-"""A pretrained image encoder that hands out its maps: frozen, or trained at a rate of its own."""
+"""A pretrained image encoder that returns its maps: frozen, or trained with its own learning rate."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _PROBE_PX = 64
 class PretrainedPyramid(nn.Module):
     """An ImageNet trunk without its classifier.
 
-    Batch normalisation keeps its stored statistics in training too, so a sample's features do not depend on which
-    others share its worker (law 1). The weights are part of the state: a run's checkpoint needs no other file.
+    Batch normalisation keeps its stored statistics in training too, so a sample's features do not depend on the other
+    samples of its worker (law 1). The weights are part of the state: a run's checkpoint needs no other file.
 
     Args:
-        name: see ``networks.trunks.TRUNKS``; ``torchvision:NAME`` and ``timm:NAME`` too.
-        frozen: no gradients to the trunk's parameters.
+        name: name in ``networks.trunks.TRUNKS``, ``torchvision:NAME`` or ``timm:NAME``.
+        frozen: whether the trunk's parameters get no gradients.
 
     Attributes:
-        channels: of each map, finest first.
-        places: of each map, where its cells look.
+        channels: channels of each map, finest first.
+        places: input positions of each map's cells.
 
     Raises:
-        ConfigError: an unknown name. Missing weights raise where the trunk is first used without a checkpoint's.
+        ConfigError: an unknown name. Missing weights raise on first use without a checkpoint's.
     """
 
     mean: Tensor
@@ -54,7 +54,7 @@ class PretrainedPyramid(nn.Module):
         try:
             self._load()
         except WeightsError as error:
-            # A checkpoint brings the weights; without one the first use raises this.
+            # A checkpoint may contain the weights; without one, the first use raises this.
             self.problem = error
         self.requires_grad_(not frozen)
         self.train(self.training)
@@ -65,7 +65,7 @@ class PretrainedPyramid(nn.Module):
         """Maps of RGB in [0, 1], finest first.
 
         Raises:
-            WeightsError: neither a file nor a checkpoint gave the weights.
+            WeightsError: weights found neither in a file nor in a checkpoint.
         """
         if self.problem is not None:
             raise self.problem
@@ -73,7 +73,7 @@ class PretrainedPyramid(nn.Module):
             return self._maps(((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
 
     def train(self, mode: bool = True) -> PretrainedPyramid:
-        """As usual, but normalisation keeps its statistics, and a frozen trunk never drops anything."""
+        """Set the mode, but normalisation keeps its statistics, and a frozen trunk never applies dropout."""
         super().train(mode and not self.frozen)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -121,7 +121,7 @@ def _places(stages: nn.Module) -> tuple[ReadingPlaces, ...]:
             found.append(ReadingPlaces(first, spacing))
     if isinstance(stages, nn.ModuleList):
         return tuple(found)
-    # A network of timm names its maps' spacings; of the places with one of them the last is where its stage ends.
+    # A network of timm lists its maps' spacings; the last position with a spacing is the end of its stage.
     wanted = [float(value) for value in stages.feature_info.reduction()]  # type: ignore[operator,union-attr]
     return tuple(
         next((one for one in reversed(found) if one.spacing == value), ReadingPlaces(0.0, value)) for value in wanted

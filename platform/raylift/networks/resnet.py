@@ -1,4 +1,4 @@
-"""Residual image encoders (He et al. 2015) that hand out every scale, with group instead of batch normalisation."""
+"""Residual image encoders (He et al. 2015) that return every scale, with group instead of batch normalisation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Backbone = Literal["resnet18", "resnet34", "resnet50"]
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut (ResNet-18 and -34)."""
+    """Two 3x3 convolutions with a shortcut (ResNet-18 and -34)."""
 
     expansion = 1
 
@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions around a shortcut, four times as wide at its end (ResNet-50)."""
+    """1x1, 3x3, 1x1 convolutions with a shortcut, four times as wide at the end (ResNet-50)."""
 
     expansion = 4
 
@@ -66,13 +66,13 @@ class ResNetPyramid(nn.Module):
     """A ResNet without its classifier, returning the map after every down-sampling layer.
 
     Args:
-        backbone: the layout.
+        backbone: layout of the network.
         width: channels of the first stage; 64 is ResNet's own.
-        in_channels: of the image.
+        in_channels: channels of the image.
 
     Attributes:
-        channels: of each of the five maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's side.
-        places: where each map's cells look: convolutions of odd kernels put output i over pixel 2^k i.
+        channels: channels of each of the five maps, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's side.
+        places: input positions of each map's cells: convolutions with odd kernels put output i over pixel 2^k i.
     """
 
     def __init__(self, backbone: Backbone, width: int = 64, in_channels: int = 3) -> None:
@@ -115,5 +115,5 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 
 
 def normalize_image(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """RGB in [0, 1] to [-1, 1], in memory order that convolutions like best."""
+    """Convert RGB in [0, 1] to [-1, 1], in the memory format that is fastest for convolutions."""
     return (2.0 * image - 1.0).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""A small encoder-decoder that says a class for every pixel."""
+"""A small encoder-decoder that predicts a class for every pixel."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class SegmentationNetwork(nn.Module):
 
     Args:
         num_classes: channels of the logits.
-        backbone: the ResNet's layout.
+        backbone: layout of the ResNet.
         width: channels of its first stage; 64 is its own.
-        channels: of the decoder.
+        channels: channels of the decoder.
     """
 
     STRIDE = 4
@@ -36,7 +36,7 @@ class SegmentationNetwork(nn.Module):
         self.head = nn.Conv2d(channels, num_classes, 1)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Logits of RGB in [0, 1]."""
+        """Compute logits of RGB in [0, 1]."""
         maps = self.pyramid(normalize_image(image))[1:]
         x = self.smooth[-1](self.laterals[-1](maps[-1]))
         for level in reversed(range(len(maps) - 1)):

@@ -1,11 +1,11 @@
-"""Training shapes as part of a network's state, looked up by what their silhouette would be in the input's own camera.
+"""Training shapes in a network's state, retrieved by their silhouettes in the input's own camera.
 
-Two stages, so that the cost of a look-up does not grow with the bank much: stored silhouettes make a shortlist by one
-matrix product; only those shapes are projected by the input's camera and compared with what it shows, and the best of
-them are stretched along their axes until they fit it better. On one core a look-up among 800 objects of 12 silhouettes
-takes about 20 ms, most of it for stretching; ``ExampleRequest`` bounds a bank, so more data cost no more.
+Retrieval has two stages, so that its cost hardly grows with the bank: stored silhouettes make a shortlist by one matrix
+product; only those shapes are projected by the input's camera and compared with it, and the best of them are stretched
+along their axes to fit better. On one core, a retrieval among 800 objects of 12 silhouettes takes about 20 ms, most of
+it for stretching; ``ExampleRequest`` bounds a bank, so more data do not cost more.
 
-Shapes are compared with the input's silhouette, or with its depth where that is told (``networks.shape_likeness``).
+Shapes are compared with the input's silhouette, or with its depth if given (``networks.shape_likeness``).
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from raylift.core.types import Camera
 from raylift.networks.shape_likeness import DepthLikeness, Likeness, Shapes, SilhouetteLikeness
 
 REACH = 0.1
-"""Signed distances are kept within [-REACH, REACH], world units, in 254 steps."""
+"""Limit of stored signed distances, world units: [-REACH, REACH] in 254 steps."""
 MAX_KNOWN = 200_000
-"""Training samples whose neighbours are remembered: some 300 bytes each."""
+"""Largest number of training samples whose neighbours are cached: some 300 bytes each."""
 _STEPS = (0.6, 0.3, 0.1)
-"""Of the search for a stretch, as shares of the largest: they add up to 1."""
+"""Step sizes of the search for a stretch, as fractions of the largest: they add up to 1."""
 STRETCH_COST = 0.02
-"""Added to a distance per unit of mean absolute log stretch: what fits as well unstretched is left so."""
+"""Penalty per unit of mean absolute log stretch: among equally good fits, less stretch wins."""
 _FAR = 1e6
 _STATE = ("sdf", "points", "silhouettes", "owners", "bodies", "sample_keys", "sample_bodies")
 
 
 @dataclass(frozen=True)
 class Search:
-    """How far a look-up goes.
+    """Limits of a retrieval.
 
     Attributes:
-        shortlist: shapes that are projected.
-        num_stretched: of those, the best so many are stretched along their axes to fit; 0 stretches none.
-        stretch: the largest change of one axis against another, as the logarithm of a factor.
+        shortlist: number of shapes to project.
+        num_stretched: number of the best of those to stretch along their axes; 0 for none.
+        stretch: largest change of one axis relative to another, as the logarithm of a factor.
     """
 
     shortlist: int = 64
@@ -57,9 +57,9 @@ class Neighbors:
     """Shapes of a bank, nearest first.
 
     Attributes:
-        indices: in the bank.
+        indices: indices in the bank.
         stretches: factor along each axis.
-        distances: of silhouettes.
+        distances: distances of silhouettes, or of visible surfaces.
     """
 
     indices: Int[Tensor, "B K"]
@@ -92,14 +92,14 @@ class ShapeBank(nn.Module):
         return len(self.sdf)
 
     def keep(self, examples: Examples) -> None:
-        """Take these shapes in place of what was kept.
+        """Replace the stored shapes by these.
 
         Raises:
-            DataError: fewer than two bodies, so that nothing would be left to look up for a training sample.
+            DataError: fewer than two bodies, so that a training sample would have nothing to retrieve.
         """
         if len(examples.bodies.unique()) < 2:
             raise DataError(
-                "a bank of training shapes needs two bodies at least, or a training sample has nothing to look up",
+                "a bank of training shapes needs at least two bodies, or a training sample has nothing to retrieve",
                 "train on more objects, or without the prior (model.prior.kind=none)",
             )
         self._known = {}
@@ -123,22 +123,24 @@ class ShapeBank(nn.Module):
     ) -> Neighbors:
         """The shapes whose silhouettes, or visible surfaces, are nearest to each sample's, nearest first.
 
-        A sample of a training object does not find its own body: otherwise training would look its answers up. Where
-        fewer than ``count`` shapes are left, the last one is repeated.
+        A sample of a training object does not find its own body: otherwise training would retrieve its targets. If
+        fewer than ``count`` shapes remain, the last one is repeated.
 
         Args:
-            coverage: of the input.
-            camera: of each sample.
-            ids: ``object_id#view``.
-            count: K.
-            search: how far it goes.
-            depth: z in world units, 0 for none; None compares silhouettes alone.
+            coverage: coverage of the input.
+            camera: camera of each sample.
+            ids: sample names, ``object_id#view``.
+            count: number K of neighbours.
+            search: limits of the retrieval.
+            depth: z in world units, 0 where missing; None compares silhouettes only.
 
         Raises:
             DataError: the bank is empty.
         """
         if not len(self):
-            raise DataError("the bank of training shapes is empty", "train it, or load a checkpoint of a trained run")
+            raise DataError(
+                "the bank of training shapes is empty", "train the model, or load a checkpoint of a trained run"
+            )
         stored = self._unpacked(coverage)
         found = [
             self._found(
@@ -149,9 +151,9 @@ class ShapeBank(nn.Module):
         return Neighbors(*(torch.stack(parts) for parts in zip(*found, strict=True)))
 
     def volumes(self, near: Neighbors) -> Float[Tensor, "B K R R R"]:
-        """Signed distances of shapes as they were stretched, world units, within [-REACH, REACH].
+        """Signed distances of the stretched shapes, world units, in [-REACH, REACH].
 
-        A stretched distance is not exact off the surface; its sign is.
+        A stretched distance is inexact off the surface; its sign is exact.
         """
         resolution, dtype = self.sdf.shape[-1], near.stretches.dtype
         stored = self.sdf[near.indices].to(dtype) * (REACH / 127)
@@ -159,7 +161,7 @@ class ShapeBank(nn.Module):
             return stored
         centers = (2 * torch.arange(resolution, device=stored.device, dtype=dtype) + 1) / resolution - 1
         axes = torch.stack(torch.meshgrid(centers, centers, centers, indexing="ij"), -1)
-        # grid_sample names the last axis first.
+        # grid_sample takes the last axis first.
         places = (axes / near.stretches[..., None, None, None, :]).flip(-1).flatten(0, 1)
         moved = functional.grid_sample(
             stored.flatten(0, 1)[:, None], places, padding_mode="border", align_corners=False
@@ -177,8 +179,8 @@ class ShapeBank(nn.Module):
         search: Search,
     ) -> tuple[Tensor, Tensor, Tensor]:
         own = self._is_own(name)
-        # A training sample is seen many times, mirrored or not, and always finds the same; anything else may be another
-        # picture of the same name.
+        # A training sample is seen many times, mirrored or not, and always has the same neighbours; any other input may
+        # be a different image with the same name.
         key = (name, count, search, _bytes_of(camera)) if self.training and bool(own.any()) else None
         if key in self._known:
             return self._known[key]
@@ -222,7 +224,7 @@ class ShapeBank(nn.Module):
         return self.bodies == self.sample_bodies[place]
 
     def _unpacked(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Silhouettes as rows and their squared lengths, unpacked once for as long as the bank stays what it is."""
+        """Silhouettes as rows and their squared lengths, unpacked once until the bank changes."""
         key = (self.silhouettes.data_ptr(), self.silhouettes._version, like.dtype, like.device)
         if self._rows is None or self._rows[0] != key:
             pictures = self.silhouettes.flatten(1).to(like) / 255
@@ -232,7 +234,7 @@ class ShapeBank(nn.Module):
     def _shortlist(self, stored: tuple[Tensor, Tensor], coverage: Tensor, own: Tensor, count: int) -> Tensor:
         side = self.silhouettes.shape[-1]
         wanted = functional.adaptive_avg_pool2d(coverage, side).flatten()
-        # One sample at a time: a product for the whole batch rounds by how many share it.
+        # One sample at a time: rounding of a product for the whole batch depends on its size.
         pictures, lengths = stored
         squares = lengths - pictures @ (2 * wanted)
         each = squares.new_full((len(self),), _FAR).scatter_reduce(0, self.owners, squares, "amin")
@@ -241,7 +243,7 @@ class ShapeBank(nn.Module):
         return each.sort(stable=True).indices[: min(count, num_left)]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # A checkpoint decides how large the bank is.
+        # A checkpoint determines the size of the bank.
         self._known = {}
         for name in _STATE:
             if prefix + name in state_dict:
@@ -256,9 +258,9 @@ def _bytes_of(camera: Camera) -> bytes:
 
 
 def _stretched(shapes: Shapes, wanted: Likeness, largest: float) -> tuple[Tensor, Tensor]:
-    """Stretches [K, 3] that fit best, and the distances that they leave, by ever finer grids over width and depth.
+    """Find the best stretches [K, 3] and their distances, by successively finer grids over width and depth.
 
-    An object's longest edge is 1 however it is stretched, so two of three axes are free.
+    An object's longest edge is always 1, so two of three axes are free.
     """
     count = len(shapes.points)
     extents = shapes.points.abs().amax(1)

@@ -1,4 +1,4 @@
-"""D_shape: how an image's shape differs from the template."""
+"""D_shape: offsets of an image's shape from the template."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ INITIAL_STD = 1e-4
 
 
 class ShapeDecoder(nn.Module):
-    """The image's feature to an offset of every predicted vertex (D_shape of equation 2).
+    """Maps the image's feature to an offset of every predicted vertex (D_shape of equation 2).
 
-    Starts at offsets of about nothing, so that the first shapes are the template.
+    Initial offsets are nearly zero, so that the first shapes are the template.
 
     Args:
-        in_features: of the image's feature.
-        num_predicted: vertices that determine the shape; half of them for a symmetric template
-            (``geometry.icosphere.SymmetricTemplate.expand`` gives the rest).
-        hidden: width of the layer between; 0 for a linear map, as in CMR and UMR.
+        in_features: size of the image's feature.
+        num_predicted: number of vertices that determine the shape; half of them for a symmetric template
+            (``geometry.icosphere.SymmetricTemplate.expand`` computes the rest).
+        hidden: width of the hidden layer; 0 for a linear map, as in CMR and UMR.
     """
 
     def __init__(self, in_features: int, num_predicted: int, hidden: int = 0) -> None:

@@ -1,6 +1,6 @@
-"""How unlike what a camera sees the shapes of a bank are: by their silhouettes, or by the depth of the surface.
+"""Distances of a bank's shapes from an input view: by their silhouettes, or by the depth of the surface.
 
-A shape is known by points on its surface and a grid of signed distances, and may be stretched along its axes.
+A shape is represented by points on its surface and a grid of signed distances, and may be stretched along its axes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from raylift.geometry.depth_maps import depth_at, pixel_at, positions_at
 
 COMPARED_PX = 32
 COVERED = 0.2
-"""A compared pixel belongs to the input's silhouette from this coverage on: thin parts count."""
+"""Coverage from which a compared pixel is in the input's silhouette: thin parts count."""
 NUM_VISIBLE = 192
-"""Visible points that shapes are compared at, spread evenly over the pixels that show some."""
+"""Number of visible points to compare shapes at, spread evenly over the pixels with depth."""
 FURTHEST = 0.1
-"""Distances count up to here, world units: a shape that lacks a part is not judged by how far away its nearest is."""
+"""Limit of distances, world units: a missing part counts the same however far its nearest neighbour is."""
 _LEVELS = (1, 2, 4, 8)
 _NOTHING = 1e3
 
@@ -33,7 +33,7 @@ class Shapes:
     """Shapes of a bank.
 
     Attributes:
-        points: on the surface, world frame.
+        points: points on the surface, world frame.
         sdf: signed distances in world units, cell-centred over [-0.55, 0.55]^3, indexed [x, y, z].
     """
 
@@ -45,19 +45,19 @@ class Shapes:
 
 
 class Likeness(ABC):
-    """What one picture shows, to compare shapes with."""
+    """Target view of one image, to compare shapes with."""
 
     @abstractmethod
     def distances(self, shapes: Shapes, stretches: Float[Tensor, "K T 3"]) -> Float[Tensor, "K T"]:
-        """Of every shape in each of its stretches: 0 is as alike as can be."""
+        """Distances of every shape in each of its stretches; 0 is a perfect match."""
 
 
 class SilhouetteLikeness(Likeness):
-    """An input's silhouette, blurred more and more.
+    """An input's silhouette at increasing blur.
 
     Args:
-        coverage: of the input.
-        camera: B = 1.
+        coverage: coverage of the input.
+        camera: camera of the input, B = 1.
     """
 
     def __init__(self, coverage: Float[Tensor, "1 H W"], camera: Camera) -> None:
@@ -67,7 +67,7 @@ class SilhouetteLikeness(Likeness):
         self.area = mask.mean().clamp(min=1e-3)
 
     def distances(self, shapes: Shapes, stretches: Float[Tensor, "K T 3"]) -> Float[Tensor, "K T"]:
-        """Mean squares between the silhouettes that the points fill and this one, over this one's area."""
+        """Mean squared difference between the points' silhouettes and this one, divided by this one's area."""
         points = (shapes.points[:, None] * stretches[:, :, None]).flatten(0, 1)
         uv, _ = project(self.camera, points.reshape(1, -1, 3))
         cells = ((uv[0] + 1) * (COMPARED_PX / 2)).floor().long().clamp(0, COMPARED_PX - 1)
@@ -79,16 +79,16 @@ class SilhouetteLikeness(Likeness):
 
 
 class DepthLikeness(Likeness):
-    """The surface that a depth map shows: visible points must lie on a shape, and the shape must not lie in free space.
+    """The visible surface of a depth map: its points must be on a shape, and the shape must not be in free space.
 
     Args:
         depth: z in world units, 0 where nothing is seen.
-        camera: B = 1.
+        camera: camera of the input, B = 1.
     """
 
     def __init__(self, depth: Float[Tensor, "1 H W"], camera: Camera) -> None:
         self.camera = camera
-        # Edges are good to a pixel, so a point is in free space only where it is in that of all pixels around.
+        # Edges are accurate to a pixel, so a point is in free space only if it is so for all surrounding pixels.
         known = torch.where(depth > 0, depth, _NOTHING)[None]
         self.front = -functional.max_pool2d(-known, 3, 1, 1)
         pixels = (depth > 0).flatten().nonzero()[:, 0]
@@ -96,9 +96,9 @@ class DepthLikeness(Likeness):
         self.visible = positions_at(depth[None], camera, pixels[None, picked])[0]
 
     def distances(self, shapes: Shapes, stretches: Float[Tensor, "K T 3"]) -> Float[Tensor, "K T"]:
-        """Mean distance of visible points to the shape, and of its points to where they would not be seen: over 0.1."""
+        """Mean distance of visible points to the shape, and of its points in free space to the surface: over 0.1."""
         count, tried = stretches.shape[:2]
-        # The distance in the shape's own frame; off the surface a stretch changes it a little.
+        # The distance in the shape's own frame; off the surface, a stretch changes it slightly.
         places = (self.visible / stretches[:, :, None]).reshape(count, 1, 1, -1, 3).flip(-1) / GRID_HALF_EXTENT
         away = functional.grid_sample(shapes.sdf[:, None], places, padding_mode="border", align_corners=False)
         missing = away.abs().clamp(max=FURTHEST).reshape(count, tried, -1).mean(-1)

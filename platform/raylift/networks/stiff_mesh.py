@@ -1,4 +1,4 @@
-"""Several symmetric meshes that move as wholes: V = base + (I + stiffness L)^-1 u, u the parameters."""
+"""Several symmetric meshes that deform smoothly: V = base + (I + stiffness L)^-1 u, u the parameters."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ START_RADII: dict[StartName, tuple[float, float, float]] = {
 
 
 class StiffMesh(nn.Module):
-    """S meshes of one topology, each from an ellipsoid with smooth noise, all their own mirror images in x = 0.
+    """S meshes of one topology, each from an ellipsoid with smooth noise, all symmetric about x = 0.
 
     A vertex cannot move alone: u is smoothed by (I + stiffness L)^-1, L = D - A the graph Laplacian of the icosphere.
-    So pictures taken from wrong poses cannot be explained one by one, and poses that agree win.
+    So images with wrong poses cannot be explained one by one, and consistent poses win.
 
     Args:
-        level: of the icosphere.
-        stiffness: times L.
-        starts: shape of each mesh's ellipsoid.
+        level: subdivision level of the icosphere.
+        stiffness: factor of L.
+        starts: initial ellipsoid of each mesh.
         noise: standard deviation of each mesh's smooth noise, world units.
-        seed: of the noise; mesh number s has draws of its own.
+        seed: seed of the noise; each mesh has its own draws.
     """
 
     base: Tensor

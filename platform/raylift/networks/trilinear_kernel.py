@@ -1,8 +1,8 @@
-"""Trilinear reading of volumes without a gradient, compiled for the CPU: ``grid_sample``, to the last bit.
+"""Trilinear reading of volumes without gradients, compiled for the CPU: bit-identical to ``grid_sample``.
 
-PyTorch walks through a volume channel by channel, and a corner of a cell is far from its neighbour in memory. Here the
-channels of a corner lie together, are read at once and are written where they belong. An extraction asks for some
-hundred channels at hundreds of thousands of points.
+PyTorch processes a volume channel by channel, where the corners of a cell are far apart in memory. Here the channels of
+a corner are contiguous and are read at once. An extraction needs some hundred channels at hundreds of thousands of
+points.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _POINTS_PER_TASK = 2048
 
 
 def read_volumes(volumes: Float[Tensor, "B C D H W"], grid: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N C"]:
-    """Values at places in [-1, 1]^3, named as ``grid_sample`` does: along W first. Beyond the border, the border's.
+    """Values at points in [-1, 1]^3, ordered as in ``grid_sample``: W first. Border values beyond the border.
 
     Args:
         volumes, grid: float32, on the CPU.
@@ -34,19 +34,19 @@ def read_volumes(volumes: Float[Tensor, "B C D H W"], grid: Float[Tensor, "B N 3
 
 @njit(cache=True, nogil=True)
 def _place(coordinate, size):  # type: ignore[no-untyped-def]
-    """In cells from the first one's centre, held within the volume."""
+    """Convert to cells from the first one's centre, clamped to the volume."""
     place = ((coordinate + np.float32(1)) * np.float32(size) - np.float32(1)) / np.float32(2)
     return min(np.float32(size - 1), max(place, np.float32(0)))
 
 
 @njit(cache=True, nogil=True)
 def _read(first, end, volume, places, values):  # type: ignore[no-untyped-def]
-    # float32 throughout, with PyTorch's weights and its order of summing.
+    # float32 throughout, with PyTorch's weights and its order of summation.
     depth, height, width, channels = volume.shape
     for n in range(first * _POINTS_PER_TASK, min(end * _POINTS_PER_TASK, len(places))):
         x, y, z = _place(places[n, 0], width), _place(places[n, 1], height), _place(places[n, 2], depth)
         i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
-        # In the last cell the next one weighs nothing: any that exists serves.
+        # In the last cell the next one has weight 0: any valid index works.
         ii, jj, kk = min(i + 1, width - 1), min(j + 1, height - 1), min(k + 1, depth - 1)
         right, below, behind = x - np.float32(i), y - np.float32(j), z - np.float32(k)
         left, above, before = np.float32(i + 1) - x, np.float32(j + 1) - y, np.float32(k + 1) - z

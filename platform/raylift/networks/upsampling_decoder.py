@@ -1,4 +1,4 @@
-"""From a feature vector to a picture: what the flow and the variance decoder have in common."""
+"""From a feature vector to an image: the common part of the flow, colour and variance decoders."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from raylift.core.errors import ConfigError
 from raylift.networks.normalization import group_norm
 
 COARSEST = 4
-"""The shorter side of the map that the vector is turned into."""
+"""Shorter side of the vector's initial map."""
 
 
 class UpsamplingDecoder(nn.Module):
-    """A vector to a small map, then doublings (nearest, 3x3 convolution, group norm, ReLU) up to a picture.
+    """Maps a vector to a small map, then doubles it (nearest, 3x3 convolution, group norm, ReLU) up to an image.
 
     Args:
-        in_features: of the vector.
-        out_channels: of the picture.
-        height, width: of the picture; the shorter side must be 4 times a power of two, the longer one a multiple of
+        in_features: size of the vector.
+        out_channels: channels of the image.
+        height, width: size of the image; the shorter side must be 4 times a power of two, the longer one a multiple of
             that power.
-        channels: of the coarsest map; halved with every doubling, down to 16.
+        channels: channels of the coarsest map; halved with every doubling, down to 16.
 
     Attributes:
-        last: the convolution that makes the picture, for whoever wants its initial value to be something.
+        last: output convolution, for callers that set its initial value.
 
     Raises:
-        ConfigError: a size that doublings do not reach.
+        ConfigError: a size that doubling cannot reach.
     """
 
     def __init__(self, in_features: int, out_channels: int, height: int, width: int, channels: int = 256) -> None:
@@ -35,7 +35,7 @@ class UpsamplingDecoder(nn.Module):
         factor = min(height, width) // COARSEST
         if factor < 1 or factor & (factor - 1) or min(height, width) % COARSEST or max(height, width) % factor:
             raise ConfigError(
-                f"a decoder for pictures of {height} x {width}",
+                f"a decoder cannot make images of {height} x {width}",
                 "make the shorter side 4 times a power of two and the longer one a multiple of it, such as 128 x 256",
             )
         self.grid = (height // factor, width // factor)

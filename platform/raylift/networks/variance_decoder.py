@@ -1,4 +1,4 @@
-"""D_var: the picture that the sampling image is multiplied by."""
+"""D_var: the factors of the sampling image."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from raylift.networks.upsampling_decoder import UpsamplingDecoder
 
 
 class VarianceDecoder(nn.Module):
-    """The image's feature to I_var of equation 11, exactly 1 everywhere at the start.
+    """Maps the image's feature to I_var of equation 11, initially exactly 1 everywhere.
 
-    I_var = limit^tanh(x): between 1 / limit and limit, so it neither blanks the image nor turns colours negative.
+    I_var = limit^tanh(x): between 1 / limit and limit, so it neither erases the image nor makes colours negative.
 
     Args:
-        in_features: of the image's feature.
-        image_px: of the sampling image.
-        channels: 1 varies brightness, 3 each colour by itself.
-        limit: the largest factor, above 1.
-        resolution: of the decoded picture, 4 times a power of two; it is enlarged bilinearly to the image.
+        in_features: size of the image's feature.
+        image_px: side of the sampling image.
+        channels: number of channels: 1 varies brightness, 3 each colour separately.
+        limit: largest factor, above 1.
+        resolution: side of the decoded image, 4 times a power of two; it is upsampled bilinearly.
         width: channels of the coarsest map.
 
     Raises:
@@ -41,8 +41,8 @@ class VarianceDecoder(nn.Module):
         super().__init__()
         if channels not in (1, 3) or not limit > 1:
             raise ConfigError(
-                f"a variance image of {channels} channels up to a factor of {limit}",
-                "give 1 or 3 channels and a limit above 1",
+                f"the variance image has {channels} channels and the limit {limit}",
+                "use 1 or 3 channels and a limit above 1",
             )
         self.image_px, self.limit = image_px, limit
         self.decoder = UpsamplingDecoder(in_features, channels, resolution, resolution, width)

@@ -1,4 +1,4 @@
-"""A 3D convolutional encoder that hands out every scale (after IF-Net, Chibane et al. 2020)."""
+"""A 3D convolutional encoder that returns every scale (after IF-Net, Chibane et al. 2020)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ NUM_SCALES = 4
 
 
 class VoxelPyramid(nn.Module):
-    """Convolutions on a grid, each scale half as fine and twice as wide as the one before.
+    """Convolutions on a grid, each scale with half the resolution and twice the width of the previous one.
 
-    As in IF-Net the raw grid is itself the first volume that is read; every scale has one convolution that enters it
-    and, below the grid's own resolution, one more. Unlike IF-Net, features are read at the point only, without its
-    Cartesian neighbourhood (section 3.2: the neighbourhood over-fitted quickly).
+    As in IF-Net, the raw grid is the first volume; every scale has one convolution that enters it and, below the grid's
+    own resolution, one more. Unlike IF-Net, features are read at the point only, without its Cartesian neighbourhood
+    (section 3.2: the neighbourhood overfitted quickly).
 
     Args:
-        in_channels: of the grid: 4 (density and colour) or 1.
+        in_channels: channels of the grid: 4 (density and colour) or 1.
         width: channels of the finest scale.
-        stride: of the first convolution: 1 keeps the grid's resolution (IF-Net), 2 halves it, which spares a CPU most
-            of the encoder's time.
+        stride: stride of the first convolution: 1 keeps the grid's resolution (IF-Net), 2 halves it, which saves a CPU
+            most of the encoder's time.
 
     Attributes:
-        channels: of each volume handed out: the raw grid, then the four scales.
-        places: where each volume's cells look.
+        channels: channels of each returned volume: the raw grid, then the four scales.
+        places: input positions of each volume's cells.
     """
 
     def __init__(self, in_channels: int, width: int = 16, stride: int = 1) -> None:

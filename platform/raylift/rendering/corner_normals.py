@@ -1,4 +1,4 @@
-"""Shading normals per face corner: smooth over curved surfaces, sharp along creases, whatever the winding.
+"""Shading normals per face corner: smooth over curved surfaces, sharp along creases, for any winding.
 
 Furniture from the web has seams (vertices doubled for texture coordinates), faces wound either way and hard edges, so a
 plain mean of the faces around a vertex would be wrong three times.
@@ -20,7 +20,7 @@ def face_crosses(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def corner_normals(vertices: np.ndarray, faces: np.ndarray, crease_deg: float = CREASE_DEG) -> np.ndarray:
-    """Unit normals float64 [F, 3, 3], on the side that the face's own winding says.
+    """Unit normals float64 [F, 3, 3], on the side of the face's own winding.
 
     Each is the mean, weighted by area, of those faces around the corner's position whose plane is within ``crease_deg``
     of the face's own, turned to its side. Faces without area get (0, 0, 0).

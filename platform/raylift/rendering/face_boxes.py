@@ -12,9 +12,9 @@ from raylift.rendering.point_triangle import EPSILON, edge_function
 from raylift.rendering.zbuffer import SLIVER_AREA, pixel_range
 
 LEAST_ROWS = 8
-"""Of a band, but for the last one."""
+"""Rows of a band, except the last one."""
 LEAST_TASKS = 64
-"""Bands that a batch is parted into, if it is tall enough, so that all threads have work until the end."""
+"""Number of bands of a batch, if it is tall enough: keeps all threads busy until the end."""
 
 
 def num_bands(batch: int, image_px: int) -> int:
@@ -24,10 +24,10 @@ def num_bands(batch: int, image_px: int) -> int:
 
 @njit(cache=True, fastmath=False, nogil=True)
 def pixel_centers_1d(real: Any, size: int, margin: int) -> np.ndarray:
-    """Normalised coordinate of each column's or row's centre, rounded as PyTorch3D's, whose axes run backwards.
+    """Normalised coordinate of each column's or row's centre, rounded as in PyTorch3D, whose axes are reversed.
 
     Args:
-        margin: so many more are given beyond the last.
+        margin: number of extra centres beyond the last.
     """
     centers = np.empty(size + margin, real)
     for index in range(size + margin):
@@ -37,7 +37,7 @@ def pixel_centers_1d(real: Any, size: int, margin: int) -> np.ndarray:
 
 @njit(cache=True, fastmath=False, nogil=True)
 def face_boxes(screen: np.ndarray, faces: np.ndarray, size: int, reach: float, boxes: np.ndarray) -> None:
-    """First and end row, first and end column that each face of one image can touch; an empty box leaves it out."""
+    """First and end row, first and end column that each face of one image can touch; an empty box omits it."""
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]

@@ -23,7 +23,7 @@ from raylift.rendering.point_triangle import (
 )
 
 BLOCK = 8
-"""Pixels that are measured at once."""
+"""Number of pixels measured at once."""
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy", inline="always")

@@ -1,4 +1,4 @@
-"""The K nearest faces at each pixel, as lists: what a view is shaded from, any number of times."""
+"""The K nearest faces at each pixel, as lists, from which a view is shaded any number of times."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def face_lists(
     """The faces that ``rasterize_soft`` finds, by compiled kernels on the CPU. They have no gradient.
 
     Args:
-        faces: int64 [F, 3], as ``face_array`` gives them.
+        faces: int64 [F, 3], from ``face_array``.
 
     Raises:
-        DataError: sizes that cannot be meant.
+        DataError: impossible sizes.
     """
     check_image_px(image_px)
     if faces_per_pixel < 1 or not 0 <= blur_radius < math.inf:
         raise DataError(
             f"faces_per_pixel {faces_per_pixel}, blur_radius {blur_radius}",
-            "give at least 1 face and a blur of 0 or more",
+            "use at least 1 face and a blur of 0 or more",
         )
     points = screen.detach().contiguous().numpy()
     batch = len(points)

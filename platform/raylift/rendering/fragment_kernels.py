@@ -1,4 +1,4 @@
-"""Compiled measuring of face lists: what ``Fragments`` holds, in PyTorch3D's arithmetic, to the bit."""
+"""Compiled measurement of face lists: the values of ``Fragments``, bit-identical to PyTorch3D's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rasteriser says about each pixel: PyTorch3D's contract."""
+"""A rasteriser's output per pixel: PyTorch3D's contract."""
 
 from __future__ import annotations
 

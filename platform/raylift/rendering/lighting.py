@@ -1,4 +1,4 @@
-"""Light in the object's frame: a sky and a ground that light softly, and lamps infinitely far away."""
+"""Light in the object's frame: diffuse sky and ground, and lamps infinitely far away."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Lighting:
 
     @staticmethod
     def ambient() -> Lighting:
-        """The same from everywhere: pixels show the albedo."""
+        """Uniform light from all directions: pixels show the albedo."""
         return Lighting()
 
     @staticmethod
@@ -70,7 +70,7 @@ class Lighting:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether surfaces receive the same wherever they face."""
+        """Whether surfaces receive the same light in any orientation."""
         return self.sky == self.ground and not self.towards
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""One mesh from many poses, framed alike, and how well each view explains each image.
+"""One mesh from many poses, framed in the same way, and the error of each view on each image.
 
 The K views serve all N images: N x K errors are a matrix product, so a step's renderings do not depend on N.
 """
@@ -23,10 +23,11 @@ LEAST_AREA = 1e-6
 def framed_views(
     vertices: Float[Tensor, "S V 3"], quaternions: Float[Tensor, "K 4"], distance: Float[Tensor, "S"]
 ) -> Float[Tensor, "S*K V 3"]:
-    """Each of S meshes from each of K poses, on the screen: (u, v, z), framed; a mesh's poses next to each other.
+    """Each of S meshes from each of K poses, on the screen: (u, v, z), framed; a mesh's poses consecutive.
 
     Args:
-        distance: of a perspective camera from the middle of the mesh's box, in its longest edges; 0 is orthographic.
+        distance: distance of a perspective camera from the centre of the mesh's box, in its longest edges; 0 is
+            orthographic.
     """
     low, high = vertices.detach().amin(dim=1, keepdim=True), vertices.detach().amax(dim=1, keepdim=True)
     centered = (vertices - (low + high) / 2) / (high - low).amax(dim=2, keepdim=True)
@@ -46,10 +47,10 @@ def iou_errors(views: Float[Tensor, "K P"], masks: Float[Tensor, "N P"]) -> Floa
 
 
 class Corners(NamedTuple):
-    """What each pixel of each view shows of a mesh.
+    """The visible mesh corners at each pixel of each view.
 
     Attributes:
-        vertex: the three corners of the nearest face.
+        vertex: three corners of the nearest face.
         weight: their barycentric weights; 0 where nothing is seen.
     """
 
@@ -88,7 +89,7 @@ def cue_sums(
 
 @torch.no_grad()
 def painted_views(corners: Corners, values: Float[Tensor, "V C"]) -> Float[Tensor, "K C P"]:
-    """What vertices carry, as the views show it; 0 where nothing is seen."""
+    """Render values of vertices in the views; 0 where nothing is seen."""
     return (values[corners.vertex] * corners.weight[..., None]).sum(dim=2).mT
 
 

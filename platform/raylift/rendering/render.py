@@ -1,4 +1,4 @@
-"""Pictures of textured scenes on the CPU: supersampled colour and coverage, exact depth and faces at pixel centres."""
+"""Renders textured scenes on the CPU: supersampled colour and coverage, exact depth and faces at pixel centres."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rendering:
 
     Attributes:
         rgb: float32 [H, W, 3] in [0, 1], composited on the background.
-        alpha: float32 [H, W]: the share of the pixel that the object covers.
+        alpha: float32 [H, W]: the fraction of the pixel that the object covers.
         depth: float32 [H, W]: z in world units at the pixel's centre, 0 where nothing is hit; never averaged.
         faces: int32 [H, W]: the face at the pixel's centre, -1 where nothing is hit.
         background: RGB that was composited.
@@ -56,24 +56,24 @@ def render(
     supersample: int = 2,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> list[Rendering]:
-    """One picture for each of the B cameras; what does not depend on the view is prepared once.
+    """Render one image per camera; everything that does not depend on the view is prepared once.
 
     Faces are shaded on both sides, since furniture from the web is wound either way. Textures are sampled bilinearly
     from a pyramid and repeat. A pixel centre exactly on an edge is covered, so that shared edges leave no pinholes.
 
     Args:
         camera: B cameras.
-        image_px: pixels a side.
+        image_px: pixels per side.
         lighting: ``Lighting.fixed()`` by default.
-        supersample: the square root of the samples a pixel that colour and coverage are averaged over.
+        supersample: square root of the samples per pixel that colour and coverage are averaged over.
         background: RGB in [0, 1].
 
     Raises:
-        DataError: a scene that cannot be indexed, or sizes that cannot be meant. A scene without faces is drawn empty.
+        DataError: a scene that cannot be indexed, or impossible sizes. A scene without faces is drawn empty.
     """
     check_image_px(image_px)
     if not 1 <= supersample <= 16:
-        raise DataError(f"supersample {supersample}", "give 1 to 16")
+        raise DataError(f"supersample is {supersample}", "use 1 to 16")
     lighting = lighting or Lighting.fixed()
     buffers = _prepare(Scene.from_mesh(scene) if isinstance(scene, Mesh) else scene, lighting)
     light = lighting.arrays()
@@ -102,15 +102,15 @@ def _prepare(scene: Scene, lighting: Lighting) -> _Buffers:
     materials = np.ascontiguousarray(scene.face_materials, np.int32)
     if materials.shape != (num_faces,) or (num_faces and not 0 <= materials.min() <= materials.max() < num_materials):
         raise DataError(
-            f"face materials of shape {materials.shape} for {num_faces} faces and {num_materials} materials",
-            "give each face the index of one of the scene's materials",
+            f"face materials have shape {materials.shape} for {num_faces} faces and {num_materials} materials",
+            "set each face's material to an index of the scene's materials",
         )
     uvs = np.ascontiguousarray(scene.corner_uvs, np.float64)
     colors = scene.vertex_colors
     if uvs.shape != (num_faces, 3, 2) or (colors is not None and colors.shape != vertices.shape):
         raise DataError(
             f"corner_uvs of shape {uvs.shape} or vertex colours do not fit {num_faces} faces, {len(vertices)} vertices",
-            "give [F, 3, 2] and [V, 3]",
+            "use shapes [F, 3, 2] and [V, 3]",
         )
     return _Buffers(
         vertices,
@@ -118,7 +118,7 @@ def _prepare(scene: Scene, lighting: Lighting) -> _Buffers:
         materials,
         uvs,
         np.zeros((0, 3, 3)) if colors is None else np.asarray(colors, np.float64)[faces],
-        # Smooth normals are a third of a picture's time.
+        # Smooth normals are a third of an image's time.
         np.zeros((num_faces, 3, 3)) if lighting.is_uniform else corner_normals(vertices, faces),
         face_crosses(vertices, faces),
         vertices[faces[:, 0]],

@@ -1,4 +1,4 @@
-"""A textured scene as sources deliver it and renderers take it: triangles with several materials, in NumPy."""
+"""A textured scene, from sources to renderers: triangles with several materials, in NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Material:
     Attributes:
         base_color: RGB in [0, 1], multiplied with the texture.
         texture: uint8 [H, W, 3] (first row on top, repeated outside of [0, 1]^2), or None.
-        name: as in the source, such as an MTL name; captions are made from it.
+        name: name in the source, such as an MTL name; captions are made from it.
     """
 
     base_color: tuple[float, float, float] = (0.8, 0.8, 0.8)

@@ -1,4 +1,4 @@
-"""Vertices on the screen, with gradients: where every soft rasteriser starts."""
+"""Vertices on the screen, with gradients: the input of every soft rasteriser."""
 
 from __future__ import annotations
 

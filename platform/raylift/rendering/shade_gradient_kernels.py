@@ -122,7 +122,7 @@ def shade_gradient(
     Each of T sets of values has ``num_groups`` groups of the images that it serves, and each image ``num_bands`` bands.
 
     Args:
-        pull: [B, C, H, W], by the picture.
+        pull: gradient with respect to the image, [B, C, H, W].
         grad_vertices: float64 [B * bands, V, 3], 0 before.
         grad_values: float64 [T * groups * bands, N, C], 0 before.
     """

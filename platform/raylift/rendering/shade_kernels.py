@@ -1,8 +1,8 @@
-"""Compiled shading of face lists: coverage, softmax over depth and colours of a pixel in one pass, and the way back.
+"""Compiled shading of face lists: coverage, softmax over depth and colours of a pixel in one pass, and its backward.
 
-Nothing is stored for a face at a pixel: on the way back it is measured again. Sums of gradients are float64. Tasks are
+Nothing is stored for a face at a pixel: the backward pass measures it again. Sums of gradients are float64. Tasks are
 groups of whole images or bands of rows of one image, with gradients of their own that are added in order, so the result
-is the same to the last bit for any number of threads.
+is bit-identical for any number of threads.
 """
 
 from __future__ import annotations

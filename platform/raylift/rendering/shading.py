@@ -1,4 +1,4 @@
-"""The compiled shader: what colour the nearest triangle shows at each sample, averaged over each pixel."""
+"""The compiled shader: the colour of the nearest triangle at each sample, averaged over each pixel."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def shade(
     """Colour float32 [H, W, 3] and coverage float32 [H, W] from the nearest triangle of each sample.
 
     Args:
-        triangle: int32 [S H, S W], -1 where nothing.
+        triangle: int32 [S H, S W], -1 for none.
         corners, face, weights: of ``ScreenTriangles``.
         sides: [F], see ``facing``.
         levels: [T], see ``texture_levels``.
@@ -154,7 +154,7 @@ def shade(
                         lr += power[lamp, 0] * cosine
                         lg += power[lamp, 1] * cosine
                         lb += power[lamp, 2] * cosine
-                # Each sample saturates by itself, as a picture of four times the size would.
+                # Each sample saturates separately, as in an image of four times the size.
                 total[0] += min(max(r * lr, 0.0), 1.0)
                 total[1] += min(max(g * lg, 0.0), 1.0)
                 total[2] += min(max(b * lb, 0.0), 1.0)

@@ -12,9 +12,9 @@ from raylift.rendering.face_boxes import pixel_centers_1d
 from raylift.rendering.point_triangle import EPSILON, LEAST_WEIGHT, edge_function
 
 LEAST_SHARE = 1e-20
-"""A face of less of a pixel's colour is left out of it: products with numbers near the smallest are slow."""
+"""Share of a pixel's colour below which a face is omitted: products of near-denormal numbers are slow."""
 FRAME = 16
-"""Numbers that ``face_frames`` keeps of a face."""
+"""Number of values per face in ``face_frames``."""
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")

@@ -1,8 +1,8 @@
-"""Compiled kernels of the fused soft silhouette: how much light each pixel lets through, and the way back.
+"""Compiled kernels of the fused soft silhouette: transmittance of each pixel, and the backward pass.
 
 Forward runs over bands of rows, each of which multiplies the faces in their order into its own pixels; backward over
-runs of faces, each of which sums over its own box of pixels. Nobody writes where another writes, so the result is the
-same to the last bit for any number of threads.
+runs of faces, each of which sums over its own box of pixels. No two tasks write to the same place, so the result is
+bit-identical for any number of threads.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from raylift.rendering.point_triangle import EPSILON, edge_function, segment_gra
 from raylift.rendering.vector_exp import vector_exp
 
 RUN_FACES = 64
-"""Faces that are one task on the way back."""
+"""Number of faces per task in the backward pass."""
 BLOCK = 8
-"""Pixels that are measured at once."""
+"""Number of pixels measured at once."""
 CHUNK = 16
 """Pixels of a row that a gradient is computed of at once, a multiple of BLOCK."""
 SUMMED_ROWS = 8

@@ -1,4 +1,4 @@
-"""SoftRas's softmax over the faces at a pixel: how much each of them, and the background, gives to its colour."""
+"""SoftRas's softmax over the faces at a pixel: the share of each face, and of the background, in its colour."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from raylift.rendering.fragments import Fragments
 
 @dataclass(frozen=True)
 class SoftBlend:
-    """Softness of the picture.
+    """Softness of the image.
 
     Attributes:
-        sigma: of edges, in squared normalised coordinates: a face's coverage is sigmoid(-dists / sigma).
-        gamma: of depth, in shares of far - near: the nearer face outweighs the other by exp(difference / gamma).
+        sigma: softness of edges, in squared normalised coordinates: a face's coverage is sigmoid(-dists / sigma).
+        gamma: softness of depth, in fractions of far - near: the nearer face outweighs the other by exp(difference /
+            gamma).
         near, far: depths (world units) that count as 1 and 0. A face beyond far weighs less than the background.
-        background_eps: inverse depth of the background, and its least weight beside the nearest face's 1.
+        background_eps: inverse depth of the background, and its least weight relative to the nearest face's 1.
     """
 
     sigma: float = 1e-4
@@ -35,19 +36,19 @@ class SoftBlend:
     def __post_init__(self) -> None:
         if not (0 < self.sigma < math.inf and 0 < self.gamma < math.inf and self.near < self.far):
             raise ConfigError(
-                f"sigma {self.sigma}, gamma {self.gamma}, depths from {self.near} to {self.far}",
-                "give sigma and gamma above 0, and near < far",
+                f"sigma is {self.sigma}, gamma {self.gamma}, depths from {self.near} to {self.far}",
+                "use sigma and gamma above 0, and near < far",
             )
         if not 0 < self.background_eps < 1:
-            raise ConfigError(f"background_eps is {self.background_eps}", "give a value between 0 and 1")
+            raise ConfigError(f"background_eps is {self.background_eps}", "use a value between 0 and 1")
 
 
 class BlendWeights(NamedTuple):
     """Shares of a pixel's colour; over the faces and the background they sum to 1.
 
     Attributes:
-        faces: of each fragment; 0 where there is none. The w_ij of equation 12.
-        background: of what is behind.
+        faces: share of each fragment; 0 without one. The w_ij of equation 12.
+        background: share of the background.
     """
 
     faces: Float[Tensor, "B H W K"]
@@ -76,7 +77,7 @@ def face_pixel_sums(
 ) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
     """Per face, the sum over pixels of its weights, and of its weights times the pixels' (u, v): sum_ij w_ij c_ij.
 
-    What the pseudo-label of the texture flow is made of (adaptive-gradient paper, equation 12).
+    The parts of the texture flow's pseudo-label (adaptive-gradient paper, equation 12).
 
     Args:
         pix_to_face: as ``Fragments`` has it; -1 for none.

@@ -1,4 +1,4 @@
-"""A soft view by PyTorch3D and torch: what a GPU does, and on any device what tests compare with."""
+"""A soft view by PyTorch3D and torch: used on a GPU, and as the reference of tests on any device."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FragmentFaces:
 
 
 def for_each(values: Tensor, batch: int) -> Tensor:
-    """One set of values an image, of T sets that serve B / T consecutive images each."""
+    """Repeat T sets of values to one per image; each serves B / T consecutive images."""
     if len(values) in (1, batch):
         return values.expand(batch, *values.shape[1:])
     return values.repeat_interleave(batch // len(values), dim=0)

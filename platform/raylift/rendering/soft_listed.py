@@ -23,7 +23,7 @@ NUM_TASKS = 8
 
 
 class Paint(NamedTuple):
-    """Where among the rows of values a face's colours are.
+    """Rows of values of a face's colours.
 
     Attributes:
         corner_rows: int64 [F, 3]: of each corner; colours are interpolated between them. Empty for a texture.

@@ -1,4 +1,4 @@
-"""The soft rasteriser's contract kept by PyTorch3D: what runs on a GPU, and on any device what tests compare with."""
+"""The soft rasteriser's contract with PyTorch3D: used on a GPU, and as the reference of tests on any device."""
 
 from __future__ import annotations
 

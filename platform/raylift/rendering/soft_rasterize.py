@@ -22,20 +22,20 @@ def rasterize_soft(
     blur_radius: float = 0.0,
     perspective: bool = True,
 ) -> Fragments:
-    """What PyTorch3D's ``rasterize_meshes`` gives for these meshes, without gradients; faces count in each mesh.
+    """Equals PyTorch3D's ``rasterize_meshes`` for these meshes, without gradients; faces count in each mesh.
 
     Values are those of PyTorch3D's CPU path to the bit, and so are the rules (see ``SoftView``, which is what gradients
     go through). A pixel centre on an edge is outside. Compiled on the CPU; by PyTorch3D on a GPU.
 
     Args:
-        screen: (u, v, z) as ``project_to_screen`` gives them; their device decides who rasterises.
-        faces_per_pixel: K.
+        screen: (u, v, z) from ``project_to_screen``; their device selects the rasteriser.
+        faces_per_pixel: number K of faces.
         blur_radius: squared distance in normalised coordinates up to which a face covers pixels outside of it too; with
             it, weights are clipped to the face.
-        perspective: weights are corrected for perspective; else they are those on the screen.
+        perspective: whether weights are corrected for perspective; else they are those on the screen.
 
     Raises:
-        DataError: faces that refer to no vertex, or sizes that cannot be meant.
+        DataError: faces that refer to no vertex, or impossible sizes.
     """
     if screen.device.type != "cpu":
         from raylift.rendering.soft_pytorch3d import rasterize_soft_pytorch3d

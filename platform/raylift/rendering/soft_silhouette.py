@@ -17,7 +17,7 @@ from raylift.rendering.silhouette_kernels import BLOCK, RUN_FACES, band_transmit
 from raylift.rendering.triangles import check_image_px
 
 LEAST_COVERAGE = 1e-4
-"""Coverage by one face below which a pixel is left alone (SoftRas's and PyTorch3D's blur radius)."""
+"""Coverage by one face below which a pixel is unaffected (SoftRas's and PyTorch3D's blur radius)."""
 
 
 def blur_radius_of(sigma: float, least_coverage: float = LEAST_COVERAGE) -> float:
@@ -27,7 +27,7 @@ def blur_radius_of(sigma: float, least_coverage: float = LEAST_COVERAGE) -> floa
         DataError: sigma is not above 0.
     """
     if not 0 < sigma < math.inf:
-        raise DataError(f"sigma {sigma}", "give a softness above 0, such as 1e-4")
+        raise DataError(f"sigma is {sigma}", "use a softness above 0, such as 1e-4")
     return math.log(1 / least_coverage - 1) * sigma
 
 
@@ -44,24 +44,22 @@ def soft_silhouette(
     d_f is the squared distance from the pixel's centre to face f's boundary, negative inside. It equals PyTorch3D's
     ``sigmoid_alpha_blend`` with faces_per_pixel as large as the most faces over one pixel. Gradients reach u and v;
     depth does not matter, but faces with a corner at z < 1e-8 and faces of a doubled screen area of 1e-8 or less are
-    left out.
-
-    Compiled on the CPU, in float32 or float64: one thread does it, or as many as torch may use, to the same bits. On a
-    GPU PyTorch3D does it, in float32, with a list of faces.
+    left out. Compiled on the CPU, in float32 or float64: one thread does it, or as many as torch may use, to the same
+    bits. On a GPU PyTorch3D does it, in float32, with a list of faces.
 
     Args:
-        screen: (u, v, z) as ``project_to_screen`` gives them; their device decides who works.
+        screen: (u, v, z) from ``project_to_screen``; their device selects the implementation.
         sigma: softness, in squared normalised coordinates.
-        blur_radius: squared distance beyond which a face is not felt; ``blur_radius_of(sigma)`` by default.
-        faces_per_pixel: on a GPU, how many faces a pixel may feel (PyTorch3D allows at most 150).
+        blur_radius: squared distance beyond which a face has no effect; ``blur_radius_of(sigma)`` by default.
+        faces_per_pixel: on a GPU, largest number of faces per pixel (PyTorch3D allows at most 150).
 
     Raises:
-        DataError: faces that refer to no vertex, or sizes that cannot be meant.
+        DataError: faces that refer to no vertex, or impossible sizes.
     """
     check_image_px(image_px)
     reach = blur_radius_of(sigma) if blur_radius is None else blur_radius
     if not 0 <= reach < math.inf:
-        raise DataError(f"blur_radius {reach}", "give a squared distance of 0 or more")
+        raise DataError(f"blur_radius is {reach}", "use a squared distance of 0 or more")
     if screen.device.type != "cpu":
         from raylift.rendering.soft_pytorch3d import silhouette_pytorch3d
 
@@ -72,10 +70,10 @@ def soft_silhouette(
 
 
 def face_array(faces: Int[Tensor, "F 3"], num_vertices: int) -> np.ndarray:
-    """Faces as kernels read them: int64, contiguous, every index checked.
+    """Convert faces to contiguous int64 for kernels, with every index checked.
 
     Raises:
-        DataError: a face refers to a vertex that is not there.
+        DataError: a face refers to a missing vertex.
     """
     array = np.ascontiguousarray(faces.detach().cpu().numpy(), np.int64)
     if array.size and (int(array.min()) < 0 or int(array.max()) >= num_vertices):

@@ -22,7 +22,7 @@ class SoftView:
 
     On the CPU compiled kernels search and shade, in float32 or float64, to the same bits for any number of threads.
     They keep 4 bytes for each of the K faces at a pixel, and measure the faces again for the gradient. On a GPU
-    PyTorch3D rasterises, in float32, and torch shades: some 100 bytes a pixel and face.
+    PyTorch3D rasterises, in float32, and torch shades: some 100 bytes per pixel and face.
 
     The rules are PyTorch3D's: equal depths go to the lower face index; at equal distance from two edges the gradient
     takes the first of 01, 02, 12; faces with a corner at z < 1e-8 are left out (nothing is cut at a near plane), as are
@@ -30,15 +30,15 @@ class SoftView:
     corner. Weights of corners are clipped to the face.
 
     Args:
-        screen: (u, v, z) as ``project_to_screen`` gives them; their device decides who works.
-        faces: of every mesh.
-        image_px: of the pictures.
+        screen: (u, v, z) from ``project_to_screen``; their device selects the implementation.
+        faces: faces of every mesh.
+        image_px: side of the images.
         faces_per_pixel: K: the nearest faces count, out to the blur radius of ``blend.sigma``.
-        blend: softness.
-        perspective: weights are corrected for perspective; else they are those on the screen.
+        blend: softness of the image.
+        perspective: whether weights are corrected for perspective; else they are those on the screen.
 
     Raises:
-        DataError: faces that refer to no vertex, or sizes that cannot be meant.
+        DataError: faces that refer to no vertex, or impossible sizes.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SoftView:
     ) -> None:
         check_image_px(image_px)
         if faces_per_pixel < 1:
-            raise DataError(f"faces_per_pixel {faces_per_pixel}", "give at least 1")
+            raise DataError(f"faces_per_pixel is {faces_per_pixel}", "use at least 1")
         self.screen, self.faces = screen, faces
         source = ListedFaces if screen.device.type == "cpu" else FragmentFaces
         self.source: ListedFaces | FragmentFaces = source(
@@ -65,7 +65,7 @@ class SoftView:
         return self.source.nearest()
 
     def along(self, screen: Float[Tensor, "B V 3"]) -> SoftView:
-        """The same view with gradients by another way, or none.
+        """The same view with other gradients, or none.
 
         Args:
             screen: of the same values, such as ``view.screen.detach()``.
@@ -80,7 +80,7 @@ class SoftView:
         texture: Float[Tensor, "T C Ht Wt"],
         background: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> Float[Tensor, "B C H W"]:
-        """The picture with this texture, bilinear, held at its border (Liu et al. 2019, eq. 2).
+        """The image with this texture, bilinear, clamped at its border (Liu et al. 2019, eq. 2).
 
         Args:
             corner_uvs: (0, 0) is the texture's bottom-left; without gradient.
@@ -91,14 +91,14 @@ class SoftView:
             DataError: sizes that do not fit, or a texture without texels.
         """
         if 0 in texture.shape[2:]:
-            raise DataError(f"a texture of shape {tuple(texture.shape)}", "give at least one texel")
+            raise DataError(f"the texture has shape {tuple(texture.shape)}", "use at least one texel")
         self._check(len(texture), texture.shape[1], background)
         return self.source.texture(self.screen, corner_uvs, texture, list(background))
 
     def vertices(
         self, values: Float[Tensor, "T V C"], background: Sequence[float] | None = None
     ) -> Float[Tensor, "B C H W"]:
-        """What vertices carry, interpolated on faces: colours, or part probabilities (F_r(V_seg, cam) of equation 14).
+        """Interpolate vertex values on faces: colours, or part probabilities (F_r(V_seg, cam) of equation 14).
 
         Args:
             values: each of T sets serves B / T consecutive meshes.
@@ -114,7 +114,7 @@ class SoftView:
     def corners(
         self, values: Float[Tensor, "T F 3 C"], background: Sequence[float] | None = None
     ) -> Float[Tensor, "B C H W"]:
-        """``vertices`` for values that corners of faces carry, so that neighbours may differ along an edge."""
+        """``vertices`` for values per face corner, so that neighbours may differ along an edge."""
         behind = background if background is not None else [0.0] * values.shape[3]
         self._check(len(values), values.shape[3], behind)
         rows = torch.arange(3 * len(self.faces), device=self.faces.device).reshape(-1, 3)
@@ -133,8 +133,8 @@ class SoftView:
     def _check(self, sets: int, channels: int, background: Sequence[float]) -> None:
         batch = len(self.screen)
         if not sets or batch % sets:
-            raise DataError(f"{sets} textures or sets of values for {batch} meshes", "give one for all or one each")
+            raise DataError(f"{sets} textures or sets of values for {batch} meshes", "pass one for all or one for each")
         if len(background) != channels:
             raise DataError(
-                f"a background of {len(background)} values behind {channels} channels", "give one for each channel"
+                f"a background of {len(background)} values behind {channels} channels", "pass one for each channel"
             )

@@ -14,7 +14,7 @@ from raylift.core.errors import DataError
 
 
 class TextureAtlas(NamedTuple):
-    """All materials' textures, each with half, quarter, ... sizes behind it (Williams 1983).
+    """All materials' textures, each followed by half, quarter, ... sizes (Williams 1983).
 
     Attributes:
         texels: uint8, flat.
@@ -50,7 +50,7 @@ def build_atlas(
             continue
         if texture.dtype != np.uint8 or texture.ndim != 3 or texture.shape[2] != 3 or texture.size == 0:
             raise DataError(
-                f"the texture of material {index} is {texture.dtype} {texture.shape}", "give uint8 RGB, [H, W, 3]"
+                f"the texture of material {index} is {texture.dtype} {texture.shape}", "use uint8 RGB, [H, W, 3]"
             )
         levels = [(texture.shape[0], texture.shape[1])]
         while max(levels[-1]) > 1:
@@ -70,7 +70,7 @@ def build_atlas(
             first[index, level] = end
             end += rows * columns * 3
     if end > 3 * max_texels:
-        raise DataError(f"textures of {end // 3} texels in one scene", "shrink the textures")
+        raise DataError(f"the textures of one scene have {end // 3} texels", "shrink the textures")
     texels = np.empty(end, np.uint8)
     for texture in {id(texture): texture for texture in textures if texture is not None}.values():
         index = stored[id(texture)]

@@ -33,15 +33,15 @@ class ScreenTriangles(NamedTuple):
 
 
 def check_mesh(vertices: np.ndarray, faces: np.ndarray) -> None:
-    """Refuse arrays that no kernel could index safely.
+    """Reject arrays that kernels could not index safely.
 
     Raises:
         DataError: shapes, indices out of range, or positions that are not finite.
     """
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         raise DataError(
-            f"a mesh with vertices of shape {vertices.shape} and faces of shape {faces.shape}",
-            "give vertices [V, 3] and triangles [F, 3]",
+            f"the mesh has vertices of shape {vertices.shape} and faces of shape {faces.shape}",
+            "pass vertices [V, 3] and triangles [F, 3]",
         )
     if not np.isfinite(vertices).all():
         raise DataError("a mesh has vertices that are not finite numbers", "repair the mesh, or leave it out")
@@ -53,19 +53,19 @@ def check_mesh(vertices: np.ndarray, faces: np.ndarray) -> None:
 
 
 def check_image_px(image_px: int) -> None:
-    """Refuse image sizes that cannot be meant."""
+    """Reject impossible image sizes."""
     if not 1 <= image_px <= 16384:
-        raise DataError(f"an image of {image_px} pixels a side", "give 1 to 16384")
+        raise DataError(f"the image has {image_px} pixels per side", "use 1 to 16384")
 
 
 def project_triangles(vertices: np.ndarray, faces: np.ndarray, camera: Camera, near: float = NEAR) -> ScreenTriangles:
-    """Bring a mesh to the screen of one camera.
+    """Project a mesh to the screen of one camera.
 
     Args:
         vertices: [V, 3], world.
         faces: int [F, 3].
         camera: B = 1.
-        near: what lies nearer than this is cut away.
+        near: depth of the near plane; anything nearer is cut away.
     """
     rotation = camera.rotation[0].detach().cpu().numpy().astype(np.float64)
     translation = camera.translation[0].detach().cpu().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""A mesh seen from all around: what ``geometry.signed_distance`` decides inside and outside by."""
+"""Scans a mesh from all sides, for the inside test of ``geometry.signed_distance``."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def scan(vertices: np.ndarray, faces: np.ndarray, num_views: int = 100, px: int 
     """Orthographic depth of a mesh from directions spread evenly over the whole sphere.
 
     A face counts as visible when it owns a pixel's centre of some view. Faces too small for that count when their own
-    centre lies no deeper than a pixel's width behind what the view sees there; a dense mesh would lose most of its
+    centre is no deeper than a pixel's width behind what the view sees there; a dense mesh would lose most of its
     surface otherwise.
 
     Args:
         vertices: [V, 3]; any unit.
         faces: int [F, 3].
-        num_views: M.
-        px: pixels a side of each view; its width is the diameter of the mesh's bounding sphere.
+        num_views: number M of views.
+        px: pixels per side of each view; its width is the diameter of the mesh's bounding sphere.
 
     Raises:
         DataError: a mesh without faces or extent, or one that cannot be indexed.
@@ -44,7 +44,7 @@ def scan(vertices: np.ndarray, faces: np.ndarray, num_views: int = 100, px: int 
         raise DataError("a mesh without faces cannot be scanned", "leave the mesh out")
     if num_views < 1 or px <= 2 * BORDER_PX:
         raise DataError(
-            f"a scan of {num_views} views at {px} pixels", f"give 1 view, {2 * BORDER_PX + 1} pixels or more"
+            f"a scan has {num_views} views at {px} pixels", f"use 1 view, {2 * BORDER_PX + 1} pixels or more"
         )
     used = vertices[np.unique(faces)]
     center = (used.min(axis=0) + used.max(axis=0)) / 2
@@ -83,7 +83,7 @@ def _mark_visible(
     triangle: np.ndarray,
     tolerance: float,
 ) -> None:
-    """Note the faces that a view sees: owners of pixels, and small faces whose centre is not behind what is seen."""
+    """Mark the faces that a view sees: owners of pixels, and small faces whose centre is not behind what is seen."""
     size = depth.shape[0]
     for row in range(size):
         for column in range(size):

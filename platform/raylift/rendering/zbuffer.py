@@ -1,7 +1,7 @@
 """Compiled z-buffer rasterisation: triangles on the screen to the nearest one at each pixel centre.
 
-Two steps keep the inner loop small: filling notes only depth and triangle, and whoever needs barycentrics computes them
-afterwards for the triangles that won.
+Two steps keep the inner loop small: filling stores only depth and triangle; barycentrics are computed afterwards, for
+the nearest triangles only.
 
 Tie rule: at equal depth the triangle that comes first stays, so the lower face index wins, as in PyTorch3D.
 """
@@ -17,7 +17,7 @@ SLIVER_AREA = 1e-8
 
 @njit(cache=True, fastmath=False, nogil=True, inline="always")
 def pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
-    """First and one past the last pixel whose centre lies in [low, high] (normalised), widened by rounding."""
+    """First and one past the last pixel whose centre is in [low, high] (normalised), widened by rounding."""
     first = np.ceil((max(low, -1.0) + 1.0) * 0.5 * size - 0.5 - 1e-9)
     last = np.floor((min(high, 1.0) + 1.0) * 0.5 * size - 0.5 + 1e-9)
     if not last >= first:
@@ -35,7 +35,7 @@ def edge(px: float, py: float, ax: float, ay: float, bx: float, by: float) -> fl
 def _narrowed(
     low: float, high: float, py: float, ax: float, ay: float, bx: float, by: float, sign: float, size: int
 ) -> tuple[float, float]:
-    """Columns of [low, high] that lie on the inner side of an edge in the row at ``py``, widened by one."""
+    """Columns of [low, high] on the inner side of an edge in the row at ``py``, widened by one."""
     slope = sign * (by - ay)
     if slope != 0.0:
         crossing = ax + (py - ay) * (bx - ax) / (by - ay)
@@ -64,8 +64,8 @@ def fill_nearest(
         corners: float64 [T, 3, 3], (u, v, z), z > 0.
         with_edges: whether a centre exactly on an edge is covered (no pinholes along shared edges) or, as in PyTorch3D,
             it is not.
-        smallest_area: triangles of at most this doubled area are left out.
-        margin: a later triangle must be nearer by this share of the depth (keeps coplanar faces from speckling).
+        smallest_area: doubled area at or below which triangles are omitted.
+        margin: fraction of the depth by which a later triangle must be nearer (keeps coplanar faces from speckling).
 
     Returns:
         Depth float64 [H, W] (inf where nothing) and triangle int32 [H, W] (-1 where nothing).

@@ -1,1 +1,1 @@
-"""Pretrained weights: where their files are kept, and how packages that carry them are fetched."""
+"""Pretrained weights: where their files are stored, and how packages that contain them are fetched."""

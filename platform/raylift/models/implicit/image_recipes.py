@@ -1,4 +1,4 @@
-"""Recipes of the implicit model that are told an image and its camera, and nothing of the shape."""
+"""Recipes of the implicit model that are conditioned on an image and its camera only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from raylift.models.implicit.config import (
 
 
 def best_image_paper() -> Recipe:
-    """``best-image`` at a size for a GPU and thousands of objects: wider, finer, longer. Not tried on any.
+    """``best-image`` for a GPU and thousands of objects: wider, finer, longer. Untested.
 
     ``python jobs/train.py implicit/best-image-paper --data DIR``
     """
@@ -40,7 +40,7 @@ def best_image_paper() -> Recipe:
 
 
 def best_image() -> Recipe:
-    """Image only, for several classes together: training shapes of like silhouettes, stretched, carved and corrected.
+    """Image only, for several classes at once: training shapes of similar silhouettes, stretched, carved, corrected.
 
     ``python jobs/train.py implicit/best-image --data DIR``; two CPU cores take about an hour.
     """

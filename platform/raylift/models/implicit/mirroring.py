@@ -1,7 +1,7 @@
-"""Mirrored training samples: object, camera and pictures alike, which in the canonical frame is exact.
+"""Mirrors training samples: object, camera and images. In the canonical frame this is exact.
 
-With F = diag(-1, 1, 1): F (R x + t) = (F R F) (F x) + F t, so a camera with F R F, F t and the other sign of the
-principal point's u sees the mirrored object as the mirrored picture.
+With F = diag(-1, 1, 1): F (R x + t) = (F R F) (F x) + F t, so a camera with F R F, F t and a negated u of the principal
+point sees the mirrored object as the mirrored image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SAME = ("sdf", "color", "told_colors")
 
 
 def drawn_mirrors(batch: Batch, step_info: StepInfo) -> Bool[Tensor, "B"]:
-    """Which samples are mirrored: half of them, keyed by (seed, step, sample)."""
+    """Choose the samples to mirror: half of them, keyed by (seed, step, sample)."""
     coins = [
         torch.rand((), generator=torch_generator(step_info.seed, step_info.step, key, "mirror")) < 0.5
         for key in batch.keys.tolist()
@@ -33,7 +33,7 @@ def drawn_mirrors(batch: Batch, step_info: StepInfo) -> Bool[Tensor, "B"]:
 
 
 def mirrored(batch: Batch, which: Bool[Tensor, "B"]) -> Batch:
-    """The batch with some samples mirrored; a field that is not known here is an error, not left as it is."""
+    """Mirror some samples of the batch; an unknown field is an error, not passed through."""
     fields = dict(batch.fields)
     for name, value in batch.fields.items():
         if name not in _SAME:
@@ -50,7 +50,7 @@ def _flipped(name: str, value: Tensor) -> Tensor:
         return mirrored_points(value)
     if name in _GRIDS:
         return value.flip(2)
-    raise AssertionError(f"how is {name!r} mirrored?")
+    raise AssertionError(f"unknown field {name!r}: define how to mirror it")
 
 
 def _mirrored_camera(camera: Camera, which: Tensor) -> Camera:

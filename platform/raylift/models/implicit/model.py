@@ -1,4 +1,4 @@
-"""The implicit SDF+RGB model: what it needs, what it minimises, what it makes of an image."""
+"""The implicit SDF+RGB model: its inputs, its losses, its reconstructions."""
 
 from __future__ import annotations
 
@@ -25,18 +25,17 @@ from raylift.models.implicit.view import View
 
 
 class ImplicitModel(ReconstructionModel):
-    """Coloured signed distance fields from one image and what is known of its shape (see README.md here).
+    """Coloured signed distance fields from one image and optional shape inputs (see README.md here).
 
     Args:
-        config: the recipe's model part.
-        seed: the run's; the initial weights and the Fourier matrix depend on it and on nothing else.
+        config: the recipe's model config.
+        seed: the run's seed; the initial weights and the Fourier matrix depend on it alone.
     """
 
     def __init__(self, config: ImplicitConfig, seed: int) -> None:
         super().__init__()
         self.config = config
-        # Initial weights belong to the seed, not to how often the process has drawn before; the process's own
-        # generator is left as it was.
+        # Initial weights depend on the seed, not on earlier draws of the process, whose generator keeps its state.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stable_hash(seed, "implicit", "weights"))
             self.network = ImplicitNetwork(config, seed)
@@ -52,11 +51,11 @@ class ImplicitModel(ReconstructionModel):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """One phase, which trains a pretrained encoder too unless that is frozen."""
+        """One phase, which also trains a pretrained encoder unless it is frozen."""
         return (Phase("fit", tuple(self.parameter_groups())),)
 
     def parameter_groups(self) -> dict[str, Sequence[nn.Parameter]]:
-        """The model, and a pretrained encoder, whose rate is ``optimizers.encoder.learning_rate``."""
+        """The model, and a pretrained encoder, whose learning rate is ``optimizers.encoder.learning_rate``."""
         encoder = [value for reader in self._pretrained for value in reader.encoder.parameters()]
         others = {id(parameter) for parameter in encoder}
         groups: dict[str, Sequence[nn.Parameter]] = {
@@ -71,7 +70,7 @@ class ImplicitModel(ReconstructionModel):
 
     @property
     def example_request(self) -> ExampleRequest | None:
-        """The shapes that the prior is looked up in."""
+        """The shapes that the prior retrieves from."""
         prior = self.config.prior
         return ExampleRequest(num_objects=prior.num_objects) if prior.num_neighbors else None
 
@@ -95,7 +94,7 @@ class ImplicitModel(ReconstructionModel):
         )
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
-        """Equation 4, as the mean over the global batch's points, and the sign's cross entropy if asked for.
+        """Equation 4, as the mean over the global batch's points, and the sign's cross entropy if enabled.
 
         Each member is trained by its own prediction: the mean over members of their losses, not the loss of their mean.
         """
@@ -121,7 +120,7 @@ class ImplicitModel(ReconstructionModel):
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
-        """One field a sample: the encoders run now, once; the decoder runs when the field is queried."""
+        """One field per sample: the encoders run once, here; the decoder runs when the field is queried."""
         view = View(batch)
         scenes = [network.encode_view(view) for network in self.networks]
         return [

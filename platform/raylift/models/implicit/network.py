@@ -1,4 +1,4 @@
-"""The network of the implicit model: readers, and a decoder of what they read (implicit paper, section 3)."""
+"""The network of the implicit model: readers, and a decoder of their readings (implicit paper, section 3)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from raylift.networks.decoder import FieldDecoder
 from raylift.networks.fourier import FourierEmbedding
 
 _RESIDUALS = {"gt_sdf": 0.1, "gt_occupancy": 2 * GRID_HALF_EXTENT / 32}
-"""World units that a step of 1 in a told grid stands for: the truncation that it was divided by, or one cell."""
+"""World units per step of 1 in a conditioning grid: the truncation that it was divided by, or one cell."""
 
 
 @dataclass(frozen=True)
 class EncodedScene:
-    """What the readers make of a batch, once; points are then read from it at will.
+    """The readers' encodings of a batch, computed once and read at any points.
 
     Attributes:
-        states: one for each reader.
-        camera: of each sample.
+        states: one state per reader.
+        camera: camera of each sample.
     """
 
     states: tuple[State, ...]
@@ -44,7 +44,7 @@ class EncodedScene:
     def sample(self, index: int) -> EncodedScene:
         """One sample of the batch, with a batch axis of 1."""
         picked = slice(index, index + 1)
-        # What readers share stays shared.
+        # State shared between readers stays shared.
         distinct = {id(part): part for state in self.states for part in state}
         parts = {key: part[picked] for key, part in distinct.items()}
         return EncodedScene(
@@ -53,11 +53,11 @@ class EncodedScene:
 
 
 class ImplicitNetwork(nn.Module):
-    """(what a view shows, camera) -> (S, R, G, B) at any point.
+    """(view, camera) -> (S, R, G, B) at any point.
 
     Args:
         config: widths, conditioning and readers.
-        seed: of the Fourier matrix B and of the initial weights.
+        seed: seed of the Fourier matrix B and of the initial weights.
     """
 
     def __init__(self, config: ImplicitConfig, seed: int) -> None:
@@ -81,20 +81,20 @@ class ImplicitNetwork(nn.Module):
 
     @property
     def color_names(self) -> tuple[str, ...]:
-        """The colours that the decoder chooses among, in order, the predicted one last."""
+        """Names of the colours that the decoder mixes, in order, the predicted one last."""
         offered = [name for reader in self._readers() for name in reader.colors] if self.mixes_colors else []
         return (*offered, "predicted")
 
     def encode(self, batch: Batch) -> EncodedScene:
-        """Everything that does not depend on the query points.
+        """Compute everything that does not depend on the query points.
 
         Raises:
-            DataError: the batch lacks a camera or a field, or its grid is not what the recipe conditions on.
+            DataError: the batch lacks a camera or a field, or its grid is not the recipe's conditioning grid.
         """
         return self.encode_view(View(batch))
 
     def encode_view(self, view: View) -> EncodedScene:
-        """The same of a view, which several networks may share."""
+        """Like ``encode``, for a view that several networks may share."""
         return EncodedScene(tuple(reader.encode(view) for reader in self._readers()), view.camera)
 
     def decode(
@@ -103,10 +103,10 @@ class ImplicitNetwork(nn.Module):
         """Signed distance (world units, negative inside) and RGB in [0, 1] at world points (equation 3).
 
         Args:
-            scene: what ``encode`` makes of a batch.
-            points: world frame.
-            shared: readings by reader that depend on no weights; networks of one recipe that are asked for the same
-                points of the same view hand it on, and the first one fills it.
+            scene: result of ``encode``.
+            points: query points, world frame.
+            shared: readings by reader that depend on no weights; the networks of one recipe share it for the same
+                points of the same view, and the first one fills it.
         """
         features, told, readings = self._read(scene, points, shared)
         colors = [color for reading in readings for color in reading.colors] if self.mixes_colors else []
@@ -122,7 +122,7 @@ class ImplicitNetwork(nn.Module):
     def _read(
         self, scene: EncodedScene, points: Float[Tensor, "B N 3"], shared: dict[str, Reading] | None
     ) -> tuple[Float[Tensor, "B N F"], Float[Tensor, "B N"] | None, list[Reading]]:
-        """[gamma(p), G(p)], the embedding of equation 1 and the features of equation 2; the told distance; readings."""
+        """[gamma(p), G(p)], embedding of equation 1 and features of equation 2; the distance to correct; readings."""
         with without_mixed_precision(points):
             query = Query(scene.camera, points)
             shared = {} if shared is None else shared
@@ -139,7 +139,7 @@ class ImplicitNetwork(nn.Module):
 
 
 def readers_of(config: ImplicitConfig) -> dict[str, nn.Module]:
-    """The readers that a recipe asks for, by name, in the order in which their features stand."""
+    """The readers of a recipe, by name, in the order of their features."""
     readers: dict[str, Reader] = {}
     if config.backbone != "none":
         readers["maps"] = MapReader(config, config.backbone)

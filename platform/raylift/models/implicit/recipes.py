@@ -26,7 +26,7 @@ from raylift.models.implicit.config import (
 def paper() -> Recipe:
     """The paper's model and training: ResNet-50, 224 pixels, 80 epochs of 1-cycle at 2e-3, batch 10.
 
-    With the inputs of its authors' published code: the raw pixel, density over its maximum. Gradients are not clipped.
+    With the inputs of the authors' published code: the raw pixel, density over its maximum. Gradients are not clipped.
     For a GPU: ``python jobs/train.py implicit/paper --data DIR``. The paper trained 4 hours on about 2000 cars.
     """
     return Recipe(
@@ -40,7 +40,7 @@ def paper() -> Recipe:
 
 
 def paper_quick() -> Recipe:
-    """The paper's model made small for two CPU cores: a thin ResNet-18 at 64 pixels. What tables of the paper run.
+    """The paper's model reduced for two CPU cores: a thin ResNet-18 at 64 pixels. Used for the paper's tables.
 
     ``python jobs/train.py implicit/paper-quick --data DIR``
     """
@@ -70,18 +70,18 @@ def paper_quick() -> Recipe:
 
 _EVERYTHING = ReadsConfig(pixel="rgba", gap=True, plane=True, nearest=True, mirrored=True)
 _BRIEFLY = EvaluationConfig(("occnet",), resolution=128, color_views=2, lpips=False)
-"""Every baseline is a mesh to compare, too: one protocol and two rendered views keep a minute a minute."""
+"""Every baseline is compared as a mesh too: one protocol and two rendered views keep this to a minute."""
 _TOLD_WEIGHTS = ImplicitWeights(color=0.5, sdf=10.0, sign=0.25, color_near=0.02)
 _WEIGHTS = replace(_TOLD_WEIGHTS, sign_inside=1.6)
-"""Of what a view hides little is certain: on held-out seats IoU is about 0.6."""
+"""A view determines little of what it hides: IoU is about 0.6 on held-out seats."""
 
 
 def best() -> Recipe:
-    """What works, from an image with its depth: local readers, like training shapes carved by it, no image encoder.
+    """Best known recipe for an image with depth: local readers, similar training shapes carved by it, no image encoder.
 
-    For many objects and a GPU: ``python jobs/train.py implicit/best --data DIR``. Set ``model.image_px`` to the side
-    of the stored pictures: readers see single pixels. Fewer than some hundred objects are learned by heart in 170
-    epochs, and too few to look shapes up among; ``implicit/quick`` is for them.
+    For many objects and a GPU: ``python jobs/train.py implicit/best --data DIR``. Set ``model.image_px`` to the side of
+    the stored images: readers see single pixels. With fewer than a few hundred objects it overfits in 170 epochs and
+    has too few shapes to retrieve; use ``implicit/quick``.
     """
     return Recipe(
         name="implicit/best",
@@ -109,11 +109,11 @@ def best() -> Recipe:
 
 
 def quick() -> Recipe:
-    """``best`` made small for two CPU cores: minutes, not hours. Three members share the time that one could have.
+    """``best`` reduced for two CPU cores: minutes, not hours. Three members share the training time of one.
 
-    Some dozens of objects are known by heart after 500 steps; three members err less than one trained longer.
+    Dozens of objects are memorised after 500 steps; three members have a lower error than one trained longer.
 
-    ``python jobs/train.py implicit/quick --data DIR``; what to expect stands in the README, with its command.
+    ``python jobs/train.py implicit/quick --data DIR``; the README has the expected result and its command.
     """
     return Recipe(
         name="implicit/quick",
@@ -142,7 +142,7 @@ def quick() -> Recipe:
 
 
 def told_quick() -> Recipe:
-    """A told grid of the true shape, corrected: the grid itself, interpolated, is where the distance starts from.
+    """Conditioned on a grid of the true shape: the decoder corrects the interpolated grid.
 
     ``python jobs/train.py implicit/told-quick --data DIR``, with ``model.conditioning.kind=gt_occupancy`` for the
     other grid. For two CPU cores.
@@ -173,17 +173,17 @@ def told_quick() -> Recipe:
 
 
 def told_paper() -> Recipe:
-    """``told-quick`` as wide, and trained as long, as the paper's model. For a GPU."""
+    """``told-quick`` with the width and training length of the paper's model. For a GPU."""
     small = told_quick()
     model = replace(small.model, voxel_width=16, hidden=512, points=4096, fourier=FourierConfig())
     return replace(paper(), name="implicit/told-paper", model=model, optimizers=small.optimizers)
 
 
 def surface_quick() -> Recipe:
-    """Points of the surface, told without normals or order: distances to them at a point and as a grid.
+    """Conditioned on unordered surface points without normals: distances to them at a point and as a grid.
 
     ``python jobs/train.py implicit/surface-quick --data DIR``, with ``model.conditioning.num_points=300`` for few. The
-    picture is not read. For two CPU cores.
+    image is not read. For two CPU cores.
     """
     return Recipe(
         name="implicit/surface-quick",
@@ -200,7 +200,7 @@ def surface_quick() -> Recipe:
             reads=ReadsConfig(nearest=True, direction=True, plane=True, neighbors=8, sides=True, mirrored=True),
             fourier=FourierConfig(size=64, scale=0.8),
             conditioning=ConditioningConfig("surface", "distance", num_points=3000),
-            # Told points leave little in doubt, so the inside needs no more weight than the outside.
+            # Given points determine nearly everything, so the inside needs no more weight than the outside.
             weights=_TOLD_WEIGHTS,
         ),
         data=DataConfig(batch_size=4, eval_views=4),
@@ -212,14 +212,14 @@ def surface_quick() -> Recipe:
 
 
 def surface_paper() -> Recipe:
-    """``surface-quick`` as wide, and trained as long, as the paper's model. For a GPU."""
+    """``surface-quick`` with the width and training length of the paper's model. For a GPU."""
     small = surface_quick()
     model = replace(small.model, voxel_width=16, voxel_stride=1, hidden=512, points=4096, fourier=FourierConfig())
     return replace(paper(), name="implicit/surface-paper", model=model, optimizers=small.optimizers)
 
 
 def test() -> Recipe:
-    """As small as the model gets with every part in it: seconds, for tests."""
+    """The smallest model with every part in it: seconds, for tests."""
     return Recipe(
         name="implicit/test",
         model=ImplicitConfig(

@@ -1,4 +1,4 @@
-"""What readers may read of a batch: its pictures, and what depth says of the surface that they show."""
+"""The inputs of readers: a batch's images, and the visible surface from their depth."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from raylift.geometry.nearest_points import PointIndex
 
 @dataclass(frozen=True)
 class ColoredCloud:
-    """Points that a reader knows of one sample's surface.
+    """Points of one sample's surface.
 
     Attributes:
-        index: the points, world frame [M, 3], ready to be searched.
-        colors: RGB in [0, 1], [M, 3].
+        index: search index of the points, world frame [M, 3].
+        colors: the points' RGB in [0, 1], [M, 3].
     """
 
     index: PointIndex
@@ -30,20 +30,20 @@ class ColoredCloud:
 
 @dataclass(frozen=True)
 class VisibleCloud(ColoredCloud):
-    """Points that a view shows.
+    """Visible points of a view.
 
     Attributes:
-        pixels: flat indices of those that show the points, [M].
+        pixels: flat indices of the points' pixels, [M].
     """
 
     pixels: Tensor
 
 
 class View:
-    """A batch as readers encode it. What several readers need is computed once, when the first one asks.
+    """A batch as readers encode it. Shared quantities are computed once, on first use.
 
     Args:
-        batch: with its camera.
+        batch: batch with a camera.
 
     Raises:
         DataError: the batch has no camera.
@@ -53,7 +53,7 @@ class View:
         if batch.camera is None:
             raise DataError(
                 "the implicit model projects points into the image, but this batch has no camera",
-                "prepare the data set with cameras, or give each image a camera in its sidecar file",
+                "prepare the data set with cameras, or add a camera in each image's sidecar file",
             )
         self.batch = batch
         self.camera: Camera = batch.camera
@@ -74,12 +74,12 @@ class View:
 
     @cached_property
     def surface(self) -> DepthSurface:
-        """Positions and normals of what is seen."""
+        """Positions and normals of the visible surface."""
         return DepthSurface(self.depth, self.camera)
 
     @cached_property
     def told(self) -> tuple[ColoredCloud, ...]:
-        """The surface points that each sample is told."""
+        """The given surface points of each sample."""
         points, colors = self.batch["told_points"], self.batch["told_colors"]
         return tuple(ColoredCloud(PointIndex(own), color) for own, color in zip(points, colors, strict=True))
 
@@ -88,7 +88,7 @@ class View:
         """The visible points of each sample: every pixel with a depth and some coverage.
 
         Raises:
-            DataError: a sample has none.
+            DataError: a sample without visible points.
         """
         seen = ((self.depth > 0) & (self.coverage > 0)).flatten(1)
         image, coverage = self.image.flatten(2), self.coverage.flatten(2)
@@ -96,7 +96,7 @@ class View:
         for index, name in enumerate(self.batch.ids):
             pixels = seen[index].nonzero()[:, 0]
             if not len(pixels):
-                raise DataError(f"{name} has no visible point", "its depth or its silhouette is empty")
+                raise DataError(f"{name} has no visible point", "check its depth and its silhouette: one is empty")
             points = positions_at(self.depth[index : index + 1], self.camera[index], pixels[None])[0]
             colors = without_white(image[index, :, pixels].mT, coverage[index, 0, pixels, None])
             clouds.append(VisibleCloud(PointIndex(points), colors, pixels))
@@ -104,16 +104,16 @@ class View:
 
 
 def without_white(color: Float[Tensor, "*N 3"], coverage: Float[Tensor, "*N 1"]) -> Float[Tensor, "*N 3"]:
-    """The object's own colour of what was composited on white; white where less than 1/256 is covered."""
+    """Undo compositing on white to get the object's own colour; white where less than 1/256 is covered."""
     covered = coverage.clamp(min=1 / 512)
     return torch.where(coverage > 1 / 256, (color - 1 + covered) / covered, color).clamp(0, 1)
 
 
 def mirrored_points(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-    """(-x, y, z): objects stand in a canonical frame, whose plane x = 0 is most objects' plane of symmetry."""
+    """(-x, y, z): objects are in a canonical frame, whose plane x = 0 is most objects' plane of symmetry."""
     return points * points.new_tensor([-1.0, 1.0, 1.0])
 
 
 def without_mixed_precision(like: Tensor) -> torch.autocast:
-    """Coordinates keep full precision under mixed precision: bfloat16 would round a point to 1/256 of the object."""
+    """Disable mixed precision for coordinates: bfloat16 would round a point to 1/256 of the object."""
     return torch.autocast(like.device.type, enabled=False)

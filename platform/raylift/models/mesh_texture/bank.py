@@ -1,4 +1,4 @@
-"""What is known of each training image, kept in buffers that all ranks fill alike."""
+"""Per-image state of the training set, in buffers that are the same on all ranks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from raylift.core.generators import keyed_uniforms
 def latest_rows(
     images: Int[Tensor, "N"], values: Float[Tensor, "N D"]
 ) -> tuple[Int[Tensor, "M"], Float[Tensor, "M D"]]:
-    """All ranks' rows of a step, one per image; every rank calls it with its own.
+    """Gather all ranks' rows of a step, one per image; every rank must call it with its own rows.
 
-    A batch that runs over the end of an epoch may hold an image twice; the later one counts, on every rank.
+    A batch that crosses the end of an epoch may have an image twice; the later row counts, on every rank.
 
     Args:
         images: ``image_index`` of this rank's samples.
@@ -34,7 +34,7 @@ class PoseBank(nn.Module):
     """The latest predicted rotation of every training image: the learned distribution of poses.
 
     Args:
-        num_images: of the training set.
+        num_images: number of training images.
     """
 
     quaternions: Tensor
@@ -47,13 +47,13 @@ class PoseBank(nn.Module):
 
     @torch.no_grad()
     def keep(self, images: Int[Tensor, "N"], quaternions: Float[Tensor, "N 4"]) -> None:
-        """Note this step's cameras; every rank calls it with its own."""
+        """Store this step's rotations; every rank must call it with its own."""
         index, rows = latest_rows(images, quaternions)
         self.quaternions[index] = rows.to(self.quaternions.dtype)
         self.known[index] = True
 
     def draw(self, keys: Int[Tensor, "B"], seed: int, step: int) -> Float[Tensor, "B 4"] | None:
-        """The rotation of another image for each sample, drawn for (seed, step, sample); None before any is known."""
+        """Draw another image's rotation for each sample, keyed by (seed, step, sample); None before any is stored."""
         there = self.known.nonzero()[:, 0]
         if not len(there):
             return None

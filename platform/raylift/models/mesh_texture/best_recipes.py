@@ -1,4 +1,4 @@
-"""The mesh-texture recipes with what works, not what was published: poses first, then shapes and textures."""
+"""The best known mesh-texture recipes, which depart from the papers: poses first, then shapes and textures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RATE = OptimizerConfig(
 
 
 def best_model() -> MeshTextureConfig:
-    """Cameras in 12 azimuth bins that are held to the pose search; weak smoothing, offsets that cost from the start."""
+    """Cameras in 12 azimuth bins anchored to the pose search; weak smoothing, offsets penalised from the start."""
     return MeshTextureConfig(
         shape=ShapeConfig(refresh_every=0),
         camera=CameraConfig("bins", num_hypotheses=12, rendered=3, distil_steps=300),
@@ -45,10 +45,10 @@ def best_model() -> MeshTextureConfig:
 
 
 def best_quick_stage1() -> Recipe:
-    """Cameras, shapes and textures from the poses that ``poses/quick`` found; minutes on two cores.
+    """Cameras, shapes and textures from the poses of ``poses/quick``; minutes on two cores.
 
-    ``python jobs/train.py mesh_texture/best-quick --data DIR`` trains the search and this. Values that both
-    need, such as ``model.poses.ranges.elevation_deg=[-10,30]``, are set for both at once.
+    ``python jobs/train.py mesh_texture/best-quick --data DIR`` trains the search and this stage. Overrides such as
+    ``model.poses.ranges.elevation_deg=[-10,30]`` apply to both.
     """
     return Recipe(
         name="mesh_texture/best-quick.stage1",
@@ -70,7 +70,7 @@ def best_quick_stage1() -> Recipe:
 
 
 def best_paper_stage1() -> Recipe:
-    """The same at 256 pixels with ResNet-18's own width, for a GPU and thousands of images."""
+    """``best-quick`` at 256 pixels with ResNet-18's own width, for a GPU and thousands of images."""
     quick = best_quick_stage1()
     model = best_model()
     return replace(
@@ -84,11 +84,11 @@ def best_paper_stage1() -> Recipe:
 
 
 def best_adaptive_quick_stage2() -> Recipe:
-    """The adaptive-gradient paper's two additions on cameras that are right: D_var (31, 32) and a Fréchet distance.
+    """The adaptive-gradient paper's two additions with correct cameras: D_var (31, 32) and a Fréchet distance.
 
     ``python jobs/train.py mesh_texture/best-adaptive-quick --data DIR`` trains the search and both stages;
-    ``start_from=RUN.stage1`` adds this stage to a run of ``best-quick``. Weights are those of ``adaptive-quick``;
-    without a critic, so that what the two add is theirs.
+    ``start_from=RUN.stage1`` adds this stage to a run of ``best-quick``. Weights are those of ``adaptive-quick``,
+    without a critic, to isolate the effect of the two additions.
     """
     first = best_quick_stage1()
     model = _adaptive(first.model)
@@ -106,7 +106,7 @@ def best_adaptive_quick_stage2() -> Recipe:
 
 
 def best_adaptive_paper_stage2() -> Recipe:
-    """The same at the size of ``best-paper``, for a GPU; it needs Inception V3's weights (``networks.pretrained``)."""
+    """The same at ``best-paper``'s size, for a GPU; needs Inception V3's weights (``networks.pretrained``)."""
     first = best_paper_stage1()
     return replace(first, name="mesh_texture/best-adaptive-paper.stage2", model=_adaptive(first.model))
 

@@ -1,4 +1,4 @@
-"""The model's cameras: those in a mirror, those of random views, and which hypothesis a picture is taken by."""
+"""The model's cameras: mirrored cameras, cameras of random views, and the roll error."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from raylift.geometry.rotations import quaternion_multiply, quaternion_to_matrix
 
 
 def mirrored_cameras(cameras: CameraHypotheses, mirrored: Bool[Tensor, "B"]) -> CameraHypotheses:
-    """The cameras of images that were mirrored left to right, out of those of the images themselves.
+    """Convert the cameras of images to those of the images mirrored left to right.
 
-    With F = diag(-1, 1, 1) the mirrored world is seen by F R F, the quaternion (w, x, -y, -z), and -t_u.
+    With F = diag(-1, 1, 1) the camera of the mirrored world is F R F, the quaternion (w, x, -y, -z), and -t_u.
     """
     flip = mirrored[:, None, None]
     shift = cameras.translation * cameras.translation.new_tensor([-1.0, 1.0])
@@ -29,10 +29,10 @@ def mirrored_cameras(cameras: CameraHypotheses, mirrored: Bool[Tensor, "B"]) -> 
 
 
 def framed_camera(vertices: Float[Tensor, "B V 3"], quaternion: Float[Tensor, "B 4"], fill: float) -> WeakPerspective:
-    """Cameras of given rotations that show each shape in the middle, its longest side ``fill`` of the picture's.
+    """Make cameras of given rotations that centre each shape, with its longest side ``fill`` of the image's.
 
-    Real images are crops around their objects; so must random views be, or a critic tells them by their margins. The
-    frame is a constant: a shape must not grow to fill it.
+    Real images are crops around their objects; random views must be too, or a critic recognises them by their margins.
+    The frame has no gradient: a shape must not grow to fill it.
     """
     rotated = vertices.detach() @ quaternion_to_matrix(quaternion).mT[:, :, :2]
     low, high = rotated.amin(dim=1), rotated.amax(dim=1)
@@ -43,11 +43,11 @@ def framed_camera(vertices: Float[Tensor, "B V 3"], quaternion: Float[Tensor, "B
 def turned_quaternions(
     quaternion: Float[Tensor, "B 4"], turns_deg: tuple[float, float], shares: Float[Tensor, "B"]
 ) -> Float[Tensor, "B 4"]:
-    """The same cameras with the object turned about its up axis.
+    """Turn the object about its up axis.
 
     Args:
-        turns_deg: lowest and highest angle.
-        shares: where between them each sample's lies, in [0, 1).
+        turns_deg: lowest and highest angle, degrees.
+        shares: position of each sample's angle between them, in [0, 1).
     """
     half = torch.deg2rad(turns_deg[0] + (turns_deg[1] - turns_deg[0]) * shares.to(quaternion.dtype)) / 2
     none = torch.zeros_like(half)

@@ -1,4 +1,4 @@
-"""What can be chosen in the mesh-texture model, with the papers' values as defaults."""
+"""Config of the mesh-texture model, with the papers' values as defaults."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class EncoderConfig:
     """F_e.
 
     Attributes:
-        backbone: residual layout of an untrained encoder.
-        pretrained: an ImageNet encoder instead: "torchvision:resnet18" (CMR, UCMR and UMR), or another name of
-            ``networks.trunks``; "" for none. Its batch normalisation keeps its statistics.
-        frozen: a pretrained encoder is not trained.
-        width: channels of an untrained encoder's first stage, and a quarter of what the last map is reduced to; 64 is
-            ResNet's own.
-        num_features: numbers of the image's feature.
+        backbone: ResNet layout of an untrained encoder.
+        pretrained: ImageNet encoder to use instead: "torchvision:resnet18" (CMR, UCMR and UMR), or another name of
+            ``networks.trunks``; "" for none. Its batch normalisation statistics are fixed.
+        frozen: whether a pretrained encoder is not trained.
+        width: channels of an untrained encoder's first stage, and a quarter of the channels of the reduced last map; 64
+            is ResNet's own.
+        num_features: size of the image's feature vector.
     """
 
     backbone: Backbone = "resnet18"
@@ -43,16 +43,16 @@ class ShapeConfig:
     """The template and D_shape.
 
     Attributes:
-        level: of the icosphere that the template starts as: 3 has 642 vertices and 1280 faces.
-        symmetric: shapes are their own mirror images in x = 0.
+        level: subdivision level of the template's initial icosphere: 3 has 642 vertices and 1280 faces.
+        symmetric: whether shapes are symmetric about x = 0.
         hidden: width of D_shape's middle layer; 0 is a linear map.
-        refresh_every: epochs after which the template takes up the shape of the mean feature of the whole training set;
-            0 keeps the template as it is.
-        smoothness: Laplacian and flatness terms sum "lengths" (equations 4 and 6 as printed) or "squares" (SoftRas and
-            UMR). Their weights differ: on smooth shapes squares are 1/10 to 1/200 of lengths.
-        trained: the template is a parameter of its own (CMR, UCMR), instead of being refreshed.
-        radii: half axes of the ellipsoid that the template starts as: across the mirror plane, up, front to back.
-        from_keypoints: the template becomes the hull of the keypoints' structure as soon as that is solved (CMR).
+        refresh_every: epochs between updates of the template to the shape of the training set's mean feature; 0 never
+            updates it.
+        smoothness: what Laplacian and flatness terms sum: "lengths" (equations 4 and 6 as printed) or "squares"
+            (SoftRas and UMR). Their weights differ: on smooth shapes squares are 1/10 to 1/200 of lengths.
+        trained: whether the template is a trained parameter (CMR, UCMR), instead of being refreshed.
+        radii: half axes of the template's initial ellipsoid: across the mirror plane, up, front to back.
+        from_keypoints: whether the template becomes the hull of the keypoints' structure once that is solved (CMR).
     """
 
     level: int = 3
@@ -67,9 +67,9 @@ class ShapeConfig:
     def __post_init__(self) -> None:
         _at_least(self, 0, "level", "hidden", "refresh_every")
         if self.trained and self.refresh_every:
-            raise ConfigError("a template that is trained and refreshed", "set model.shape.refresh_every=0")
+            raise ConfigError("the template is both trained and refreshed", "set model.shape.refresh_every=0")
         if min(self.radii) <= 0:
-            raise ConfigError(f"shape.radii is {self.radii}", "give half axes above 0")
+            raise ConfigError(f"shape.radii is {self.radii}", "use half axes above 0")
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,16 @@ class TextureConfig:
     """D_flow and the mapping phi.
 
     Attributes:
-        predicts: "flow" reads the image; "colors" predicts RGB (UCMR), which no flow's terms apply to.
-        height, width: of the texture, texels; the height is 4 times a power of two.
-        symmetric: the two sides show the same colours.
-        from_object: in reconstructions, a texel that is read outside of the silhouette gets the colour of the nearest
-            pixel inside. Training reads the image as it is: its background tells shapes where they end.
-        moves_shape: reconstruction and perceptual terms train the shape, too; CMR and UMR hold it fixed.
-        moves_camera: they train the camera, too. CMR, UMR and UCMR hold it fixed, because a flow that reads the front
-            of the picture pulls every camera to the front.
-        channels: of the flow decoder's coarsest map.
-        samples_a_side: a face's flow is the mean over so many times so many of its points (equation 12).
+        predicts: "flow" reads the image; "colors" predicts RGB (UCMR), to which the flow's terms do not apply.
+        height, width: size of the texture, texels; the height is 4 times a power of two.
+        symmetric: whether both sides have the same colours.
+        from_object: whether, in reconstructions, a texel read outside of the silhouette gets the colour of the nearest
+            pixel inside. Training reads the unchanged image: its background constrains the shapes' outlines.
+        moves_shape: whether reconstruction and perceptual terms also train the shape; CMR and UMR hold it fixed.
+        moves_camera: whether they also train the camera. CMR, UMR and UCMR hold it fixed, because a flow that reads the
+            front of the image pulls every camera to the front.
+        channels: channels of the flow decoder's coarsest map.
+        samples_a_side: points per side of the n x n points that a face's flow is averaged over (equation 12).
     """
 
     predicts: Literal["flow", "colors"] = "flow"
@@ -105,30 +105,30 @@ class TextureConfig:
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """D_cam, and how cameras are found.
+    """D_cam, and how cameras are estimated.
 
     Attributes:
         kind: "single" (one regressed camera), "hypotheses" (UMR's second stage: several, each with its probability),
             "bins" (one camera in each of several azimuth bins, elevation and roll within ``poses.ranges``),
-            "multiplex" (UCMR: a table of cameras for every image, pruned, to which D_cam is fitted) or "keypoints"
-            (CMR: one regressed camera, fitted to the camera that the image's keypoints tell).
-        num_hypotheses: of "hypotheses" and "bins", 360 / num_hypotheses degrees apart.
-        azimuths, elevations_deg: of "multiplex": so many azimuths, each with these elevations.
-        keep: of "multiplex": cameras that each image has left after pruning.
-        prune_epochs: of "multiplex": after each of these epochs an equal share of the cameras is left out, down to
-            ``keep`` after the last.
-        temperature: of "multiplex": a camera's probability is softmax(-score / temperature); scores run from 0, an
-            image's best camera, to 1, its worst.
-        pictures: which hypotheses pictures are taken by. "all": the whole error, silhouettes, pictures and parts, is
-            expected over hypotheses and trains their probabilities. "drawn": the same by one hypothesis per sample and
-            step, drawn by its probability; as cheap as "best", noisier than "all". "best": the most probable one, and
-            only silhouettes and parts train probabilities.
-        initial_scale: image half-widths a world unit at the start; 1.8 fills a crop with a margin of a tenth.
-        initial_elevation_deg: of "single", "hypotheses" and "keypoints" at the start.
-        rendered: of "bins": so many of an image's most probable cameras are rendered and trained by silhouettes; 0
+            "multiplex" (UCMR: a pruned table of cameras per image, to which D_cam is fitted) or "keypoints" (CMR: one
+            regressed camera, fitted to the camera solved from the image's keypoints).
+        num_hypotheses: number of cameras of "hypotheses" and "bins", 360 / num_hypotheses degrees apart.
+        azimuths, elevations_deg: number of azimuths of "multiplex", and the elevations at each.
+        keep: cameras per image of "multiplex" after pruning.
+        prune_epochs: epochs after which "multiplex" drops an equal share of the cameras, down to ``keep`` after the
+            last.
+        temperature: temperature of the cameras' probabilities of "multiplex", softmax(-score / temperature); scores
+            range from 0, an image's best camera, to 1, its worst.
+        pictures: hypotheses that are rendered with textures. "all": the expectation over hypotheses of the whole error
+            (silhouettes, textured renders and parts) trains their probabilities. "drawn": the same with one hypothesis
+            per sample and step, drawn by its probability; as cheap as "best", noisier than "all". "best": the most
+            probable one; only silhouettes and parts train probabilities.
+        initial_scale: initial image half-widths per world unit; 1.8 fills a crop with a margin of a tenth.
+        initial_elevation_deg: initial elevation of "single", "hypotheses" and "keypoints".
+        rendered: number of an image's most probable cameras of "bins" that are rendered and trained by silhouettes; 0
             renders all.
-        distil_steps: of "bins": steps in which D_cam alone is trained, by the poses of the run that this one starts
-            from; all other terms begin after them.
+        distil_steps: steps of "bins" that train D_cam alone, on the poses of the pose search's run; all other terms
+            start after them.
     """
 
     kind: CameraKind = "single"
@@ -148,17 +148,17 @@ class CameraConfig:
         _at_least(self, 1, "num_hypotheses", "azimuths", "keep")
         _at_least(self, 0, "distil_steps", "rendered")
         if self.rendered > self.num_hypotheses:
-            raise ConfigError(f"camera.rendered is {self.rendered} of {self.num_hypotheses}", "render fewer")
+            raise ConfigError(f"camera.rendered is {self.rendered} of {self.num_hypotheses}", "use a smaller number")
         if self.temperature <= 0 or self.initial_scale <= 0:
             raise ConfigError(
-                f"camera.temperature {self.temperature}, initial_scale {self.initial_scale}", "give values above 0"
+                f"camera.temperature {self.temperature}, initial_scale {self.initial_scale}", "use values above 0"
             )
         if not self.elevations_deg or self.keep > self.azimuths * len(self.elevations_deg):
             raise ConfigError(
                 f"camera.keep is {self.keep} of {self.azimuths * len(self.elevations_deg)} cameras", "keep fewer"
             )
         if list(self.prune_epochs) != sorted({epoch for epoch in self.prune_epochs if epoch >= 0}):
-            raise ConfigError(f"camera.prune_epochs is {self.prune_epochs}", "give epochs in growing order")
+            raise ConfigError(f"camera.prune_epochs is {self.prune_epochs}", "use epochs in increasing order")
 
 
 @dataclass(frozen=True)
@@ -166,13 +166,13 @@ class VarianceConfig:
     """D_var (equations 11-32).
 
     Attributes:
-        enabled: without it the sampling image is the image itself.
-        channels: 3 varies each colour, 1 the brightness.
-        limit: the largest factor.
-        resolution: of the decoded picture; it is enlarged to the image.
+        enabled: whether D_var is used; without it the sampling image is the image itself.
+        channels: channels of the variation: 3 varies each colour, 1 the brightness.
+        limit: largest factor.
+        resolution: side of the decoded image, which is upsampled to the input image.
         width: channels of the decoder's coarsest map.
-        step_size: alpha of equations 31 and 32: a full step's share of the distance to the pseudo-label.
-        num_steps: unrolled steps of equations 31 and 32.
+        step_size: alpha of equations 31 and 32: the fraction of the distance to the pseudo-label per full step.
+        num_steps: number of unrolled steps of equations 31 and 32.
     """
 
     enabled: bool = False
@@ -187,7 +187,7 @@ class VarianceConfig:
         _at_least(self, 1, "width", "num_steps")
         if self.limit <= 1 or self.step_size <= 0:
             raise ConfigError(
-                f"variance.limit {self.limit}, step_size {self.step_size}", "give a limit above 1 and a positive step"
+                f"variance.limit {self.limit}, step_size {self.step_size}", "use a limit above 1 and a positive step"
             )
 
 
@@ -197,11 +197,11 @@ class RenderConfig:
 
     Attributes:
         sigma: softness of silhouettes, in squared normalised coordinates: 1e-5 in UMR, at 256 px.
-        texture_sigma: the same for textured pictures.
-        gamma: softness of depth in textured pictures.
-        faces_per_pixel: faces that a textured pixel is blended from.
-        silhouette_faces: on a GPU, faces that a pixel of a silhouette may feel; the CPU feels all. Memory grows with
-            it: 28 bytes per pixel, image and face, forward.
+        texture_sigma: softness of textured renders, same units.
+        gamma: softness of depth in textured renders.
+        faces_per_pixel: faces blended per textured pixel.
+        silhouette_faces: largest number of faces that contribute to a silhouette's pixel on a GPU; the CPU uses all.
+            Memory grows with it: 28 bytes per pixel, image and face, forward.
     """
 
     sigma: float = 1e-5
@@ -213,21 +213,22 @@ class RenderConfig:
     def __post_init__(self) -> None:
         _at_least(self, 1, "faces_per_pixel", "silhouette_faces")
         if self.silhouette_faces > 150:
-            raise ConfigError(f"render.silhouette_faces is {self.silhouette_faces}", "give at most 150")
+            raise ConfigError(f"render.silhouette_faces is {self.silhouette_faces}", "use at most 150")
         if min(self.sigma, self.texture_sigma, self.gamma) <= 0:
-            raise ConfigError(f"render.sigma {self.sigma}, gamma {self.gamma}", "give values above 0")
+            raise ConfigError(f"render.sigma {self.sigma}, gamma {self.gamma}", "use values above 0")
 
 
 @dataclass(frozen=True)
 class RandomViewConfig:
-    """cam' of equation 36, framed as crops are.
+    """cam' of equation 36, framed like crops.
 
     Attributes:
-        source: "range" draws upright cameras uniformly from the ranges below. "turned" turns each image's own camera
-            about the object's up axis by an angle of ``azimuth_deg`` (UMR), so elevations are those of the images.
-            "learned" takes the predicted rotation of another training image; until one is known, the ranges.
-        azimuth_deg, elevation_deg: ranges.
-        fill: the object's longest side in the picture's, as in the crops that real images are.
+        source: source of views. "range" draws upright cameras uniformly from the ranges below. "turned" turns each
+            image's own camera about the object's up axis by an angle of ``azimuth_deg`` (UMR), so elevations are those
+            of the images. "learned" takes the predicted rotation of another training image; until one is stored, the
+            ranges.
+        azimuth_deg, elevation_deg: ranges in degrees.
+        fill: the object's longest side as a fraction of the image's, as in the real crops.
     """
 
     source: Literal["range", "turned", "learned"] = "range"
@@ -237,23 +238,23 @@ class RandomViewConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.fill <= 1:
-            raise ConfigError(f"views.fill is {self.fill}", "give a share above 0 and at most 1")
+            raise ConfigError(f"views.fill is {self.fill}", "use a fraction above 0 and at most 1")
 
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """D of equations 37-39; it plays where ``weights.adversarial`` is above 0.
+    """D of equations 37-39; used where ``weights.adversarial`` is above 0.
 
     Attributes:
-        sees: "rgb" pictures, or silhouettes ("mask").
-        real: what is shown to it as real: "images" of the training set, or "renders", the shapes as their own images
-            show them, held constant (UMR's first stage). Renders cannot be told apart by soft edges or thin parts that
-            no render has.
-        kind: one logit an image, or one a patch.
-        width: channels after its first halving.
-        every: it is trained on every so many steps.
+        sees: input: "rgb" images, or silhouettes ("mask").
+        real: real samples: "images" of the training set, or "renders", the shapes rendered by their own images'
+            cameras, held constant (UMR's first stage). Renders do not differ in edge softness or thin parts, which no
+            render has.
+        kind: one logit per image, or one per patch.
+        width: channels after the first downsampling.
+        every: steps between its updates.
         penalty: weight of the gradient penalty.
-        reversal: the adversarial term's gradient is scaled by this before it reaches the generator (UMR: 0.2).
+        reversal: scale of the adversarial term's gradient before it reaches the generator (UMR: 0.2).
     """
 
     sees: Literal["rgb", "mask"] = "rgb"
@@ -267,7 +268,7 @@ class CriticConfig:
     def __post_init__(self) -> None:
         _at_least(self, 1, "width", "every")
         if self.penalty < 0 or self.reversal <= 0:
-            raise ConfigError(f"critic.penalty {self.penalty}, reversal {self.reversal}", "give positive values")
+            raise ConfigError(f"critic.penalty {self.penalty}, reversal {self.reversal}", "use positive values")
 
 
 @dataclass(frozen=True)
@@ -275,13 +276,13 @@ class FrechetConfig:
     """Equations 40-47.
 
     Attributes:
-        extractor: whose features; see ``networks.feature_extractors``.
-        running: compare with the moments of the training set, and average the rendered images' over steps; otherwise
-            a batch with a batch, whose covariances are underestimates.
-        num_real: images that the real moments are taken from, all where the set has fewer. Until then, one epoch of a
-            small set, the term does not count.
-        rank: principal directions of the real features that the covariances' root is taken in.
-        decay: of the rendered images' moments.
+        extractor: feature extractor; see ``networks.feature_extractors``.
+        running: whether to compare with the training set's moments and average the rendered images' over steps;
+            otherwise batches are compared, whose covariances are underestimates.
+        num_real: images for the real moments, all if the set has fewer. Until they are collected (one epoch for a small
+            set), the term is 0.
+        rank: number of principal directions of the real features for the covariances' square root.
+        decay: decay of the rendered images' moments.
     """
 
     extractor: FeatureName = "inception_v3"
@@ -293,7 +294,7 @@ class FrechetConfig:
     def __post_init__(self) -> None:
         _at_least(self, 1, "num_real", "rank")
         if not 0 <= self.decay < 1:
-            raise ConfigError(f"frechet.decay is {self.decay}", "give a decay in [0, 1)")
+            raise ConfigError(f"frechet.decay is {self.decay}", "use a decay in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -301,11 +302,11 @@ class PartsConfig:
     """Parts of the image and of the mesh (equations 13 and 14).
 
     Attributes:
-        use: "never", or "always", which refuses data sets without part maps.
-        learn: the template's parts are voted for by the part maps of all images, projected by the predicted cameras,
-            and renewed with the template; otherwise those of the run that this one started from stay.
-        points: points of each part that are drawn from an image's map, without the background (UMR: 10, 10, 30, 30);
-            the last counts for further parts.
+        use: "never", or "always", which rejects data sets without part maps.
+        learn: whether the template's parts are voted for by the part maps of all images, projected by the predicted
+            cameras, and updated with the template; otherwise the parts of the initial run stay.
+        points: points drawn from an image's map per part, without the background (UMR: 10, 10, 30, 30); the last
+            applies to further parts.
     """
 
     use: Literal["never", "always"] = "never"
@@ -314,7 +315,7 @@ class PartsConfig:
 
     def __post_init__(self) -> None:
         if not self.points or min(self.points) < 1:
-            raise ConfigError(f"parts.points is {self.points}", "give at least one count of 1 or more")
+            raise ConfigError(f"parts.points is {self.points}", "use at least one count of 1 or more")
 
 
 @dataclass(frozen=True)
@@ -323,10 +324,10 @@ class MeshTextureConfig:
 
     Attributes:
         image_px: the image's side as the encoder and the rasteriser see it.
-        padding, jitter, mirror: of the crop around each object.
-        poses: of camera.kind "bins": possible poses, and how they are told apart; as in the pose search that this run
-            starts from.
-        others: see there.
+        padding, jitter, mirror: padding, jitter and mirroring of the crop around each object.
+        poses: for camera.kind "bins": possible poses and how they are compared; as in the pose search that initialises
+            this run.
+        others: nested configs, see their classes.
     """
 
     image_px: int = 256
@@ -351,40 +352,40 @@ class MeshTextureConfig:
         _at_least(self, 16, "image_px")
         weights = self.weights
         if not self.variance.enabled and max(weights.pseudo_label, weights.searched) > 0:
-            raise ConfigError("weights of equations 31 and 32 without D_var", "set model.variance.enabled=true")
+            raise ConfigError("the weights of equations 31 and 32 need D_var", "set model.variance.enabled=true")
         if self.parts.use == "never" and max(weights.part_chamfer, weights.part_probability) > 0:
-            raise ConfigError("weights of parts without part maps", "set model.parts.use=always, or the weights to 0")
+            raise ConfigError("the weights of parts need part maps", "set model.parts.use=always, or the weights to 0")
         if self.texture.predicts == "colors" and (
             self.variance.enabled or max(weights.align, weights.cycle, weights.texture_distance) > 0
         ):
             raise ConfigError(
-                "terms of a texture flow, and predicted colours",
+                "the weights of texture flow terms need a flow, not predicted colours",
                 "set model.texture.predicts=flow, or the weights align, cycle and texture_distance to 0 and"
                 " model.variance.enabled=false",
             )
         if self.camera.kind != "keypoints" and self.shape.from_keypoints:
-            raise ConfigError("a template from keypoints without them", "set model.camera.kind=keypoints")
+            raise ConfigError("shape.from_keypoints needs keypoints", "set model.camera.kind=keypoints")
         if self.camera.kind != "keypoints" and max(weights.keypoint, weights.camera, weights.assignment) > 0:
-            raise ConfigError("weights of keypoints without them", "set model.camera.kind=keypoints")
+            raise ConfigError("the weights of keypoints need keypoints", "set model.camera.kind=keypoints")
         if self.camera.kind not in ("hypotheses", "bins") and weights.camera_entropy > 0:
             raise ConfigError(
-                f"a weight of camera_entropy, and no probabilities to train: the cameras are {self.camera.kind!r}",
+                f"weights.camera_entropy needs trained probabilities, but camera.kind is {self.camera.kind!r}",
                 "set model.weights.camera_entropy=0, or model.camera.kind=hypotheses or bins",
             )
         if self.camera.kind != "bins" and max(weights.anchor, self.camera.distil_steps) > 0:
             raise ConfigError(
-                "an anchor to poses for cameras without azimuth bins", "set model.camera.kind=bins, or the anchor to 0"
+                "weights.anchor needs azimuth bins", "set model.camera.kind=bins, or model.weights.anchor=0"
             )
         if self.camera.distil_steps > 0 and weights.anchor == 0:
-            raise ConfigError("steps of distilling without an anchor", "set model.weights.anchor above 0")
+            raise ConfigError("camera.distil_steps needs an anchor", "set model.weights.anchor above 0")
         if self.camera.kind == "multiplex" and self.jitter > 0:
             raise ConfigError(
-                f"a multiplex with crops that are jittered by {self.jitter}",
-                "set model.jitter=0: a camera kept for an image must fit its crop",
+                f"a camera multiplex needs fixed crops, but jitter is {self.jitter}",
+                "set model.jitter=0: an image's stored cameras must match its crop",
             )
 
 
 def _at_least(config: object, least: int, *names: str) -> None:
     for name in names:
         if getattr(config, name) < least:
-            raise ConfigError(f"{name} is {getattr(config, name)}", f"give at least {least}")
+            raise ConfigError(f"{name} is {getattr(config, name)}", f"use at least {least}")

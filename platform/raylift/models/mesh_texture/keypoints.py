@@ -1,4 +1,4 @@
-"""CMR's keypoints: where they are on the shape, and the cameras that they tell (Kanazawa et al. 2018)."""
+"""CMR's keypoints: their vertices on the shape, and the cameras solved from them (Kanazawa et al. 2018)."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from raylift.models.mesh_texture.network import Decoded
 from raylift.models.mesh_texture.scene import Scene
 
 SHARPNESS = 200.0
-"""A vertex at squared distance d from its keypoint starts with the logit -SHARPNESS d, world units."""
+"""Initial logit: -SHARPNESS d for a vertex at squared distance d from its keypoint, world units."""
 
 
 class KeypointModel(nn.Module):
     """The keypoints of a class: their structure, once the whole training set has been seen, and their vertices.
 
     The annotations of all images are kept in a buffer. At the first step of epoch 1 the structure is solved from them,
-    the same on every rank; until then no term of keypoints counts.
+    the same on every rank; until then all keypoint terms are 0.
 
     Args:
-        num_vertices: of the template.
-        info: of the data set.
+        num_vertices: number of template vertices.
+        info: description of the data set.
 
     Attributes:
         assignment: logits of each keypoint's vertices.
-        structure: keypoints in the world, once ``is_solved``.
+        structure: keypoints in the world frame, once ``is_solved``.
 
     Raises:
         ConfigError: the data set has no images, or too few keypoints.
@@ -53,7 +53,7 @@ class KeypointModel(nn.Module):
         super().__init__()
         if info.num_keypoints < LEAST_VISIBLE:
             raise ConfigError(
-                f"model.camera.kind is 'keypoints', and the data set has {info.num_keypoints} of them",
+                f"model.camera.kind is 'keypoints', but the data set has {info.num_keypoints} keypoints",
                 f"use a data set with {LEAST_VISIBLE} keypoints or more, or model.camera.kind=single",
             )
         self.mirror = info.keypoint_mirror
@@ -64,20 +64,20 @@ class KeypointModel(nn.Module):
 
     @torch.no_grad()
     def keep(self, images: Int[Tensor, "N"], keypoints: Float[Tensor, "N K 3"]) -> None:
-        """Note this step's annotations; every rank calls it with its own."""
+        """Store this step's annotations; every rank must call it with its own."""
         index, rows = latest_rows(images, keypoints.flatten(1))
         self.seen[index] = rows.unflatten(1, (-1, 3)).to(self.seen.dtype)
 
     @torch.no_grad()
     def solve(self, step_info: StepInfo) -> Float[Tensor, "K 3"] | None:
-        """Solve the structure when the first epoch is over; returns it in the step in which it is.
+        """Solve the structure after the first epoch, and return it in that step only.
 
         Raises:
-            DataError: too few images show enough keypoints.
+            DataError: too few images with enough visible keypoints.
         """
         if bool(self.is_solved) or step_info.epoch < 1:
             return None
-        # On the CPU, whose arithmetic does not depend on how many threads or blocks there are.
+        # On the CPU, whose arithmetic does not depend on the number of threads or blocks.
         found = structure_from_keypoints(self.seen.cpu(), self.mirror)
         self.structure.copy_(found)
         self.is_solved.fill_(True)
@@ -85,15 +85,15 @@ class KeypointModel(nn.Module):
 
     @torch.no_grad()
     def assign(self, template: Float[Tensor, "V 3"]) -> None:
-        """Start each keypoint at the template's vertices next to it."""
+        """Initialise each keypoint's vertices to those of the template next to it."""
         squared = (self.structure[:, None] - template[None]).square().sum(dim=-1)
         self.assignment.copy_(-SHARPNESS * (squared - squared.amin(dim=1, keepdim=True)))
 
     def with_fitted_cameras(self, scene: Scene) -> Decoded:
-        """What was decoded, seen by the cameras that keypoints tell (CMR's ``use_gtpose``).
+        """Replace the decoded cameras by those solved from keypoints (CMR's ``use_gtpose``).
 
-        An image of too few keypoints, and every image before the structure is solved, keeps D_cam's. So D_cam is
-        trained by those cameras alone, and shapes and textures never by its errors.
+        An image with too few keypoints, and every image before the structure is solved, keeps D_cam's. So D_cam is
+        trained by the solved cameras alone, and its errors never affect shapes and textures.
         """
         decoded, keypoints = scene.decoded, scene.batch["keypoints"]
         if not bool(self.is_solved):
@@ -109,12 +109,12 @@ class KeypointModel(nn.Module):
         return replace(decoded, cameras=cameras)
 
     def fitted(self, keypoints: Float[Tensor, "B K 3"]) -> WeakPerspective:
-        """The cameras that the images' keypoints tell; undetermined, but finite, where those are too few."""
+        """Solve the images' cameras from their keypoints; arbitrary, but finite, where those are too few."""
         structure = self.structure.expand(len(keypoints), -1, -1)
         return fit_weak_perspective(structure, keypoints[..., :2], (keypoints[..., 2] > 0.5).to(structure.dtype))
 
     def terms(self, scene: Scene) -> list[Term]:
-        """Reprojection of the keypoints, the camera that they tell, and how decided their vertices are."""
+        """Terms of keypoint reprojection, the solved camera, and the entropy of the keypoints' vertices."""
         weights, keypoints = scene.config.weights, scene.batch["keypoints"]
         weighs = 1.0 if bool(self.is_solved) else 0.0
         visible: Bool[Tensor, "B K"] = keypoints[..., 2] > 0.5
@@ -127,7 +127,7 @@ class KeypointModel(nn.Module):
         known = visible.sum(dim=1) >= LEAST_VISIBLE
         off = (errors.rotation + errors.scale + errors.translation) * known
         terms.append(Term("camera", off.sum() / global_count(known.sum(), off), weights.camera * weighs))
-        # Of parameters alone, which every rank has: each owns an equal part.
+        # Depends on parameters alone, which every rank has: each contributes an equal part.
         undecided = assignment_entropy(self.assignment).mean() / collectives.world_size()
         terms.append(Term("assignment", undecided, weights.assignment * weighs))
         return terms

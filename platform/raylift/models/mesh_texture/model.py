@@ -1,4 +1,4 @@
-"""The mesh-texture model: what it needs, what it minimises, what it makes of an image."""
+"""The mesh-texture model: its inputs, its losses, its reconstructions."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ STARTS_ANEW = (
     "keypoints.",
     *(f"network.template.{name}" for name in ("refreshed", "votes", "features", "has_feature")),
 )
-"""State of a former run that belongs to its own progress or training set."""
+"""State of an earlier run that is specific to its progress or training set."""
 
 
 class MeshTextureModel(ReconstructionModel):
     """Textured meshes and their cameras from single images with silhouettes (see README.md here).
 
     Args:
-        config: the recipe's model part.
-        seed: the run's; the initial weights depend on it and on nothing else.
-        info: of the data set: how many images, keypoints and parts it has.
+        config: the recipe's model config.
+        seed: the run's seed; the initial weights depend on it alone.
+        info: description of the data set: its numbers of images, keypoints and parts.
 
     Raises:
         ConfigError: the recipe needs parts or keypoints that the data set does not have.
@@ -67,8 +67,8 @@ class MeshTextureModel(ReconstructionModel):
         self.config, self.info = config, info
         if config.parts.use == "always" and info.num_parts < 2:
             raise ConfigError(
-                "model.parts.use is 'always', and the data set has no part maps",
-                "write part maps with the job that makes them, or set model.parts.use=never and their weights to 0",
+                "model.parts.use is 'always', but the data set has no part maps",
+                "write part maps with jobs/segment_parts.py, or set model.parts.use=never and their weights to 0",
             )
         weights = config.weights
         with torch.random.fork_rng(devices=[]):
@@ -88,7 +88,7 @@ class MeshTextureModel(ReconstructionModel):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The generator, and, where there is one, its critic."""
+        """The generator, and its critic if enabled."""
         generate = Phase("generator", ("generator",))
         if self.critic is None:
             return (generate,)
@@ -101,7 +101,7 @@ class MeshTextureModel(ReconstructionModel):
 
     @property
     def request(self) -> SampleRequest:
-        """A crop with its silhouette, the distance to it, its colours, which image it is, parts or keypoints."""
+        """A crop with its silhouette, the distance to it, its colours, its image index, parts or keypoints."""
         config = self.config
         return SampleRequest(
             config.image_px,
@@ -116,15 +116,15 @@ class MeshTextureModel(ReconstructionModel):
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """All terms of weight above 0, as their means over the global batch.
 
-        The generator carries ``image_index``, ``feature`` and ``quaternion`` of its samples, and what else
-        ``after_step`` keeps; ``fake`` and ``real`` are what the critic compares.
+        The generator carries ``image_index``, ``feature`` and ``quaternion`` of its samples, and the other inputs of
+        ``after_step``; the critic compares ``fake`` and ``real``.
         """
         scene = Scene(self.network, batch, step_info, self._open_perceptual())
         if phase == "critic":
             assert self.critic is not None
             fake, real = (carry["fake"], carry["real"]) if "fake" in carry else self._pictures(scene)
             return LossOutput(critic_terms(scene, self.critic, fake, real))
-        # Under mixed precision the network runs in bfloat16; what is rendered and compared does not.
+        # Under mixed precision the network runs in bfloat16; rendering and losses do not.
         _ = scene.decoded
         with torch.autocast(batch.keys.device.type, enabled=False):
             if self.keypoints is not None:
@@ -139,7 +139,7 @@ class MeshTextureModel(ReconstructionModel):
 
     @property
     def leaves_parameters_out(self) -> bool:
-        """While D_cam is distilled, no other decoder is trained."""
+        """Return True while D_cam is distilled: no other decoder is trained."""
         return self.config.camera.distil_steps > 0
 
     def _generator_output(self, scene: Scene) -> LossOutput:
@@ -166,7 +166,7 @@ class MeshTextureModel(ReconstructionModel):
         images, known = scene.batch["image_index"], self.info.num_images
         if len(images) and int(images.max()) >= known:
             raise DataError(
-                f"a batch shows image {int(images.max())} of a training set of {known}",
+                f"a batch has image {int(images.max())}, but the training set has {known} images",
                 "the data set has changed since the model was built: start a new run on it",
             )
         quaternion = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
@@ -202,7 +202,7 @@ class MeshTextureModel(ReconstructionModel):
 
     @torch.no_grad()
     def _pictures(self, scene: Scene) -> tuple[Tensor, Tensor]:
-        """Random views and what the critic takes for real, where the generator has rendered none."""
+        """Random views and the critic's real samples, where the generator has rendered none."""
         sees_mask = self.config.critic.sees == "mask"
         views = random_views(scene, not sees_mask, sees_mask, self.pose_bank)
         fake = views.mask if sees_mask else views.rgb
@@ -211,7 +211,7 @@ class MeshTextureModel(ReconstructionModel):
 
     @torch.no_grad()
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:
-        """Take in what the step saw; renew the template, its parts and the multiplex where that is due."""
+        """Store the step's results; update the template, its parts and the multiplex when due."""
         if "image_index" not in carry:
             return  # only D_cam was distilled
         template, multiplex, images = self.network.template, self.network.multiplex, carry["image_index"]
@@ -235,7 +235,7 @@ class MeshTextureModel(ReconstructionModel):
         self._refresh(step_info)
 
     def _keep_moments(self, rendered: Tensor, real: Tensor | None) -> None:
-        """Average the rendered features; collect the real ones until there are enough."""
+        """Average the rendered features; collect real ones until there are enough."""
         running = self._running()
         if running is None:
             return
@@ -248,7 +248,7 @@ class MeshTextureModel(ReconstructionModel):
             real_moments.fix()
 
     def _refresh(self, step_info: StepInfo) -> None:
-        """Every so many epochs, and at the very end, so that whoever starts from this run has the latest."""
+        """Refresh the template every few epochs and at the end, for runs that start from this one."""
         template, every = self.network.template, self.config.shape.refresh_every
         is_last = step_info.step + 1 == step_info.num_steps
         periods = step_info.epoch // every if every else 0
@@ -259,7 +259,7 @@ class MeshTextureModel(ReconstructionModel):
             template.settle_parts()
 
     def _prune(self, step_info: StepInfo) -> None:
-        """Equal shares of the cameras go after each of the given epochs."""
+        """Drop an equal share of the cameras after each of the given epochs."""
         config, multiplex = self.config.camera, self.network.multiplex
         assert multiplex is not None
         passed = sum(step_info.epoch >= epoch for epoch in config.prune_epochs)
@@ -272,12 +272,12 @@ class MeshTextureModel(ReconstructionModel):
             multiplex.reset_scores()
 
     def load_pretrained(self, state: Mapping[str, Tensor], where: str) -> None:
-        """Start from a former run's template, its parts, and all of its networks that have the same sizes here.
+        """Initialise from an earlier run's template, its parts, and all networks of equal sizes.
 
-        Of a pose search its mesh becomes the template, and its poses what D_cam is held to.
+        From a pose search, take the mesh as the template, and the poses as the anchor of D_cam.
 
         Raises:
-            CheckpointError: its template is of another mesh, or has no parts where this recipe keeps them.
+            CheckpointError: its template has another mesh, or no parts although this recipe keeps them.
         """
         if is_pose_search(state):
             start_from_poses(self.network, state, where)
@@ -292,7 +292,7 @@ class MeshTextureModel(ReconstructionModel):
                 found = "nothing" if theirs is None else f"{tuple(theirs.shape)}"
                 raise CheckpointError(
                     f"{where} has {found} for {name}, this recipe needs {tuple(own[name].shape)}, learned",
-                    "start from a run of the same model.shape, and of the same parts where this recipe keeps them",
+                    "start from a run with the same model.shape, and the same parts if this recipe keeps them",
                 )
         fits = {
             name: value
@@ -302,7 +302,7 @@ class MeshTextureModel(ReconstructionModel):
         self.load_state_dict({**own, **fits})
 
     def _with_cameras_spread(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """A former run's one camera as this run's hypotheses around it."""
+        """Convert an earlier run's one camera to this run's hypotheses around it."""
         names = [f"network.camera.{name}" for name in ("head.weight", "head.bias", "base")]
         single = [state[name] for name in names if name in state]
         camera = self.network.camera
@@ -315,6 +315,6 @@ class MeshTextureModel(ReconstructionModel):
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
-        """One textured mesh a sample, with the most probable camera of D_cam."""
+        """One textured mesh per sample, with the most probable camera of D_cam."""
         found = self.network.reconstruct(batch)
         return [Reconstruction(name, mesh, camera) for name, (mesh, camera) in zip(batch.ids, found, strict=True)]

@@ -1,4 +1,4 @@
-"""The network of the mesh-texture model: encoder, template and the four decoders, and what they make of an image."""
+"""The network of the mesh-texture model: encoder, template, the four decoders and their outputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from raylift.networks.variance_decoder import VarianceDecoder
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the decoders make of a batch of B images.
+    """Outputs of the decoders for a batch of B images.
 
     Attributes:
         feature: F_e(I_r).
@@ -40,8 +40,8 @@ class Decoded:
         flow: I_flow, or None where colours are predicted.
         colors: the predicted texture, or None where it is read.
         variance: I_var, or None without D_var.
-        regressed: the cameras of D_cam.
-        cameras: those that losses are taken by: D_cam's, or the multiplex's.
+        regressed: cameras of D_cam.
+        cameras: cameras that losses use: D_cam's, or the multiplex's.
     """
 
     feature: Float[Tensor, "B D"]
@@ -62,11 +62,11 @@ class MeshTextureNetwork(nn.Module):
     """Image -> shape, texture flow, cameras, variance image.
 
     Args:
-        config: sizes and kinds.
-        info: of the data set.
+        config: sizes and kinds of the parts.
+        info: description of the data set.
 
     Raises:
-        ConfigError: a kind of camera that the data set has nothing for.
+        ConfigError: a kind of camera that the data set does not support.
     """
 
     face_uvs: Tensor
@@ -105,7 +105,9 @@ class MeshTextureNetwork(nn.Module):
         self.multiplex = None
         if camera.kind == "multiplex":
             if not info.num_images:
-                raise ConfigError("a camera multiplex for a data set of no images", "build it for its training set")
+                raise ConfigError(
+                    "a camera multiplex needs a data set with images", "build the model with its training set's info"
+                )
             self.multiplex = CameraMultiplex(
                 info.num_images, camera.azimuths, camera.elevations_deg, camera.initial_scale
             )
@@ -123,7 +125,7 @@ class MeshTextureNetwork(nn.Module):
         self.register_buffer("texel_weights", texels.barycentrics, persistent=False)
 
     def decode(self, batch: Batch) -> Decoded:
-        """Run everything on a batch; in training a multiplex gives the cameras, else D_cam does."""
+        """Run everything on a batch; in training, cameras come from the multiplex if there is one, else from D_cam."""
         feature = precise(self.encoder(batch["image"]))
         flow = None if self.flow is None else precise(self.flow(feature))
         colors = None if self.colors is None else precise(self.colors(feature))
@@ -151,10 +153,10 @@ class MeshTextureNetwork(nn.Module):
 
     @staticmethod
     def texture(image: Float[Tensor, "B 3 H W"], decoded: Decoded) -> Float[Tensor, "B 3 Ht Wt"]:
-        """I_uv: equation 7; where D_var is, with the gradient of 11; or the predicted colours.
+        """I_uv: equation 7, with the gradient of 11 if D_var is enabled; or the predicted colours.
 
         Args:
-            image: I_r, what textures are read from.
+            image: I_r, which textures are read from.
         """
         if decoded.colors is not None:
             return decoded.colors
@@ -187,7 +189,7 @@ class MeshTextureNetwork(nn.Module):
 def in_world_frame(
     vertices: Float[Tensor, "V 3"], camera: WeakPerspective
 ) -> tuple[Float[Tensor, "V 3"], WeakPerspective]:
-    """The same picture of a shape that is centred with a longest edge of 1: v' = (v - c) / l, s' = s l, t' = t + s R c.
+    """Centre a shape and scale its longest edge to 1, with the same image: v' = (v - c) / l, s' = s l, t' = t + s R c.
 
     Args:
         camera: B = 1.
@@ -198,7 +200,9 @@ def in_world_frame(
     low, high = vertices.amin(dim=0), vertices.amax(dim=0)
     center, edge = (low + high) / 2, (high - low).amax()
     if not bool(torch.isfinite(edge)) or float(edge) <= 0:
-        raise DataError("a reconstructed shape without extent", "the model is not trained, or has diverged")
+        raise DataError(
+            "a reconstructed shape has no extent", "train the model longer, or check its run for divergence"
+        )
     seen = from_weak_perspective(camera)
     shift = camera.scale * (seen.rotation[:, :2] @ center)
     return (vertices - center) / edge, WeakPerspective(
@@ -207,10 +211,10 @@ def in_world_frame(
 
 
 def pick(cameras: CameraHypotheses, index: Int[Tensor, "B"]) -> Camera:
-    """One hypothesis of each image, in the house's convention."""
+    """Pick one hypothesis per image, in this project's convention."""
     return from_weak_perspective(cameras.pick(index))
 
 
 def detached(cameras: CameraHypotheses) -> CameraHypotheses:
-    """The same as constants."""
+    """Detach the cameras from the graph."""
     return replace(cameras, **{name: value.detach() for name, value in vars(cameras).items()})

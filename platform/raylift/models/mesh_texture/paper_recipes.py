@@ -1,9 +1,9 @@
 """The mesh-texture recipes at their papers' size: ``umr``, ``cmr`` and ``ucmr`` with the weights and schedules of their
 authors' code, ``adaptive`` with UMR's, since its own are not published.
 
-Where a number is not known, the model's default stands; the model's README lists what departs.
+Unknown numbers are the model's defaults; the model's README lists the deviations.
 
-Published figures of CUB's birds (mask IoU / SSIM): CMR .704/.782, UCMR .637/.756, UMR .734/.812, adaptive .769/.829.
+Published figures on CUB's birds (mask IoU / SSIM): CMR .704/.782, UCMR .637/.756, UMR .734/.812, adaptive .769/.829.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def umr_paper_stage1() -> Recipe:
 
 
 def umr_paper_stage2() -> Recipe:
-    """UMR's second stage: 8 cameras an image, the template's parts against the image's; it starts from stage one."""
+    """UMR's second stage: 8 cameras per image, the template's parts against the image's; initialised from stage one."""
     return Recipe(
         name="mesh_texture/umr-paper.stage2",
         model=umr_stage2(),
@@ -129,8 +129,8 @@ def adaptive_paper_stage1() -> Recipe:
 def adaptive_paper_stage2() -> Recipe:
     """The paper: UMR's second stage with D_var (equations 11-32), perceptual and Fréchet terms (40-47).
 
-    Its weights are not published: 31 and 32 count as the alignment and the reconstruction that they refine. It needs
-    Inception V3's weights, see ``networks.pretrained``.
+    Its weights are not published: 31 and 32 have the weights of the alignment and reconstruction that they refine. It
+    needs Inception V3's weights, see ``networks.pretrained``.
     """
     base = umr_paper_stage2()
     model: MeshTextureConfig = base.model
@@ -146,10 +146,10 @@ def adaptive_paper_stage2() -> Recipe:
 
 
 def cmr_paper() -> Recipe:
-    """CMR: keypoints tell the camera, and the template starts as their hull; the data set needs keypoints.
+    """CMR: cameras from keypoints, and a template initialised to their hull; the data set needs keypoints.
 
-    Its own weights, its losses by the fitted cameras, its trained mean shape. Its texture is that of UMR here (texels
-    instead of faces), its encoder this model's.
+    Its own weights, its losses with the fitted cameras, its trained mean shape. The texture is UMR's here (texels
+    instead of faces), the encoder this model's.
     """
     return Recipe(
         name="mesh_texture/cmr-paper",
@@ -182,11 +182,11 @@ def cmr_paper() -> Recipe:
 
 
 def ucmr_paper() -> Recipe:
-    """UCMR: 40 cameras an image, pruned to 4, and D_cam fitted to the best of them.
+    """UCMR: 40 cameras per image, pruned to 4, and D_cam fitted to the best of them.
 
     Its own weights, trained mean shape, predicted colours, camera initialisation and scores. It starts from a template
     made by hand for the class; here from an ellipsoid, longest from front to back, or by ``start_from=RUN`` from the
-    template of a run of ``umr-*.stage1``. D_cam learns beside the rest, not after it.
+    template of a run of ``umr-*.stage1``. D_cam is trained with the rest, not after it.
     """
     return Recipe(
         name="mesh_texture/ucmr-paper",

@@ -1,4 +1,4 @@
-"""Terms of parts, and the votes that tell which part of the template is which (equations 13 and 14)."""
+"""Terms of parts, and the votes that assign the template's vertices to parts (equations 13 and 14)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from raylift.models.mesh_texture.scene import Scene
 
 
 def part_terms(scene: Scene) -> list[Term]:
-    """Equations 13 and 14 by the template's parts; 0 as long as it has none.
+    """Equations 13 and 14 with the template's parts; 0 as long as it has none.
 
-    Both take the template, so that they train cameras and cannot be lowered by smearing the shape over the map. Both
-    are expected over all hypotheses, so that parts choose among those.
+    Both use the template, so that they train cameras and cannot be lowered by smearing the shape over the map. Both are
+    expectations over all hypotheses, so that parts help to choose among them.
     """
     weights, template, cameras = scene.config.weights, scene.network.template, scene.decoded.cameras
     parts, every = scene.batch["parts"], scene.decoded.num_hypotheses
@@ -53,15 +53,15 @@ def part_terms(scene: Scene) -> list[Term]:
 def part_points(
     parts: Float[Tensor, "B P H W"], keys: Int[Tensor, "B"], seed: int, step: int, counts: tuple[int, ...]
 ) -> tuple[Float[Tensor, "B Q N 2"], Bool[Tensor, "B Q N"]]:
-    """P_uv: pixel centres of every part but the background, drawn by the part's probability for (seed, step, sample).
+    """P_uv: pixel centres of each part but the background, drawn by its probability, keyed by (seed, step, sample).
 
     Args:
-        parts: of images; the first is the background.
-        keys: of the samples.
-        counts: points of each part; the last counts for further ones.
+        parts: part maps of images; the first is the background.
+        keys: keys of the samples.
+        counts: points per part; the last applies to further ones.
 
     Returns:
-        normalised image coordinates, and which of them are there; a part that an image does not show has none.
+        normalised image coordinates, and which of them are valid; a part that is not visible in an image has none.
     """
     batch, number, height, width = parts.shape
     most = max(counts)
@@ -85,7 +85,7 @@ def part_points(
 
 @torch.no_grad()
 def part_votes(scene: Scene) -> Float[Tensor, "P V"]:
-    """What this rank's images say of each vertex: their part maps where the vertex is seen, by how well they fit."""
+    """This rank's votes for each vertex: the part maps where the vertex is seen, weighted by how well they fit."""
     projected, _ = project(scene.camera, scene.decoded.vertices)
     read = functional.grid_sample(scene.batch["parts"], projected[:, None], align_corners=False)[:, :, 0]
     fit = 1 - scene.mask_errors.gather(1, scene.main_hypothesis[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""The term that holds D_cam to the poses of a pose search, and how a run starts from one."""
+"""The term that anchors D_cam to the poses of a pose search, and initialisation from one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POSTERIOR = "posterior."
 
 
 def anchor_term(scene: Scene) -> Term:
-    """D_cam against the posterior of each crop, which is found anew: mirrored and jittered crops have their own.
+    """D_cam against the posterior of each crop, which is recomputed: mirrored and jittered crops have their own.
 
     Raises:
         ConfigError: the run does not start from a pose search.
@@ -29,8 +29,8 @@ def anchor_term(scene: Scene) -> Term:
     assert poses is not None
     if not bool(poses.ready):
         raise ConfigError(
-            "model.weights.anchor is above 0 and there are no poses to hold to",
-            "train the whole chain (mesh_texture/best-quick), set start_from=RUN of a poses recipe, or the anchor to 0",
+            "model.weights.anchor is above 0, but the run has no poses from a pose search",
+            "train the chain mesh_texture/best-quick, set start_from=RUN of a poses recipe, or model.weights.anchor=0",
         )
     target = poses(batch["image"], batch["mask"]).bins(scene.config.camera.num_hypotheses)
     error = pose_anchor_error(scene.decoded.regressed, target)
@@ -38,27 +38,27 @@ def anchor_term(scene: Scene) -> Term:
 
 
 def is_pose_search(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state is a pose search's and no mesh-texture run's."""
+    """Whether a state is from a pose search, not from a mesh-texture run."""
     return f"{POSTERIOR}ready" in state
 
 
 @torch.no_grad()
 def start_from_poses(network: MeshTextureNetwork, state: Mapping[str, Tensor], where: str) -> None:
-    """Take up a finished pose search: its posterior as the anchor, its mesh as the template.
+    """Initialise from a finished pose search: its posterior is the anchor, its mesh the template.
 
     Raises:
-        CheckpointError: the search is not finished, or of another grid, level or cue.
+        CheckpointError: the search is not finished, or has another grid, level or cue.
     """
     if not bool(state[f"{POSTERIOR}ready"]):
-        raise CheckpointError(f"the pose search in {where} has not found its poses", "let it run to its last step")
+        raise CheckpointError(f"the pose search in {where} is not finished", "resume it and run it to its last step")
     found = {name.removeprefix(POSTERIOR): value for name, value in state.items() if name.startswith(POSTERIOR)}
     if network.poses is not None:
         own = network.poses.state_dict()
         other = [name for name, value in own.items() if name not in found or found[name].shape != value.shape]
         if other:
             raise CheckpointError(
-                f"{where} has other sizes of {', '.join(other)} than this recipe",
-                "set model.poses to the pose search's values in both stages",
+                f"{where} and this recipe have different sizes of {', '.join(other)}",
+                "set the same model.poses values in both stages",
             )
         network.poses.load_state_dict(found)
     vertices = found["vertices"].to(network.template.positions)

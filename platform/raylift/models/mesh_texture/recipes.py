@@ -1,5 +1,5 @@
-"""Recipes of the mesh-texture model: ``cmr``, ``ucmr``, ``umr`` and the paper (``adaptive``), each as published and
-for two cores; a ``test`` of each in seconds."""
+"""Recipes of the mesh-texture model: ``cmr``, ``ucmr``, ``umr`` and the paper (``adaptive``), each as published and for
+two cores; each has a ``test`` that runs in seconds."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _quick(recipe: Recipe, name: str, model: MeshTextureConfig, num_steps: int =
 
 
 def _test(recipe: Recipe) -> Recipe:
-    """As small as the model gets with every part of a recipe in it: seconds, for tests."""
+    """The smallest model with every part of a recipe in it: seconds, for tests."""
     model: MeshTextureConfig = recipe.model
     return replace(
         recipe,
@@ -126,8 +126,8 @@ def umr_quick_stage1() -> Recipe:
     """Template, shapes, textures and cameras from silhouettes in minutes on two cores.
 
     ``python jobs/train.py mesh_texture/umr-quick --data DIR`` trains both stages. No perceptual term, so that nothing
-    need be downloaded, and no parts, so that any folder of cut-outs does. Tens of images of all kinds of animals or
-    seats need larger deformations than a set of birds: they cost a fifth of UMR's.
+    is downloaded, and no parts, so that any folder of cut-outs works. Tens of images of various animals or seats need
+    larger deformations than a set of birds: their weight is a fifth of UMR's.
     """
     model = umr_stage1()
     weights = replace(model.weights, reconstruction=3.0, perceptual=0.0, deform=1.0)
@@ -135,9 +135,9 @@ def umr_quick_stage1() -> Recipe:
 
 
 def umr_quick_stage2() -> Recipe:
-    """8 cameras an image and a critic of colours; ``start_from`` stage one.
+    """8 cameras per image and an RGB critic; ``start_from`` stage one.
 
-    Without parts (model.parts.use=never): with a data set that has part maps, set it to always in both stages, and
+    Without parts (model.parts.use=never): if the data set has part maps, set it to always in both stages, and
     model.weights.part_chamfer and part_probability to 10 and 5 here.
     """
     model = umr_stage2()
@@ -146,13 +146,13 @@ def umr_quick_stage2() -> Recipe:
 
 
 def adaptive_quick_stage1() -> Recipe:
-    """The same as ``umr-quick.stage1``."""
+    """Same as ``umr-quick.stage1``."""
     return replace(umr_quick_stage1(), name="mesh_texture/adaptive-quick.stage1")
 
 
 def adaptive_quick_stage2() -> Recipe:
-    """``umr-quick.stage2`` with D_var, and the Fréchet distance of features that need no download (an untrained net's:
-    far weaker than Inception's; set model.frechet.extractor=alexnet where ImageNet's are at hand)."""
+    """``umr-quick.stage2`` with D_var, and the Fréchet distance of features that need no download (an untrained
+    network's: far weaker than Inception's; set model.frechet.extractor=alexnet if its weights are available)."""
     base = umr_quick_stage2()
     model: MeshTextureConfig = base.model
     return replace(
@@ -167,9 +167,9 @@ def adaptive_quick_stage2() -> Recipe:
 
 
 def ucmr_quick() -> Recipe:
-    """12 cameras an image (6 azimuths, 2 elevations), which settle by the template first and are pruned to 2.
+    """12 cameras per image (6 azimuths, 2 elevations), first fitted with the template alone, then pruned to 2.
 
-    UCMR's weights, with plain colour differences for its perceptual term, which needs a download.
+    UCMR's weights, with plain colour differences instead of its perceptual term, which needs a download.
     """
     model: MeshTextureConfig = ucmr_paper().model
     return _quick(
@@ -185,7 +185,7 @@ def ucmr_quick() -> Recipe:
 
 
 def cmr_quick() -> Recipe:
-    """Cameras by keypoints; the data set needs them. CMR's weights, with plain colour differences."""
+    """Cameras from keypoints; the data set needs them. CMR's weights, with plain colour differences."""
     model: MeshTextureConfig = cmr_paper().model
     return _quick(
         cmr_paper(),
@@ -209,7 +209,7 @@ def _tests(*builders: Callable[[], Recipe]) -> dict[str, Callable[[], Recipe]]:
 
 
 def best_test_stage1() -> Recipe:
-    """``best-quick.stage1`` in seconds, from ``poses/test``, whose pose grid this is; for tests."""
+    """``best-quick.stage1`` in seconds, from ``poses/test``, with the same pose grid; for tests."""
     recipe = _test(best_quick_stage1())
     model: MeshTextureConfig = recipe.model
     camera = replace(model.camera, num_hypotheses=4, rendered=2, distil_steps=3)

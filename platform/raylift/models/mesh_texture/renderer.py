@@ -1,4 +1,4 @@
-"""F_r: this model's meshes, which share faces and UVs, by the soft rasteriser."""
+"""F_r: renders this model's meshes, which share faces and UVs, with the soft rasteriser."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from raylift.rendering.soft_view import SoftView
 
 
 class Renderer(nn.Module):
-    """Silhouettes and pictures of meshes of one topology, by B weak-perspective cameras.
+    """Silhouettes and textured renders of meshes of one topology, by weak-perspective cameras.
 
     Args:
-        faces: of every mesh.
-        corner_uvs: of every mesh's corners.
-        image_px: of the pictures.
-        config: softness.
+        faces: faces of every mesh.
+        corner_uvs: UVs of every mesh's face corners.
+        image_px: side of the rendered images.
+        config: softness of the rasteriser.
     """
 
     faces: Tensor
@@ -35,7 +35,7 @@ class Renderer(nn.Module):
         super().__init__()
         self.image_px, self.config = image_px, config
         self.blend = SoftBlend(config.texture_sigma, config.gamma)
-        # Constants that follow from the recipe are left out of checkpoints.
+        # Constants that follow from the recipe are not in checkpoints.
         self.register_buffer("faces", faces, persistent=False)
         self.register_buffer("corner_uvs", corner_uvs, persistent=False)
 
@@ -49,7 +49,7 @@ class Renderer(nn.Module):
         return soft_silhouette(screen, self.faces, self.image_px, config.sigma, faces_per_pixel=config.silhouette_faces)
 
     def view(self, vertices: Float[Tensor, "B V 3"], camera: Camera) -> SoftView:
-        """Meshes as cameras see them, rasterised once: for ``textured``, and for what else its methods give.
+        """Rasterise meshes once by cameras: for ``textured`` and for the view's other methods.
 
         Args:
             camera: N = B x K cameras: K consecutive ones of each mesh.
@@ -58,10 +58,10 @@ class Renderer(nn.Module):
         return SoftView(on_screen(vertices, camera), self.faces, self.image_px, layers, self.blend, perspective=False)
 
     def textured(self, view: SoftView, texture: Float[Tensor, "B C Ht Wt"]) -> Float[Tensor, "N C H W"]:
-        """Pictures on white; gradients reach textures and ``view.screen``.
+        """Textured renders on white; gradients reach textures and ``view.screen``.
 
         Args:
-            view: of N = B x K cameras: K consecutive ones of each texture.
+            view: view of N = B x K cameras: K consecutive ones of each texture.
         """
         return view.texture(self.corner_uvs, precise(texture), (1.0,) * texture.shape[1])
 
@@ -75,7 +75,7 @@ def on_screen(vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor,
 
 
 def constant(camera: Camera) -> Camera:
-    """The same cameras without gradient."""
+    """Detach cameras from the graph."""
     return replace(
         camera,
         focal=camera.focal.detach(),
@@ -86,5 +86,5 @@ def constant(camera: Camera) -> Camera:
 
 
 def precise(values: Tensor) -> Tensor:
-    """At least float32: in bfloat16 a coordinate is rounded to 1/256 of itself, about a pixel."""
+    """Convert to at least float32: in bfloat16 a coordinate is rounded to 1/256 of itself, about a pixel."""
     return values if values.dtype == torch.float64 else values.float()

@@ -1,7 +1,7 @@
-"""One training batch as the terms see it: what was decoded, how well each camera fits, and the pictures taken.
+"""One training batch as the terms see it: decoder outputs, camera scores and rendered images.
 
-An image has K hypotheses of its camera. Silhouettes are rendered by all of them, pictures by P (``config.camera``'s
-``pictures``), and labels of the texture flow belong to one, the main one.
+An image has K hypotheses of its camera. Silhouettes are rendered by all of them, textured pictures by P
+(``config.camera``'s ``pictures``), and labels of the texture flow by one, the main one.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from raylift.rendering.soft_view import SoftView
 
 @dataclass
 class Scene:
-    """A batch with what the network makes of it; whatever is rendered is rendered when it is first asked for, once.
+    """A batch with the network's outputs; everything is rendered on first use, once.
 
     Attributes:
-        network: that decodes it.
+        network: network that decodes it.
         batch: this rank's part of the global batch.
-        step_info: of the step.
-        perceptual: LPIPS; None where its weight is 0.
+        step_info: seed, step and progress of the step.
+        perceptual: LPIPS; None if its weight is 0.
     """
 
     network: MeshTextureNetwork
@@ -58,15 +58,15 @@ class Scene:
             self._move_evenly(decoded.cameras)
         if self.step_info.epoch >= self.config.terms.shape_from:
             return decoded
-        # Cameras alone learn, by the template; the shape keeps a gradient of zero, which every rank's step expects.
+        # Only cameras are trained, with the template; the shape keeps a zero gradient, which every rank's step expects.
         template = self.network.template.vertices.detach()
         return replace(decoded, vertices=template + 0 * decoded.vertices)
 
     def _move_evenly(self, cameras: CameraHypotheses) -> None:
-        """Let each camera of a multiplex learn from its own error, however improbable it is (UCMR).
+        """Train each camera of a multiplex on its own error, however improbable it is (UCMR).
 
         Terms are expected over an image's K cameras, so a camera's gradient carries its probability. It is divided out
-        and replaced by 1 / K; shapes and textures keep learning from the expectation.
+        and replaced by 1 / K; shapes and textures are still trained by the expectation.
         """
 
         def evened(gradient: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Scene:
 
     @cached_property
     def silhouettes(self) -> Float[Tensor, "B K H W"]:
-        """Of every image's K cameras."""
+        """Silhouettes of every image's K cameras."""
         decoded = self.decoded
         flat = self.network.renderer.silhouette(decoded.vertices, decoded.cameras.cameras())
         return flat.unflatten(0, (-1, decoded.num_hypotheses))
@@ -101,7 +101,7 @@ class Scene:
 
     @cached_property
     def silhouette_errors(self) -> dict[str, Float[Tensor, "B K"]]:
-        """Errors of silhouettes that count, by the name of their weight."""
+        """Silhouette errors of nonzero weight, by the name of their weight."""
         weights, errors, seen = self.config.weights, {}, self.silhouettes
         if weights.mask:
             errors["mask"] = self.mask_errors
@@ -114,9 +114,9 @@ class Scene:
 
     @cached_property
     def hypothesis_scores(self) -> Float[Tensor, "B K"]:
-        """How badly each camera of a multiplex does among its image's; constant.
+        """Error of each camera of a multiplex relative to its image's other cameras; constant.
 
-        By silhouettes and, where pictures are taken by all cameras, by pictures, half each, as in UCMR.
+        From silhouettes and, where all cameras are rendered with textures, from pictures, half each, as in UCMR.
         """
         weights = self.config.weights
         kinds = [self.silhouette_errors]
@@ -133,7 +133,7 @@ class Scene:
 
     @cached_property
     def probabilities(self) -> Float[Tensor, "B K"]:
-        """Of every image's cameras: D_cam's, or, of a multiplex, by how well they fit."""
+        """Probabilities of every image's cameras: D_cam's, or, for a multiplex, from how well they fit."""
         if self.config.camera.kind == "multiplex":
             return hypothesis_probabilities(self.hypothesis_scores, self.config.camera.temperature)
         return self.decoded.cameras.probabilities
@@ -145,7 +145,7 @@ class Scene:
 
     @cached_property
     def taken(self) -> Int[Tensor, "B P"]:
-        """The hypotheses that pictures are taken by."""
+        """The hypotheses that are rendered with textures."""
         kind, every = self.config.camera.pictures, self.decoded.num_hypotheses
         if kind == "all":
             return torch.arange(every, device=self.batch.keys.device).expand(len(self.batch), -1)
@@ -157,9 +157,10 @@ class Scene:
 
     @cached_property
     def counts(self) -> Float[Tensor, "B P"]:
-        """How much each picture counts in an expectation over hypotheses, with the probabilities' gradient.
+        """Weight of each picture in an expectation over hypotheses, with the probabilities' gradient.
 
-        A drawn hypothesis counts once; its gradient p_k / p_k makes the draw's expectation that of the whole sum.
+        A drawn hypothesis has weight 1; with the gradient of p_k / p_k the draw is an unbiased estimate of the whole
+        sum.
         """
         if self.config.camera.pictures == "best":
             return torch.ones_like(self.taken, dtype=self.probabilities.dtype)
@@ -168,12 +169,12 @@ class Scene:
 
     @cached_property
     def main_picture(self) -> Int[Tensor, "B"]:
-        """Which of an image's P pictures is by its main camera."""
+        """Index of the main camera's picture among an image's P pictures."""
         return self.best if self.config.camera.pictures == "all" else torch.zeros_like(self.taken[:, 0])
 
     @cached_property
     def main_hypothesis(self) -> Int[Tensor, "B"]:
-        """The hypothesis that labels belong to: the most probable one, or the drawn one."""
+        """The hypothesis of the labels: the most probable one, or the drawn one."""
         return self.taken.gather(1, self.main_picture[:, None])[:, 0]
 
     def expected(self, errors: Float[Tensor, "N"]) -> Float[Tensor, "B"]:
@@ -181,12 +182,12 @@ class Scene:
         return expected_over_hypotheses(errors.unflatten(0, self.taken.shape), self.counts)
 
     def repeated(self, values: Float[Tensor, "B ..."]) -> Float[Tensor, "N ..."]:
-        """One for each of N = B x P pictures."""
+        """Repeat values for each of N = B x P pictures."""
         number = self.taken.shape[1]
         return values if number == 1 else values.repeat_interleave(number, dim=0)
 
     def of_main(self, values: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "B ..."]:
-        """Those of N = B x P values that are by main cameras."""
+        """Select the main cameras' values among N = B x P."""
         number = self.taken.shape[1]
         if number == 1:
             return values
@@ -194,12 +195,12 @@ class Scene:
 
     @cached_property
     def camera(self) -> Camera:
-        """Each image's main one."""
+        """Each image's main camera."""
         return pick(self.decoded.cameras, self.main_hypothesis)
 
     @cached_property
     def picture_cameras(self) -> Camera:
-        """N = B x P, an image's next to each other."""
+        """Cameras of N = B x P pictures, an image's consecutive."""
         return self.decoded.cameras.take(self.taken).cameras()
 
     @cached_property
@@ -209,7 +210,7 @@ class Scene:
 
     @cached_property
     def view(self) -> SoftView:
-        """V_pred by ``picture_cameras``: rasterised once, whatever is drawn on it."""
+        """V_pred by ``picture_cameras``: rasterised once for all textures."""
         return self.network.renderer.view(self.decoded.vertices, self.picture_cameras)
 
     @cached_property
@@ -219,7 +220,7 @@ class Scene:
 
     @cached_property
     def picture_errors(self) -> dict[str, Float[Tensor, "N"]]:
-        """Errors of pictures that count, by the name of their weight."""
+        """Picture errors of nonzero weight, by the name of their weight."""
         # The nearest face hides the others, so the picture shows T_seen alone: equations 10 and 35 are the same number.
         weights, errors = self.config.weights, {}
         if weights.reconstruction:
@@ -229,12 +230,12 @@ class Scene:
         return errors
 
     def over_mask(self, errors: Float[Tensor, "N H W"]) -> Float[Tensor, "N"]:
-        """The mean over each image's mask of errors of N = B x P pictures."""
+        """Mean over each image's mask of the errors of N = B x P pictures."""
         return masked_share(errors, self.repeated(self.mask))
 
     @cached_property
     def painted_view(self) -> SoftView:
-        """``view`` with the gradients that pictures may have."""
+        """``view`` with the gradients that texture terms may use."""
         wanted = self.config.texture
         if wanted.moves_shape and wanted.moves_camera:
             return self.view
@@ -243,15 +244,14 @@ class Scene:
         return self.view.along(on_screen(vertices, cameras))
 
     def paint(self, texture: Float[Tensor, "B 3 Ht Wt"]) -> Float[Tensor, "N 3 H W"]:
-        """Pictures of the shapes with these textures, by ``picture_cameras``; they train what pictures may train."""
+        """Render the shapes with these textures, by ``picture_cameras``, with the gradients of ``painted_view``."""
         return self.network.renderer.textured(self.painted_view, texture)
 
     @cached_property
     def centroids(self) -> FaceCentroids:
-        """Where each face is seen: the pseudo-label of equation 12, constant.
+        """Where each face is visible: the pseudo-label of equation 12, constant.
 
-        Only the nearest face of a pixel is seen there. Of two faces that share texels, the side that is seen more
-        counts.
+        Only the nearest face of a pixel is visible there. Of two faces that share texels, the more visible one counts.
         """
         template = self.network.template
         weight, moment = self.painted_view.face_sums(num_layers=1)
@@ -260,7 +260,7 @@ class Scene:
 
     @cached_property
     def texel_places(self) -> Float[Tensor, "B T 2"]:
-        """Where in the image each texel's point of the shape projects, seen or hidden; constant."""
+        """Projection of each texel's surface point into the image, visible or hidden; constant."""
         network = self.network
         with torch.no_grad():
             corners = self.decoded.vertices[:, network.template.faces[network.texel_face.flatten()]]
@@ -268,7 +268,7 @@ class Scene:
             return project(self.camera, points)[0]
 
     def share_of_seen(self, errors: Float[Tensor, "B F"]) -> Float[Tensor, ""]:
-        """This rank's share of the mean over all faces that are seen, each counted by how much of it is seen."""
+        """This rank's share of the mean over all visible faces, each weighted by its visible fraction."""
         weight = self.centroids.weight
         return (errors * weight).sum() / global_count(weight.sum(), errors)
 

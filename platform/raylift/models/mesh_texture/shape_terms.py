@@ -18,7 +18,7 @@ from raylift.models.mesh_texture.scene import Scene
 
 
 def shape_terms(scene: Scene) -> list[Term]:
-    """What trains shapes and cameras by silhouettes, and what keeps both plausible."""
+    """Terms that train shapes and cameras by silhouettes, and terms that regularise both."""
     weights, schedule, epoch = scene.config.weights, scene.config.terms, scene.step_info.epoch
     decoded, template = scene.decoded, scene.network.template
     terms = []
@@ -56,7 +56,7 @@ def _camera_terms(scene: Scene) -> list[Term]:
         uneven = uneven_use(gather_rows(scene.probabilities)) / world_size()
         terms.append(Term("camera_use", uneven, weights.camera_use))
     if scene.config.camera.kind == "multiplex":
-        # Taken always: it is all that trains D_cam, which every image without a table of cameras needs.
+        # Always included: nothing else trains D_cam, which images without a table of cameras need.
         errors = camera_errors(decoded.regressed.best(), detached(decoded.cameras).pick(scene.best))
         pose = errors.rotation + errors.scale + errors.translation
         terms.append(Term("pose", share_of_mean(pose), weights.pose))

@@ -1,7 +1,7 @@
-"""The learned template: its shape, the features it is refreshed from, and which part each of its vertices belongs to.
+"""The learned template: its shape, the features that refresh it, and the part of each vertex.
 
-All of it is in buffers, so a checkpoint has it. What a step adds is noted while its losses are computed and taken in
-after the step, from all ranks in rank order, which is the order of the global batch.
+All of it is in buffers, so checkpoints include it. A step's additions are collected with its losses and stored after
+the step, from all ranks in rank order, which is the order of the global batch.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from raylift.models.mesh_texture.config import ShapeConfig
 
 
 class Template(nn.Module):
-    """V_temp, from a sphere or an ellipsoid.
+    """V_temp, initialised to a sphere or an ellipsoid.
 
     A shape is the template plus D_shape(f) - ``origin``. A refresh adds D_shape(mean f) - ``origin`` to the template
-    and makes ``origin`` D_shape(mean f): no shape changes by it, only what counts as deformation does.
+    and sets ``origin`` to D_shape(mean f): no shape changes, only what counts as deformation.
 
     Args:
-        config: level, symmetry and start; where ``trained``, positions are a parameter.
-        num_features: of an image's feature.
-        info: of the data set.
+        config: level, symmetry and initial shape; if ``trained``, positions are a parameter.
+        num_features: size of an image's feature.
+        info: description of the data set.
     """
 
     positions: Tensor
@@ -71,7 +71,7 @@ class Template(nn.Module):
         self._register_constants(sphere, config.symmetric)
 
     def _register_constants(self, sphere: SymmetricTemplate, symmetric: bool) -> None:
-        """What follows from level and symmetry; not in checkpoints."""
+        """Register what follows from level and symmetry; not in checkpoints."""
         neighbours = adjacency(sphere.faces, self.num_vertices)
         constants = {
             "source": sphere.source if symmetric else torch.arange(self.num_vertices),
@@ -98,7 +98,7 @@ class Template(nn.Module):
         return Adjacency(self.edges, self.edge_faces, self.degree)
 
     def expand(self, predicted: Float[Tensor, "*B P 3"]) -> Float[Tensor, "*B V 3"]:
-        """All vertices, or offsets, out of the predicted ones."""
+        """Expand predicted vertices, or offsets, to all vertices."""
         return predicted[..., self.source, :] * self.reflection
 
     @property
@@ -107,16 +107,16 @@ class Template(nn.Module):
 
     @torch.no_grad()
     def become(self, vertices: Float[Tensor, "V 3"]) -> None:
-        """Take up another shape; symmetric ones are given by the side of +X."""
+        """Set another shape; of symmetric shapes only the +X side is used."""
         self.positions.copy_(vertices[: self.num_predicted])
 
     def offsets(self, decoded: Float[Tensor, "B P 3"]) -> Float[Tensor, "B V 3"]:
-        """delta V of what D_shape gave."""
+        """delta V from the output of D_shape."""
         return self.expand(decoded - self.origin)
 
     @torch.no_grad()
     def keep_features(self, images: Int[Tensor, "N"], features: Float[Tensor, "N D"]) -> None:
-        """Note this step's features; every rank calls it with its own.
+        """Store this step's features; every rank must call it with its own.
 
         Args:
             images: ``image_index`` of this rank's samples.
@@ -127,10 +127,10 @@ class Template(nn.Module):
 
     @torch.no_grad()
     def refresh(self, decode: Callable[[Tensor], Tensor]) -> None:
-        """Take up the shape of the mean feature of all images seen so far, and the parts voted for since the last time.
+        """Update to the shape of the mean feature of all images so far, and the parts voted for since the last refresh.
 
         Args:
-            decode: D_shape: features [N, D] to [N, P, 3].
+            decode: D_shape, from features [N, D] to [N, P, 3].
         """
         if bool(self.has_feature.any()):
             mean = self.features[self.has_feature].mean(dim=0, keepdim=True)
@@ -141,7 +141,7 @@ class Template(nn.Module):
 
     @torch.no_grad()
     def vote(self, votes: Float[Tensor, "P V"]) -> None:
-        """Add this step's votes for each vertex's part; every rank calls it with its own."""
+        """Add this step's votes for each vertex's part; every rank must call it with its own."""
         total = collectives.global_sum(votes.double())
         if self.part_mirror:
             # The template is symmetric, so its sides vote for each other, left parts for right ones.
@@ -150,7 +150,7 @@ class Template(nn.Module):
 
     @torch.no_grad()
     def settle_parts(self) -> None:
-        """Turn votes into probabilities; older votes count half as much with every time, as cameras get better."""
+        """Turn votes into probabilities; older votes are halved each time, as cameras improve."""
         total = self.votes.sum(dim=0)
         voted = total > 0
         self.parts[:, voted] = (self.votes[:, voted] / total[voted]).to(self.parts.dtype)
@@ -162,12 +162,12 @@ class Template(nn.Module):
         return bool(self.parts.any())
 
     def vertex_parts(self) -> Bool[Tensor, "Q V"]:
-        """Which vertices belong to which part, without the background: Q = P - 1; each to its likeliest."""
+        """The most probable part of each vertex as a mask, without the background: Q = P - 1."""
         likeliest = self.parts[1:].argmax(dim=0)
         index = torch.arange(len(self.parts) - 1, device=likeliest.device)
         return (likeliest[None] == index[:, None]) & (self.parts[1:].sum(dim=0) > 0)
 
     def vertex_probabilities(self) -> Float[Tensor, "1 V Q"]:
-        """V_seg of equation 14: each vertex's share of every part, without the background."""
+        """V_seg of equation 14: each vertex's probability of every part, without the background."""
         share = self.parts[1:] / self.parts[1:].sum(dim=0).clamp(min=1e-6)
         return share.mT[None]

@@ -1,4 +1,4 @@
-"""Terms of textures: reconstruction, flow alignment, and the search that D_var steers (equations 7-12, 31-35)."""
+"""Terms of textures: reconstruction, flow alignment, and the search guided by D_var (equations 7-12, 31-35)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raylift.models.mesh_texture.scene import Scene
 
 
 def texture_terms(scene: Scene) -> list[Term]:
-    """What trains textures by the image that they are read from."""
+    """Terms that train textures by the image that they are read from."""
     weights = scene.config.weights
     starts = scene.step_info.epoch >= scene.config.terms.texture_from
 
@@ -43,7 +43,7 @@ def texture_terms(scene: Scene) -> list[Term]:
 
 
 def _searches(scene: Scene, flow: Tensor, variance: Tensor) -> dict[str, Tensor]:
-    """Equations 31 and 32: where gradient steps on the varied image lead the coordinates."""
+    """Equations 31 and 32: the coordinates after gradient steps on the varied image."""
     config, image, seen = scene.config.variance, scene.image, scene.centroids
     network = scene.network
     label = seen.position.detach()
@@ -57,7 +57,7 @@ def _searches(scene: Scene, flow: Tensor, variance: Tensor) -> dict[str, Tensor]
         fixed = variance.detach()
         texels, wanted = flow.flatten(2).mT, scene.texel_places
         own = sample_at(image * fixed, texels)
-        # A texel that is not seen has no colour to look for, and stays where it is.
+        # A hidden texel has no target colour, so its coordinates stay fixed.
         is_seen = seen_texels(seen.is_seen, network.texel_face).flatten(1)[..., None]
         target = torch.where(is_seen, sample_at(image, wanted), own).detach()
 

@@ -1,4 +1,4 @@
-"""Terms of random views: the critic's game and the Fréchet distance (equations 36-47)."""
+"""Terms of random views: the adversarial terms and the Fréchet distance (equations 36-47)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RandomViews:
     """I_rand of equation 36.
 
     Attributes:
-        rgb: textured pictures, or None where nothing looks at them.
-        mask: silhouettes [B, 1, H, W], or None likewise.
+        rgb: textured renders, or None if no term uses them.
+        mask: silhouettes [B, 1, H, W], or None if no term uses them.
     """
 
     rgb: Float[Tensor, "B 3 H W"] | None
@@ -41,10 +41,10 @@ class RandomViews:
 
 
 def random_rotations(scene: Scene, bank: PoseBank | None) -> Float[Tensor, "B 4"]:
-    """Rotations of cam' (equation 36), drawn for (seed, step, sample); constant.
+    """Rotations of cam' (equation 36), keyed by (seed, step, sample); constant.
 
     Args:
-        bank: of predicted poses; where they are the source of views.
+        bank: predicted poses, if they are the source of views.
     """
     wanted, step_info, keys = scene.config.views, scene.step_info, scene.batch.keys
     if wanted.source == "turned":
@@ -54,14 +54,14 @@ def random_rotations(scene: Scene, bank: PoseBank | None) -> Float[Tensor, "B 4"
     learned = None if bank is None else bank.draw(keys, step_info.seed, step_info.step)
     if learned is not None:
         return learned
-    # Where cameras are bounded, views that no camera could take would teach shapes what no image shows.
+    # If cameras are bounded, views outside of the bounds would train shapes on what no image shows.
     bounded = scene.config.camera.kind == "bins"
     elevation = scene.config.poses.ranges.elevation_deg if bounded else wanted.elevation_deg
     return CameraPrior(wanted.azimuth_deg, elevation).draw(keys, step_info.seed, step_info.step).quaternion
 
 
 def random_views(scene: Scene, rgb: bool, mask: bool, bank: PoseBank | None = None) -> RandomViews:
-    """Every shape from a camera of its own, drawn for (seed, step, sample), framed as the crops are."""
+    """Render every shape by its own random camera, keyed by (seed, step, sample), framed like the crops."""
     vertices = scene.decoded.vertices
     quaternion = random_rotations(scene, bank).to(vertices.dtype)
     camera = from_weak_perspective(framed_camera(vertices, quaternion, scene.config.views.fill))
@@ -73,7 +73,7 @@ def random_views(scene: Scene, rgb: bool, mask: bool, bank: PoseBank | None = No
 
 
 def adversarial_term(scene: Scene, critic: nn.Module, fake: Tensor) -> Term:
-    """Equation 38. Scaling the gradient that comes back (UMR's reversal) is scaling the weight: it trains no critic."""
+    """Equation 38. Scaling the returned gradient (UMR's reversal) scales the weight: it does not train the critic."""
     config, weights = scene.config.critic, scene.config.weights
     starts = scene.step_info.epoch >= scene.config.terms.adversarial_from
     share = share_of_mean(generator_loss(critic(fake)))
@@ -81,7 +81,7 @@ def adversarial_term(scene: Scene, critic: nn.Module, fake: Tensor) -> Term:
 
 
 def real_pictures(scene: Scene) -> Tensor:
-    """What the critic takes for real; constant."""
+    """The critic's real samples; constant."""
     sees_mask, images = scene.config.critic.sees == "mask", scene.config.critic.real == "images"
     if sees_mask:
         own = scene.silhouettes.gather(
@@ -95,7 +95,7 @@ def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor, real: Tensor) ->
     """Equations 37 and 39.
 
     Args:
-        fake: random views; taken as constants.
+        fake: random views; treated as constants.
         real: see ``real_pictures``.
     """
     shares = interpolation_shares(scene.batch.keys, scene.step_info.seed, scene.step_info.step)
@@ -109,11 +109,11 @@ def critic_terms(scene: Scene, critic: nn.Module, fake: Tensor, real: Tensor) ->
 
 @dataclass(frozen=True)
 class FrechetFeatures:
-    """What a step adds to the moments.
+    """A step's contribution to the moments.
 
     Attributes:
-        rendered: of the random views.
-        real: of the images, as long as their moments are collected.
+        rendered: features of the random views.
+        real: features of the images, as long as their moments are collected.
     """
 
     rendered: Float[Tensor, "B D"]

@@ -1,4 +1,4 @@
-"""Weights of the mesh-texture model's terms, and the epochs in which they count."""
+"""Weights of the mesh-texture model's terms, and the epochs in which they apply."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class MeshTextureWeights:
         deform: (3), mean over vertices; from ``TermSchedule.deform_from`` on.
         laplacian: (4), summed over vertices.
         flat: (6), summed over edges.
-        orientation: UMR's: mean distance of vertices from the mirror plane, so that the side looks unlike the front;
-            until ``TermSchedule.orientation_until``.
-        upright: how far the camera is rolled; until ``TermSchedule.upright_until``.
-        reconstruction: (10), or (35) in (32)'s place where D_var is.
-        perceptual: LPIPS of the picture.
-        align: (12): flow against where faces are seen, by how much of a face is.
+        orientation: UMR's mean distance of vertices from the mirror plane, so that side and front differ; until
+            ``TermSchedule.orientation_until``.
+        upright: the camera's roll error; until ``TermSchedule.upright_until``.
+        reconstruction: (10), or (35) in (32)'s place if D_var is enabled.
+        perceptual: LPIPS of the textured render.
+        align: (12): flow against where faces are seen, weighted by the visible fraction of a face.
         cycle: UMR's texture cycle: (12) squared, a mean over all faces.
-        texture_distance: distance from the silhouette of where texels are read.
-        pseudo_label: (31), where D_var is.
-        searched: (32), where D_var is.
-        adversarial: (38) of random views.
-        frechet: (40-47) of random views.
+        texture_distance: distance to the silhouette of the points where texels are read.
+        pseudo_label: (31), if D_var is enabled.
+        searched: (32), if D_var is enabled.
+        adversarial: (38) on random views.
+        frechet: (40-47) on random views.
         part_chamfer: (13).
         part_probability: (14).
-        camera_entropy: of hypotheses; low entropy is a decided camera.
-        camera_use: of hypotheses; how unevenly the batch uses them (UNICORN's uniform prior).
+        camera_entropy: entropy of the hypotheses; low entropy is a decided camera.
+        camera_use: how unevenly the batch uses the hypotheses (UNICORN's uniform prior).
         keypoint, camera, assignment: CMR's: keypoint reprojection, camera, and entropy of the keypoints' vertices.
         pose: D_cam against the best camera of a multiplex.
-        anchor: D_cam against the poses that a pose search found.
+        anchor: D_cam against the poses of a pose search.
     """
 
     mask: float = 3.0
@@ -69,21 +69,21 @@ class MeshTextureWeights:
     def __post_init__(self) -> None:
         negative = [part.name for part in fields(self) if getattr(self, part.name) < 0]
         if negative:
-            raise ConfigError(f"weights {', '.join(negative)} below 0", "give weights of 0 or more")
+            raise ConfigError(f"weights {', '.join(negative)} are below 0", "use weights of 0 or more")
 
 
 @dataclass(frozen=True)
 class TermSchedule:
-    """Epochs in which terms count.
+    """Epochs in which terms apply.
 
     Attributes:
-        deform_from: the deformation is free before this epoch (UMR: 5).
-        orientation_until: shapes are held thin before this epoch (UMR: 3).
-        upright_until: cameras are held upright before this epoch.
-        shape_from: before it shapes are the template, and cameras alone learn from silhouettes and pictures (UCMR's
-            camera initialisation).
-        texture_from: texture terms begin; before it only silhouettes train.
-        adversarial_from: the critic's and the Fréchet term begin.
+        deform_from: first epoch of the deformation term (UMR: 5).
+        orientation_until: epoch before which shapes are kept thin (UMR: 3).
+        upright_until: epoch before which cameras are kept upright.
+        shape_from: epoch before which shapes are the template, and silhouettes and textured renders train cameras alone
+            (UCMR's camera initialisation).
+        texture_from: first epoch of texture terms; before it only silhouettes train.
+        adversarial_from: first epoch of the critic's and the Fréchet term.
     """
 
     deform_from: int = 5
@@ -96,4 +96,4 @@ class TermSchedule:
     def __post_init__(self) -> None:
         for name, epoch in vars(self).items():
             if epoch < 0:
-                raise ConfigError(f"{name} is {epoch}", "give an epoch of at least 0")
+                raise ConfigError(f"{name} is {epoch}", "use an epoch of at least 0")

@@ -1,4 +1,4 @@
-"""What can be chosen in part segmentation, with SCOPS' values as defaults where they carry over."""
+"""Config of part segmentation, with SCOPS' values as defaults where applicable."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class PartWeights:
     """Weights of the terms.
 
     Attributes:
-        concentration: the parts' variances; normalised coordinates squared, mean over parts and images.
-        equivariance: the divergence of responses, mean over pixels.
-        centers: the distance of part centres; normalised coordinates squared, mean over parts and images.
-        semantic: what the basis leaves unexplained of features of unit length, mean over the object's pixels.
+        concentration: variances of the parts; normalised coordinates squared, mean over parts and images.
+        equivariance: divergence of responses, mean over pixels.
+        centers: distance of part centres; normalised coordinates squared, mean over parts and images.
+        semantic: residual of unit-length features that the basis does not explain, mean over the object's pixels.
         orthonormality: sum over the entries of (W W' - I)^2.
-        foreground: the cross-entropy of parts together and the silhouette, mean over pixels.
-        balance: how unequal the parts' shares of an object are (``imbalance_error``), mean over images.
+        foreground: cross-entropy of the sum of parts and the silhouette, mean over pixels.
+        balance: imbalance of the parts' shares of an object (``imbalance_error``), mean over images.
     """
 
     concentration: float = 0.1
@@ -34,20 +34,21 @@ class PartWeights:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 0:
-                raise ConfigError(f"model.weights.{name} is {value}", "give 0 or more")
+                raise ConfigError(f"model.weights.{name} is {value}", "use 0 or more")
 
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """The random motion and colours that parts must be equivariant and invariant to.
+    """The random motion and colours to which parts must be equivariant and invariant.
 
     Attributes:
-        rotation_deg: drawn from [-rotation_deg, rotation_deg].
-        scale: the logarithm of the scale is drawn from [-scale, scale].
-        shift: in half image sizes, along each axis.
+        rotation_deg: limit of the rotation, drawn from [-rotation_deg, rotation_deg].
+        scale: limit of the scale's logarithm, drawn from [-scale, scale].
+        shift: limit of the shift along each axis, in half image sizes.
         bend: standard deviation of each control point of the thin-plate spline, in half image sizes.
-        control_points: along a side of the grid.
-        color: brightness, contrast, saturation and each channel are scaled by a draw from [1 - color, 1 + color].
+        control_points: control points along a side of the grid.
+        color: limit of the factors of brightness, contrast, saturation and each channel, drawn from [1 - color, 1 +
+            color].
     """
 
     rotation_deg: float = 30.0
@@ -59,23 +60,25 @@ class MotionConfig:
 
     def __post_init__(self) -> None:
         if min(self.rotation_deg, self.scale, self.shift, self.bend) < 0 or not 0 <= self.color < 1:
-            raise ConfigError("model.motion has a negative range, or color outside of [0, 1)", "0 turns a draw off")
+            raise ConfigError(
+                "model.motion has a negative range, or color outside of [0, 1)", "use 0 or more; 0 disables a draw"
+            )
         if self.control_points < 2:
-            raise ConfigError(f"model.motion.control_points is {self.control_points}", "give at least 2")
+            raise ConfigError(f"model.motion.control_points is {self.control_points}", "use at least 2")
 
 
 @dataclass(frozen=True)
 class PartSegmentationConfig:
-    """The model.
+    """Config of part segmentation.
 
     Attributes:
-        num_parts: without the background.
+        num_parts: number of parts without the background.
         image_px: side of the crops that the network and the extractor see.
-        backbone, width: of the encoder (see ``networks.resnet``); 64 is ResNet's own width.
-        channels: of the decoder.
-        extractor: whose features tell parts apart; "random" is for tests alone.
-        padding, jitter, mirror: of the crops, see ``core.types.CropRequest``.
-        motion, weights: see there.
+        backbone, width: layout and width of the encoder (see ``networks.resnet``); 64 is ResNet's own width.
+        channels: channels of the decoder.
+        extractor: extractor of the features that distinguish parts; "random" is for tests only.
+        padding, jitter, mirror: padding, jitter and mirroring of the crops, see ``core.types.CropRequest``.
+        motion, weights: nested configs, see their classes.
     """
 
     num_parts: int = 4
@@ -92,8 +95,8 @@ class PartSegmentationConfig:
 
     def __post_init__(self) -> None:
         if self.num_parts < 2:
-            raise ConfigError(f"model.num_parts is {self.num_parts}", "give at least 2; UMR takes 4")
+            raise ConfigError(f"model.num_parts is {self.num_parts}", "use at least 2; UMR uses 4")
         if self.image_px < 32 or self.image_px % 32:
-            raise ConfigError(f"model.image_px is {self.image_px}", "give a multiple of 32, such as 128 or 256")
+            raise ConfigError(f"model.image_px is {self.image_px}", "use a multiple of 32, such as 128 or 256")
         if min(self.width, self.channels) < 1:
-            raise ConfigError(f"model.width {self.width}, channels {self.channels}", "give at least 1")
+            raise ConfigError(f"model.width {self.width}, channels {self.channels}", "use at least 1")

@@ -1,4 +1,4 @@
-"""Part segmentation as the training loop knows it: what it needs and what it minimises."""
+"""The part segmentation model: its inputs, its losses, its part maps."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from raylift.models.part_segmentation.network import PartNetwork
 from raylift.networks.feature_maps import FeatureMaps
 
 LEAST_SHARE = 0.05
-"""A part counts as used in an image where it takes this share of the object."""
+"""Fraction of the object above which a part counts as used in an image."""
 
 
 @dataclass(frozen=True)
 class ViewPair:
-    """An image and its moved self, as the network sees them.
+    """An image and its moved version, with the network's responses.
 
     Attributes:
-        responses, moved: R and R'.
-        warp: where each pixel of the moved image comes from.
+        responses, moved: responses R and R'.
+        warp: source of each pixel of the moved image.
         mask: the object's coverage at the size of R.
     """
 
@@ -45,8 +45,8 @@ class PartSegmentationModel(PartSegmenter):
     """SCOPS: parts that are compact, move with the image, and look alike in all images (see README.md here).
 
     Args:
-        config: the recipe's model part.
-        seed: the run's; the initial weights depend on it and on nothing else.
+        config: the recipe's model config.
+        seed: the run's seed; the initial weights depend on it alone.
     """
 
     def __init__(self, config: PartSegmentationConfig, seed: int) -> None:
@@ -75,17 +75,17 @@ class PartSegmentationModel(PartSegmenter):
 
     @property
     def extractor(self) -> FeatureMaps:
-        """Opened when it is first asked: whoever only segments needs no pretrained weights.
+        """The feature extractor, loaded on first use: segmenting alone needs no pretrained weights.
 
         Raises:
-            WeightsError: they are nowhere; it says what to put where.
+            WeightsError: missing weights; the message says which file to put where.
         """
         if self._extractor is None:
             self._extractor = FeatureMaps(self.config.extractor)
         return self._extractor
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
-        """SCOPS' terms on this rank's part of the global batch; each but orthonormality is a mean over samples' own."""
+        """SCOPS' terms on this rank's part of the global batch; each but orthonormality is a mean over samples."""
         looks = self.augmented_pair(batch, step_info)
         parts, basis = looks.responses[:, 1:], self.network.basis
         centers, moved_centers = scops.part_centers(parts), scops.part_centers(looks.moved[:, 1:])
@@ -98,7 +98,7 @@ class PartSegmentationModel(PartSegmenter):
                 share_of_mean(scops.equivariance_error(move_responses(looks.responses, looks.warp), looks.moved)),
                 weights.equivariance,
             ),
-            # The warp leads from the moved image to the image, so centres are compared in the image's frame.
+            # The warp maps the moved image to the image, so centres are compared in the image's frame.
             Term(
                 "centers",
                 share_of_mean(scops.center_equivariance_error(looks.warp(moved_centers), centers)),
@@ -112,7 +112,7 @@ class PartSegmentationModel(PartSegmenter):
         return LossOutput(terms)
 
     def augmented_pair(self, batch: Batch, step_info: StepInfo) -> ViewPair:
-        """Segment the images and the images moved.
+        """Segment the images and the moved images.
 
         Raises:
             DataError: the batch lacks images or masks.
@@ -125,7 +125,7 @@ class PartSegmentationModel(PartSegmenter):
         return ViewPair(responses, moved_responses, warp, mask)
 
     def features(self, batch: Batch, parts: Float[Tensor, "B K h w"]) -> Float[Tensor, "B D h w"]:
-        """V: what each cell of ``parts`` looks like, of unit length."""
+        """V: appearance feature of each cell of ``parts``, of unit length."""
         return functional.normalize(self.extractor(batch["image"], parts.shape[-1]), dim=1)
 
     @torch.no_grad()
@@ -137,11 +137,11 @@ class PartSegmentationModel(PartSegmenter):
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """How good the parts of held-out samples are.
+        """Scores of the parts of held-out samples.
 
-        ``explained``: the share of the features' energy on the object that the basis explains by the parts.
-        ``agreement``: the share of the object whose part stays the same when the image is moved and recoloured.
-        ``used_parts``: how many parts take 5 % of the object or more; ``agreement`` is easy with one.
+        ``explained``: fraction of the features' energy on the object that the basis explains by the parts.
+        ``agreement``: fraction of the object whose part stays the same when the image is moved and recoloured.
+        ``used_parts``: number of parts that cover 5 % of the object or more; ``agreement`` is easy with one.
         """
         looks = self.augmented_pair(batch, StepInfo(step=0, num_steps=1))
         parts, mask = looks.responses[:, 1:], looks.mask

@@ -1,4 +1,4 @@
-"""The second look at each image: moved, bent and in other colours, by draws that belong to the sample (law 3)."""
+"""Augments each image to a second view: moved, bent and recoloured, by draws keyed by the sample (law 3)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _GREY = (0.299, 0.587, 0.114)
 
 
 def draw_warps(config: MotionConfig, seed: int, step: int, keys: Tensor, like: Tensor) -> ThinPlate:
-    """One warp a sample: a similarity, then every control point moved by a normal draw.
+    """Draw one warp per sample: a similarity, then a normal offset of every control point.
 
-    A warp says where each pixel of the moved image comes from.
+    A warp maps each pixel of the moved image to its source.
 
     Args:
-        keys: int64 [B], of the samples.
-        like: gives device and type.
+        keys: keys of the samples, int64 [B].
+        like: tensor of the wanted device and type.
     """
     centers = control_grid(config.control_points)
     targets = torch.stack([_targets(config, seed, step, int(key), centers) for key in keys.tolist()])
@@ -39,12 +39,12 @@ def _targets(config: MotionConfig, seed: int, step: int, key: int, centers: Tens
 
 
 def move_image(image: Float[Tensor, "B 3 H W"], warp: ThinPlate) -> Float[Tensor, "B 3 H W"]:
-    """The image moved; what comes from outside is white, as the background is."""
+    """Warp the image; pixels from outside are white, like the background."""
     return 1 - warp_maps(1 - image, warp)
 
 
 def move_responses(responses: Float[Tensor, "B C H W"], warp: ThinPlate) -> Float[Tensor, "B C H W"]:
-    """T_s(R): responses moved; what comes from outside is background. They still add up to 1."""
+    """T_s(R): warp responses; pixels from outside are background. They still add up to 1."""
     parts = warp_maps(responses[:, 1:], warp)
     return torch.cat([1 - parts.sum(dim=1, keepdim=True), parts], dim=1)
 
@@ -52,7 +52,7 @@ def move_responses(responses: Float[Tensor, "B C H W"], warp: ThinPlate) -> Floa
 def recolor(
     image: Float[Tensor, "B 3 H W"], config: MotionConfig, seed: int, step: int, keys: Tensor
 ) -> Float[Tensor, "B 3 H W"]:
-    """Other saturation, contrast, brightness and tint, within [0, 1]."""
+    """Change saturation, contrast, brightness and tint, within [0, 1]."""
     factors = torch.stack(
         [torch.rand(6, generator=torch_generator(seed, step, int(key), "parts", "color")) for key in keys.tolist()]
     )

@@ -37,7 +37,7 @@ def paper() -> Recipe:
 def quick() -> Recipe:
     """A thin ResNet-18 at 128 pixels with AlexNet's features, for two CPU cores.
 
-    ``python jobs/segment_parts.py --data DIR --out DIR``; what to expect stands in the model's README.
+    ``python jobs/segment_parts.py --data DIR --out DIR``; the model's README has the expected result.
     """
     return Recipe(
         name="part_segmentation/quick",
@@ -53,7 +53,7 @@ def quick() -> Recipe:
 
 
 def test() -> Recipe:
-    """As small as the model gets, with untrained features: seconds, for tests."""
+    """The smallest model, with untrained features: seconds, for tests."""
     return Recipe(
         name="part_segmentation/test",
         model=PartSegmentationConfig(

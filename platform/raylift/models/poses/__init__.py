@@ -1,1 +1,1 @@
-"""Poses of single images by one shared mesh (see README.md here)."""
+"""Poses of single images from one shared mesh (see README.md here)."""

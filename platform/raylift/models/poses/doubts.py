@@ -1,4 +1,4 @@
-"""What speaks against a pose search's result, in words, each with its remedy."""
+"""Warnings about a pose search's result, each with its remedy."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from raylift.models.poses.statistics import SearchStatistics
 
 FEW_IMAGES = 12
 FLAT_ENTROPY = 0.6
-"""Share of log A above which the azimuths of single images count as undecided."""
+"""Fraction of log A above which the azimuths of single images count as undecided."""
 POOR_FIT = 0.3
-"""Expected 1 - IoU of the silhouettes above which one mesh does not stand for all objects."""
+"""Expected 1 - IoU of the silhouettes above which one mesh does not represent all objects."""
 MANY_TWINS = 0.4
-"""Share of images with a twin half a turn away above which front and back count as undecided."""
+"""Fraction of images that fit as well half a turn away above which front and back count as undecided."""
 ONE_SIDE = 0.8
-"""Share of all images within a quarter turn above which the set counts as taken from one side."""
+"""Fraction of all images within a quarter turn above which the set counts as taken from one side."""
 EDGE_FACTOR = 1.65
-"""Times its equal share that the lowest or highest elevation may have before the range counts as too narrow."""
+"""Multiple of its equal share above which the lowest or highest elevation means that the range is too narrow."""
 LEAST_MARGIN = 0.002
 """Difference of objectives below which two starts explain the images equally well."""
 
 
 def doubts(statistics: SearchStatistics, config: PoseSearchConfig, info: DatasetInfo) -> tuple[str, ...]:
-    """Sentences for whoever trains; the same on every rank."""
+    """Return warnings for the user; the same on every rank."""
     found: list[str] = []
     if info.num_images and info.num_images < FEW_IMAGES:
         found.append(
@@ -41,7 +41,7 @@ def doubts(statistics: SearchStatistics, config: PoseSearchConfig, info: Dataset
     entropy = float(statistics.final_entropy[best]) / count / math.log(ranges.azimuths)
     if entropy > FLAT_ENTROPY:
         found.append(
-            f"azimuths cannot be told: the mean posterior has {entropy:.0%} of the largest entropy. Round objects look"
+            f"azimuths are undecided: the mean posterior has {entropy:.0%} of the largest entropy. Round objects look"
             " the same from all sides; use a cue (model.poses.cue), or a recipe without a pose search"
         )
     misfit = float(statistics.final_misfit[best]) / count
@@ -53,7 +53,7 @@ def doubts(statistics: SearchStatistics, config: PoseSearchConfig, info: Dataset
     twins = float(statistics.final_twins[best]) / count
     if twins > MANY_TWINS:
         found.append(
-            f"front and back can hardly be told: half a turn around the object explains {twins:.0%} of the images as"
+            f"front and back are ambiguous: half a turn around the object explains {twins:.0%} of the images as"
             " well. Use a cue that differs between them (model.poses.cue), more pixels (model.poses.match_px),"
             " or more starts (model.starts.draws)"
         )
@@ -61,7 +61,7 @@ def doubts(statistics: SearchStatistics, config: PoseSearchConfig, info: Dataset
         margin = float(statistics.ranking[order[1]] - statistics.ranking[best])
         if margin < LEAST_MARGIN:
             found.append(
-                f"the two best starts differ by {margin:.4f} in their objective, so the choice between them means"
+                f"the objectives of the two best starts differ by only {margin:.4f}, so the choice between them means"
                 " little: add starts (model.starts.draws) and look at the meshes"
             )
     found += _of_azimuths(statistics.final_azimuths[best] / count, config)
@@ -75,7 +75,7 @@ def _of_azimuths(share: torch.Tensor, config: PoseSearchConfig) -> list[str]:
     most = float(around.unfold(0, quarter, 1).sum(dim=1).max())
     if most < ONE_SIDE:
         return []
-    remedy = "set model.prior=0, which does not pull azimuths apart" if config.prior else "add images from other sides"
+    remedy = "set model.prior=0, not to pull azimuths apart" if config.prior else "add images from other sides"
     return [f"{most:.0%} of the images seem to be taken from one side (a quarter turn): {remedy}"]
 
 

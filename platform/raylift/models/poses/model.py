@@ -1,4 +1,4 @@
-"""The pose search as a model: what it needs, what it minimises, and the poses that come out."""
+"""The pose search as a model: its inputs, its losses and its poses."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class PoseSearch(ReconstructionModel):
     """Annealed expectation maximisation over poses, with one shared stiff mesh per start (see README.md here).
 
     Args:
-        config: the recipe's model part.
-        seed: of the starts' noise.
-        info: of the data set.
+        config: the recipe's model config.
+        seed: seed of the starts' noise.
+        info: description of the data set.
 
     Raises:
-        DataError: the training set has a single image.
+        DataError: a training set with a single image.
     """
 
     painted: Tensor
@@ -57,7 +57,7 @@ class PoseSearch(ReconstructionModel):
         super().__init__()
         if 0 < info.num_images < LEAST_IMAGES:
             raise DataError(
-                "poses cannot be told from one image: any shape with its outline explains it",
+                "poses cannot be found from one image: any shape with its outline explains it",
                 "train on many images of one class of objects",
             )
         self.config, self.info = config, info
@@ -83,11 +83,11 @@ class PoseSearch(ReconstructionModel):
 
     @property
     def request(self) -> SampleRequest:
-        """A crop with its silhouette, as it is: framing leaves nothing of a jitter, and the mesh is symmetric."""
+        """A crop with its silhouette, without augmentation: framing undoes a jitter, and the mesh is symmetric."""
         return SampleRequest(self.config.image_px, crop=CropRequest(self.config.padding, jitter=0.0, mirror=False))
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
-        """The expected silhouette error of every start, under posteriors that are taken as constants."""
+        """The expected silhouette error of every start, under posteriors that are treated as constants."""
         with torch.autocast(batch.keys.device.type, enabled=False):
             return self._losses(batch, step_info)
 
@@ -130,7 +130,7 @@ class PoseSearch(ReconstructionModel):
 
     @torch.no_grad()
     def _sums(self, energy: Tensor, probabilities: Tensor, free: Tensor, misfit: Tensor) -> dict[str, Tensor]:
-        """Sums over this rank's images, and how many they are."""
+        """Sums over this rank's images, and their number."""
         ranges = self.config.poses.ranges
         azimuth = self.posterior.azimuth
         own = by_azimuth(free, azimuth, ranges.azimuths)
@@ -158,7 +158,7 @@ class PoseSearch(ReconstructionModel):
 
     @torch.no_grad()
     def _painted(self, screen: Tensor, probabilities: Tensor, framed: FramedImages) -> dict[str, Tensor]:
-        """Sums behind each start's vertices' cues, and what the views of each start show."""
+        """Sums for the vertex cues of each start, and the cues visible in its views."""
         assert framed.cues is not None
         side = self.config.poses.match_px
         corners = [seen_corners(part, self.mesh.faces, side) for part in screen.chunk(len(self.starts))]
@@ -175,7 +175,7 @@ class PoseSearch(ReconstructionModel):
 
     @torch.no_grad()
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:
-        """Take in all ranks' sums, pull the azimuths, paint the views; at the end keep the best start."""
+        """Add all ranks' sums, pull the azimuths, paint the views; at the end keep the best start."""
         config = self.config
         sums = sums_over_ranks({name: value for name, value in carry.items() if not name.startswith("corner_")})
         count = float(sums.pop("count"))
@@ -191,7 +191,7 @@ class PoseSearch(ReconstructionModel):
 
     @torch.no_grad()
     def fill(self, found: PosePosterior, progress: float) -> None:
-        """Give ``found`` the mesh of the start with the lowest objective, as it is now."""
+        """Fill ``found`` with the current mesh of the start with the lowest objective."""
         best = int(self.statistics.ranking.argmin())
         temperature, sigma = self.config.annealing.at(progress)
         values = self.statistics.cues(self.mirror)[best].to(self.painted)
@@ -199,12 +199,12 @@ class PoseSearch(ReconstructionModel):
         found.fill(self.mesh()[best], self.distance[best], values, bias, temperature, sigma)
 
     def doubts(self) -> tuple[str, ...]:
-        """What speaks against the poses that were found, each with a remedy; empty before the run's last part."""
+        """Warnings about the poses, each with a remedy; empty before the run's last part."""
         return doubts(self.statistics, self.config, self.info)
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
-        """The shared mesh, grey, by each image's own camera: one shape for all images."""
+        """The shared grey mesh with each image's own camera: one shape for all images."""
         found = self.posterior
         if not bool(found.ready):
             found = PosePosterior(self.config.poses).to(self.mesh.u)

@@ -47,10 +47,10 @@ def quick() -> Recipe:
 
 
 def paper() -> Recipe:
-    """For thousands of images and more: 12 starts, a finer mesh, batches of 256.
+    """For thousands of images or more: 12 starts, a finer mesh, batches of 256.
 
     ``python jobs/train.py poses/paper --data DIR``. Photographs: ``model.poses.cue=vgg16 model.image_px=128``, and
-    ranges of elevation and roll that hold all images.
+    ranges of elevation and roll that contain all images.
     """
     base = quick()
     model: PoseSearchConfig = base.model
@@ -65,7 +65,7 @@ def paper() -> Recipe:
 
 
 def test() -> Recipe:
-    """As small as it gets: seconds, for tests."""
+    """The smallest search: seconds, for tests."""
     base = quick()
     return replace(
         base,

@@ -1,4 +1,4 @@
-"""What the pose search keeps of the images that it has seen: running means, and sums over the run's last part."""
+"""Statistics of the pose search: running means over images, and sums over the run's last part."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from raylift.core import collectives
 from raylift.networks.pose_posterior import LEAST_MARGINAL
 
 LEAST_SHARE = 0.0025
-"""Weight of the value 0 in each vertex's mean, in mean weights of a vertex: keeps unseen vertices finite."""
+"""Weight of the value 0 in each vertex's mean, relative to a vertex's mean weight: keeps unseen vertices finite."""
 
 
 def sums_over_ranks(sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each sum over all ranks, float64, all in one go. **Every rank must call it.**"""
+    """Sum each entry over all ranks, in float64, in one collective. **Every rank must call it.**"""
     total = collectives.global_sum(torch.cat([part.double().flatten() for part in sums.values()]))
     chunks = total.split([part.numel() for part in sums.values()])
     return {name: chunk.view(part.shape) for (name, part), chunk in zip(sums.items(), chunks, strict=True)}
@@ -27,8 +27,8 @@ class SearchStatistics(nn.Module):
 
     Attributes:
         marginal: running mean of the azimuths' posterior.
-        bias: log-factor of each azimuth that pulls the marginal towards uniform.
-        cue_sums: running sums behind each vertex's shared cue, with their weight (last).
+        bias: log-factor per azimuth that pulls the marginal towards uniform.
+        cue_sums: running sums for each vertex's shared cue, with their weight (last).
         objective: running mean of the expected error.
         final_*: sums over the last part of the run, whose temperature is constant.
     """
@@ -68,7 +68,7 @@ class SearchStatistics(nn.Module):
         """Add one step's sums over ``count`` images of all ranks.
 
         The pull is damped and has the fixed point bias = -prior / (1 - prior) log(A marginal): with 0.5 an azimuth
-        that is twice as frequent as the mean loses half of its probability.
+        twice as frequent as the mean loses half of its probability.
         """
         share = min(1.0, count / window)
         self.marginal.lerp_(sums["azimuths"] / count, share)
@@ -77,7 +77,7 @@ class SearchStatistics(nn.Module):
             frequency = self.marginal.clamp(min=LEAST_MARGINAL) * self.marginal.shape[1]
             self.bias.copy_(prior * (self.bias - frequency.log()))
         if "cues" in sums:
-            # Several windows of steps pass between two paintings, but so does the mesh: no more than a window is kept.
+            # The mesh changes in the several windows of steps between two paintings, so only one window is kept.
             self.cue_sums.mul_(1 - share).add_(sums["cues"])
         if is_final:
             self.final_count += count
@@ -96,5 +96,5 @@ class SearchStatistics(nn.Module):
 
     @property
     def ranking(self) -> Float[Tensor, "S"]:
-        """The objective by which starts are compared: over the run's last part, once it has begun."""
+        """The objective that compares starts: over the run's last part, once it has begun."""
         return self.final_objective / self.final_count if float(self.final_count) else self.objective

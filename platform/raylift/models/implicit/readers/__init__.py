@@ -1,1 +1,1 @@
-"""What is read at a point: one small reader a file, each of which a recipe can switch on or off."""
+"""What is read at a point: one small reader per file; recipes enable or disable each."""

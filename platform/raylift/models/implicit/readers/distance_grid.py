@@ -1,4 +1,4 @@
-"""A grid of distances to told surface points, for the voxel encoder in place of how many points fall in each cell."""
+"""A grid of distances to given surface points, for the voxel encoder, instead of the number of points per cell."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from raylift.models.implicit.view import View, without_mixed_precision
 
 
 class DistanceGridReader(VolumeReader):
-    """Distances at several scales, what closes each side of a cell, and both of the mirror image.
+    """Distances at several scales, how closed each side of a cell is, and both for the mirror image.
 
-    Points in cells say nothing of the cells between them; distances do, and a few thousand points make a dense field.
-    "Closes a side" is the least distance on the way from the cell to the border along an axis: inside of a closed
-    surface it is small on all six sides, which convolutions would need many layers to find out.
+    Point counts say nothing about the cells between points; distances from a few thousand points make a dense field.
+    How closed a side is: the least distance on the way from the cell to the border along an axis; inside of a closed
+    surface it is small on all six sides, which convolutions would need many layers to compute.
 
     Args:
         resolution: cells along an edge.
-        scales: world units; distances are exact up to the largest.
-        sides: what closes each side of a cell.
-        mirrored: the mirrored grid's channels too.
-        width, stride: of the encoder.
+        scales: clamping scales, world units; distances are exact up to the largest.
+        sides: whether to add how closed each side of a cell is.
+        mirrored: whether to add the mirrored grid's channels.
+        width, stride: width and stride of the encoder.
         offset: see ``VolumeReader``.
     """
 
@@ -55,7 +55,7 @@ class DistanceGridReader(VolumeReader):
         if not self.mirrored:
             return grid
         # The cells are symmetric about x = 0, so the mirror image of the grid is the grid of the mirror image, once its
-        # sides -x and +x have changed places.
+        # sides -x and +x are swapped.
         order = list(range(grid.shape[1]))
         if self.sides:
             first = len(self.scales)

@@ -1,4 +1,4 @@
-"""Depth at the projection of a point: how far the point is in front of, or behind, what is seen there."""
+"""Depth at the projection of a point: how far the point is in front of or behind the surface seen there."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from raylift.models.implicit.readers.reader import Query, Reader, Reading, State
 from raylift.models.implicit.view import View
 
 EMPTY = 1.0
-"""The gap where nothing is seen: more than any object's, so it is clamped at every scale."""
+"""Gap where nothing is seen: larger than any object's, so it is clamped at every scale."""
 
 
 def gap_channels(depth: Float[Tensor, "B 1 H W"], query: Query, scales: Sequence[float]) -> list[Tensor]:
     """The projective signed gap depth(u) - z(p) at scales, and 1 where nothing is seen: [B, N] each.
 
-    Positive in front of what is seen, which is certainly outside of the object; negative behind it, where the object
-    may be.
+    Positive in front of the visible surface, certainly outside of the object; negative behind it, where the object may
+    be.
     """
     seen = depth_at(depth, query.pixels(depth))
     empty = seen <= 0
@@ -48,9 +48,10 @@ class GapReader(Reader):
 
 
 class PlaneReader(Reader):
-    """The distance to the plane of what is seen at the projection: n . (p - x), x and n of the pixel.
+    """The distance to the plane of the surface seen at the projection: n . (p - x), with x and n of the pixel.
 
-    Unlike the gap it does not grow where the ray grazes the surface, and it is exact anywhere in a pixel of a plane.
+    Unlike the gap it does not grow where the ray grazes the surface, and it is exact anywhere in a pixel that shows a
+    plane.
 
     Args:
         scales: world units.

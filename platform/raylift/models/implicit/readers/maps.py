@@ -21,8 +21,8 @@ class MapReader(Reader):
     """A ResNet's maps at every scale, each reduced by a 1x1 convolution and rectified.
 
     Args:
-        config: the model's.
-        backbone: the layout.
+        config: config of the model.
+        backbone: layout of the ResNet.
     """
 
     def __init__(self, config: ImplicitConfig, backbone: Backbone) -> None:
@@ -37,8 +37,8 @@ class MapReader(Reader):
 
     def encode(self, view: View) -> State:
         # The paper reads a map at the points and then applies the 1x1 convolution and ReLU. A 1x1 convolution commutes
-        # with interpolation, so it goes first, on the map, where it makes the reading up to 32 times narrower; the ReLU
-        # does not commute and stays behind (``read``).
+        # with interpolation, so it is applied first, to the map, where it makes the reading up to 32 times narrower;
+        # the ReLU does not commute and is applied after the reading (``read``).
         maps = self.encoder(self._input(view))
         return tuple(reduce(features) for reduce, features in zip(self.reductions, maps, strict=True))
 
@@ -62,7 +62,7 @@ class MapReader(Reader):
 
 
 def _reduced(picture: Tensor, image_px: int) -> Tensor:
-    """Averaged over the area of each new pixel."""
+    """Downscale by averaging over the area of each new pixel."""
     if picture.shape[-1] == image_px:
         return picture
     return functional.interpolate(picture, (image_px, image_px), mode="area")

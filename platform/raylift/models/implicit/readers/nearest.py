@@ -1,4 +1,4 @@
-"""The nearest visible point in space, wherever it projects: how far, on which side of it, and its colour."""
+"""The nearest visible point in space, wherever it projects: its distance, the side of its plane, and its colour."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from raylift.models.implicit.view import ColoredCloud, View, VisibleCloud
 
 
 class NearestReader(Reader):
-    """Distance to the nearest visible point, the signed distance to its plane, and its colour, which it offers.
+    """Distance to the nearest visible point, the signed distance to its plane, and its colour as an option.
 
     Args:
-        distance_scales, plane_scales: world units; no plane scales leave the planes out.
+        distance_scales, plane_scales: clamping scales, world units; planes are omitted without plane scales.
     """
 
     colors = ("nearest",)
@@ -42,10 +42,10 @@ class NearestReader(Reader):
 
 
 class MeanColorReader(Reader):
-    """The mean colour of the visible or told points: no feature, one colour that other parts may have.
+    """The mean colour of the visible or given points: no features, only a colour for hidden parts.
 
     Args:
-        told: of told points.
+        told: whether to average given points instead of visible ones.
     """
 
     width = 0

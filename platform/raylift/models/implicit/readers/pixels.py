@@ -1,4 +1,4 @@
-"""The picture itself at the projection of a point: colour and coverage."""
+"""The image at the projection of a point: colour and coverage."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from raylift.networks.point_sampling import sample_map
 
 
 class PixelReader(Reader):
-    """Bilinear RGB on white, and coverage; offers the object's own colour there.
+    """Bilinear RGB on white, and coverage; with the object's own colour there as an option.
 
-    Light that is diffuse and fixed to the object makes a pixel the colour of the surface that it shows, which a decoder
-    can hardly learn to copy through its layers.
+    Under diffuse light that is fixed to the object, a pixel has the colour of its visible surface, which a decoder can
+    hardly learn to copy through its layers.
 
     Args:
-        coverage: alpha too; without it this is what the paper's published code reads.
+        coverage: whether to read alpha; without it this is the input of the paper's published code.
     """
 
     colors = ("pixel",)

@@ -1,4 +1,4 @@
-"""Feature maps of an image encoder that was trained elsewhere, read at the projection of a point."""
+"""Feature maps of a pretrained image encoder, read at the projection of a point."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PretrainedMapReader(Reader):
     """An ImageNet trunk's maps at every scale, each reduced by a 1x1 convolution and rectified.
 
     Args:
-        config: the model's; its images are encoded as readers see them, ``image_px`` a side.
+        config: config of the model; the encoder sees the readers' images, with sides of ``image_px``.
     """
 
     def __init__(self, config: ImplicitConfig) -> None:

@@ -1,4 +1,4 @@
-"""Training shapes that what is seen is like, read at a point: what hidden parts may be, or a start to correct."""
+"""Training shapes similar to the input, read at a point: a guess at hidden parts, or a distance to correct."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from raylift.networks.shape_bank import REACH, Search, ShapeBank
 from raylift.networks.voxel_encoder import VoxelPyramid
 
 GRID_RESOLUTION = 32
-"""Of the true grids that data sets keep."""
+"""Truncation of the true grids in data sets."""
 _NUM_AVERAGES = 4
 _CARVE_SCALE = 0.15
-"""Half image sizes at which the carved grid saturates."""
+"""Scale, in half image sizes, at which the carved grid saturates."""
 
 
 class PriorReader(Reader):
     """Neighbours among the training shapes: each one's distance, their averages, and volumes made of those.
 
-    The grid that is encoded holds the neighbours' occupancy and distance, averaged by their likeness and evenly, and
-    what they are carved by, from its own side and from the mirrored one: the distance outside of the input's
-    silhouette, or, where depth is told, its gaps.
+    The encoded grid holds the neighbours' occupancy and distance, averaged by similarity and uniformly, and the carving
+    distances from the view and its mirror image: those outside of the input's silhouette, or the gaps if depth is
+    given.
 
     Args:
-        config: how many neighbours, and what is made of them.
-        gap_scales: of the depth's gaps, world units.
-        resolution: of the grid.
-        width, stride: of the volumes' encoder.
+        config: number of neighbours and how they are used.
+        gap_scales: scales of the depth's gaps, world units.
+        resolution: cells per edge of the grid.
+        width, stride: width and stride of the volumes' encoder.
     """
 
     cells: Tensor
@@ -92,7 +92,7 @@ class PriorReader(Reader):
         return values.clamp(max=1.0).mT.reshape(len(distance), 1, *(self.resolution,) * 3)
 
     def _told(self, grid: Tensor, query: Query) -> Float[Tensor, "B N"]:
-        """max(the neighbours' mean distance, that to what may be inside): inside only where both are."""
+        """max(the neighbours' mean distance, the carving distance): inside only where both are."""
         values = sample_volume(grid, query.points)
         told = values[..., 3]
         if self.config.carve:
@@ -103,7 +103,7 @@ class PriorReader(Reader):
 
 
 def _averages(shapes: Float[Tensor, "B K R R R"], shares: Float[Tensor, "B K"]) -> Float[Tensor, "B 4 R R R"]:
-    """Occupancy and distance of neighbours, weighed by ``shares`` and evenly, all within [-1, 1]."""
+    """Average occupancy and distance of neighbours, weighted by ``shares`` and uniformly, all in [-1, 1]."""
     inside = (shapes < 0).to(shapes.dtype)
     parts = [
         2 * torch.einsum("bk,bkxyz->bxyz", shares, inside) - 1,

@@ -1,6 +1,6 @@
 """The interface of readers: encode a view once, read it at any points.
 
-A new reader is a class with three things (``encode``, ``read`` and how wide it is), and one line in
+A new reader is a class with ``encode``, ``read`` and ``width``, and one line in
 ``model.readers_of``. It sees the batch through a ``View`` and points through a ``Query``, so that nothing is projected,
 reprojected or indexed twice.
 """
@@ -23,15 +23,15 @@ from raylift.geometry.depth_maps import pixel_at
 from raylift.models.implicit.view import View, mirrored_points
 
 State = tuple[Any, ...]
-"""What a reader keeps of a batch: each part is indexed by slices of samples, as tensors, cameras and tuples are."""
+"""A reader's encoding of a batch: each part can be indexed by slices of samples, as tensors, cameras and tuples are."""
 
 
 class Query:
     """Points at which a view is read.
 
     Args:
-        camera: of each sample.
-        points: world frame.
+        camera: camera of each sample.
+        points: points to read at, world frame.
     """
 
     def __init__(self, camera: Camera, points: Float[Tensor, "B N 3"]) -> None:
@@ -45,7 +45,7 @@ class Query:
 
     @property
     def uv(self) -> Float[Tensor, "B N 2"]:
-        """Where the points lie in the image."""
+        """The points' image coordinates."""
         return self._projected[0]
 
     @property
@@ -68,12 +68,13 @@ class Query:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader says of points.
+    """What a reader returns for points.
 
     Attributes:
-        features: [B, N, width].
-        colors: RGB in [0, 1], [B, N, 3] each: colours that the point may have, in the order of ``Reader.colors``.
-        told: a signed distance to start from, [B, N], world units; of the reader of told grids.
+        features: features [B, N, width].
+        colors: candidate colours of the point, RGB in [0, 1], [B, N, 3] each, in the order of ``Reader.colors``.
+        told: signed distance that the decoder corrects, [B, N], world units; from readers of conditioning grids or
+            priors.
     """
 
     features: Tensor
@@ -82,11 +83,11 @@ class Reading:
 
 
 class Reader(nn.Module):
-    """Reads something of a view at points.
+    """Reads features of a view at points.
 
     Attributes:
-        width: channels of its features.
-        colors: names of the colours that it offers.
+        width: number of feature channels.
+        colors: names of the colours that it returns.
     """
 
     width: int
@@ -94,18 +95,18 @@ class Reader(nn.Module):
 
     @abstractmethod
     def encode(self, view: View) -> State:
-        """Everything that does not depend on the points."""
+        """Compute everything that does not depend on the points."""
 
     @abstractmethod
     def read(self, state: State, query: Query) -> Reading:
-        """The reading at the points, in float32 or wider; called outside of mixed precision."""
+        """Read at the points, in float32 or wider; called outside of mixed precision."""
 
 
 class MirroredToo(Reader):
-    """Reads at the point and at its mirror image, which of a symmetric object shows what the camera does not see.
+    """Reads at the point and at its mirror image, where a symmetric object shows what is hidden from the camera.
 
     Args:
-        reader: whose one encoding is read twice.
+        reader: reader whose encoding is read twice.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -127,5 +128,5 @@ class MirroredToo(Reader):
 
 
 def scaled(distance: Float[Tensor, "B N"], scales: Sequence[float]) -> list[Tensor]:
-    """A length at several scales: divided by each and clamped to [-1, 1]."""
+    """Divide a length by each scale and clamp it to [-1, 1]."""
     return [(distance / scale).clamp(-1.0, 1.0) for scale in scales]

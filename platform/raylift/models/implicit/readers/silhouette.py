@@ -15,7 +15,7 @@ class SilhouetteReader(Reader):
     """The distance outside of the silhouette; 0 inside.
 
     Args:
-        scales: half image sizes.
+        scales: clamping scales in half image sizes.
     """
 
     def __init__(self, scales: Sequence[float]) -> None:

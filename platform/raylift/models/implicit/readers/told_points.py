@@ -1,7 +1,7 @@
-"""Told surface points near a point in space: how far, in which direction, on which plane, of which colour.
+"""Given surface points near a point in space: distance, direction, plane and colour.
 
-Told points come without normals, so nothing here has a sign: on which side of the surface a point is, the decoder must
-find out from where it is, from the direction to the surface and from the volumes.
+Given points have no normals, so nothing here has a sign: the decoder must infer the side of the surface from the
+point's position, from the direction to the surface and from the volumes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from raylift.models.implicit.view import ColoredCloud, View
 
 
 class ToldPointsReader(Reader):
-    """Distances to the nearest told points, the plane through them, and the nearest one's colour, which is offered.
+    """Distances to the nearest given points, the plane through them, and the nearest one's colour as an option.
 
     Args:
-        distance_scales, plane_scales: world units; no plane scales leave the plane out.
-        neighbors: how many of the nearest points are read; the plane is fitted to them.
-        direction: read the unit vector from the nearest point, and of a plane its normal on the point's side. Their x
-            is counted away from the plane x = 0, so that both halves of a symmetric object read alike.
+        distance_scales, plane_scales: clamping scales, world units; the plane is omitted without plane scales.
+        neighbors: number of nearest points to read; the plane is fitted to them.
+        direction: whether to read the unit vector from the nearest point, and a plane's normal on the point's side.
+            Their x is positive away from the plane x = 0, so that both halves of a symmetric object read the same.
     """
 
     colors = ("nearest",)
@@ -54,7 +54,7 @@ class ToldPointsReader(Reader):
         distance = length(away)
         features = scaled(distance, self.distance_scales)
         if self.neighbors > 1:
-            # Of a sheet sampled at a spacing this is about the spacing at least: it tells where points are sparse.
+            # On a sampled sheet this is at least about the point spacing, so it shows where points are sparse.
             features += scaled(length(query.points - near[:, :, -1]), self.distance_scales)
         directions = [unit(away)]
         if self.plane_scales:
@@ -76,5 +76,5 @@ def length(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B"]:
 
 
 def unit(vectors: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
-    """Of length 1; 0 stays 0."""
+    """Normalise to length 1; 0 stays 0."""
     return vectors / length(vectors).clamp(min=1e-12)[..., None]

@@ -20,14 +20,14 @@ from raylift.networks.voxel_encoder import VoxelPyramid
 
 
 def read_volumes(encoder: VoxelPyramid, volumes: Sequence[Tensor], query: Query) -> Float[Tensor, "B N F"]:
-    """All of an encoder's volumes at the query's points, each where its cells look."""
+    """Read all of an encoder's volumes at the query's points, each aligned to its cells."""
     return read_volumes_at(encoder, volumes, query.points)
 
 
 def read_volumes_at(
     encoder: VoxelPyramid, volumes: Sequence[Tensor], points: Float[Tensor, "B N 3"]
 ) -> Float[Tensor, "B N F"]:
-    """The same at any points."""
+    """Like ``read_volumes``, at any points."""
     size = volumes[0].shape[-1]
     values = []
     for volume, places in zip(volumes, encoder.places, strict=True):
@@ -37,14 +37,14 @@ def read_volumes_at(
 
 
 class VolumeReader(Reader):
-    """A grid and four volumes made of it by convolutions.
+    """A grid and the four volumes that convolutions make from it.
 
     Args:
-        in_channels: of the grid.
+        in_channels: channels of the grid.
         width: channels of the finest encoded volume.
-        stride: of the first convolution.
-        offset: volumes are read this far from the point along both directions of each axis too, world units, as IF-Net
-            reads them; 0 reads at the point only, as the implicit paper (section 3.2) does.
+        stride: stride of the first convolution.
+        offset: distance, in world units, of further readings along both directions of each axis, as in IF-Net; 0 reads
+            at the point only, as in the implicit paper (section 3.2).
     """
 
     def __init__(self, in_channels: int, width: int, stride: int, offset: float = 0.0) -> None:
@@ -55,7 +55,7 @@ class VolumeReader(Reader):
 
     @abstractmethod
     def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
-        """What is encoded."""
+        """The grid to encode."""
 
     def encode(self, view: View) -> State:
         return tuple(self.encoder(self.grid(view)))
@@ -67,7 +67,7 @@ class VolumeReader(Reader):
         steps = torch.cat([torch.zeros_like(axes[:1]), axes, -axes])
         around = (query.points[:, :, None] + steps).flatten(1, 2)
         values = read_volumes_at(self.encoder, state, around)
-        # The seven readings of a point stand one after another; the one at the point itself is the first.
+        # The seven readings of a point are consecutive; the one at the point itself is first.
         return Reading(values.reshape(*query.points.shape[:2], self.width))
 
 
@@ -75,11 +75,11 @@ class ToldReader(VolumeReader):
     """The conditioning grid of the batch.
 
     Args:
-        request: which grid.
+        request: the grid that the batch must have.
         width, stride: of the encoder.
-        density_of_maximum: divide each grid's density by its largest, as the paper's published code does.
-        residual: how a told grid becomes a signed distance to start from: the distance that it stands for, in world
-            units, of a step of 1 in its values; None starts from nothing.
+        density_of_maximum: whether to divide each grid's density by its largest, as the paper's published code does.
+        residual: world units per step of 1 in the grid's values, to convert it to the signed distance that the decoder
+            corrects; None for no such distance.
         offset: see ``VolumeReader``.
     """
 
@@ -100,14 +100,14 @@ class ToldReader(VolumeReader):
     def grid(self, view: View) -> Float[Tensor, "B C R R R"]:
         """
         Raises:
-            DataError: the batch's grid is not what the recipe conditions on.
+            DataError: the batch's grid is not the recipe's conditioning grid.
         """
         request, grid = self.request, view.batch["voxels"]
         expected = (request.num_channels, request.resolution, request.resolution, request.resolution)
         if tuple(grid.shape[1:]) != expected:
             raise DataError(
                 f"the batch's voxels are {tuple(grid.shape[1:])}, the recipe conditions on {expected}",
-                "set model.conditioning to what the data was prepared with",
+                "set model.conditioning to the values that the data was prepared with",
             )
         if self.density_of_maximum:
             density = grid[:, :1]
@@ -119,7 +119,7 @@ class ToldReader(VolumeReader):
         if self.residual is None:
             return reading
         value = reading.features[..., 0]
-        # A grid of occupancy is cut at one half, and is positive inside.
+        # Occupancy is thresholded at one half, and is positive inside.
         told = value if self.request.source == "gt_sdf" else 0.5 - value
         return Reading(reading.features, told=self.residual * told)
 
@@ -127,12 +127,12 @@ class ToldReader(VolumeReader):
 class GapGridReader(VolumeReader):
     """A grid of the depth's gaps (a truncated projective signed distance), and of its mirror image.
 
-    Unlike voxels of visible points it says of empty space that it is empty, and of hidden space that it is hidden.
+    Unlike voxels of visible points, it distinguishes empty space from hidden space.
 
     Args:
         resolution: cells along an edge.
-        scales: of the gaps, world units.
-        mirrored: the mirrored grid's channels too.
+        scales: scales of the gaps, world units.
+        mirrored: whether to add the mirrored grid's channels.
         width, stride: of the encoder.
         offset: see ``VolumeReader``.
     """

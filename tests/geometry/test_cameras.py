@@ -11,7 +11,8 @@ import torch
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Camera
 from raylift.geometry import cameras
-from tests.reference.cameras import pixel_rays, random_rotations
+from raylift.geometry.cameras import pixel_rays
+from tests.reference.cameras import random_rotations
 
 
 def _exact(rotations: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from raylift.core.types import Camera
-from raylift.geometry.cameras import orbit, pixel_centers
+from raylift.geometry.cameras import orbit, pixel_centers, pixel_rays
 from raylift.geometry.depth_maps import DepthSurface, pixel_at, positions_at, surface_at
-from tests.reference.cameras import pixel_rays
 
 SIDE = 24
 

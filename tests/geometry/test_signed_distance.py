@@ -9,11 +9,10 @@ import trimesh
 
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
-from raylift.geometry.cameras import fibonacci_directions, look_at, orthographic_views
+from raylift.geometry.cameras import fibonacci_directions, look_at, orthographic_views, pixel_rays
 from raylift.geometry.signed_distance import THICKNESS, Scan, ScanDistance
 from raylift.geometry.voxels import grid_points
 from raylift.rendering.virtual_scan import scan
-from tests.reference.cameras import pixel_rays
 from tests.reference.winding import winding_number
 
 POINTS = np.random.default_rng(0).uniform(-0.55, 0.55, (3000, 3))

@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "platform" / "raylift" / "models"
 WITH_EQUATIONS = ("implicit", "mesh_texture")
 
-STARTED_BY_NAME = {"raylift.tracking.catch_up": "python -m, as the warning of an unreachable MLflow server says"}
+STARTED_BY_NAME = {
+    "raylift.tracking.catch_up": "python -m, as the warning of an unreachable MLflow server says",
+    "raylift.testing.laws": "the law tests of a model, in its own package too",
+}
 """Modules that users start without a job, and who tells them."""
 
 UNREACHED = {

@@ -8,7 +8,7 @@ import torch
 from raylift.core.step_info import StepInfo
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
 from raylift.data.store.stored_view import mask_distance
-from raylift.geometry.cameras import orbit, to_camera_axes
+from raylift.geometry.cameras import orbit, pixel_rays, to_camera_axes
 from raylift.models.implicit.config import (
     ConditioningConfig,
     FourierConfig,
@@ -19,7 +19,6 @@ from raylift.models.implicit.config import (
 )
 from raylift.models.implicit.model import ImplicitModel
 from tests.networks import boxes
-from tests.reference.cameras import pixel_rays
 
 STEP = StepInfo(step=0, num_steps=1)
 

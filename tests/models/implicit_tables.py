@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera
-from raylift.geometry.cameras import orbit, to_camera_axes
+from raylift.geometry.cameras import orbit, pixel_rays, to_camera_axes
 from raylift.models.implicit.config import ImplicitConfig
-from tests.reference.cameras import pixel_rays
 
 NUM_BOXES = 3
 

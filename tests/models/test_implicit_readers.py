@@ -11,7 +11,7 @@ from torch import Tensor
 from raylift.core.errors import DataError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
-from raylift.geometry.cameras import orbit, pixel_centers, unproject
+from raylift.geometry.cameras import orbit, pixel_centers, pixel_rays, unproject
 from raylift.geometry.voxels import grid_points
 from raylift.models.implicit.mirroring import drawn_mirrors, mirrored
 from raylift.models.implicit.model import ImplicitModel
@@ -24,7 +24,6 @@ from raylift.models.implicit.readers.told_points import ToldPointsReader
 from raylift.models.implicit.readers.volumes import GapGridReader
 from raylift.models.implicit.view import View
 from tests.models.implicit_samples import VARIANTS, as_double, small_config, spheres
-from tests.reference.cameras import pixel_rays
 
 SIDE = 32
 NORMAL = torch.nn.functional.normalize(torch.tensor([0.4, 0.5, 0.7], dtype=torch.float64), dim=0)

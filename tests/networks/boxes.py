@@ -7,9 +7,8 @@ from torch import Tensor
 
 from raylift.core.examples import Examples
 from raylift.core.types import Camera
-from raylift.geometry.cameras import orbit_poses, project, to_camera_axes
+from raylift.geometry.cameras import orbit_poses, pixel_rays, project, to_camera_axes
 from raylift.geometry.voxels import grid_points
-from tests.reference.cameras import pixel_rays
 
 AXIS = (0.12, 0.3, 0.5)
 SIZES = torch.tensor([(x, y, z) for x in AXIS for y in AXIS for z in AXIS if max(x, y, z) == 0.5])

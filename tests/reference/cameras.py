@@ -1,4 +1,4 @@
-"""Rays, random rotations, and the inverses of the conversions of ``geometry.camera_conventions``: what tests need."""
+"""Random rotations, and the inverses of the conversions of ``geometry.camera_conventions``: what tests need."""
 
 from __future__ import annotations
 
@@ -8,26 +8,7 @@ from torch import Tensor
 
 from raylift.core.types import Camera
 from raylift.geometry.camera_conventions import ImageSize, PixelCamera, WeakPerspective
-from raylift.geometry.cameras import camera_centers, pixel_centers, unproject
 from raylift.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
-
-
-def pixel_rays(camera: Camera, height: int, width: int) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W 3"]]:
-    """Origin and unit direction, in the world, of the ray through every pixel's centre.
-
-    Perspective rays start at the camera's centre, orthographic ones on its plane z = 0.
-    """
-    count = len(camera)
-    uv = pixel_centers(height, width, camera.focal.device, camera.focal.dtype).reshape(1, -1, 2).expand(count, -1, -1)
-    ones = torch.ones_like(uv[..., 0])
-    if camera.projection == "perspective":
-        origins = camera_centers(camera)[:, None].expand(-1, height * width, -1)
-        directions = torch.nn.functional.normalize(unproject(camera, uv, ones) - origins, dim=-1)
-    else:
-        origins = unproject(camera, uv, 0 * ones)
-        directions = camera.rotation[:, None, 2].expand(-1, height * width, -1)
-    shape = (count, height, width, 3)
-    return origins.reshape(shape), directions.reshape(shape)
 
 
 def random_rotations(count: int, generator: torch.Generator) -> Float[Tensor, "B 3 3"]:

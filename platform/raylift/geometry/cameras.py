@@ -260,3 +260,21 @@ def orthographic_views(directions: Float[Tensor, "B 3"], half_width: float, dist
         translation=translation.float(),
         projection="orthographic",
     )
+
+
+def pixel_rays(camera: Camera, height: int, width: int) -> tuple[Float[Tensor, "B H W 3"], Float[Tensor, "B H W 3"]]:
+    """Origin and unit direction, in the world, of the ray through every pixel's centre.
+
+    Perspective rays start at the camera's centre, orthographic ones on its plane z = 0.
+    """
+    count = len(camera)
+    uv = pixel_centers(height, width, camera.focal.device, camera.focal.dtype).reshape(1, -1, 2).expand(count, -1, -1)
+    ones = torch.ones_like(uv[..., 0])
+    if camera.projection == "perspective":
+        origins = camera_centers(camera)[:, None].expand(-1, height * width, -1)
+        directions = torch.nn.functional.normalize(unproject(camera, uv, ones) - origins, dim=-1)
+    else:
+        origins = unproject(camera, uv, 0 * ones)
+        directions = camera.rotation[:, None, 2].expand(-1, height * width, -1)
+    shape = (count, height, width, 3)
+    return origins.reshape(shape), directions.reshape(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from raylift.core.generators import stable_hash
 from raylift.core.model import Carry, LossOutput, Model, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.testing.laws import ModelLaws
+from raylift.testing.laws import ModelLaws, find_laws
 from tests.training.toy import ToyModel, sample
 
 TABLE = {"residual": {"generator"}, "doubt": {"generator"}, "critic": {"critic"}}
@@ -205,6 +206,16 @@ def test_a_batch_that_is_not_the_global_one_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("raylift.testing.gradients.gather_objects", lambda ids: [ids, ids[:1]])
     with pytest.raises(AssertionError, match="must give the global batch on every rank"):
         Sound().measure()
+
+
+def test_laws_are_found_by_their_file_where_no_path_leads_to_them(tmp_path: Path) -> None:
+    """As ranks, which are new processes, find those of a test file that pytest imported by its place."""
+    file = tmp_path / "laws_off_the_path.py"
+    file.write_text("from raylift.testing.laws import ModelLaws\nclass Theirs(ModelLaws):\n    recipe = 'a/b'\n")
+    try:
+        assert find_laws("laws_off_the_path", "Theirs", str(file)).recipe == "a/b"
+    finally:
+        sys.modules.pop("laws_off_the_path", None)
 
 
 def test_a_table_that_is_wrong_is_refused() -> None:

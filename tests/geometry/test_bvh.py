@@ -103,7 +103,7 @@ def test_a_sorted_strip_does_not_overflow_the_stack() -> None:
 @pytest.mark.parametrize(
     ("vertices", "faces", "match"),
     [
-        (np.zeros((3, 3)), np.zeros((0, 3), int), "without faces"),
+        (np.zeros((3, 3)), np.zeros((0, 3), int), "no faces"),
         (np.zeros((3, 3)), [[0, 1, 3]], "index vertices"),
         (np.zeros((3, 3)), [[0, 1, -1]], "index vertices"),
         (np.full((3, 3), np.nan), [[0, 1, 2]], "finite"),

@@ -107,7 +107,7 @@ def test_bad_requests_are_refused() -> None:
     template = symmetric_icosphere(0)
     with pytest.raises(ConfigError, match="samples"):
         face_barycentrics(0)
-    with pytest.raises(ConfigError, match="texture of"):
+    with pytest.raises(ConfigError, match="texture has"):
         texel_map(template.vertices, template.faces, 0, 4)
     with pytest.raises(DataError, match="origin"):
         corner_uvs(torch.zeros(3, 3), torch.tensor([[0, 1, 2]]))

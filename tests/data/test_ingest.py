@@ -262,7 +262,7 @@ def test_an_unforeseen_error_costs_one_object(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(object_payload, "make_rows", fails_once)
     report = ingest([ProceduralSource(3, seed=5)], str(tmp_path), SMALL, parallel="none")
-    assert report.set_aside == (("procedural/5-00001", "unforeseen ZeroDivisionError: surprise"),)
+    assert report.set_aside == (("procedural/5-00001", "unexpected ZeroDivisionError: surprise"),)
 
 
 def test_a_full_disk_is_named_and_finished_shards_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

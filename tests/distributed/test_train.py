@@ -196,7 +196,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(data: Path, tmp_path
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"step-00000004\.pt is damaged(.|\n)*last good .*step-00000002\.pt"):
         train(_recipe(*local), data, tmp_path, "mine")
-    with pytest.raises(ConfigError, match="a batch of 1 for 2 workers"):
+    with pytest.raises(ConfigError, match="a batch of 1 is too small for 2 workers"):
         train(_recipe("data.batch_size=1"), data, tmp_path, "other")
     with pytest.raises(ConfigError, match="run name"):
         train(_recipe(*local), data, tmp_path, "../out")

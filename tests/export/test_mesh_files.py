@@ -14,9 +14,9 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raylift.core import storage
 from raylift.core.errors import DataError
 from raylift.core.types import Mesh
-from raylift.export import mesh_files
 from raylift.export.mesh_files import encode_glb, srgb_to_linear, write_mesh
 from raylift.export.parts import sample_texture, split_into_parts, thin_out, vertex_normals
 from raylift.export.texture_padding import PADDING
@@ -156,10 +156,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     place = tmp_path / "x.ply"
     place.write_bytes(b"old")
 
-    def full(self: Path, content: bytes) -> int:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mesh_files.Path, "write_bytes", full)
+    monkeypatch.setattr(storage.os, "fsync", full)
     with pytest.raises(DataError, match="No space left"):
         write_mesh(colored_sphere(), place)
     assert place.read_bytes() == b"old"

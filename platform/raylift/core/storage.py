@@ -121,7 +121,6 @@ class Storage:
         filesystem, root = self.filesystem()
         with explained_write_errors(f"{self.uri}/{name} ({len(data) / 1e6:.1f} MB)"):
             if self.is_local:
-                Path(root).mkdir(parents=True, exist_ok=True)
                 write_whole(Path(root) / name, data)
             else:
                 # An object appears when its upload is complete, so no temporary name is needed.
@@ -181,6 +180,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
     Partial files of killed writers of the same file are removed once they are old.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:

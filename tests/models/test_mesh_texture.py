@@ -434,7 +434,7 @@ def test_what_does_not_fit_is_refused() -> None:
         catalogue.get("mesh_texture/ucmr-test", ["model.weights.camera_entropy=1"])
     with pytest.raises(ConfigError, match="jitter"):
         catalogue.get("mesh_texture/ucmr-test", ["model.jitter=0.05"])
-    with pytest.raises(DataError, match="image 7 of a training set of 3"):
+    with pytest.raises(DataError, match="image 7, but the training set has 3 images"):
         catalogue.build_model(catalogue.get("mesh_texture/umr-test.stage1"), DatasetInfo(3)).losses(
             "generator", ellipsoids(NUM_IMAGES, 32), StepInfo(0, 1), {}
         )

@@ -90,7 +90,7 @@ def test_it_is_trained_resumed_and_scored_by_the_ordinary_commands(run: Run, tin
     whole = store.read(last).model
     for suffix in ("json", "pt"):
         (tmp_path / "tinyball-test" / "checkpoints" / f"{last.stem}.{suffix}").unlink()
-    assert "went on from 4" in run(*command, "scale.workers=0")
+    assert "resumed from 4" in run(*command, "scale.workers=0")
     resumed = store.read(store.entries()[-1]).model
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     told = run("jobs/evaluate.py", "--run", tmp_path / "tinyball-test", "--data", tiny, "--tracking", "none")
@@ -153,7 +153,7 @@ def test_an_entry_of_another_name_is_refused(monkeypatch: pytest.MonkeyPatch, en
 
 
 def test_a_name_is_given_once(monkeypatch: pytest.MonkeyPatch, entry: ModelEntry) -> None:
-    clash = {"theirs (other.recipes:ENTRY)": "there is another model of this name"}
+    clash = {"theirs (other.recipes:ENTRY)": "another model has this name"}
     first, second = _Point("theirs", entry), _Point("theirs", entry, "other.recipes:ENTRY")
     assert _installed(monkeypatch, first, second) == ({"theirs": entry}, clash)
     assert _installed(monkeypatch, second, own=("theirs",)) == ({}, clash)

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from raylift.config.codec import read_json
-from raylift.core.errors import DataError
+from raylift.core.errors import DataError, StorageError
 from raylift.core.generators import stable_hash
 from raylift.core.storage import Storage
 from raylift.data.kinds import annotations_of, kind_to_make
@@ -185,14 +185,15 @@ def _make_by_ray(
         the_plans, the_sources, the_config, the_storage = ray.get(shared)
         try:
             made = make_shard(the_plans[int(row["index"])], the_sources, the_config, the_storage)
-            return {"record": made.to_json(), "problem": "", "remedy": ""}
-        except DataError as error:
-            return {"record": "", "problem": error.problem, "remedy": error.remedy}
+            return {"record": made.to_json(), "problem": "", "remedy": "", "of_storage": False}
+        except (DataError, StorageError) as error:
+            of_storage = isinstance(error, StorageError)
+            return {"record": "", "problem": error.problem, "remedy": error.remedy, "of_storage": of_storage}
 
     rows = ray.data.from_items([{"index": index} for index in by_index], override_num_blocks=len(by_index))
     for row in rows.map(make, num_cpus=1).iter_rows():
         if row["problem"]:
-            raise DataError(row["problem"], row["remedy"])
+            raise (StorageError if row["of_storage"] else DataError)(row["problem"], row["remedy"])
         yield read_json(ShardRecord, row["record"])
 
 

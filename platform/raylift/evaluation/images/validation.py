@@ -11,7 +11,7 @@ import torch
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
-from raylift.core.errors import DataError
+from raylift.core.errors import DataError, StorageError
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
 from raylift.data.feed.samples import composited
@@ -157,7 +157,7 @@ class ImageValidation(Validation):
             return False
         try:
             true_shape(self._dataset, entries[0].id, self._shapes)
-        except DataError as error:
+        except (DataError, StorageError) as error:
             logger.warning("validation skips unseen views: %s; %s", error.problem, error.remedy)
             return False
         return True

@@ -198,6 +198,8 @@ def test_what_cannot_work_is_refused_before_anything_starts(data: Path, tmp_path
         train(_recipe(*local), data, tmp_path, "mine")
     with pytest.raises(ConfigError, match="a batch of 1 is too small for 2 workers"):
         train(_recipe("data.batch_size=1"), data, tmp_path, "other")
+    with pytest.raises(ConfigError, match=r"optimizers\.critic: the model has no such parameter group"):
+        train(_recipe(*local, "optimizers.critic.learning_rate=1e-4"), data, tmp_path, "other")
     with pytest.raises(ConfigError, match="run name"):
         train(_recipe(*local), data, tmp_path, "../out")
     with pytest.raises(DataError, match=r"no manifest\.json"):

@@ -27,12 +27,13 @@ from raylift.data.feed.stream import dataset_info
 from raylift.data.ray_session import start_ray
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
-from raylift.models.catalogue import from_json
+from raylift.models.catalogue import build_model, from_json
 from raylift.runs.run_status import open_board
 from raylift.runs.start import check_start
 from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.training.checkpoint import check_recipe
 from raylift.training.loop import FitOutcome, RunProgress
+from raylift.training.parameter_groups import build_groups
 
 logger = logging.getLogger(__name__)
 
@@ -236,6 +237,8 @@ def check_before_start(recipe: Recipe, place: RunPaths) -> None:
         )
     if not dataset.entries("train", recipe.data.categories):
         raise ConfigError(f"{place.data} has no training objects of these categories", "see jobs/inspect_data.py")
+    if len(recipe.optimizers) > 1:  # groups that the model may not have
+        build_groups(build_model(recipe, dataset_info(dataset, recipe.data)), recipe.optimizers)
     store = checkpoint_store(recipe, place)
     last = store.last()
     if last is not None:

@@ -35,6 +35,11 @@ def generator_loss(fake: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
     return softplus(-fake)
 
 
+def saturating_generator_loss(fake: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+    """log(1 - D(x)) of rendered images: the minimax form, as printed in the shelf-supervised paper's equation 7."""
+    return -softplus(fake)
+
+
 def interpolation_shares(keys: Int[Tensor, "B"], seed: int, step: int) -> Float[Tensor, "B"]:
     """Weight of the real image in each interpolation, uniform in [0, 1); keyed by sample, float32.
 

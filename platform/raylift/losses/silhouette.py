@@ -1,4 +1,7 @@
-"""How well a predicted silhouette fits the true one (adaptive-gradient paper, equation 1; CMR's and UMR's masks)."""
+"""How well a predicted silhouette fits the true one.
+
+Adaptive-gradient paper, equation 1; shelf-supervised paper, equation 5; CMR's and UMR's masks.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from torch import Tensor
 
 
 def silhouette_iou_loss(predicted: Float[Tensor, "B *S"], truth: Float[Tensor, "B *S"]) -> Float[Tensor, "B"]:
-    """One minus the soft intersection over union of two silhouettes (adaptive-gradient paper, equation 1).
+    """One minus the soft intersection over union of two silhouettes.
+
+    Adaptive-gradient paper, equation 1; shelf-supervised paper, equation 5.
 
     L = 1 - |S_real * S_pred|_1 / |S_real + S_pred - S_real * S_pred|_1, before the expectation over images.
 

@@ -1,0 +1,95 @@
+"""Convolutions whose weights depend on a style (StyleGAN2, Karras et al. 2020, section 2.2)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+_EPSILON = 1e-8
+LEAKY_GAIN = math.sqrt(2.0)
+"""Keeps the variance of a leaky ReLU's output near that of its input (StyleGAN2)."""
+
+
+class ModulatedConv(nn.Module):
+    """w'_oik = s_i(z) w_oik, then w''_oik = w'_oik / sqrt(sum_ik w'_oik^2): equations 1 and 3 of StyleGAN2.
+
+    Inputs are scaled by s and outputs by the demodulation, which is the same convolution without a weight per sample:
+    a batch is one ordinary convolution. The original's decoder uses adaptive instance normalisation and transposed
+    convolutions instead; neither blobs nor checkerboards can arise here.
+
+    Args:
+        style_features: size of the style.
+        in_channels, out_channels: channels.
+        num_axes: 2 for planes, 3 for volumes.
+        demodulate: whether outputs have unit scale, as before a non-linearity; False for a head.
+        gain: factor of the initial weights.
+    """
+
+    def __init__(
+        self,
+        style_features: int,
+        in_channels: int,
+        out_channels: int,
+        num_axes: int,
+        demodulate: bool = True,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.style = style_layer(style_features, in_channels)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, *(3,) * num_axes))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.demodulate = demodulate
+        with torch.no_grad():
+            self.weight.mul_(gain / math.sqrt(self.weight[0].numel()))
+
+    def forward(self, x: Float[Tensor, "B I *S"], style: Float[Tensor, "B Z"]) -> Float[Tensor, "B O *S"]:
+        scale = self.style(style)
+        x = convolve(spread(scale, x) * x, self.weight)
+        if self.demodulate:
+            x = x * spread(demodulation(self.weight, scale), x)
+        return x + spread(self.bias[None], x)
+
+
+def style_layer(style_features: int, channels: int) -> nn.Linear:
+    """The affine layer from a style to one scale per channel; the scales start around 1."""
+    layer = nn.Linear(style_features, channels)
+    nn.init.normal_(layer.weight, std=1.0 / math.sqrt(style_features))
+    nn.init.ones_(layer.bias)
+    return layer
+
+
+def demodulation(weight: Float[Tensor, "O I *K"], scale: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
+    """1 / sqrt(sum over inputs and kernel of (s w)^2), in float32: squares of bf16 numbers lose too much."""
+    with torch.autocast(scale.device.type, enabled=False):
+        energy = weight.float().square().flatten(2).sum(-1)
+        return (scale.float().square() @ energy.T + _EPSILON).rsqrt()
+
+
+def convolve(x: Float[Tensor, "B I *S"], weight: Float[Tensor, "O I *K"]) -> Float[Tensor, "B O *S"]:
+    """A zero-padded 3x3 or 3x3x3 convolution that keeps the size."""
+    return (functional.conv2d if x.ndim == 4 else functional.conv3d)(x, weight, padding=1)
+
+
+def spread(values: Float[Tensor, "B C"], like: Float[Tensor, "_ C *S"]) -> Tensor:
+    """Values per channel, with axes to broadcast over space."""
+    return values.reshape(*values.shape, *(1,) * (like.ndim - 2))
+
+
+def upsample(x: Float[Tensor, "B C *S"], mode: str) -> Tensor:
+    """Twice the size, symmetrically: cell centres stay where they are in the world.
+
+    A strided transposed convolution (the original: kernel 3, stride 2) prefers one side of each axis.
+    """
+    if mode == "nearest":
+        return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    smooth = "bilinear" if x.ndim == 4 else "trilinear"
+    return functional.interpolate(x, scale_factor=2.0, mode=smooth, align_corners=False)
+
+
+def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2, with its gain."""
+    return functional.leaky_relu(x, 0.2) * LEAKY_GAIN

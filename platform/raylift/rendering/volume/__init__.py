@@ -1,0 +1,1 @@
+"""Rendering of volumes by ray marching."""

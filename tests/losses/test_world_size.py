@@ -1,4 +1,4 @@
-"""Law 1 for the losses and the camera multiplex of the mesh-texture model: 2 and 4 ranks equal one.
+"""Law 1 for the losses, the camera multiplex and adaptive augmentation: 2 and 4 ranks equal one.
 
 Each case is a function of this rank's part of a global batch that returns this rank's share and what to differentiate.
 """
@@ -6,6 +6,7 @@ Each case is a function of this rank's part of a global batch that returns this 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -23,12 +24,18 @@ from raylift.losses.adversarial import (
 from raylift.losses.flow_alignment import face_centroids, flow_alignment_error
 from raylift.losses.frechet import frechet_share
 from raylift.losses.frechet_moments import RealMoments, RenderedMoments, running_frechet_share
+from raylift.losses.gradient_penalty import r1_penalty
 from raylift.losses.part_segmentation import orthonormality_error, semantic_consistency_error
 from raylift.losses.parts import part_chamfer
 from raylift.losses.silhouette import silhouette_iou_loss
+from raylift.losses.view_adversarial import discriminator_view_loss, generator_view_loss, over_heads
 from raylift.networks.critic import Critic
+from raylift.networks.discriminators.augmentation import AugmentationConfig, augmentation_draws, augmented
+from raylift.networks.discriminators.choice import DiscriminatorKind, make_discriminator
+from raylift.networks.discriminators.noise import keyed_noise
 from raylift.rendering.soft_blend import face_pixel_sums
 from raylift.testing.ranks import run_ranks
+from tests.networks.discriminators.test_adaptive import probabilities
 from tests.networks.test_camera_multiplex import train_a_multiplex
 
 GLOBAL_BATCH = 7  # over 4 ranks: 1, 2, 2, 2 samples
@@ -80,6 +87,28 @@ def _critic(term: str) -> Case:
     return share, [fake], list(critic.parameters())
 
 
+def _views(kind: DiscriminatorKind, term: str) -> Case:
+    """Equation 7 or R1, with noise and augmentation; the discriminator is in training mode."""
+    torch.manual_seed(0)
+    discriminator = make_discriminator(kind, 4, 2, 16).double()
+    real, fake = _draw(4, 16, 16), _draw(4, 16, 16, seed=1).requires_grad_()
+
+    def judged(image: Tensor, purpose: str) -> Tensor:
+        draws = augmentation_draws(_keys(), seed=0, step=3, purpose=purpose)
+        noise = keyed_noise(image.shape[1:], _keys(), seed=0, step=3, purpose=purpose)
+        logits: Tensor = discriminator(augmented(image, draws, 0.5, AugmentationConfig()), noise.to(image.dtype))
+        return logits
+
+    if term == "R1":
+        share = share_of_mean(r1_penalty(lambda x: over_heads(judged(x, "real")), real)) + 0 * fake.sum()
+    elif term == "generator":
+        share = share_of_mean(generator_view_loss(judged(fake, "seen"), judged(fake, "novel")))
+    else:
+        logits = (judged(real, "real"), judged(fake, "seen"), judged(fake, "novel"))
+        share = share_of_mean(discriminator_view_loss(*logits))
+    return share, [fake], list(discriminator.parameters())
+
+
 def _silhouette() -> Case:
     predicted = _draw(6, 6).requires_grad_()
     return share_of_mean(silhouette_iou_loss(predicted, _draw(6, 6, seed=1))), [predicted], []
@@ -124,6 +153,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "critic": lambda: _critic("critic"),
     "generator": lambda: _critic("generator"),
     "gradient penalty": lambda: _critic("penalty"),
+    **{
+        f"views: {kind}, {term}": partial(_views, kind, term)
+        for kind in ("statistics", "residual")
+        for term in ("discriminator", "generator", "R1")
+    },
     "silhouette": _silhouette,
     "flow alignment": _alignment,
     "part chamfer": _parts,
@@ -142,8 +176,8 @@ def shares_and_gradients() -> Result:
 
 
 def everything() -> tuple[Result, dict[str, Tensor]]:
-    """All losses, and the camera multiplex after some steps, by one start of the ranks."""
-    return shares_and_gradients(), train_a_multiplex()
+    """All losses, and what some steps refresh, by one start of the ranks."""
+    return shares_and_gradients(), train_a_multiplex() | {"probability of augmentation": probabilities()}
 
 
 @pytest.mark.parametrize("world", [2, 4])

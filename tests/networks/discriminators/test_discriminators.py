@@ -35,9 +35,10 @@ def _planted(key: int, number: int = 8) -> tuple[Tensor, Tensor]:
 
 
 def test_the_originals_sizes() -> None:
-    discriminator = StatisticsDiscriminator()
-    assert [layer.out_channels for layer in _spectral(discriminator)] == [128, 256, 512, 1024, 2048]
-    assert [head.in_features for head in discriminator.heads] == [256, 512, 1024, 2048]  # type: ignore[union-attr]
+    """At a 16th of its width: 128 to 2048 channels."""
+    discriminator = StatisticsDiscriminator(width=128 // 16)
+    assert [16 * layer.out_channels for layer in _spectral(discriminator)] == [128, 256, 512, 1024, 2048]
+    assert [16 * head.in_features for head in discriminator.heads] == [256, 512, 1024, 2048]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -334,12 +334,40 @@ def test_3d_future_layout(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     assert isinstance(source, Future3dSource)
     (item,) = source.items()
-    assert (item.id, item.category, item.style, item.material) == ("3d-future/m1", "chair", "Modern", "Wood")
+    assert (item.id, item.category, item.style, item.material) == ("3d-future/m1", "chair", "modern", "wood")
     assert make_caption(item, item.material) == "a modern dining chair made out of wood"
     check_painted(source.load(item, LIMIT))
     (tmp_path / "model_info.json").write_text("[{]")
     with pytest.raises(DataError, match="model_info.json"):
         source.items()
+
+
+def test_3d_future_in_parts_with_missing_tags(tmp_path: Path) -> None:
+    tags: dict[str, dict[str, object]] = {
+        "a1": {"category": "Lounge Chair / Cafe Chair / Office Chair", "style": "Modern", "material": "Solid  Wood"},
+        "b2": {"category": "armchair", "super-category": "Sofa", "style": None, "material": "Leather"},
+        "c3": {"category": None, "super-category": "Cabinet/Shelf/Desk", "style": "Others", "material": None},
+        "d4": {"category": None, "super-category": "", "style": "Industrial", "material": 3},
+    }
+    write_obj(tmp_path / "3D-FUTURE-model-part1" / "a1", "raw_model.obj")
+    write_obj(tmp_path / "3D-FUTURE-model-part2" / "b2", "normalized_model.obj")
+    rows = [{"model_id": model, "theme": None, **row} for model, row in tags.items()]
+    (tmp_path / "3D-FUTURE-model-part1" / "model_info.json").write_text(json.dumps(rows[:1]))
+    (tmp_path / "3D-FUTURE-model-part2" / "model_info.json").write_text(json.dumps(rows))
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Future3dSource)
+    items = source.items()
+    assert [make_caption(item, item.material) for item in items] == [
+        "a modern lounge chair made out of solid wood",
+        "an armchair made out of leather",
+        "a cabinet",
+        "an industrial unknown",
+    ]
+    assert [item.category for item in items[:3]] == ["lounge chair/cafe chair/office chair", "sofa", "cabinet/shelf/desk"]
+    for item in items[:2]:
+        check_painted(source.load(item, LIMIT))
+    with pytest.raises(DataError, match="not a file"):
+        source.load(items[2], LIMIT)
 
 
 # --- the procedural set ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from raylift.core.captions import encode_caption
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
 from raylift.models import catalogue
@@ -69,6 +70,8 @@ def ball(request: SampleRequest, number: int) -> Batch:
         shell = (distance.abs() < 0.05).float()[None]
         painted = torch.cat([shell / shell.sum(), shell * color[:, None, None, None]])
         fields["voxels"] = painted if request.voxels.num_channels == 4 else shell
+    if request.caption:
+        fields["caption"] = torch.from_numpy(encode_caption(f"a ball, number {number}"))
     name = f"ball-{number}#0"
     camera = Camera(
         focal=torch.full((1, 2), 2.75),

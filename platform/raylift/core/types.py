@@ -184,6 +184,7 @@ class Batch:
             parts                 [B, P, H, W]           probability of each part; part 0 is the background
             mirrored              [B]                    1 where the crop was mirrored
             image_index           [B] int64              index of the image in its split: 0, 1, 2, ...
+            caption               [B, 256] uint8         UTF-8 text, zero-padded; zeros without one (``core.captions``)
             ====================  =====================  ==========================================================
 
         camera: the camera of each sample, if known. For image collections it is ground truth for scoring, and only in
@@ -306,6 +307,7 @@ class SampleRequest:
         keypoints: the data set's keypoints.
         parts: the data set's part maps.
         image_index: the index of each sample's image in its split, for state kept per image.
+        caption: the caption of each sample's image or object; zeros if it has none.
         truth: the camera, for image collections with known cameras. For scoring; a training stream refuses it.
     """
 
@@ -321,6 +323,7 @@ class SampleRequest:
     keypoints: bool = False
     parts: bool = False
     image_index: bool = False
+    caption: bool = False
     truth: bool = False
 
     def describe(self) -> str:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.captions import encode_caption
 from raylift.core.errors import ConfigError
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import keyed_uniforms, stable_hash, torch_generator
@@ -30,6 +31,8 @@ SHIFT = 0.1
 FOCAL_OF_CROPS = 2.2
 """The largest ball fills three quarters of an image that is cropped."""
 EXAMPLE_RESOLUTION = 32
+CAPTIONS = ("a striped ball", "a small ball made out of glass", "", "круглый мяч")
+"""Of samples 0, 1, 2, ..., over and over: one without a caption, one in another alphabet, equal ones from the fifth."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def synthetic_batch(request: SampleRequest, size: int, seed: int = 0, dtype: tor
         request: what the samples must carry.
         size: samples, at least 1.
         seed: other balls, seen from elsewhere, with other points.
-        dtype: of all fields but ``image_index``, and of the camera.
+        dtype: of all fields but ``image_index`` and ``caption``, and of the camera.
 
     Returns:
         Fields with the names and shapes of ``core.types.Batch``; ``sdf`` is cut off at 0.1, ``image_index`` counts from
@@ -134,6 +137,9 @@ def synthetic_batch(request: SampleRequest, size: int, seed: int = 0, dtype: tor
     fields = {name: value.to(dtype).contiguous() for name, value in fields.items()}
     if request.image_index:
         fields["image_index"] = torch.arange(size)
+    if request.caption:
+        texts = [CAPTIONS[index % len(CAPTIONS)] for index in range(size)]
+        fields["caption"] = torch.from_numpy(np.stack([encode_caption(text) for text in texts]))
     return Batch(ids, keys, fields, None if is_crop and not request.truth else camera.to("cpu", dtype))
 
 

@@ -150,5 +150,5 @@ def _tensor(values: np.ndarray | SparseGrids) -> torch.Tensor:
     if isinstance(values, SparseGrids):
         return torch.from_numpy(values.dense())
     # Arrays from another process may be read-only views, which torch must not write into.
-    kind = np.int64 if values.dtype == np.int64 else np.float32
+    kind = values.dtype if values.dtype in (np.int64, np.uint8) else np.float32
     return torch.from_numpy(np.array(values, kind, copy=not values.flags.writeable, order="C"))

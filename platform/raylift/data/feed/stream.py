@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from raylift.config.data import DataConfig
+from raylift.core.captions import encode_caption
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
@@ -170,7 +171,11 @@ def _sample(
 ) -> Sample:
     record = load_object(dataset, object_id, columns)
     sample = assemble(record, prepared_view(dataset, object_id, view, request), request, rng, crop_rng)
-    return sample | {"image_index": np.int64(image)} if request.image_index else sample
+    if request.image_index:
+        sample["image_index"] = np.int64(image)
+    if request.caption:
+        sample["caption"] = encode_caption(dataset.entry(object_id).caption)
+    return sample
 
 
 def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: SampleRequest) -> PreparedView:
@@ -179,6 +184,7 @@ def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: S
     Raises:
         DataError: unknown object or view, a damaged shard, a silhouette without area.
     """
+    request = replace(request, caption=False)  # the object's, not the view's: requests with and without share views
     return dataset.cached(
         (object_id, f"view {view} at {view_part(request)}"),
         lambda: prepare_view(kind_of(dataset).picture(dataset, object_id, view, request.truth), request),

@@ -19,6 +19,8 @@ MATERIAL_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("glass", ("glass", "vidrio", "cristal", "verre")),
     ("stone", ("stone", "concrete", "marble", "granite", "ceramic", "piedra")),
 )
+SAYS_NOTHING = ("", "others", "other", "none", "null", "unknown")
+"""Styles and materials that are left out of captions."""
 
 
 def dominant_material(scene: Scene) -> str:
@@ -41,7 +43,7 @@ def _material_of(name: str) -> str:
 def make_caption(item: SourceItem, material: str) -> str:
     """The caption of an object; unknown style and material are left out."""
     noun = re.sub(r"\s+", " ", item.name).strip().lower() or item.category
-    style = item.style.lower()
-    phrase = f"{style} {noun}".strip() if style and style not in ("others", "other", "none") else noun
+    style, material = item.style.lower(), material.lower()
+    phrase = noun if style in SAYS_NOTHING else f"{style} {noun}".strip()
     article = "an" if phrase[:1] in "aeiou" else "a"
-    return f"{article} {phrase}" + (f" made out of {material.lower()}" if material else "")
+    return f"{article} {phrase}" + ("" if material in SAYS_NOTHING else f" made out of {material}")

@@ -363,7 +363,11 @@ def test_3d_future_in_parts_with_missing_tags(tmp_path: Path) -> None:
         "a cabinet",
         "an industrial unknown",
     ]
-    assert [item.category for item in items[:3]] == ["lounge chair/cafe chair/office chair", "sofa", "cabinet/shelf/desk"]
+    assert [item.category for item in items[:3]] == [
+        "lounge chair/cafe chair/office chair",
+        "sofa",
+        "cabinet/shelf/desk",
+    ]
     for item in items[:2]:
         check_painted(source.load(item, LIMIT))
     with pytest.raises(DataError, match="not a file"):

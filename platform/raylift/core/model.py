@@ -178,6 +178,14 @@ class PartSegmenter(Model):
         """The probability of each part at each pixel of the object, adding up to 1; in eval mode, without gradient."""
 
 
+class ImageTextMatcher(Model):
+    """A model that maps images and their captions to one space."""
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+        """Unit vectors of each sample's image and of its caption; in eval mode, without gradient."""
+
+
 def require_reconstruction(model: Model, name: str) -> ReconstructionModel:
     """The model, if it reconstructs shapes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.generators import stable_hash
-from raylift.core.model import Model, ReconstructionModel
+from raylift.core.model import ImageTextMatcher, Model, ReconstructionModel
+from raylift.core.types import Batch
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.pipeline import ray_batches
 from raylift.data.feed.stream import SampleStream, dataset_info, evaluation_batches
@@ -24,6 +25,7 @@ from raylift.evaluation.alarms import AlarmBell
 from raylift.evaluation.held_out_scores import validate_scores
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
+from raylift.evaluation.retrieval import KnownImages, known_images, validate_retrieval
 from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.models.catalogue import build_model
 from raylift.runs.start import init_from_run
@@ -202,6 +204,8 @@ def _evaluation(
     """
     if not dataset.entries("val", recipe.data.categories):
         return None
+    if isinstance(model, ImageTextMatcher):
+        return partial(_retrieval_scores, dataset, recipe, known_images(_shares(dataset, recipe, model, "train")))
     if not isinstance(model, ReconstructionModel):
         return partial(_mean_scores, dataset, recipe)
     kind = evaluation_of(dataset)
@@ -223,11 +227,23 @@ def _evaluation(
     return evaluate
 
 
+def _retrieval_scores(
+    dataset: ShardedDataset, recipe: Recipe, known: KnownImages, model: Model, done: int
+) -> Mapping[str, float]:
+    assert isinstance(model, ImageTextMatcher)
+    batches = _shares(dataset, recipe, model, "val")
+    return {**_mean_scores(dataset, recipe, model, done), **validate_retrieval(model, batches, known)}
+
+
 def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Model, done: int) -> Mapping[str, float]:
+    return validate_scores(model, _shares(dataset, recipe, model, "val"))
+
+
+def _shares(dataset: ShardedDataset, recipe: Recipe, model: Model, split: str) -> Iterator[Batch]:
+    """This worker's share of a split, in batches of its training size."""
     rank, world = collectives.rank(), collectives.world_size()
     size = max(1, recipe.data.batch_size // world)
-    batches = evaluation_batches(dataset, model.request, "val", recipe.data, recipe.seed, rank, world, size)
-    return validate_scores(model, batches)
+    return evaluation_batches(dataset, model.request, split, recipe.data, recipe.seed, rank, world, size)
 
 
 def _drawing(

@@ -1,1 +1,1 @@
-"""Rendering of volumes by ray marching."""
+"""Volume rendering: pictures of voxel grids, with gradients to the grid and to the cameras."""

@@ -1,0 +1,72 @@
+"""How much memory a volume and its pictures take: asked before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+import torch
+
+from raylift.core.errors import ConfigError
+
+GRADIENT_TASKS = 16
+"""Least number of tasks of a backward pass, if memory allows."""
+PART_BYTES = 64 * 2**20
+"""Most memory that parts of one gradient may take beyond the first one."""
+
+
+def num_gradient_parts(padded_shape: Sequence[int], channels: int, itemsize: int) -> int:
+    """Parts of a backward pass per volume, each with a gradient of its own; it depends on the shapes alone.
+
+    Args:
+        padded_shape: [B, X, Y, Z].
+    """
+    cells = padded_shape[0] * padded_shape[1] * padded_shape[2] * padded_shape[3]
+    affordable = 1 + PART_BYTES // max(cells * (channels + 1) * itemsize, 1)
+    return int(min(-(-GRADIENT_TASKS // max(padded_shape[0], 1)), affordable))
+
+
+def bytes_needed(
+    batch: int,
+    channels: int,
+    resolution: int | Sequence[int],
+    num_views: int,
+    image_px: int,
+    num_samples: int = 48,
+    itemsize: int = 4,
+    dense: bool = False,
+) -> int:
+    """Peak memory in bytes of a volume with its gradient and of rendering it there and back.
+
+    Args:
+        batch: number of volumes.
+        channels: of the features, without the density.
+        resolution: cells per axis, one number or three.
+        itemsize: bytes per value; rendering is in float32 at least.
+        dense: by the plain torch renderer, which keeps every sample, instead of the ray-marcher.
+    """
+    sizes = (resolution,) * 3 if isinstance(resolution, int) else tuple(resolution)
+    padded = (batch, *(size + 2 for size in sizes))
+    cells = padded[0] * padded[1] * padded[2] * padded[3]
+    rays = num_views * image_px**2
+    # Values, a padded copy of them, gradients of both; and the parts of the gradient beyond the first.
+    volumes = (channels + 1) * cells * (4 + (0 if dense else num_gradient_parts(padded, channels, itemsize) - 1))
+    # Some thirty vectors of three per ray are kept by autograd; pictures and their gradients.
+    images = rays * (90 + 4 * (channels + 2))
+    samples = rays * num_samples * (3 * (channels + 1) + 24) if dense else 0
+    return itemsize * (volumes + images + samples)
+
+
+def check_memory(needed: int, device: torch.device | str, what: str) -> None:
+    """Refuse what does not fit into the memory that is free now.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    device = torch.device(device)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed > free:
+        raise ConfigError(
+            f"{what} needs {needed / 2**30:.1f} GB, and {free / 2**30:.1f} GB are free on {device}",
+            "use a smaller grid, fewer channels, or a smaller batch",
+        )

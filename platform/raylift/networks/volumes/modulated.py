@@ -71,7 +71,17 @@ def demodulation(weight: Float[Tensor, "O I *K"], scale: Float[Tensor, "B I"]) -
 
 def convolve(x: Float[Tensor, "B I *S"], weight: Float[Tensor, "O I *K"]) -> Float[Tensor, "B O *S"]:
     """A zero-padded 3x3 or 3x3x3 convolution that keeps the size."""
-    return (functional.conv2d if x.ndim == 4 else functional.conv3d)(x, weight, padding=1)
+    if x.ndim == 4:
+        return functional.conv2d(channels_last(x), channels_last(weight), padding=1)
+    return functional.conv3d(channels_last(x), channels_last(weight), padding=1)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same numbers with each cell's channels next to each other in memory.
+
+    On a CPU, narrow 3D convolutions take half the time so, and trilinear upsampling a fifth.
+    """
+    return x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
 
 
 def spread(values: Float[Tensor, "B C"], like: Float[Tensor, "_ C *S"]) -> Tensor:

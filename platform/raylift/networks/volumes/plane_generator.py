@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raylift.networks.volumes.config import COARSEST, VolumeConfig
-from raylift.networks.volumes.modulated import ModulatedConv, activate, upsample
+from raylift.networks.volumes.modulated import ModulatedConv, activate, channels_last, upsample
 
 PRODUCT_GAIN = 0.2
 """Factor of the initial weights of planes that are multiplied: 1 + plane is near 1, and so is the product."""
@@ -36,7 +36,7 @@ class PlaneGenerator(nn.Module):
 
     def forward(self, style: Float[Tensor, "B Z"]) -> Float[Tensor, "B 3 C R R"]:
         """Planes xy, xz, yz; each indexed by its own two coordinates in that order."""
-        x = self.constant.expand(len(style), *self.constant.shape)
+        x = channels_last(self.constant.expand(len(style), *self.constant.shape))
         for index, stage in enumerate(self.stages):
             x = activate(stage(upsample(x, self.config.upsampling) if index else x, style))
         with torch.autocast(x.device.type, enabled=False):

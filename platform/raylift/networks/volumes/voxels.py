@@ -12,7 +12,7 @@ from raylift.geometry.voxels import grid_points
 from raylift.networks.point_sampling import sample_volume
 from raylift.networks.volumes.config import COARSEST, VolumeConfig
 from raylift.networks.volumes.geometry import Geometry
-from raylift.networks.volumes.modulated import ModulatedConv, activate, upsample
+from raylift.networks.volumes.modulated import ModulatedConv, activate, channels_last, upsample
 from raylift.networks.volumes.volume import Volume
 
 HEAD_GAIN = 0.1
@@ -92,7 +92,7 @@ class VoxelGenerator(nn.Module):
         self.register_buffer("places", cells, persistent=False)
 
     def forward(self, style: Float[Tensor, "B Z"], geometry: Geometry) -> VoxelVolume:
-        x = self.constant.expand(len(style), *self.constant.shape)
+        x = channels_last(self.constant.expand(len(style), *self.constant.shape))
         for index, stage in enumerate(self.stages):
             x = activate(stage(upsample(x, self.config.upsampling) if index else x, style))
         if x.shape[-1] < self.config.bake_resolution:
@@ -102,5 +102,5 @@ class VoxelGenerator(nn.Module):
             output = self.head(x.float(), style.float())
             if self.config.symmetric:
                 output = 0.5 * (output + output.flip(2))
-            raw = geometry.raw(output[:, :1], self.places)
-            return VoxelVolume(raw, torch.sigmoid(output[:, 1:]), geometry, self.config.half_extent)
+            raw = geometry.raw(output[:, :1].contiguous(), self.places)
+            return VoxelVolume(raw, torch.sigmoid(output[:, 1:].contiguous()), geometry, self.config.half_extent)

@@ -7,11 +7,11 @@ from typing import Literal
 
 from raylift.core.errors import ConfigError
 from raylift.core.types import GRID_HALF_EXTENT
+from raylift.networks.equivariant.groups import GroupName
 from raylift.networks.volumes.geometry import check_geometry
 
 Representation = Literal["voxels", "triplane"]
 GeometryKind = Literal["occupancy", "sdf"]
-SymmetryGroup = Literal["none", "mirror", "c4v", "o", "oh"]
 Combination = Literal["sum", "product", "concat"]
 Upsampling = Literal["trilinear", "nearest"]
 COARSEST = 4
@@ -50,7 +50,7 @@ class VolumeConfig:
     channels: int = 16
     hidden: int = 32
     combine: Combination = "sum"
-    group: SymmetryGroup = "none"
+    group: GroupName = "none"
     symmetric: bool = False
     upsampling: Upsampling = "trilinear"
     half_extent: float = GRID_HALF_EXTENT

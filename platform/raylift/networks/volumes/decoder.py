@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from raylift.core.errors import ConfigError
+from raylift.networks.equivariant.groups import grid_group
 from raylift.networks.volumes.config import VolumeConfig
+from raylift.networks.volumes.fields import OUTPUTS
 from raylift.networks.volumes.geometry import Geometry, OccupancyGeometry, SignedDistanceGeometry
 from raylift.networks.volumes.memory import refuse_too_large
 from raylift.networks.volumes.plane_generator import PlaneGenerator
@@ -53,7 +55,7 @@ class VolumeDecoder(nn.Module):
             ConfigError: the volumes need more memory than is free. Raised before anything is allocated.
         """
         num_bytes = len(style) * least_bytes(self.config)
-        refuse_too_large(num_bytes, f"decoding {len(style)} {self.config.representation}", style.device)
+        refuse_too_large(num_bytes, f"decoding {len(style)} volumes of {self.config.representation}", style.device)
         if self.config.representation == "voxels":
             volume: Volume = self.voxels(style, self.geometry)
             return volume
@@ -73,12 +75,15 @@ def build_decoder(config: VolumeConfig, z_dim: int) -> VolumeDecoder:
     """
     if z_dim < 1:
         raise ConfigError(f"the latent has {z_dim} features", "use at least 1, such as 128")
-    refuse_too_large(least_bytes(config), f"decoding one {config.representation} volume")
+    refuse_too_large(least_bytes(config), f"decoding 1 volume of {config.representation}")
     return VolumeDecoder(config, z_dim)
 
 
 def least_bytes(config: VolumeConfig) -> int:
     """Bytes of the largest tensors of one sample, in float32: what a decoder needs at least."""
-    if config.representation == "voxels":
-        return 4 * (config.channels * config.bake_resolution**3 + 4 * config.bake_resolution**3)
-    return 4 * 2 * 3 * config.channels * config.resolution**2
+    if config.representation == "triplane":
+        return 4 * 2 * 3 * config.channels * config.resolution**2
+    # A group's fields and orientations are about sqrt(|G|) times the channels.
+    channels = round(config.channels * len(grid_group(config.group)) ** 0.5)
+    baked = (config.channels + OUTPUTS) * config.bake_resolution**3
+    return 4 * (channels * config.resolution**3 + baked)

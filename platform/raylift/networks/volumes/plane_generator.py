@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from raylift.networks.modulated import ModulatedConv, activate, channels_last, upsample
 from raylift.networks.volumes.config import COARSEST, VolumeConfig
-from raylift.networks.volumes.modulated import ModulatedConv, activate, channels_last, upsample
 
 PRODUCT_GAIN = 0.2
 """Factor of the initial weights of planes that are multiplied: 1 + plane is near 1, and so is the product."""
@@ -30,9 +30,9 @@ class PlaneGenerator(nn.Module):
         widths = config.stage_widths
         self.constant = nn.Parameter(torch.randn(widths[0], *(COARSEST,) * 2))
         pairs = zip((widths[0], *widths), widths, strict=False)
-        self.stages = nn.ModuleList(ModulatedConv(style_features, before, after, 2) for before, after in pairs)
+        self.stages = nn.ModuleList(ModulatedConv(style_features, (after, before, 3, 3)) for before, after in pairs)
         gain = PRODUCT_GAIN if config.combine == "product" else 1.0
-        self.head = ModulatedConv(style_features, widths[-1], 3 * config.channels, 2, demodulate=False, gain=gain)
+        self.head = ModulatedConv(style_features, (3 * config.channels, widths[-1], 3, 3), demodulate=False, gain=gain)
 
     def forward(self, style: Float[Tensor, "B Z"]) -> Float[Tensor, "B 3 C R R"]:
         """Planes xy, xz, yz; each indexed by its own two coordinates in that order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,10 +11,13 @@ from torch.nn import functional
 
 from raylift.core.types import GRID_HALF_EXTENT
 from raylift.geometry.voxels import grid_points
+from raylift.networks.equivariant.convolutions import GroupConv, InvariantConv, LiftingConv, project
+from raylift.networks.equivariant.groups import grid_group
+from raylift.networks.modulated import activate, channels_last, upsample
 from raylift.networks.point_sampling import sample_volume
 from raylift.networks.volumes.config import COARSEST, VolumeConfig
+from raylift.networks.volumes.fields import OUTPUTS, stage_fields
 from raylift.networks.volumes.geometry import Geometry
-from raylift.networks.volumes.modulated import ModulatedConv, activate, channels_last, upsample
 from raylift.networks.volumes.volume import Volume
 
 HEAD_GAIN = 0.1
@@ -67,10 +72,17 @@ class VoxelVolume(Volume):
 class VoxelGenerator(nn.Module):
     """A learned 4^3 constant and a latent to a grid of raw geometry and RGB.
 
-    One modulated convolution per scale: 4^3, 8^3, ... up to ``resolution``; then a head at ``bake_resolution``. The
-    original averages its features with their mirror image, then applies an unconstrained occupancy head, so its shapes
-    are not symmetric; here ``symmetric`` averages what the head returns. It also leaves RGB to a 2D decoder after
-    rendering, which can paint a background; here RGB is a property of the volume.
+    The constant's scalar channels are lifted to regular fields of the config's group at 4^3; one group convolution per
+    doubling follows, up to ``resolution``; the mean over orientations is upsampled to ``bake_resolution`` and goes
+    through a head with an invariant kernel. Every part commutes with the group: moving the constant by g moves the
+    volume by g, for every latent (equation 10). The group "none" has one element, and all this is then ordinary
+    modulated convolutions.
+
+    ``symmetric`` averages the output with its mirror image, so both sides are exactly equal. Where the group has the
+    mirror, the constant is averaged as well: all fields are then symmetric, and the output's average changes nothing
+    but the last bits. The original averages its features with their mirror image, then applies an unconstrained
+    occupancy head, so its shapes are not symmetric. It also leaves RGB to a 2D decoder after rendering, which can paint
+    a background; here RGB is a property of the volume.
 
     Args:
         config: of representation "voxels".
@@ -82,21 +94,19 @@ class VoxelGenerator(nn.Module):
     def __init__(self, config: VolumeConfig, style_features: int) -> None:
         super().__init__()
         self.config = config
-        widths = config.stage_widths
-        self.constant = nn.Parameter(torch.randn(widths[0], *(COARSEST,) * 3))
-        pairs = zip((widths[0], *widths), widths, strict=False)
-        self.stages = nn.ModuleList(ModulatedConv(style_features, before, after, 3) for before, after in pairs)
-        self.head = ModulatedConv(style_features, widths[-1], 4, 3, demodulate=False, gain=HEAD_GAIN)
+        self.group = grid_group(config.group)
+        width, fields = config.stage_widths[0], stage_fields(config, style_features)
+        self.constant = nn.Parameter(torch.randn(width, *(COARSEST,) * 3))
+        layers: list[nn.Module] = [LiftingConv(style_features, width, fields[0], self.group)]
+        layers += [GroupConv(style_features, *pair, self.group) for pair in pairwise(fields)]
+        self.stages = nn.ModuleList(layers)
+        self.head = InvariantConv(style_features, fields[-1], OUTPUTS, self.group, demodulate=False, gain=HEAD_GAIN)
         size = config.bake_resolution
         cells = torch.from_numpy(grid_points(size, config.half_extent)).reshape(size, size, size, 3)
         self.register_buffer("places", cells, persistent=False)
 
     def forward(self, style: Float[Tensor, "B Z"], geometry: Geometry) -> VoxelVolume:
-        x = channels_last(self.constant.expand(len(style), *self.constant.shape))
-        for index, stage in enumerate(self.stages):
-            x = activate(stage(upsample(x, self.config.upsampling) if index else x, style))
-        if x.shape[-1] < self.config.bake_resolution:
-            x = upsample(x, self.config.upsampling)
+        x = self.features(style)
         # The head is outside of mixed precision: bf16 keeps 8 bits, too few for a distance near zero.
         with torch.autocast(x.device.type, enabled=False):
             output = self.head(x.float(), style.float())
@@ -104,3 +114,14 @@ class VoxelGenerator(nn.Module):
                 output = 0.5 * (output + output.flip(2))
             raw = geometry.raw(output[:, :1].contiguous(), self.places)
             return VoxelVolume(raw, torch.sigmoid(output[:, 1:].contiguous()), geometry, self.config.half_extent)
+
+    def features(self, style: Float[Tensor, "B Z"]) -> Float[Tensor, "B C R R R"]:
+        """Scalar channels at the head's resolution."""
+        constant: Tensor = self.constant
+        if self.config.symmetric and self.group.has_mirror:
+            constant = 0.5 * (constant + constant.flip(1))
+        x = channels_last(constant.expand(len(style), *constant.shape))
+        for index, stage in enumerate(self.stages):
+            x = activate(stage(upsample(x, self.config.upsampling) if index else x, style))
+        x = project(x, self.group)
+        return upsample(x, self.config.upsampling) if x.shape[-1] < self.config.bake_resolution else x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -23,35 +24,43 @@ class ModulatedConv(nn.Module):
 
     Args:
         style_features: size of the style.
-        in_channels, out_channels: channels.
-        num_axes: 2 for planes, 3 for volumes.
+        weight_shape: outputs, inputs, then what the kernel consists of.
+        fan_in: numbers that an output is a sum of; the size of an output's weights by default.
         demodulate: whether outputs have unit scale, as before a non-linearity; False for a head.
         gain: factor of the initial weights.
+
+    Attributes:
+        input_copies, output_copies: channels per input and per output, which share its scale and its bias.
     """
+
+    input_copies = 1
+    output_copies = 1
 
     def __init__(
         self,
         style_features: int,
-        in_channels: int,
-        out_channels: int,
-        num_axes: int,
+        weight_shape: Sequence[int],
+        fan_in: int | None = None,
         demodulate: bool = True,
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.style = style_layer(style_features, in_channels)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, *(3,) * num_axes))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.style = style_layer(style_features, weight_shape[1])
+        fan_in = math.prod(weight_shape[1:]) if fan_in is None else fan_in
+        self.weight = nn.Parameter(torch.randn(*weight_shape) * (gain / math.sqrt(fan_in)))
+        self.bias = nn.Parameter(torch.zeros(weight_shape[0]))
         self.demodulate = demodulate
-        with torch.no_grad():
-            self.weight.mul_(gain / math.sqrt(self.weight[0].numel()))
+
+    def kernel(self) -> Tensor:
+        """The weights of the ordinary convolution, [output channels, input channels, 3, 3(, 3)]."""
+        return self.weight
 
     def forward(self, x: Float[Tensor, "B I *S"], style: Float[Tensor, "B Z"]) -> Float[Tensor, "B O *S"]:
         scale = self.style(style)
-        x = convolve(spread(scale, x) * x, self.weight)
+        x = convolve(x * spread(scale, self.input_copies, x), self.kernel())
         if self.demodulate:
-            x = x * spread(demodulation(self.weight, scale), x)
-        return x + spread(self.bias[None], x)
+            x = x * spread(demodulation(self.weight, scale), self.output_copies, x)
+        return x + spread(self.bias[None], self.output_copies, x)
 
 
 def style_layer(style_features: int, channels: int) -> nn.Linear:
@@ -63,10 +72,10 @@ def style_layer(style_features: int, channels: int) -> nn.Linear:
 
 
 def demodulation(weight: Float[Tensor, "O I *K"], scale: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
-    """1 / sqrt(sum over inputs and kernel of (s w)^2), in float32: squares of bf16 numbers lose too much."""
+    """1 / sqrt(sum over inputs and kernel of (s w)^2), in at least float32: bf16 squares lose too much."""
     with torch.autocast(scale.device.type, enabled=False):
-        energy = weight.float().square().flatten(2).sum(-1)
-        return (scale.float().square() @ energy.T + _EPSILON).rsqrt()
+        energy = weight.square().flatten(2).sum(-1)
+        return (scale.to(energy.dtype).square() @ energy.T + _EPSILON).rsqrt()
 
 
 def convolve(x: Float[Tensor, "B I *S"], weight: Float[Tensor, "O I *K"]) -> Float[Tensor, "B O *S"]:
@@ -84,9 +93,10 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
 
 
-def spread(values: Float[Tensor, "B C"], like: Float[Tensor, "_ C *S"]) -> Tensor:
-    """Values per channel, with axes to broadcast over space."""
-    return values.reshape(*values.shape, *(1,) * (like.ndim - 2))
+def spread(values: Float[Tensor, "B C"], copies: int, like: Float[Tensor, "_ _ *S"]) -> Tensor:
+    """Values of every ``copies`` consecutive channels, with axes to broadcast over space."""
+    repeated = values.repeat_interleave(copies, 1) if copies > 1 else values
+    return repeated.reshape(*repeated.shape, *(1,) * (like.ndim - 2))
 
 
 def upsample(x: Float[Tensor, "B C *S"], mode: str) -> Tensor:

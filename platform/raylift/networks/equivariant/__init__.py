@@ -1,0 +1,1 @@
+"""Convolutions that commute with a group of rotations and reflections (equation 10)."""

@@ -7,13 +7,14 @@ image: nothing is stored per image.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from raylift.core.errors import ConfigError
+from raylift.core.errors import CheckpointError, ConfigError
 from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.framing import Box, box_of_mask, box_of_points, fitted_scale_and_shift, framed_pictures
@@ -263,3 +264,42 @@ class PoseMatch:
         seen = Box(self.box.center[:, None], self.box.half[:, None])
         scale, shift = fitted_scale_and_shift(seen, box_of_points(uv))
         return CameraHypotheses(scale, shift, quaternion, logits)
+
+
+POSTERIOR = "posterior."
+"""Prefix of a pose search's result in its state."""
+
+
+def is_pose_search(state: Mapping[str, Tensor]) -> bool:
+    """Whether a checkpoint's state is a pose search's."""
+    return f"{POSTERIOR}ready" in state
+
+
+@torch.no_grad()
+def load_posterior(posterior: PosePosterior | None, state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Take the result of a finished pose search.
+
+    Args:
+        posterior: filled in place; None for a model that has none and only checks the search.
+        state: the search's ``state_dict``.
+        where: names the checkpoint in errors.
+
+    Returns:
+        The posterior's buffers by name.
+
+    Raises:
+        CheckpointError: the search is not finished, or has another grid, level or cue.
+    """
+    if not bool(state[f"{POSTERIOR}ready"]):
+        raise CheckpointError(f"the pose search in {where} is not finished", "resume it and run it to its last step")
+    found = {name.removeprefix(POSTERIOR): value for name, value in state.items() if name.startswith(POSTERIOR)}
+    if posterior is not None:
+        own = posterior.state_dict()
+        other = [name for name, value in own.items() if name not in found or found[name].shape != value.shape]
+        if other:
+            raise CheckpointError(
+                f"{where} and this recipe have different sizes of {', '.join(other)}",
+                "set the same model.poses values in both stages",
+            )
+        posterior.load_state_dict(found)
+    return found

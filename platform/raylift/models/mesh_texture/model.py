@@ -21,7 +21,7 @@ from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.keypoints import KeypointModel
 from raylift.models.mesh_texture.network import MeshTextureNetwork
 from raylift.models.mesh_texture.part_terms import part_terms, part_votes
-from raylift.models.mesh_texture.pose_terms import anchor_term, is_pose_search, start_from_poses
+from raylift.models.mesh_texture.pose_terms import anchor_term, start_from_poses
 from raylift.models.mesh_texture.scene import Scene
 from raylift.models.mesh_texture.shape_terms import shape_terms
 from raylift.models.mesh_texture.texture_terms import texture_terms
@@ -36,6 +36,7 @@ from raylift.networks.camera_decoder import CameraDecoder
 from raylift.networks.critic import Critic
 from raylift.networks.feature_extractors import NUM_FEATURES, Frozen, open_features
 from raylift.networks.perceptual import PerceptualDistance, Trunk
+from raylift.networks.pose_posterior import is_pose_search
 from raylift.networks.pretrained import perceptual_weights
 
 PERCEPTUAL_TRUNK: Trunk = "alexnet"

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from raylift.core.collectives import share_of_mean
-from raylift.core.errors import CheckpointError, ConfigError
+from raylift.core.errors import ConfigError
 from raylift.core.model import Term
 from raylift.geometry.icosphere import sphere_interpolation, symmetric_icosphere
 from raylift.losses.cameras import pose_anchor_error
 from raylift.models.mesh_texture.network import MeshTextureNetwork
 from raylift.models.mesh_texture.scene import Scene
-
-POSTERIOR = "posterior."
-"""Prefix of a pose search's result in its state."""
+from raylift.networks.pose_posterior import load_posterior
 
 
 def anchor_term(scene: Scene) -> Term:
@@ -37,11 +35,6 @@ def anchor_term(scene: Scene) -> Term:
     return Term("anchor", share_of_mean(error), scene.config.weights.anchor)
 
 
-def is_pose_search(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state is from a pose search, not from a mesh-texture run."""
-    return f"{POSTERIOR}ready" in state
-
-
 @torch.no_grad()
 def start_from_poses(network: MeshTextureNetwork, state: Mapping[str, Tensor], where: str) -> None:
     """Initialise from a finished pose search: its posterior is the anchor, its mesh the template.
@@ -49,18 +42,7 @@ def start_from_poses(network: MeshTextureNetwork, state: Mapping[str, Tensor], w
     Raises:
         CheckpointError: the search is not finished, or has another grid, level or cue.
     """
-    if not bool(state[f"{POSTERIOR}ready"]):
-        raise CheckpointError(f"the pose search in {where} is not finished", "resume it and run it to its last step")
-    found = {name.removeprefix(POSTERIOR): value for name, value in state.items() if name.startswith(POSTERIOR)}
-    if network.poses is not None:
-        own = network.poses.state_dict()
-        other = [name for name, value in own.items() if name not in found or found[name].shape != value.shape]
-        if other:
-            raise CheckpointError(
-                f"{where} and this recipe have different sizes of {', '.join(other)}",
-                "set the same model.poses values in both stages",
-            )
-        network.poses.load_state_dict(found)
+    found = load_posterior(network.poses, state, where)
     vertices = found["vertices"].to(network.template.positions)
     level = next((level for level in range(7) if len(vertices) == 10 * 4**level + 2), -1)
     coarse, fine = symmetric_icosphere(level), symmetric_icosphere(network.config.shape.level)

@@ -1,0 +1,121 @@
+"""One training batch as the terms see it: latents, cameras, volumes and their pictures, each computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from raylift.core.step_info import StepInfo
+from raylift.core.types import Batch, Camera
+from raylift.geometry.camera_conventions import WeakPerspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses
+from raylift.geometry.camera_prior import CameraPrior
+from raylift.losses.cameras import expected_over_hypotheses
+from raylift.models.shelf.config import ShelfConfig
+from raylift.models.shelf.network import Encoded, ShelfNetwork
+from raylift.models.shelf.views import Pictures, constant_camera, framed_camera
+from raylift.rendering.volume.grid import VolumeGrid
+from raylift.rendering.volume.march import render_volume
+
+
+@dataclass
+class ForwardState:
+    """A batch with the network's outputs; everything is rendered on first use, once.
+
+    An image has K cameras, of which the first is the most probable. "Seen" is a picture by that camera, "novel" one by
+    a camera of the prior.
+
+    Attributes:
+        network: network that encodes and decodes the batch.
+        batch: this rank's part of the global batch.
+        step_info: seed, step and progress of the step.
+    """
+
+    network: ShelfNetwork
+    batch: Batch
+    step_info: StepInfo
+
+    @property
+    def config(self) -> ShelfConfig:
+        return self.network.config
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        return self.network.encode(self.batch["image"])
+
+    @cached_property
+    def cameras(self) -> CameraHypotheses:
+        """The K cameras that are rendered, most probable first."""
+        cameras, count = self.encoded.cameras, self.config.camera.rendered
+        return cameras.top(count) if 0 < count < cameras.scale.shape[1] else cameras.top(cameras.scale.shape[1])
+
+    @cached_property
+    def images(self) -> Pictures:
+        """The images at the size of rendered views."""
+        return Pictures.of_images(self.batch["image"], self.batch["mask"], self.config.render.view_px)
+
+    @cached_property
+    def grid(self) -> VolumeGrid:
+        """Every latent's volume."""
+        return self.network.decode(self.encoded.latent).bake()
+
+    @cached_property
+    def cut_grid(self) -> VolumeGrid:
+        """The same volumes, through which adversarial terms train the decoder alone, or latents too."""
+        if self.config.critic.trains == "both":
+            return self.grid
+        return self.network.decode(self.encoded.latent.detach()).bake()
+
+    @cached_property
+    def hypotheses(self) -> Pictures:
+        """Pictures of N = B x K cameras, an image's consecutive."""
+        count = self.cameras.scale.shape[1]
+        owner = torch.arange(len(self.batch), device=self.batch.keys.device).repeat_interleave(count)
+        return self._rendered(self.grid, self.cameras.cameras(), owner)
+
+    @property
+    def repeated_images(self) -> Pictures:
+        """The images, once for each of N = B x K pictures."""
+        count = self.cameras.scale.shape[1]
+        return Pictures(*(part.repeat_interleave(count, dim=0) for part in (self.images.rgb, self.images.alpha)))
+
+    def expected(self, errors: Float[Tensor, "N"]) -> Float[Tensor, "B"]:
+        """Expectation over an image's cameras of an error of N = B x K pictures."""
+        probabilities = self.cameras.probabilities
+        return expected_over_hypotheses(errors.unflatten(0, probabilities.shape), probabilities)
+
+    @cached_property
+    def seen(self) -> Pictures:
+        """Pictures by the most probable cameras, with the gradients of ``hypotheses``."""
+        count = self.cameras.scale.shape[1]
+        return Pictures(self.hypotheses.rgb[::count], self.hypotheses.alpha[::count])
+
+    @cached_property
+    def best_camera(self) -> WeakPerspective:
+        """Each image's most probable camera."""
+        return self.cameras.pick(self.batch.keys.new_zeros(len(self.batch)))
+
+    @cached_property
+    def cut_seen(self) -> Pictures:
+        """``seen`` with the gradients that adversarial terms may use: never the camera's."""
+        return self._rendered(self.cut_grid, constant_camera(self.best_camera))
+
+    @cached_property
+    def novel_camera(self) -> WeakPerspective:
+        """v' of equations 7 and 8, keyed by (seed, step, sample), framed like a crop; constant."""
+        prior, info = self.config.views, self.step_info
+        drawn = CameraPrior(prior.azimuth_deg, prior.elevation_deg).draw(self.batch.keys, info.seed, info.step)
+        return framed_camera(self.cut_grid, drawn.quaternion, prior.fill)
+
+    @cached_property
+    def novel(self) -> Pictures:
+        """Pictures by ``novel_camera``, with the gradients that adversarial terms may use."""
+        return self._rendered(self.cut_grid, constant_camera(self.novel_camera))
+
+    def _rendered(self, grid: VolumeGrid, camera: Camera, owner: Tensor | None = None) -> Pictures:
+        wanted = self.config.render
+        return Pictures.of_view(render_volume(grid, camera, wanted.view_px, wanted.num_samples, owner))

@@ -1,0 +1,53 @@
+"""Weights of the shelf-supervised model's terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from raylift.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ShelfWeights:
+    """Weights of all terms, by default the original's; a term of weight 0 is not computed.
+
+    Equation 9 prints the sum without weights. The original's code (Ye et al. 2021) has those below; its colours are in
+    [-1, 1], ours in [0, 1], so its 10 for equation 4 is 20 here.
+
+    Attributes:
+        rgb: (4).
+        mask: (5).
+        perceptual: (6), LPIPS with AlexNet.
+        structure: differences of the images' gradients at several scales: what replaces (6) without AlexNet's weights.
+        adversarial: (7), the generator's side.
+        latent_consistency: (8), the latent's half.
+        view_consistency: (8), the view's half.
+        latent_size: half the squared latent, which keeps latents near a standard normal.
+        caption: (11), as 1 - cos.
+        anchor: predicted cameras against the poses of a pose search.
+        camera_use: how unevenly the batch uses the azimuth bins.
+        smoothness: total variation of the density.
+    """
+
+    rgb: float = 20.0
+    mask: float = 50.0
+    perceptual: float = 1.0
+    structure: float = 0.0
+    adversarial: float = 1.0
+    latent_consistency: float = 100.0
+    view_consistency: float = 100.0
+    latent_size: float = 0.1
+    caption: float = 0.0
+    anchor: float = 0.0
+    camera_use: float = 0.0
+    smoothness: float = 0.0
+
+    def __post_init__(self) -> None:
+        negative = [part.name for part in fields(self) if getattr(self, part.name) < 0]
+        if negative:
+            raise ConfigError(f"weights {', '.join(negative)} are below 0", "use weights of 0 or more")
+
+    @property
+    def sees_novel_views(self) -> bool:
+        """Whether a term renders views of the prior."""
+        return max(self.adversarial, self.view_consistency, self.latent_consistency, self.caption) > 0

@@ -9,6 +9,7 @@ from raylift.core.errors import ConfigError
 from raylift.models.shelf.weights import ShelfWeights
 from raylift.networks.discriminators.adaptive import AdaptiveConfig
 from raylift.networks.discriminators.choice import DiscriminatorKind
+from raylift.networks.image_text.opening import check_source
 from raylift.networks.pose_posterior import PoseConfig
 from raylift.networks.resnet import Backbone
 from raylift.networks.volumes.config import VolumeConfig
@@ -115,7 +116,8 @@ class CriticConfig:
 
     Attributes:
         kind: "statistics" (the original's) or "residual" (StyleGAN2's).
-        sees: "rgb" on white, or "rgba": premultiplied colour and coverage, which has no background to be told by.
+        sees: "rgb" on white; "random": RGB on random backgrounds, the same for an image and its renders; or "rgba":
+            premultiplied colour and coverage, which has no background to be told by.
         width: channels of the first layer.
         every: steps between its updates.
         fake_weight: weight of either rendered view.
@@ -127,7 +129,7 @@ class CriticConfig:
     """
 
     kind: DiscriminatorKind = "statistics"
-    sees: Literal["rgb", "rgba"] = "rgb"
+    sees: Literal["rgb", "random", "rgba"] = "rgb"
     width: int = 128
     every: int = 2
     fake_weight: float = 0.5
@@ -142,6 +144,31 @@ class CriticConfig:
         _at_least(self, 0, "from_step")
         if self.fake_weight < 0 or self.r1 < 0:
             raise ConfigError(f"critic.fake_weight {self.fake_weight}, r1 {self.r1}", "use values of 0 or more")
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    """Supervision by an image-text network; used where ``weights.caption`` or ``image_similarity`` is above 0.
+
+    Attributes:
+        towers: which network: "ViT-B-16:FILE" or "local-dir:FOLDER" for open_clip, "run:FOLDER" for two towers that
+            ``image_text/quick`` trained on this data set; see ``networks.image_text.opening``.
+        form: "cosine" (equation 11) or "contrastive" over the batch, where a score that all captions share cancels.
+        scale: inverse temperature of "contrastive".
+        from_step: first step of these terms.
+    """
+
+    towers: str = ""
+    form: Literal["cosine", "contrastive"] = "cosine"
+    scale: float = 20.0
+    from_step: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "from_step")
+        if self.scale <= 0:
+            raise ConfigError(f"captions.scale is {self.scale}", "use a scale above 0")
+        if self.towers:
+            check_source(self.towers)
 
 
 @dataclass(frozen=True)
@@ -167,6 +194,7 @@ class ShelfConfig:
     render: RenderConfig = field(default_factory=RenderConfig)
     views: ViewPriorConfig = field(default_factory=ViewPriorConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
+    captions: CaptionConfig = field(default_factory=CaptionConfig)
     weights: ShelfWeights = field(default_factory=ShelfWeights)
 
     def __post_init__(self) -> None:
@@ -180,6 +208,12 @@ class ShelfConfig:
             raise ConfigError(
                 "camera.distil_steps needs an anchor",
                 "set model.weights.anchor above 0 with model.camera.kind=bins, or model.camera.distil_steps=0",
+            )
+        if self.weights.needs_towers and not self.captions.towers:
+            raise ConfigError(
+                "weights.caption and image_similarity need image and text towers",
+                "set model.captions.towers, such as ViT-B-16:FILE or run:FOLDER of image_text/quick, or these weights"
+                " to 0",
             )
         self._check_prior()
 

@@ -16,6 +16,7 @@ from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Te
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, CropRequest, Field, Reconstruction, SampleRequest
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.models.shelf.caption_terms import caption_terms
 from raylift.models.shelf.config import ShelfConfig
 from raylift.models.shelf.image_terms import anchor_term, image_terms
 from raylift.models.shelf.network import ShelfNetwork
@@ -24,6 +25,8 @@ from raylift.models.shelf.view_terms import Judge, adversarial_term, content_ter
 from raylift.networks.discriminators.adaptive import AdaptiveAugmentation
 from raylift.networks.discriminators.choice import make_discriminator
 from raylift.networks.feature_extractors import Frozen
+from raylift.networks.image_text.opening import open_image_text
+from raylift.networks.image_text.towers import FrozenImageText
 from raylift.networks.perceptual import PerceptualDistance
 from raylift.networks.pose_posterior import is_pose_search, load_posterior
 from raylift.networks.pretrained import perceptual_weights
@@ -62,6 +65,7 @@ class ShelfModel(ReconstructionModel):
                 self.critic = make_discriminator(wanted.kind, channels, wanted.width, config.render.view_px)
                 self.augmentation = AdaptiveAugmentation(wanted.augmentation)
         self._perceptual: Frozen | None = None
+        self._towers: FrozenImageText | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -88,9 +92,10 @@ class ShelfModel(ReconstructionModel):
 
     @property
     def request(self) -> SampleRequest:
-        """A crop with its silhouette."""
+        """A crop with its silhouette, and its caption if that is used."""
         config = self.config
-        return SampleRequest(config.image_px, crop=CropRequest(config.padding, config.jitter, config.mirror))
+        crop = CropRequest(config.padding, config.jitter, config.mirror)
+        return SampleRequest(config.image_px, crop=crop, caption=config.weights.caption > 0)
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """All terms of weight above 0, as their means over the global batch.
@@ -125,6 +130,8 @@ class ShelfModel(ReconstructionModel):
             judge = self._judge(state)
             terms.append(adversarial_term(state, judge))
             carry = self._shown(state, judge)
+        if weights.needs_towers:
+            terms += caption_terms(state, self._open_towers())
         return LossOutput(terms, carry)
 
     def _judge(self, state: ForwardState) -> Judge:
@@ -145,6 +152,11 @@ class ShelfModel(ReconstructionModel):
         if self.config.weights.perceptual and self._perceptual is None:
             self._perceptual = Frozen(PerceptualDistance("alexnet", perceptual_weights("alexnet")))
         return self._perceptual
+
+    def _open_towers(self) -> FrozenImageText:
+        if self._towers is None:
+            self._towers = open_image_text(self.config.captions.towers)
+        return self._towers
 
     @torch.no_grad()
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:

@@ -9,10 +9,14 @@ from raylift.config.learning_rate import LearningRateConfig
 from raylift.config.optimizers import OptimizerConfig
 from raylift.config.recipe import Recipe, ScaleConfig
 from raylift.config.schedule import ScheduleConfig
-from raylift.models.shelf.config import ShelfConfig
+from raylift.models.shelf.config import CaptionConfig, ShelfConfig
 from raylift.networks.volumes.config import VolumeConfig
 
 BEST_METRIC = "val/mask_iou"
+PAPER_WEIGHTS = "openai"
+"""open_clip's tag of the published weights; a file is used the same way."""
+PAPER_CAPTION = 100.0
+"""The authors' code (its gradient never reached the generator: see README.md)."""
 PAPER_RATE = OptimizerConfig(
     kind="adam",
     learning_rate=1e-4,
@@ -58,3 +62,30 @@ def equivariant_paper() -> Recipe:
     model = original_model()
     volume = replace(model.volume, group="o")
     return replace(original_paper(), name="shelf/equivariant-paper", model=replace(model, volume=volume))
+
+
+def clip_paper() -> Recipe:
+    """The original with equation 11 (section 2.5): CLIP ViT-B/16 and captions.
+
+    ``python jobs/train.py shelf/clip-paper --data DIR model.captions.towers=ViT-B-16:FILE``. The data set's images need
+    captions, such as those of 3D-FUTURE's tags.
+    """
+    return _with_clip(original_paper(), "clip-paper")
+
+
+def triplane_clip_paper() -> Recipe:
+    """Tri-planes and equation 11, the paper's best. ``clip-paper`` says what it needs."""
+    return _with_clip(triplane_paper(), "triplane-clip-paper")
+
+
+def _with_clip(recipe: Recipe, name: str) -> Recipe:
+    model: ShelfConfig = recipe.model
+    return replace(
+        recipe,
+        name=f"shelf/{name}",
+        model=replace(
+            model,
+            captions=CaptionConfig(towers=f"ViT-B-16:{PAPER_WEIGHTS}"),
+            weights=replace(model.weights, caption=PAPER_CAPTION),
+        ),
+    )

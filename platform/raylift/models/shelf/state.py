@@ -109,12 +109,24 @@ class ForwardState:
         """v' of equations 7 and 8, keyed by (seed, step, sample), framed like a crop; constant."""
         prior, info = self.config.views, self.step_info
         drawn = CameraPrior(prior.azimuth_deg, prior.elevation_deg).draw(self.batch.keys, info.seed, info.step)
-        return framed_camera(self.cut_grid, drawn.quaternion, prior.fill)
+        return framed_camera(self.grid, drawn.quaternion, prior.fill)
 
     @cached_property
     def novel(self) -> Pictures:
         """Pictures by ``novel_camera``, with the gradients that adversarial terms may use."""
         return self._rendered(self.cut_grid, constant_camera(self.novel_camera))
+
+    @cached_property
+    def open_seen(self) -> Pictures:
+        """``seen`` with gradients to latent and decoder, not to the camera."""
+        return self._rendered(self.grid, constant_camera(self.best_camera))
+
+    @cached_property
+    def open_novel(self) -> Pictures:
+        """``novel`` with gradients to latent and decoder."""
+        if self.cut_grid is self.grid:
+            return self.novel
+        return self._rendered(self.grid, constant_camera(self.novel_camera))
 
     def _rendered(self, grid: VolumeGrid, camera: Camera, owner: Tensor | None = None) -> Pictures:
         wanted = self.config.render

@@ -21,6 +21,7 @@ from raylift.models.shelf.state import ForwardState
 from raylift.models.shelf.views import Pictures
 from raylift.networks.discriminators.adaptive import AdaptiveAugmentation
 from raylift.networks.discriminators.noise import keyed_noise
+from raylift.rendering.backgrounds import composite, draw_backgrounds
 
 
 class Judge:
@@ -39,7 +40,14 @@ class Judge:
 
     def channels(self, pictures: Pictures) -> Tensor:
         """What the discriminator sees of pictures."""
-        return pictures.rgba if self.state.config.critic.sees == "rgba" else pictures.on_white
+        sees, state = self.state.config.critic.sees, self.state
+        if sees == "rgba":
+            return pictures.rgba
+        if sees == "rgb":
+            return pictures.on_white
+        info, px = state.step_info, pictures.rgb.shape[-1]
+        background = draw_backgrounds(state.batch.keys, info.seed, info.step, px, purpose="critic")
+        return composite(pictures.rgb, pictures.alpha, background.to(pictures.rgb))
 
     def logits(self, picture: Float[Tensor, "B C H W"], purpose: str) -> Float[Tensor, "B N"]:
         """Logits of changed and noisy pictures; ``purpose`` tells apart the draws of one step."""

@@ -23,7 +23,8 @@ class ShelfWeights:
         latent_consistency: (8), the latent's half.
         view_consistency: (8), the view's half.
         latent_size: half the squared latent, which keeps latents near a standard normal.
-        caption: (11), as 1 - cos.
+        caption: (11), as 1 - cos or contrastive, of the seen and of a novel view.
+        image_similarity: 1 - cos of a novel view and the image, by the image tower of (11).
         anchor: predicted cameras against the poses of a pose search.
         camera_use: how unevenly the batch uses the azimuth bins.
         smoothness: total variation of the density.
@@ -38,6 +39,7 @@ class ShelfWeights:
     view_consistency: float = 100.0
     latent_size: float = 0.1
     caption: float = 0.0
+    image_similarity: float = 0.0
     anchor: float = 0.0
     camera_use: float = 0.0
     smoothness: float = 0.0
@@ -48,6 +50,6 @@ class ShelfWeights:
             raise ConfigError(f"weights {', '.join(negative)} are below 0", "use weights of 0 or more")
 
     @property
-    def sees_novel_views(self) -> bool:
-        """Whether a term renders views of the prior."""
-        return max(self.adversarial, self.view_consistency, self.latent_consistency, self.caption) > 0
+    def needs_towers(self) -> bool:
+        """Whether a term needs image and text towers."""
+        return max(self.caption, self.image_similarity) > 0

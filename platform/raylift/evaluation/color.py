@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from raylift.core.errors import WeightsError
 from raylift.core.types import Camera, Mesh
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.shapes.record import ViewRecord
 from raylift.metrics.image import psnr, ssim
 from raylift.metrics.protocols import Metric

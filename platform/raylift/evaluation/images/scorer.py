@@ -12,7 +12,7 @@ from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.images.record import ShapeRef, load_image
 from raylift.data.shapes.record import load_object

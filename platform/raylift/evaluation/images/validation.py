@@ -14,7 +14,7 @@ from raylift.core import collectives
 from raylift.core.errors import DataError, StorageError
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.images.record import load_image, true_shape
 from raylift.data.store.dataset import ShardedDataset

@@ -254,7 +254,7 @@ class Scene:
         Only the nearest face of a pixel is visible there. Of two faces that share texels, the more visible one counts.
         """
         template = self.network.template
-        weight, moment = self.painted_view.face_sums(num_layers=1)
+        weight, moment = self.painted_view.face_sums(nearest_faces=1)
         seen = face_centroids(self.of_main(weight.detach()), self.of_main(moment.detach()))
         return side_seen_more(seen, template.mirror_face) if self.config.texture.symmetric else seen
 

@@ -32,7 +32,7 @@ from raylift.rendering.soft_view import SoftView
 
 
 @dataclass
-class Scene:
+class ForwardState:
     """A batch with the network's outputs; everything is rendered on first use, once.
 
     Attributes:

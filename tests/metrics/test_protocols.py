@@ -164,9 +164,9 @@ def test_an_empty_prediction_is_the_worst(name: str, pair: Comparison) -> None:
     protocol = SHAPE_PROTOCOLS[name]
     scores, some = protocol.score(nothing), protocol.score(pair)
     assert list(scores) == list(protocol.metrics)
-    for metric, reading in protocol.metrics.items():
+    for metric, spec in protocol.metrics.items():
         assert math.isfinite(scores[metric])
-        if reading.higher_is_better:
+        if spec.higher_is_better:
             assert scores[metric] == (-1.0 if (name, metric) == ("occnet", "normal_consistency") else 0.0)
         else:
             assert scores[metric] > some[metric]

@@ -14,7 +14,7 @@ from raylift.core.types import Camera, Mesh
 from raylift.data.feed.resizing import composited
 from raylift.data.shapes.record import ViewRecord
 from raylift.metrics.image import psnr, ssim
-from raylift.metrics.protocols import Metric
+from raylift.metrics.protocols import MetricSpec
 from raylift.metrics.scores import mean_of
 from raylift.networks.perceptual import PerceptualDistance
 from raylift.networks.pretrained import perceptual_weights
@@ -22,11 +22,11 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 
 COLOR_METRICS = {
-    "psnr": Metric(True),
-    "psnr_masked": Metric(True),
-    "ssim": Metric(True),
-    "ssim_masked": Metric(True),
-    "lpips": Metric(False),
+    "psnr": MetricSpec(True),
+    "psnr_masked": MetricSpec(True),
+    "ssim": MetricSpec(True),
+    "ssim_masked": MetricSpec(True),
+    "lpips": MetricSpec(False),
 }
 
 

@@ -41,7 +41,7 @@ QUICK_POINTS = 25_000
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricSpec:
     """How to read one score.
 
     Attributes:
@@ -64,7 +64,7 @@ class ShapeProtocol:
     """
 
     score: Callable[[Comparison], dict[str, float]]
-    metrics: Mapping[str, Metric]
+    metrics: Mapping[str, MetricSpec]
     main: str
 
 
@@ -211,16 +211,21 @@ def disn_f_scores(table: ScoreTable, category: str | None = None) -> dict[str, f
     return scores
 
 
-_UP, _DOWN = Metric(True), Metric(False)
+_UP, _DOWN = MetricSpec(True), MetricSpec(False)
 
 SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
     "occnet": ShapeProtocol(
         occnet,
-        {"iou": _UP, "chamfer_l1": Metric(False, 10), "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP},
+        {
+            "iou": _UP,
+            "chamfer_l1": MetricSpec(False, 10),
+            "chamfer_l2": MetricSpec(False, 1e4),
+            "normal_consistency": _UP,
+        },
         "iou",
     ),
     "points": ShapeProtocol(points, {"iou": _UP}, "iou"),
-    "ifnet": ShapeProtocol(ifnet, {"iou": _UP, "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP}, "iou"),
+    "ifnet": ShapeProtocol(ifnet, {"iou": _UP, "chamfer_l2": MetricSpec(False, 1e4), "normal_consistency": _UP}, "iou"),
     "disn": ShapeProtocol(
         disn,
         {
@@ -230,12 +235,12 @@ SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
         },
         "iou",
     ),
-    "deepsdf": ShapeProtocol(deepsdf, {"chamfer": Metric(False, 1e3)}, "chamfer"),
+    "deepsdf": ShapeProtocol(deepsdf, {"chamfer": MetricSpec(False, 1e3)}, "chamfer"),
     "meshrcnn": ShapeProtocol(
-        meshrcnn, {"chamfer": _DOWN, **{f"f1_{at}": Metric(True, 100) for at in MESHRCNN_THRESHOLDS}}, "f1_0.1"
+        meshrcnn, {"chamfer": _DOWN, **{f"f1_{at}": MetricSpec(True, 100) for at in MESHRCNN_THRESHOLDS}}, "f1_0.1"
     ),
     "unicorn": ShapeProtocol(
-        unicorn, {"chamfer_l1": Metric(False, 10), "chamfer_l1_unaligned": Metric(False, 10)}, "chamfer_l1"
+        unicorn, {"chamfer_l1": MetricSpec(False, 10), "chamfer_l1_unaligned": MetricSpec(False, 10)}, "chamfer_l1"
     ),
 }
 """Protocols by name. Every reported shape score names one of these."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from raylift.evaluation.comparison.paired import CONFIDENCE, ONE_SEED
-from raylift.evaluation.report import MODEL_METHOD, reading
+from raylift.evaluation.report import MODEL_METHOD, metric_spec
 from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell, Tone
 from raylift.tables.paper_table import Claim, PaperTable
 from raylift.tables.results import ClaimResult, RowResult, baseline_methods, baseline_objects, cell
@@ -41,9 +41,9 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
     """Our mean, spread over seeds and (median) next to the paper's, by row; baselines and quoted rows below."""
     head, rows = [""], []
     for column in table.columns:
-        how = reading(column.metric)
-        factor = f" x{how.printed_factor:g}" if how.printed_factor != 1 else ""
-        head += [f"{column.metric}{factor} {'↑' if how.higher_is_better else '↓'}", "paper"]
+        spec = metric_spec(column.metric)
+        factor = f" x{spec.printed_factor:g}" if spec.printed_factor != 1 else ""
+        head += [f"{column.metric}{factor} {'↑' if spec.higher_is_better else '↓'}", "paper"]
     for row in table.rows:
         if row.name in results:
             rows.append([*_cells(table, results[row.name], MODEL_METHOD, row.name), _minutes(results[row.name])])
@@ -56,7 +56,7 @@ def scores_grid(table: PaperTable, results: Mapping[str, RowResult]) -> Grid:
     for quoted in table.quoted:
         cells = [GridCell(f"quoted: {quoted.name}", "quiet", quoted.note)]
         for column in table.columns:
-            factor_of = reading(column.metric).printed_factor
+            factor_of = metric_spec(column.metric).printed_factor
             figure = quoted.paper.get(column.metric)
             cells += [GridCell(""), GridCell("" if figure is None else f"{factor_of * figure:.4g}", "quiet")]
         rows.append([*cells, GridCell("")])
@@ -91,14 +91,14 @@ def claims_grid(judged: Sequence[ClaimResult]) -> Grid:
         if one.gain is None:
             gain, units = "", ""
         else:
-            factor = reading(one.claim.metric).printed_factor if one.claim.by == "score" else 1.0
+            factor = metric_spec(one.claim.metric).printed_factor if one.claim.by == "score" else 1.0
             gain = f"{factor * one.gain.mean:+.3g} [{factor * one.gain.low:+.3g}, {factor * one.gain.high:+.3g}]"
             units = f"{one.gain.num_objects} x {one.gain.num_seeds}"
             if one.claim.by == "steps":
                 units = f"{one.gain.num_seeds} seeds"
         paper = ""
         if one.paper_gain is not None:
-            paper = f"{reading(one.claim.metric).printed_factor * one.paper_gain:+.3g}"
+            paper = f"{metric_spec(one.claim.metric).printed_factor * one.paper_gain:+.3g}"
         tone = _TONES[one.verdict]
         rows.append(
             [GridCell(claim_text(one.claim), "", one.claim.says), GridCell(_verdict_text(one), tone, one.why),
@@ -134,7 +134,7 @@ def _cells(table: PaperTable, result: RowResult, method: str, name: str) -> list
     own = method == MODEL_METHOD
     cells = [GridCell(name, "" if own else "quiet", result.row.note if own else "")]
     for column in table.columns:
-        found, factor = cell(result, column.metric, method), reading(column.metric).printed_factor
+        found, factor = cell(result, column.metric, method), metric_spec(column.metric).printed_factor
         cells.append(GridCell("-" if found is None else found.text(factor), "" if own else "quiet"))
         printed = found.paper_text(factor) if found else ""
         if found is None and own and column.metric in result.row.paper:

@@ -18,7 +18,7 @@ from raylift.evaluation.comparison.paired import (
     paired_difference,
     verdict,
 )
-from raylift.evaluation.report import MODEL_METHOD, reading
+from raylift.evaluation.report import MODEL_METHOD, metric_spec
 from raylift.metrics.scores import mean_of, median_of
 from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, Row
 
@@ -121,7 +121,7 @@ def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResu
 
 
 def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
-    sign = 1.0 if reading(claim.metric).higher_is_better else -1.0
+    sign = 1.0 if metric_spec(claim.metric).higher_is_better else -1.0
     names = (claim.better, claim.than)
     sides = [
         _values(table, name, claim.metric, results, against)

@@ -21,12 +21,12 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from raylift.console import EXIT_FAILED, ProgressBar, print_grid, progress_bar, run_job
+from raylift.console import EXIT_FAILED, ProgressBar, print_table, progress_bar, run_job
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.comparison.curves import Curve
 from raylift.export.comparison import write_comparison
-from raylift.runs.table_page import claims_grid, scores_grid, table_page
+from raylift.runs.table_page import claims_table, scores_table, table_page
 from raylift.runs.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
 from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
 from raylift.tables.results import ClaimResult, RowResult, judge, rows_of, score_rows
@@ -93,9 +93,9 @@ def main(arguments: Arguments, console: Console) -> int:
     curves = curves_of(arguments, table, [one for one in planned if one.name in outcomes], console)
     results = gather(planned, outcomes, problems, curves)
     judged = judge(table, results)
-    print_grid(console, scores_grid(table, results))
+    print_table(console, scores_table(table, results))
     if judged:
-        print_grid(console, claims_grid(judged))
+        print_table(console, claims_table(judged))
     page = keep(arguments, table, results, judged, tracker, failed=bool(problems))
     console.print(f"open in a browser: {page.as_uri()}", soft_wrap=True)
     for name, problem in problems.items():

@@ -10,7 +10,7 @@ import pytest
 
 from raylift.core.errors import ConfigError
 from raylift.evaluation.comparison.paired import ONE_SEED
-from raylift.runs.table_page import INTERRUPTED, claims_grid, scores_grid
+from raylift.runs.table_page import INTERRUPTED, claims_table, scores_table
 from raylift.runs.table_runs import gather
 from raylift.tables.paper_table import PaperTable, Row, by_points, load_table, plan_table
 from raylift.tables.results import RowResult, cell, judge, rows_of, score_rows
@@ -189,7 +189,7 @@ def test_one_training_decides_no_direction_but_two_baselines_can_be_compared(tmp
     assert [(one.verdict, one.why) for one in found] == [
         ("undecided", ONE_SEED), ("undecided", ONE_SEED), ("confirmed", "")
     ]  # fmt: skip
-    assert [row[1].text for row in claims_grid(found).rows] == [f"undecided ({ONE_SEED})"] * 2 + ["confirmed"]
+    assert [row[1].text for row in claims_table(found).rows] == [f"undecided ({ONE_SEED})"] * 2 + ["confirmed"]
     assert [one.gain.num_seeds for one in found if one.gain] == [1, 1, 1]
 
 
@@ -200,7 +200,7 @@ def test_a_baseline_is_known_from_any_row_that_was_measured(tmp_path: Path) -> N
     rows = {failed.name: RowResult(failed, problems={0: "out of memory"}), good.name: result(good, 0.05)}
     assert good.name == "Image only"
     assert [one.verdict for one in judge(table, rows)] == ["confirmed"]
-    assert any("retrieval" in row[0].text for row in scores_grid(table, rows).rows)
+    assert any("retrieval" in row[0].text for row in scores_table(table, rows).rows)
 
 
 def test_minutes_of_a_run_that_was_interrupted_are_not_its_minutes(tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_minutes_of_a_run_that_was_interrupted_are_not_its_minutes(tmp_path: Pat
     rows = gather(planned, outcomes, {}, {})
     assert rows["Voxels"].minutes == {0: 3.0}
     outcomes = {one.name: {"scores": scores, "minutes": None} for one in planned[::2]}
-    grid = scores_grid(table, gather(planned, outcomes, {}, {}))
-    assert (grid.rows[0][-1].text, grid.rows[0][-1].hint) == ("-", INTERRUPTED)
+    shown = scores_table(table, gather(planned, outcomes, {}, {}))
+    assert (shown.rows[0][-1].text, shown.rows[0][-1].hint) == ("-", INTERRUPTED)
 
 
 def test_gains_stand_beside_the_papers_and_reasons_beside_what_is_open(tmp_path: Path) -> None:
@@ -313,5 +313,5 @@ def test_a_baseline_is_that_of_the_row_that_it_is_compared_with(tmp_path: Path) 
         for row in content["objects"]:
             row["ifnet/iou"] += 0.05 * (row["method"] == "model")
     assert [one.verdict for one in judge(table, results)] == ["refuted", "confirmed"]
-    labels = [row[0].text for row in scores_grid(table, results).rows if row[0].text.startswith("baseline")]
+    labels = [row[0].text for row in scores_table(table, results).rows if row[0].text.startswith("baseline")]
     assert labels == ["baseline: mean shape", "baseline: retrieval (Voxels)", "baseline: retrieval (Image only)"]

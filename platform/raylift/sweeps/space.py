@@ -132,7 +132,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Grid(Choice):
+class GridDimension(Choice):
     """Values that are all tried."""
 
 
@@ -143,7 +143,7 @@ KINDS: dict[str, type[Any]] = {
     "integer": Integer,
     "log_integer": LogInteger,
     "choice": Choice,
-    "grid": Grid,
+    "grid": GridDimension,
 }
 MOST_CORNERS = 256
 """Up to this many combinations of corner values are all checked; of more, this many are drawn."""
@@ -214,7 +214,7 @@ class Space:
 
         Dimensions of kind grid are enumerated: draws 0, 1, ... take their combinations in turn.
         """
-        turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, Grid)}
+        turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, GridDimension)}
         cells = list(itertools.product(*turning.values()))
         cell = dict(zip(turning, cells[number % len(cells)], strict=True))
 

@@ -12,7 +12,7 @@ from raylift.core.errors import ConfigError
 from raylift.evaluation.comparison.paired import ONE_SEED
 from raylift.runs.table_page import INTERRUPTED, claims_table, scores_table
 from raylift.runs.table_runs import gather
-from raylift.tables.paper_table import PaperTable, Row, by_points, load_table, plan_table
+from raylift.tables.paper_table import PaperTable, TableRow, by_points, load_table, plan_table
 from raylift.tables.results import RowResult, cell, judge, rows_of, score_rows
 
 TABLES = sorted((Path(__file__).parents[2] / "tuning" / "tables").glob("*.json"))
@@ -138,7 +138,7 @@ def test_stages_that_rows_share_are_trained_once() -> None:
     assert free.weights.reconstruction == kept.reconstruction + kept.searched
 
 
-def result(row: Row, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any) -> RowResult:
+def result(row: TableRow, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any) -> RowResult:
     """Scores that differ from object to object far more than from row to row."""
     scores = {
         seed: {

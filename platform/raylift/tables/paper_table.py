@@ -40,7 +40,7 @@ class Column(Strict):
 
 
 @dataclass(frozen=True)
-class Row(Strict):
+class TableRow(Strict):
     """One model.
 
     Attributes:
@@ -119,7 +119,7 @@ class PaperTable(Strict):
     recipe: str
     data: DataKind
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     quoted: tuple[Quoted, ...] = ()
     claims: tuple[Claim, ...] = ()
     curves: tuple[str, ...] = ()
@@ -133,9 +133,9 @@ class PaperTable(Strict):
         for metric in (*metrics, *(claim.metric for claim in self.claims if claim.by == "score")):
             if metric not in known:
                 raise _unknown("metric", metric, known)
-        shown: list[Row | Quoted] = [*self.rows, *self.quoted]
+        shown: list[TableRow | Quoted] = [*self.rows, *self.quoted]
         for row in shown:
-            for metric in (*row.paper, *(row.paper_median if isinstance(row, Row) else ())):
+            for metric in (*row.paper, *(row.paper_median if isinstance(row, TableRow) else ())):
                 if metric not in metrics:
                     raise _unknown(f"column for the paper's figure of row {row.name!r},", metric, metrics)
         for claim in self.claims:
@@ -182,7 +182,7 @@ class PlannedRow:
             common first stage, is listed in both and trained once.
     """
 
-    row: Row
+    row: TableRow
     seed: int
     runs: tuple[tuple[str, Recipe], ...]
 

@@ -20,7 +20,7 @@ from raylift.evaluation.comparison.paired import (
 )
 from raylift.evaluation.report import MODEL_METHOD, metric_spec
 from raylift.metrics.scores import mean_of, median_of
-from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, Row
+from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, TableRow
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RowResult:
         problems: why a seed has no scores.
     """
 
-    row: Row
+    row: TableRow
     scores: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     curves: Mapping[int, Mapping[str, Curve]] = field(default_factory=dict)
     minutes: Mapping[int, float] = field(default_factory=dict)
@@ -151,7 +151,7 @@ def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
 def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> ClaimResult:
     if gain is not None:
         why = doubt(gain, claim.needs_training)
-    shown: list[Row | Quoted] = [*table.rows, *table.quoted]
+    shown: list[TableRow | Quoted] = [*table.rows, *table.quoted]
     printed = {row.name: row.paper.get(claim.metric) for row in shown}
     better, than = printed.get(claim.better), printed.get(claim.than)
     known = sign is not None and better is not None and than is not None

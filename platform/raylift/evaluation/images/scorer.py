@@ -36,10 +36,10 @@ from raylift.evaluation.report import MODEL_METHOD, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.evaluation.shapes.target import ShapeTarget, load_held_out
 from raylift.geometry.placement import place_in_view
-from raylift.metrics.comparison import Comparison
 from raylift.metrics.pose import azimuths_deg, circular_std_deg
 from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS
 from raylift.metrics.scores import Score, ScoreTable, mean_of
+from raylift.metrics.shape_pair import ShapePair
 from raylift.metrics.silhouette import mask_hard, mask_soft
 from raylift.metrics.surface_distance import chamfer_l1
 from raylift.networks.perceptual import PerceptualDistance
@@ -184,7 +184,7 @@ class ImageScorer(Scorer):
         """``unicorn`` and ``unseen`` for the shape placed in the input's view, ``canonical`` for the aligned one."""
         if self._shape is None:
             self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
-        pair = Comparison(shape_of(placed), self._shape.truth)
+        pair = ShapePair(shape_of(placed), self._shape.truth)
         values = _under("unicorn", SHAPE_PROTOCOLS["unicorn"].score(pair))
         views = unseen_views(known, self.config.color_views)
         size = self.config.color_px
@@ -193,7 +193,7 @@ class ImageScorer(Scorer):
             if mesh is None:
                 continue
             if protocol == "canonical":
-                near = Comparison(shape_of(mesh), self._shape.truth)
+                near = ShapePair(shape_of(mesh), self._shape.truth)
                 distance = EMPTY_DISTANCE if near.predicted.is_empty else chamfer_l1(near.near(CHAMFER_POINTS))
                 values["canonical/chamfer_l1"] = distance
             if views:

@@ -26,9 +26,9 @@ from raylift.metrics.surface_distance import (
     chamfer_l1,
     chamfer_l2,
     chamfer_sum,
+    fraction_within,
     harmonic_mean,
     normal_consistency,
-    share_within,
 )
 
 EMPTY_DISTANCE = math.sqrt(3.0)
@@ -152,8 +152,8 @@ def disn(pair: ShapePair) -> dict[str, float]:
     scores["chamfer"] = chamfer_sum(near) * 1000
     for percent in DISN_PERCENTS:
         threshold = percent / 100 * DISN_SIDE
-        scores[f"precision_{percent}"] = share_within(near.accuracy, threshold)
-        scores[f"recall_{percent}"] = share_within(near.completeness, threshold)
+        scores[f"precision_{percent}"] = fraction_within(near.accuracy, threshold)
+        scores[f"recall_{percent}"] = fraction_within(near.completeness, threshold)
     return scores
 
 
@@ -174,7 +174,7 @@ def meshrcnn(pair: ShapePair) -> dict[str, float]:
     near = pair.near(10_000)
     scores = {"chamfer": chamfer_sum(near) * scale**2}
     for at in MESHRCNN_THRESHOLDS:
-        precision, recall = share_within(near.accuracy, at / scale), share_within(near.completeness, at / scale)
+        precision, recall = fraction_within(near.accuracy, at / scale), fraction_within(near.completeness, at / scale)
         scores[f"f1_{at}"] = harmonic_mean(precision, recall)
     return scores
 

@@ -22,7 +22,7 @@ from raylift.geometry.cameras import project
 from raylift.losses.cameras import combined_scores, expected_over_hypotheses, hypothesis_probabilities
 from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
 from raylift.losses.silhouette import silhouette_distance_loss, silhouette_iou_loss
-from raylift.losses.texture_flow import masked_share, reconstruction_loss
+from raylift.losses.texture_flow import masked_mean, reconstruction_loss
 from raylift.losses.unseen_texture import seen_faces
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.network import Decoded, MeshTextureNetwork, pick
@@ -231,7 +231,7 @@ class ForwardState:
 
     def over_mask(self, errors: Float[Tensor, "N H W"]) -> Float[Tensor, "N"]:
         """Mean over each image's mask of the errors of N = B x P pictures."""
-        return masked_share(errors, self.repeated(self.mask))
+        return masked_mean(errors, self.repeated(self.mask))
 
     @cached_property
     def painted_view(self) -> SoftView:

@@ -15,7 +15,7 @@ INTERRUPTED = "interrupted: its total time was not measured"
 _TONES: dict[str, Tone] = {"confirmed": "better", "refuted": "worse", "undecided": "unsure"}
 
 
-def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequence[ClaimResult]) -> ComparisonPage:
+def table_page(table: PaperTable, results: Mapping[str, RowResult], claims: Sequence[ClaimResult]) -> ComparisonPage:
     """The page of a table: figures next to the paper's, claims, and curves of every row and seed."""
     names = [row.name for row in table.rows if row.name in results]
     charts = []
@@ -32,7 +32,7 @@ def table_page(table: PaperTable, results: Mapping[str, RowResult], judged: Sequ
         subtitle=table.source,
         notes=_notes(table, results),
         runs=names,
-        tables=[scores_table(table, results), *([claims_table(judged)] if judged else [])],
+        tables=[scores_table(table, results), *([claims_table(claims)] if claims else [])],
         charts=charts,
     )
 
@@ -84,10 +84,10 @@ def _rows_alike(table: PaperTable, results: Mapping[str, RowResult], method: str
     return [names for _, names in groups]
 
 
-def claims_table(judged: Sequence[ClaimResult]) -> Table:
+def claims_table(claims: Sequence[ClaimResult]) -> Table:
     """Every claimed direction, whether our runs confirm it, and by how much."""
     rows = []
-    for one in judged:
+    for one in claims:
         if one.gain is None:
             gain, units = "", ""
         else:
@@ -105,7 +105,7 @@ def claims_table(judged: Sequence[ClaimResult]) -> Table:
              TableCell(gain, tone), TableCell(paper, "quiet"), TableCell(units), TableCell(one.why, "quiet")]
         )  # fmt: skip
     head = ["direction", "our runs", "better by", "paper's", "objects x seeds", "why"]
-    return Table("Directions", head, rows, _claims_note(judged))
+    return Table("Directions", head, rows, _claims_note(claims))
 
 
 def claim_text(claim: Claim) -> str:
@@ -118,14 +118,14 @@ def _verdict_text(one: ClaimResult) -> str:
     return f"{one.verdict} ({ONE_SEED})" if one.why == ONE_SEED else one.verdict
 
 
-def _claims_note(judged: Sequence[ClaimResult]) -> str:
+def _claims_note(claims: Sequence[ClaimResult]) -> str:
     note = (
         f"Differences are paired over objects and seeds, with {CONFIDENCE:.0%} bootstrap intervals; a direction is"
         " confirmed or refuted when its interval excludes 0. Intervals are not corrected for multiple comparisons."
     )
-    if any(one.why == ONE_SEED for one in judged):
+    if any(one.why == ONE_SEED for one in claims):
         note += " With one seed they cover other objects, not another training run: such a direction stays undecided."
-    if any(one.claim.by == "steps" for one in judged):
+    if any(one.claim.by == "steps" for one in claims):
         note += " Steps: the fraction of the run saved in reaching the level that both reach, one pair per seed."
     return note
 

@@ -207,7 +207,7 @@ def load_table(path: Path) -> PaperTable:
 
 
 def by_points(table: PaperTable) -> PaperTable:
-    """The table judged by ``points/iou`` instead of other IoUs of shapes, and without what needs surfaces.
+    """The table claims by ``points/iou`` instead of other IoUs of shapes, and without what needs surfaces.
 
     A training run of one minute is then not followed by an evaluation of many. The paper's figures stay next to it, as
     their columns say how they were measured.

@@ -107,7 +107,7 @@ def cell(result: RowResult, metric: str, method: str = MODEL_METHOD) -> Cell | N
     )
 
 
-def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResult]:
+def evaluate_claims(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResult]:
     """Every claim of a table.
 
     Args:
@@ -117,7 +117,7 @@ def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResu
         "score": _judge_score,
         "steps": _judge_steps,
     }
-    return [judges[claim.by](table, claim, results) for claim in table.claims]
+    return [by_kind[claim.by](table, claim, results) for claim in table.claims]
 
 
 def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
@@ -131,7 +131,7 @@ def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     if not claim.needs_training:
         ours, theirs = ours[:1], theirs[:1]  # a baseline is the same with every seed
     gain = paired_difference(*([_signed(some, sign) for some in side] for side in (ours, theirs))) if ours else None
-    return _judged(table, claim, gain, why or ("" if gain else "no object has this metric in both"), sign)
+    return _claim_result(table, claim, gain, why or ("" if gain else "no object has this metric in both"), sign)
 
 
 def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
@@ -145,10 +145,10 @@ def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     shares = [saved_share(left, right, rises(claim.metric)) for left, right in zip(ours, theirs, strict=True)]
     saved = [{"run": share} for share in shares if share is not None]
     gain = paired_difference(saved, [{"run": 0.0}] * len(saved)) if saved else None
-    return _judged(table, claim, gain, why or ("" if gain else "no curves of two points or more"), None)
+    return _claim_result(table, claim, gain, why or ("" if gain else "no curves of two points or more"), None)
 
 
-def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> ClaimResult:
+def _claim_result(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> ClaimResult:
     if gain is not None:
         why = doubt(gain, claim.needs_training)
     shown: list[TableRow | Quoted] = [*table.rows, *table.quoted]
@@ -205,7 +205,7 @@ def _signed(scores: ObjectScores, sign: float) -> ObjectScores:
     return {name: sign * value for name, value in scores.items()}
 
 
-def rows_of(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
+def rows_of(claims: Sequence[ClaimResult]) -> list[dict[str, Any]]:
     """Claims as rows of a table for a tracker or a file."""
     return [
         {
@@ -223,7 +223,7 @@ def rows_of(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
             "why": one.why,
             "says": one.claim.says,
         }
-        for one in judged
+        for one in claims
     ]
 
 

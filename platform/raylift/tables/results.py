@@ -113,7 +113,7 @@ def evaluate_claims(table: PaperTable, results: Mapping[str, RowResult]) -> list
     Args:
         results: by the row's name; rows that were not run are missing.
     """
-    judges: dict[str, Callable[[PaperTable, Claim, Mapping[str, RowResult]], ClaimResult]] = {
+    by_kind: dict[str, Callable[[PaperTable, Claim, Mapping[str, RowResult]], ClaimResult]] = {
         "score": _judge_score,
         "steps": _judge_steps,
     }

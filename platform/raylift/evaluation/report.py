@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from raylift.evaluation.color import COLOR_METRICS
 from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.pose import circular_std_deg
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, MetricSpec, disn_f_scores
-from raylift.metrics.scores import ScoreTable, Summary
+from raylift.metrics.scores import Score, ScoreTable, Summary
 
 MODEL_METHOD = "model"
 WORST_COUNT = 5
@@ -165,18 +165,39 @@ class EvaluationReport:
         return json.dumps(content, indent=1, allow_nan=False)
 
 
+@dataclass(frozen=True)
+class SampleScores:
+    """One sample's scores by method, with how its reconstruction was scored.
+
+    Attributes:
+        scores: scores by method, "model" first.
+        is_empty: whether the reconstruction is known to have no surface.
+        seconds: wall time for extracting and scoring the model's output.
+    """
+
+    scores: Mapping[str, Score]
+    is_empty: bool = False
+    seconds: float = 0.0
+
+
 @dataclass
 class Tally:
-    """One rank's accumulated scores; tallies of ranks can be added."""
+    """The scores of all ranks' samples, by method."""
 
     tables: dict[str, ScoreTable] = field(default_factory=dict)
     num_empty: int = 0
     seconds: float = 0.0
 
+    @staticmethod
+    def of(samples: Iterable[SampleScores]) -> Tally:
+        """The sum over samples."""
+        tally = Tally()
+        for sample in samples:
+            tally.num_empty += sample.is_empty
+            tally.seconds += sample.seconds
+            for method, score in sample.scores.items():
+                tally.table(method).add(score)
+        return tally
+
     def table(self, method: str) -> ScoreTable:
         return self.tables.setdefault(method, ScoreTable())
-
-    def __add__(self, other: Tally) -> Tally:
-        methods = dict.fromkeys([*self.tables, *other.tables])
-        tables = {name: self.tables.get(name, ScoreTable()) + other.tables.get(name, ScoreTable()) for name in methods}
-        return Tally(tables, self.num_empty + other.num_empty, self.seconds + other.seconds)

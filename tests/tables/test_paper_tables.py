@@ -44,11 +44,11 @@ def written(path: Path, **changes: Any) -> Path:
     [
         ({"rows": [{"name": "a", "overides": []}]}, r"no .rows\[0\].overides(.|\n)*mean .rows\[0\].overrides"),
         ({"clams": []}, "no 'clams'(.|\n)*did you mean 'claims'"),
-        ({"seeds": ["one"]}, r"seeds\[0\] is 'one'(.|\n)*valid integer"),
+        ({"seeds": ["one"]}, r"seeds\[0\] is 'one'(.|\n)*whole number"),
         ({"seeds": [1, 1]}, r"seeds are \[1, 1\]"),
         ({"rows": []}, "no rows"),
         ({"title": None}, "title is missing"),
-        ({"data": "movies"}, "data is 'movies'(.|\n)*shapes, images"),
+        ({"data": "movies"}, "data is 'movies'(.|\n)*'shapes', 'images'"),
         (
             {"claims": [{"better": "Voxels", "than": "Image", "metric": "ifnet/iou"}]},
             "no row for a claim, 'Image'(.|\n)*did you mean 'Image only'",

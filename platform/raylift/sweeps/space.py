@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from raylift.config import tree
+from raylift.config import codec
 from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
 
@@ -179,7 +179,7 @@ class Space:
             needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
             if lacking := [name for name in needed if name not in rest]:
                 raise ConfigError(f"{where} has no {' and no '.join(lacking)}", f"a {part['kind']} needs them")
-            dimensions[path] = tree.from_dict(kind, rest, where)
+            dimensions[path] = codec.from_dict(kind, rest, where)
         paths = list(dimensions)
         for index, path in enumerate(paths):
             for other in dimensions[path].when:
@@ -191,7 +191,7 @@ class Space:
         """What ``from_dict`` reads."""
         names = {kind: name for name, kind in KINDS.items()}
         return {
-            path: {"kind": names[type(dimension)], **tree.to_dict(dimension)}
+            path: {"kind": names[type(dimension)], **codec.to_dict(dimension)}
             for path, dimension in self.dimensions.items()
         }
 

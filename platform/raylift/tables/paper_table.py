@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from raylift.config.codec import Strict, read_json
+from raylift.config.codec import read_json
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.store.manifest import DataKind
@@ -27,7 +27,7 @@ _ROW_MAY_NOT = ("seed", "evaluation", "data.eval_views")
 
 
 @dataclass(frozen=True)
-class Column(Strict):
+class Column:
     """A metric, and how the paper measured its figures.
 
     Attributes:
@@ -40,7 +40,7 @@ class Column(Strict):
 
 
 @dataclass(frozen=True)
-class TableRow(Strict):
+class TableRow:
     """One model.
 
     Attributes:
@@ -65,7 +65,7 @@ class TableRow(Strict):
 
 
 @dataclass(frozen=True)
-class Quoted(Strict):
+class Quoted:
     """A row that the paper quotes from elsewhere, not run here."""
 
     name: str
@@ -74,7 +74,7 @@ class Quoted(Strict):
 
 
 @dataclass(frozen=True)
-class Claim(Strict):
+class Claim:
     """A claimed direction: one row is better than another.
 
     Attributes:
@@ -97,7 +97,7 @@ class Claim(Strict):
 
 
 @dataclass(frozen=True)
-class PaperTable(Strict):
+class PaperTable:
     """A grid of recipes over one data set, with seeds.
 
     Attributes:

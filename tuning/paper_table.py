@@ -21,15 +21,15 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from raylift.console import EXIT_FAILED, ProgressBar, print_grid, progress_bar, run_job
+from raylift.console import EXIT_FAILED, ProgressBar, print_table, progress_bar, run_job
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.comparison.curves import Curve
 from raylift.export.comparison import write_comparison
-from raylift.runs.table_page import claims_grid, scores_grid, table_page
+from raylift.runs.table_page import claims_table, scores_table, table_page
 from raylift.runs.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
 from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
-from raylift.tables.results import ClaimResult, RowResult, judge, rows_of, score_rows
+from raylift.tables.results import ClaimResult, RowResult, evaluate_claims, rows_of, score_rows
 from raylift.tracking.address import tracking_for
 from raylift.tracking.mlflow_tracker import MlflowTracker
 
@@ -92,11 +92,11 @@ def main(arguments: Arguments, console: Console) -> int:
         raise
     curves = curves_of(arguments, table, [one for one in planned if one.name in outcomes], console)
     results = gather(planned, outcomes, problems, curves)
-    judged = judge(table, results)
-    print_grid(console, scores_grid(table, results))
-    if judged:
-        print_grid(console, claims_grid(judged))
-    page = keep(arguments, table, results, judged, tracker, failed=bool(problems))
+    claims = evaluate_claims(table, results)
+    print_table(console, scores_table(table, results))
+    if claims:
+        print_table(console, claims_table(claims))
+    page = keep(arguments, table, results, claims, tracker, failed=bool(problems))
     console.print(f"open in a browser: {page.as_uri()}", soft_wrap=True)
     for name, problem in problems.items():
         console.print(f"{name} did not finish: {problem}", style="red", soft_wrap=True, markup=False)
@@ -191,15 +191,15 @@ def keep(
     arguments: Arguments,
     table: PaperTable,
     results: dict[str, RowResult],
-    judged: list[ClaimResult],
+    claims: list[ClaimResult],
     tracker: MlflowTracker | None,
     failed: bool,
 ) -> Path:
     """Save the page and its data next to the runs and in the table's MLflow run; returns the page's path."""
     local = Path.cwd() / "tables" if "://" in arguments.place else Path(arguments.place)
     folder = local / arguments.table.stem
-    page = write_comparison(table_page(table, results, judged), folder / "table.html")
-    figures, directions = score_rows(table, results), rows_of(judged)
+    page = write_comparison(table_page(table, results, claims), folder / "table.html")
+    figures, directions = score_rows(table, results), rows_of(claims)
     (folder / "directions.json").write_text(json.dumps(directions, indent=1))
     (folder / "scores.json").write_text(json.dumps(figures, indent=1))
     if tracker is not None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from raylift.core.errors import RayliftError
 
 if TYPE_CHECKING:
-    from raylift.export.comparison import Grid
+    from raylift.export.comparison import Table as PageTable
 
 Arguments = TypeVar("Arguments")
 
@@ -104,14 +104,14 @@ def run_job(
         return EXIT_FAILED
 
 
-def print_grid(console: Console, grid: Grid) -> None:
+def print_table(console: Console, content: PageTable) -> None:
     """Print a page's table on a terminal, with its note below."""
     styles = {"better": "green", "worse": "red", "unsure": "dim", "quiet": "dim"}
-    table = Table(title=grid.title, title_justify="left")
-    for index, name in enumerate(grid.head):
+    table = Table(title=content.title, title_justify="left")
+    for index, name in enumerate(content.head):
         table.add_column(name, justify="right" if index else "left")
-    for row in grid.rows:
+    for row in content.rows:
         table.add_row(*(Text(cell.text, style=styles.get(cell.tone, "")) for cell in row))
     console.print(table)
-    if grid.note:
-        console.print(grid.note, style="dim", highlight=False, markup=False)
+    if content.note:
+        console.print(content.note, style="dim", highlight=False, markup=False)

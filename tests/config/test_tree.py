@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raylift.config import tree
+from raylift.config.codec import to_dict
 from raylift.core.errors import ConfigError
 from raylift.models import catalogue
 
@@ -25,7 +26,7 @@ def test_every_recipe_survives_json_and_builds(name: str) -> None:
 def test_every_leaf_can_be_overridden_by_its_own_value(name: str) -> None:
     recipe = catalogue.get(name)
     for path, value in tree.flatten(recipe).items():
-        assert tree.override(recipe, [f"{path}={json.dumps(tree.to_dict(value))}"]) == recipe, path
+        assert tree.override(recipe, [f"{path}={json.dumps(to_dict(value))}"]) == recipe, path
 
 
 def test_overrides_reach_the_leaf_and_nothing_else() -> None:

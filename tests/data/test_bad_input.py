@@ -21,8 +21,9 @@ from raylift.core.errors import DataError
 from raylift.core.types import Camera, SampleRequest, VoxelRequest
 from raylift.data.feed.depth_checks import check_depth
 from raylift.data.feed.image_folder import format_camera, make_input
-from raylift.data.feed.samples import assemble_image, prepare_view
+from raylift.data.feed.samples import prepare_view
 from raylift.data.feed.stream import SampleStream
+from raylift.data.feed.user_image import assemble_image
 from raylift.data.images.config import ImagesConfig
 from raylift.data.images.statistics import collection_problems
 from raylift.data.prepare.ingest import ingest

@@ -17,8 +17,8 @@ from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, Camera, CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
 from raylift.data.feed.batches import batch_of, stack
-from raylift.data.feed.samples import assemble_image
 from raylift.data.feed.stream import SampleStream, evaluation_batches
+from raylift.data.feed.user_image import assemble_image
 from raylift.data.images.config import ImagesConfig
 from raylift.data.images.part_maps import write_part_maps
 from raylift.data.images.record import ImageRecord, load_image

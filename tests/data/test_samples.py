@@ -14,15 +14,10 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest, VoxelRequest
 from raylift.data.feed.batches import batch_of, collate, stack
-from raylift.data.feed.samples import (
-    assemble,
-    assemble_image,
-    composited,
-    nearest_resized,
-    needed_columns,
-    prepare_view,
-)
+from raylift.data.feed.resizing import composited, nearest_resized
+from raylift.data.feed.samples import assemble, needed_columns, prepare_view
 from raylift.data.feed.stream import SampleStream, chosen_entries, evaluation_batches, evaluation_views
+from raylift.data.feed.user_image import assemble_image
 from raylift.data.shapes.clouds import visible_cloud
 from raylift.data.shapes.record import load_object, load_view
 from raylift.data.store.dataset import ShardedDataset

@@ -87,7 +87,7 @@ def test_no_held_out_truth_reaches_the_alignment(eggs: ShardedDataset, monkeypat
     assert before is not None
     assert after is not None
     assert torch.equal(before.pose.rotation, after.pose.rotation)
-    assert (before.scale, before.pose.share_within) == (after.scale, after.pose.share_within)
+    assert (before.scale, before.pose.fraction_within) == (after.scale, after.pose.fraction_within)
     assert torch.equal(before.offset, after.offset)
     assert errors[0] < 1e-2
     assert errors[1] > 30, "the truth did change, and an alignment fitted to it would have followed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from raylift.core import collectives
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Mesh
+from raylift.evaluation.samples import over_samples
 from raylift.evaluation.validation import inside_of, thickness, validate_shapes
 from raylift.geometry.cameras import orbit_views
 from raylift.testing.ranks import run_ranks
@@ -49,6 +51,22 @@ def test_thickness_tells_balls_from_sheets_and_nothing() -> None:
     assert thickness(turned) == pytest.approx(0.25, abs=0.01), "a uniform box: its shortest edge over its longest"
     assert thickness(box * [1, 1, 0]) == 0.0
     assert thickness(np.zeros((10, 3))) == 0.0
+
+
+def test_progress_follows_each_sample_before_the_next_is_scored() -> None:
+    events: list[tuple[object, ...]] = []
+
+    def score(batch: Batch) -> Iterator[str]:
+        for sample in batch.ids:
+            events.append(("score", sample))
+            yield sample.upper()
+
+    found = over_samples(
+        BallModel(0.3), [_batch([0, 1]), _batch([2])], score, lambda done, sample: events.append((done, sample))
+    )
+    names = [f"ball#{number}" for number in range(3)]
+    assert events == [event for done, name in enumerate(names, 1) for event in (("score", name), (done, name))]
+    assert found == {name: name.upper() for name in names}
 
 
 def test_mode_is_put_back_and_samples_count_once() -> None:

@@ -12,8 +12,8 @@ from raylift.export.comparison import (
     Chart,
     ChartLine,
     ComparisonPage,
-    Grid,
-    GridCell,
+    Table,
+    TableCell,
     render_comparison,
     thin_points,
     write_comparison,
@@ -30,13 +30,13 @@ def page_of() -> ComparisonPage:
         ChartLine(name, run, [(int(step), float(np.exp(-step / size) + 0.01)) for step in steps])
         for run, (name, size) in enumerate((("few points", 200.0), ("many points", 400.0)))
     ]
-    scores = Grid(
+    scores = Table(
         "Scores on test",
         ["metric", "few points", "many points", "better than few points by"],
         [
-            [GridCell("ifnet/iou ↑"), GridCell("0.412 [0.350, 0.470]"), GridCell("0.468 [0.401, 0.530]"),
-             GridCell("+0.056 [+0.021, +0.093]", "better", "confirmed, over 8 objects")],
-            [GridCell("occnet/chamfer_l1 x10 ↓"), GridCell("0.32"), GridCell("0.31"), GridCell("+0.01", "unsure")],
+            [TableCell("ifnet/iou ↑"), TableCell("0.412 [0.350, 0.470]"), TableCell("0.468 [0.401, 0.530]"),
+             TableCell("+0.056 [+0.021, +0.093]", "better", "confirmed, over 8 objects")],
+            [TableCell("occnet/chamfer_l1 x10 ↓"), TableCell("0.32"), TableCell("0.31"), TableCell("+0.01", "unsure")],
         ],
         "Paired object by object.",
         [-1, 0, 1, 1],
@@ -65,8 +65,8 @@ def test_the_page_needs_nothing_else() -> None:
 
 def test_names_cannot_break_out() -> None:
     evil = '</script><script>alert(1)</script>"><b>'
-    grid = Grid(evil, [evil], [[GridCell(evil, "", evil)]], evil)
-    page = render_comparison(ComparisonPage(evil, evil, [evil], [evil], [grid], [Chart(evil, [])]))
+    table = Table(evil, [evil], [[TableCell(evil, "", evil)]], evil)
+    page = render_comparison(ComparisonPage(evil, evil, [evil], [evil], [table], [Chart(evil, [])]))
     assert evil not in page
     assert data_of(page)["charts"][0]["title"] == evil
 

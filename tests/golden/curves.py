@@ -17,7 +17,7 @@ from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
 from raylift.models import catalogue
 from raylift.tracking.tracker import MemoryTracker
-from raylift.training.loop import Feed, Hooks, fit
+from raylift.training.loop import BatchSource, Hooks, fit
 from raylift.training.plan import FitPlan
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, feed
 
@@ -105,7 +105,7 @@ def curve(name: str) -> list[dict[str, float]]:
     if name in OF_IMAGES:
         model = catalogue.build_model(recipe, FACTS).double()
         singles = feed(recipe.model.image_px, recipe.data.batch_size)
-        batches: Feed = lambda start, stop: map(as_double, singles(start, stop))  # noqa: E731
+        batches: BatchSource = lambda start, stop: map(as_double, singles(start, stop))  # noqa: E731
     else:
         model = catalogue.build_model(recipe)
         batches = partial(balls, model.request, recipe.data.batch_size)

@@ -17,7 +17,7 @@ from raylift.losses.flow_alignment import (
     side_seen_more,
 )
 from raylift.losses.texture_flow import (
-    masked_share,
+    masked_mean,
     reconstruction_loss,
     sample_adaptively,
     sample_by_flow,
@@ -84,7 +84,7 @@ def test_equation_10_and_masks() -> None:
     assert float(error[1, 2, 3]) == pytest.approx(expected)
     mask = torch.zeros(2, 4, 4, dtype=torch.float64)
     mask[0, 1, 2] = 1
-    assert masked_share(error, mask).tolist() == pytest.approx([float(error[0, 1, 2]), 0.0])
+    assert masked_mean(error, mask).tolist() == pytest.approx([float(error[0, 1, 2]), 0.0])
 
 
 def _fragments() -> tuple[torch.Tensor, torch.Tensor]:

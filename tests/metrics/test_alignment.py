@@ -8,9 +8,9 @@ import torch
 
 from raylift.geometry.rotations import axis_angle_to_matrix
 from raylift.metrics.alignment import gradient_icp
-from raylift.metrics.comparison import Comparison, Shape, Truth
 from raylift.metrics.pose import best_global_rotation, rotation_error_deg
 from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS
+from raylift.metrics.shape_pair import Shape, ShapePair, TargetShape
 from tests.metrics.shapes import box, torus
 from tests.reference.cameras import random_rotations
 
@@ -42,16 +42,16 @@ def _free_offset(truth: np.ndarray) -> np.ndarray:
 
 def test_unicorn_forgives_a_stretch_but_not_another_shape() -> None:
     vertices, faces = box((0.8, 0.5, 0.3))
-    truth = Truth("box", Shape(vertices, faces))
+    truth = TargetShape("box", Shape(vertices, faces))
     score = SHAPE_PROTOCOLS["unicorn"].score
-    same = score(Comparison(Shape(vertices, faces), truth))
-    stretched = score(Comparison(Shape(vertices * (1.15, 0.9, 1.2) + 0.03, faces), truth))
-    other = score(Comparison(Shape(*torus()), truth))
+    same = score(ShapePair(Shape(vertices, faces), truth))
+    stretched = score(ShapePair(Shape(vertices * (1.15, 0.9, 1.2) + 0.03, faces), truth))
+    other = score(ShapePair(Shape(*torus()), truth))
     assert same["chamfer_l1"] < 0.005  # two samples of one surface
     assert stretched["chamfer_l1_unaligned"] > 0.03
     assert stretched["chamfer_l1"] < 0.3 * stretched["chamfer_l1_unaligned"]
     assert other["chamfer_l1"] > 4 * stretched["chamfer_l1"]
-    empty = Comparison(Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), truth)
+    empty = ShapePair(Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), truth)
     assert score(empty) == dict.fromkeys(same, EMPTY_DISTANCE)
 
 

@@ -35,7 +35,7 @@ def test_a_planted_yaw_is_found_through_confused_fronts_and_backs() -> None:
     predicted[:20] = truth[:20] @ half_turn @ turn.T
     found = fit_pose_alignment(predicted, truth)
     assert found.kind == "yaw"
-    assert found.share_within == pytest.approx(0.6)
+    assert found.fraction_within == pytest.approx(0.6)
     torch.testing.assert_close(found.rotation, turn, rtol=0, atol=1e-9)
     errors = rotation_error_deg(predicted @ found.rotation, truth)
     assert int((errors < 1e-4).sum()) == 30
@@ -77,8 +77,8 @@ def test_collapsed_cameras_score_as_the_constant_one() -> None:
     found = fit_pose_alignment(collapsed, truth)
     constant = best_constant_camera(truth)
     within = (rotation_error_deg(constant.expand_as(truth), truth) < 30).double().mean()
-    assert abs(found.share_within - float(within)) < 0.1
-    assert found.share_within < 0.35
+    assert abs(found.fraction_within - float(within)) < 0.1
+    assert found.fraction_within < 0.35
 
 
 def test_the_constant_camera_is_the_most_common_one() -> None:

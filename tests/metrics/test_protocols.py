@@ -10,32 +10,32 @@ from scipy.spatial.distance import cdist
 
 from raylift.core.errors import DataError
 from raylift.core.generators import numpy_generator
-from raylift.metrics.comparison import Comparison, Shape, Truth
 from raylift.metrics.nearest import Cloud, match
 from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS, disn_f_scores
 from raylift.metrics.scores import Score, ScoreTable
+from raylift.metrics.shape_pair import Shape, ShapePair, TargetShape
 from tests.metrics.shapes import box, sphere
 
 INNER, OUTER = 0.4, 0.44
 GAP = OUTER - INNER
 
 
-def _truth(radius: float = OUTER, seed: int = 0) -> Truth:
+def _truth(radius: float = OUTER, seed: int = 0) -> TargetShape:
     points = np.random.default_rng(7).uniform(-0.55, 0.55, (100_000, 3))
-    return Truth("ball", Shape(*sphere(radius)), None, points, np.linalg.norm(points, axis=1) < radius, seed)
+    return TargetShape("ball", Shape(*sphere(radius)), None, points, np.linalg.norm(points, axis=1) < radius, seed)
 
 
 @pytest.fixture(scope="module")
-def pair() -> Comparison:
-    return Comparison(Shape(*sphere(INNER)), _truth())
+def pair() -> ShapePair:
+    return ShapePair(Shape(*sphere(INNER)), _truth())
 
 
 @pytest.fixture(scope="module")
-def same() -> Comparison:
-    return Comparison(Shape(*sphere(OUTER)), _truth())
+def same() -> ShapePair:
+    return ShapePair(Shape(*sphere(OUTER)), _truth())
 
 
-def test_occnet_on_concentric_spheres(pair: Comparison) -> None:
+def test_occnet_on_concentric_spheres(pair: ShapePair) -> None:
     scores = SHAPE_PROTOCOLS["occnet"].score(pair)
     assert scores["iou"] == pytest.approx((INNER / OUTER) ** 3, abs=0.01)
     assert scores["chamfer_l1"] == pytest.approx(GAP, rel=0.01)
@@ -43,7 +43,7 @@ def test_occnet_on_concentric_spheres(pair: Comparison) -> None:
     assert scores["normal_consistency"] == pytest.approx(1.0, abs=2e-3)
 
 
-def test_ifnet_on_concentric_spheres(pair: Comparison) -> None:
+def test_ifnet_on_concentric_spheres(pair: ShapePair) -> None:
     scores = SHAPE_PROTOCOLS["ifnet"].score(pair)
     assert scores["iou"] == pytest.approx((INNER / OUTER) ** 3, abs=0.004)
     assert scores["chamfer_l2"] == pytest.approx((GAP / (2 * OUTER)) ** 2, rel=0.02)  # the box's edge is 1
@@ -53,29 +53,29 @@ def test_ifnet_on_concentric_spheres(pair: Comparison) -> None:
 @pytest.mark.parametrize("edge", [1.0, 1.25])
 def test_ifnet_looks_inside_the_unit_box_only(edge: float) -> None:
     at = (0.1, -0.2, 0.3)
-    truth = Truth("slab", Shape(*box((edge, edge, 0.5), at)))
+    truth = TargetShape("slab", Shape(*box((edge, edge, 0.5), at)))
     grown = Shape(*box((1.1 * edge, 1.1 * edge, 0.5), at))  # what sticks out of the truth's cube is not seen
-    assert SHAPE_PROTOCOLS["ifnet"].score(Comparison(grown, truth))["iou"] == 1.0
+    assert SHAPE_PROTOCOLS["ifnet"].score(ShapePair(grown, truth))["iou"] == 1.0
 
 
-def test_ifnet_and_disn_do_not_depend_on_unit_and_origin(pair: Comparison) -> None:
+def test_ifnet_and_disn_do_not_depend_on_unit_and_origin(pair: ShapePair) -> None:
     """Both bring the truth into a frame of their own first."""
     unit, origin = 3.0, np.array([0.5, -0.25, 2.0])
-    moved = Comparison(
+    moved = ShapePair(
         Shape(unit * pair.predicted.vertices + origin, pair.predicted.faces),
-        Truth("ball", Shape(unit * pair.truth.shape.vertices + origin, pair.truth.shape.faces)),
+        TargetShape("ball", Shape(unit * pair.truth.shape.vertices + origin, pair.truth.shape.faces)),
     )
     for name in ("ifnet", "disn"):
         ours, theirs = SHAPE_PROTOCOLS[name].score(pair), SHAPE_PROTOCOLS[name].score(moved)
         assert theirs == pytest.approx(ours, rel=1e-6)
 
 
-def test_deepsdf_on_concentric_spheres(pair: Comparison) -> None:
+def test_deepsdf_on_concentric_spheres(pair: ShapePair) -> None:
     # The outer sphere's sample is coarser at 30 000 points: its own spacing adds to the squared distance.
     assert SHAPE_PROTOCOLS["deepsdf"].score(pair)["chamfer"] == pytest.approx(2 * GAP**2, rel=0.03)
 
 
-def test_meshrcnn_scales_the_truth_to_ten(pair: Comparison) -> None:
+def test_meshrcnn_scales_the_truth_to_ten(pair: ShapePair) -> None:
     scores = SHAPE_PROTOCOLS["meshrcnn"].score(pair)
     scaled = GAP * 10 / (2 * OUTER)  # 0.4545: between the second and the third threshold
     assert scores["chamfer"] == pytest.approx(2 * scaled**2, rel=0.08)
@@ -84,7 +84,7 @@ def test_meshrcnn_scales_the_truth_to_ten(pair: Comparison) -> None:
     assert scores["f1_0.5"] > 0.9
 
 
-def _sphere_of(truth: Truth) -> tuple[np.ndarray, float]:
+def _sphere_of(truth: TargetShape) -> tuple[np.ndarray, float]:
     """DISN's normalisation: mean and largest distance of 16 384 surface points."""
     points = truth.shape.sample(16_384, numpy_generator(truth.seed, truth.id, "unit sphere")).points
     return points.mean(axis=0), np.linalg.norm(points - points.mean(axis=0), axis=1).max()
@@ -92,8 +92,8 @@ def _sphere_of(truth: Truth) -> tuple[np.ndarray, float]:
 
 def test_disn_on_concentric_boxes() -> None:
     # Eight vertices each: 2048 draws take them all, and every distance is that of two corners.
-    truth = Truth("box", Shape(*box((0.9, 0.9, 0.9))))
-    scores = SHAPE_PROTOCOLS["disn"].score(Comparison(Shape(*box((0.84, 0.84, 0.84))), truth))
+    truth = TargetShape("box", Shape(*box((0.9, 0.9, 0.9))))
+    scores = SHAPE_PROTOCOLS["disn"].score(ShapePair(Shape(*box((0.84, 0.84, 0.84))), truth))
     center, radius = _sphere_of(truth)
     assert radius == pytest.approx(math.sqrt(3) * 0.45, rel=0.02)
     corner = math.sqrt(3) * 0.03 / radius  # 0.067: between 2 % and 5 % of 2.5
@@ -110,7 +110,7 @@ def test_disn_on_concentric_boxes() -> None:
     assert scores["iou"] == pytest.approx(common / both, abs=1e-12)
 
 
-def test_disn_brute_force(pair: Comparison) -> None:
+def test_disn_brute_force(pair: ShapePair) -> None:
     scores = SHAPE_PROTOCOLS["disn"].score(pair)
     center, radius = _sphere_of(pair.truth)
     clouds = []
@@ -137,7 +137,7 @@ def test_disn_f_score_comes_from_the_averages() -> None:
     assert disn_f_scores(ScoreTable()) == {}
 
 
-def test_perfect_scores(same: Comparison) -> None:
+def test_perfect_scores(same: ShapePair) -> None:
     assert SHAPE_PROTOCOLS["occnet"].score(same)["iou"] > 0.995  # the stored membership is the true ball's
     assert SHAPE_PROTOCOLS["ifnet"].score(same)["iou"] == 1.0
     assert SHAPE_PROTOCOLS["disn"].score(same)["iou"] == 1.0
@@ -147,26 +147,26 @@ def test_perfect_scores(same: Comparison) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SHAPE_PROTOCOLS))
-def test_same_shapes_same_scores_and_declared_metrics(name: str, pair: Comparison) -> None:
+def test_same_shapes_same_scores_and_declared_metrics(name: str, pair: ShapePair) -> None:
     protocol = SHAPE_PROTOCOLS[name]
     scores = protocol.score(pair)
     assert list(scores) == list(protocol.metrics)
     assert protocol.main in protocol.metrics
-    again = protocol.score(Comparison(Shape(*sphere(INNER)), _truth()))
+    again = protocol.score(ShapePair(Shape(*sphere(INNER)), _truth()))
     assert scores == again
-    other = protocol.score(Comparison(Shape(*sphere(INNER)), _truth(seed=1)))
+    other = protocol.score(ShapePair(Shape(*sphere(INNER)), _truth(seed=1)))
     assert other == pytest.approx(scores, rel=0.05, abs=1e-9)  # relative: squared distances are of the order of 0.002
 
 
 @pytest.mark.parametrize("name", sorted(SHAPE_PROTOCOLS))
-def test_an_empty_prediction_is_the_worst(name: str, pair: Comparison) -> None:
-    nothing = Comparison(Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), _truth())
+def test_an_empty_prediction_is_the_worst(name: str, pair: ShapePair) -> None:
+    nothing = ShapePair(Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)), _truth())
     protocol = SHAPE_PROTOCOLS[name]
     scores, some = protocol.score(nothing), protocol.score(pair)
     assert list(scores) == list(protocol.metrics)
-    for metric, reading in protocol.metrics.items():
+    for metric, spec in protocol.metrics.items():
         assert math.isfinite(scores[metric])
-        if reading.higher_is_better:
+        if spec.higher_is_better:
             assert scores[metric] == (-1.0 if (name, metric) == ("occnet", "normal_consistency") else 0.0)
         else:
             assert scores[metric] > some[metric]
@@ -189,14 +189,14 @@ def test_match_is_brute_force() -> None:
 
 def test_a_truth_is_indexed_once() -> None:
     """However many predictions it is compared with, by however many protocols."""
-    truth = Truth("ball", Shape(*sphere(0.4)))
-    pairs = [Comparison(Shape(*sphere(radius)), truth) for radius in (0.3, 0.35)]
+    truth = TargetShape("ball", Shape(*sphere(0.4)))
+    pairs = [ShapePair(Shape(*sphere(radius)), truth) for radius in (0.3, 0.35)]
     first = pairs[0].near(10_000)
     index = truth.cloud(10_000).index
     second = pairs[1].near(10_000)
     assert truth.cloud(10_000).index is index
     for pair, near in zip(pairs, (first, second), strict=True):
-        fresh = Comparison(pair.predicted, Truth("ball", truth.shape)).near(10_000)
+        fresh = ShapePair(pair.predicted, TargetShape("ball", truth.shape)).near(10_000)
         assert np.array_equal(near.accuracy, fresh.accuracy)
         assert np.array_equal(near.completeness_cosine, fresh.completeness_cosine)
 
@@ -204,16 +204,16 @@ def test_a_truth_is_indexed_once() -> None:
 def test_stored_surface_is_used_where_it_suffices() -> None:
     points = np.random.default_rng(0).normal(size=(100_000, 3))
     stored = Cloud(points, points)
-    truth = Truth("ball", Shape(*sphere(0.4)), stored)
+    truth = TargetShape("ball", Shape(*sphere(0.4)), stored)
     assert truth.surface(100_000).points is not None
     assert np.shares_memory(truth.surface(100_000).points, points)
-    few = Truth("ball", Shape(*sphere(0.4)), stored.first(10))
+    few = TargetShape("ball", Shape(*sphere(0.4)), stored.first(10))
     assert np.abs(np.linalg.norm(few.surface(100_000).points, axis=1) - 0.4).max() < 1e-3
 
 
 def test_bad_shapes_are_refused() -> None:
     with pytest.raises(DataError, match="no faces"):
-        Truth("nothing", Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)))
+        TargetShape("nothing", Shape(np.zeros((0, 3)), np.zeros((0, 3), np.int64)))
     vertices, faces = sphere(0.4, 1)
     vertices[0, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):

@@ -21,10 +21,10 @@ from raylift.geometry.cameras import project
 from raylift.losses.unseen_texture import seen_faces, seen_texels
 from raylift.models import catalogue
 from raylift.models.mesh_texture.cameras import framed_camera, mirrored_cameras, roll_error
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.model import MeshTextureModel
 from raylift.models.mesh_texture.network import in_world_frame
 from raylift.models.mesh_texture.part_terms import part_points
-from raylift.models.mesh_texture.scene import Scene
 from raylift.models.mesh_texture.view_terms import random_views
 from raylift.models.mesh_texture.weights import MeshTextureWeights
 from raylift.rendering import soft_listed
@@ -141,9 +141,9 @@ def test_a_handful_of_images_is_learned() -> None:
     pictures = zip(found, batch["image"].numpy(), batch["mask"].numpy(), strict=True)
     assert sum(picture_score(*one)["mask_iou"] for one in pictures) / len(found) > 0.9
     with torch.no_grad():
-        scene = Scene(model.network, batch, StepInfo(0, 1))
-        error = (scene.picture - scene.image).abs().mean(dim=1)
-        assert float((error * scene.mask).sum() / scene.mask.sum()) < 0.1
+        state = ForwardState(model.network, batch, StepInfo(0, 1))
+        error = (state.picture - state.image).abs().mean(dim=1)
+        assert float((error * state.mask).sum() / state.mask.sum()) < 0.1
 
 
 def test_equation_2_silhouettes_are_of_template_and_offsets_by_each_camera() -> None:
@@ -154,7 +154,7 @@ def test_equation_2_silhouettes_are_of_template_and_offsets_by_each_camera() -> 
         network.template.positions *= torch.tensor([0.6, 1.0, 1.4])
         feature = network.encoder(batch["image"])
         shapes = network.template.vertices + network.template.expand(network.shape(feature))
-        silhouettes = Scene(network, batch, StepInfo(0, 1)).silhouettes
+        silhouettes = ForwardState(network, batch, StepInfo(0, 1)).silhouettes
         for hypothesis in range(3):
             cameras = from_weak_perspective(network.camera(feature).pick(torch.full((2,), hypothesis)))
             for index in range(2):
@@ -170,12 +170,12 @@ def test_a_picture_shows_the_seen_texels_and_a_random_view_others_too() -> None:
     views = ("model.views.source=range", "model.views.azimuth_deg=[0,360]")
     _, model = build("mesh_texture/umr-test.stage1", "model.render.texture_sigma=1e-6", *views)
     network, batch = model.network, ellipsoids(2, 32)
-    scene = Scene(network, batch, StepInfo(0, 1, seed=3))
-    texture = scene.texture.detach().requires_grad_()
-    scene.__dict__["texture"] = texture
-    faces = seen_faces(scene.view.nearest_faces, len(network.template.faces))
+    state = ForwardState(network, batch, StepInfo(0, 1, seed=3))
+    texture = state.texture.detach().requires_grad_()
+    state.__dict__["texture"] = texture
+    faces = seen_faces(state.view.nearest_faces, len(network.template.faces))
     seen = seen_texels(faces, network.texel_face)[:, None]
-    views = [random_views(replace(scene, step_info=StepInfo(step, 1, seed=3)), True, False) for step in (0, 1)]
+    views = [random_views(replace(state, step_info=StepInfo(step, 1, seed=3)), True, False) for step in (0, 1)]
     assert not torch.equal(views[0].rgb, views[1].rgb), "each step has cameras of its own"
 
     def share_of_seen(picture: torch.Tensor) -> float:
@@ -183,8 +183,8 @@ def test_a_picture_shows_the_seen_texels_and_a_random_view_others_too() -> None:
         (gradient,) = torch.autograd.grad(picture.sum(), texture, retain_graph=True)
         return float((gradient * seen).sum() / gradient.sum())
 
-    assert share_of_seen(scene.picture) > 0.9
-    other = random_views(scene, True, False).rgb
+    assert share_of_seen(state.picture) > 0.9
+    other = random_views(state, True, False).rgb
     assert other is not None
     assert share_of_seen(other) < 0.7
 
@@ -197,11 +197,11 @@ def test_reconstructions_are_in_the_world_frame_and_look_like_what_was_trained()
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
     model.eval()
     with torch.no_grad():
-        scene = Scene(model.network, batch, StepInfo(0, 1))
+        state = ForwardState(model.network, batch, StepInfo(0, 1))
         found = model.reconstruct(batch)
-    vertices, faces = scene.decoded.vertices.detach(), model.network.template.faces
+    vertices, faces = state.decoded.vertices.detach(), model.network.template.faces
     for index, reconstruction in enumerate(found):
-        seen = nearest_faces(vertices[index], faces, scene.camera[index], 32).face[0] >= 0
+        seen = nearest_faces(vertices[index], faces, state.camera[index], 32).face[0] >= 0
         assert isinstance(reconstruction.shape, Mesh)
         placed = reconstruction.shape.vertices
         low, high = placed.amin(dim=0), placed.amax(dim=0)
@@ -227,7 +227,7 @@ def test_texels_read_outside_of_the_object_get_its_colours(monkeypatch: pytest.M
         expected = batch["object_colors"][:, :, 0, 0] if from_object else torch.ones(2, 3)
         torch.testing.assert_close(texture.mean(dim=(1, 2)), expected)
         # Training reads the image, background and all.
-        assert bool((Scene(model.network, batch, StepInfo(step=3, num_steps=10, epoch=9)).texture == 1).all())
+        assert bool((ForwardState(model.network, batch, StepInfo(step=3, num_steps=10, epoch=9)).texture == 1).all())
 
 
 def reached_by(model: MeshTextureModel, term: str, batch: Batch) -> set[str]:
@@ -287,11 +287,11 @@ def test_one_flow_satisfies_a_frontal_view_of_a_symmetric_texture() -> None:
     _, model = build("mesh_texture/umr-test.stage1", "model.shape.level=2")
     batch = ellipsoids(NUM_IMAGES, 32).select(slice(0, 4))
     with torch.no_grad():
-        scene = Scene(model.network, batch, StepInfo(0, 1))
-        seen, mirror = scene.centroids, model.network.template.mirror_face
+        state = ForwardState(model.network, batch, StepInfo(0, 1))
+        seen, mirror = state.centroids, model.network.template.mirror_face
         pairs = mirror != torch.arange(len(mirror))
         assert not bool((seen.is_seen & seen.is_seen[:, mirror])[:, pairs].any())
-        weight = torch.nn.functional.one_hot(scene.view.nearest_faces.clamp(min=0), len(mirror))
+        weight = torch.nn.functional.one_hot(state.view.nearest_faces.clamp(min=0), len(mirror))
         never_nearest = weight.flatten(1, 2).sum(dim=1) == 0
         assert float(seen.weight[never_nearest].sum()) < 0.01 * float(seen.weight.sum())
 

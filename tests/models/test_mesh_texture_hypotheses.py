@@ -8,8 +8,8 @@ import torch
 from raylift.core.step_info import StepInfo
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.rotations import quaternion_to_matrix
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.model import MeshTextureModel
-from raylift.models.mesh_texture.scene import Scene
 from tests.models.mesh_texture_samples import NUM_IMAGES, ellipsoids
 from tests.models.test_mesh_texture import PARTS, build
 
@@ -69,12 +69,12 @@ def test_hypotheses_are_drawn_by_their_probabilities_and_by_sample() -> None:
     _, model = build("mesh_texture/umr-test.stage2", "model.camera.pictures=drawn")
     with torch.no_grad():
         model.network.camera.head.bias[7::8] = torch.tensor([0.0, 1.0, -1.0])
-        seen = [Scene(model.network, BATCH, StepInfo(step, 99)).taken[:, 0] for step in range(80)]
-        scene = Scene(model.network, BATCH.select(slice(1, 3)), StepInfo(5, 99))
+        seen = [ForwardState(model.network, BATCH, StepInfo(step, 99)).taken[:, 0] for step in range(80)]
+        state = ForwardState(model.network, BATCH.select(slice(1, 3)), StepInfo(5, 99))
         share = torch.bincount(torch.cat(seen), minlength=3) / (80 * len(BATCH))
-        torch.testing.assert_close(share, scene.probabilities[0], atol=0.08, rtol=0)
-        assert torch.equal(scene.taken[:, 0], seen[5][1:3])
-        assert torch.equal(scene.counts, torch.ones(2, 1))
+        torch.testing.assert_close(share, state.probabilities[0], atol=0.08, rtol=0)
+        assert torch.equal(state.taken[:, 0], seen[5][1:3])
+        assert torch.equal(state.counts, torch.ones(2, 1))
 
 
 def test_stage_two_starts_around_the_cameras_of_stage_one() -> None:
@@ -106,11 +106,11 @@ def test_each_camera_of_a_multiplex_learns_from_its_own_error() -> None:
     assert multiplex is not None
     with torch.no_grad():
         multiplex.numbers += 0.05 * torch.randn(multiplex.numbers.shape, generator=torch.Generator().manual_seed(3))
-    scene = Scene(model.network, BATCH, LATER)
-    assert float(scene.probabilities.detach().amin()) < 1e-4
-    expected = (scene.mask_errors * scene.probabilities).sum(dim=1).mean()
+    state = ForwardState(model.network, BATCH, LATER)
+    assert float(state.probabilities.detach().amin()) < 1e-4
+    expected = (state.mask_errors * state.probabilities).sum(dim=1).mean()
     (slope,) = torch.autograd.grad(expected, multiplex.numbers)
-    own = Scene(model.network, BATCH, LATER)
+    own = ForwardState(model.network, BATCH, LATER)
     own.__dict__["probabilities"] = torch.full_like(own.mask_errors, 1 / own.mask_errors.shape[1]).detach()
     (wanted,) = torch.autograd.grad(own.mask_errors.mean(), multiplex.numbers)
     torch.testing.assert_close(slope, wanted, rtol=1e-3, atol=1e-7)
@@ -121,7 +121,7 @@ def test_cameras_may_settle_before_shapes_move() -> None:
     with torch.no_grad():
         model.network.shape.last.bias += 0.05
     template = model.network.template.vertices
-    early, late = (Scene(model.network, BATCH, StepInfo(epoch, 9, epoch)).decoded.vertices for epoch in (1, 2))
+    early, late = (ForwardState(model.network, BATCH, StepInfo(epoch, 9, epoch)).decoded.vertices for epoch in (1, 2))
     assert torch.equal(early[0], template)
     assert float((late[0] - template).detach().abs().max()) > 0.01
     assert early.requires_grad, "so that every parameter has a gradient on every rank"

@@ -8,8 +8,8 @@ import torch
 from raylift.core.errors import ConfigError
 from raylift.core.step_info import StepInfo
 from raylift.models import catalogue
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.model import MeshTextureModel
-from raylift.models.mesh_texture.scene import Scene
 from tests.models.mesh_texture_samples import NUM_IMAGES, ellipsoids, rows
 from tests.models.test_mesh_texture import build, reached_by, train
 
@@ -43,14 +43,14 @@ def test_cmr_takes_its_losses_by_the_fitted_cameras() -> None:
     batch = WHOLE.select(slice(0, 4))
     assert model.keypoints is not None
     fitted = model.keypoints.fitted(batch["keypoints"])
-    scene = Scene(model.network, batch, StepInfo(2, 9, 2))
-    assert torch.equal(model.keypoints.with_fitted_cameras(scene).cameras.scale[:, 0], fitted.scale)
+    state = ForwardState(model.network, batch, StepInfo(2, 9, 2))
+    assert torch.equal(model.keypoints.with_fitted_cameras(state).cameras.scale[:, 0], fitted.scale)
     for term in ("mask_squares", "keypoint", "reconstruction"):
         assert "camera" not in reached_by(model, term, batch), term
     assert reached_by(model, "camera", batch) == {"encoder", "camera"}
     hidden = rows(batch, [0, 1])
     hidden["keypoints"][1, 1:, 2] = 0
-    own = model.keypoints.with_fitted_cameras(Scene(model.network, hidden, StepInfo(2, 9, 2))).cameras
+    own = model.keypoints.with_fitted_cameras(ForwardState(model.network, hidden, StepInfo(2, 9, 2))).cameras
     regressed = model.network.decode(hidden).regressed
     assert torch.equal(own.quaternion[1], regressed.quaternion[1]), "too few keypoints tell no camera"
 

@@ -12,7 +12,7 @@ from raylift.core.step_info import StepInfo
 from raylift.geometry.camera_hypotheses import orbit_quaternions
 from raylift.geometry.rotations import quaternion_to_matrix
 from raylift.models.mesh_texture.bank import PoseBank
-from raylift.models.mesh_texture.scene import Scene
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.view_terms import random_rotations, real_pictures
 from raylift.networks import pretrained_pyramid
 from tests.models.mesh_texture_samples import NUM_IMAGES, ellipsoids
@@ -26,13 +26,13 @@ def test_turned_views_keep_the_elevation_of_the_image() -> None:
     _, model = build("mesh_texture/umr-test.stage1", "model.camera.initial_elevation_deg=35")
     assert model.config.views.source == "turned"
     turned = torch.cat(
-        [random_rotations(Scene(model.network, BATCH, StepInfo(step, 9)), None).detach() for step in range(9)]
+        [random_rotations(ForwardState(model.network, BATCH, StepInfo(step, 9)), None).detach() for step in range(9)]
     )
     viewing = quaternion_to_matrix(turned)[:, 2]
     torch.testing.assert_close(-viewing[:, 1], torch.full((36,), 35.0).deg2rad().sin(), atol=1e-3, rtol=0)
     turns = torch.atan2(viewing[:, 0], viewing[:, 2]).rad2deg() % 360
     assert float(turns.max() - turns.min()) > 120, "anywhere in half a turn"
-    again = random_rotations(Scene(model.network, BATCH.select(slice(2, 4)), StepInfo(3, 9)), None)
+    again = random_rotations(ForwardState(model.network, BATCH.select(slice(2, 4)), StepInfo(3, 9)), None)
     torch.testing.assert_close(again, turned[14:16], msg="drawn for samples")
 
 
@@ -42,7 +42,7 @@ def test_learned_views_are_those_of_other_images() -> None:
     bank = model.pose_bank
     assert isinstance(bank, PoseBank)
     assert bank.draw(BATCH.keys, 0, 0) is None
-    assert random_rotations(Scene(model.network, BATCH, StepInfo(0, 9)), bank).shape == (4, 4)
+    assert random_rotations(ForwardState(model.network, BATCH, StepInfo(0, 9)), bank).shape == (4, 4)
     azimuths = torch.tensor([30.0] * 5 + [200.0])
     bank.keep(torch.tensor([0, 2, 3, 4, 6, 7]), orbit_quaternions(azimuths, torch.zeros(6)))
     drawn = torch.cat([bank.draw(BATCH.keys, 0, step) for step in range(60)])  # type: ignore[misc]
@@ -56,13 +56,13 @@ def test_learned_views_are_those_of_other_images() -> None:
 @pytest.mark.parametrize("name", ["umr-test.stage1", "umr-test.stage2"])
 def test_a_critic_of_renders_never_sees_the_images(name: str) -> None:
     _, model = build(f"mesh_texture/{name}", "model.critic.real=renders")
-    scene = Scene(model.network, BATCH, StepInfo(0, 9))
-    own = scene.silhouettes[:, :1] if model.config.critic.sees == "mask" else scene.of_main(scene.picture)
-    assert torch.equal(real_pictures(scene), own.detach())
-    assert not real_pictures(scene).requires_grad
+    state = ForwardState(model.network, BATCH, StepInfo(0, 9))
+    own = state.silhouettes[:, :1] if model.config.critic.sees == "mask" else state.of_main(state.picture)
+    assert torch.equal(real_pictures(state), own.detach())
+    assert not real_pictures(state).requires_grad
     _, other = build(f"mesh_texture/{name}", "model.critic.real=images")
     shown = BATCH["mask" if model.config.critic.sees == "mask" else "image"]
-    assert torch.equal(real_pictures(Scene(other.network, BATCH, StepInfo(0, 9))), shown)
+    assert torch.equal(real_pictures(ForwardState(other.network, BATCH, StepInfo(0, 9))), shown)
 
 
 def test_the_pretrained_encoder_is_each_samples_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.step_info import StepInfo
 from raylift.data.feed.batches import collate
 from raylift.data.feed.image_folder import make_input
-from raylift.data.feed.samples import assemble_image
+from raylift.data.feed.user_image import assemble_image
 from raylift.models import catalogue
 from raylift.runs.reconstruct import Reconstructor, log_model
 from raylift.tracking.address import default_tracking_uri

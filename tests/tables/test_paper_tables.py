@@ -1,4 +1,4 @@
-"""Tables are read strictly, their runs are planned once each, and their directions judged as the scores say."""
+"""Tables are read strictly, their runs are planned once each, and their directions claims as the scores say."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from raylift.core.errors import ConfigError
 from raylift.evaluation.comparison.paired import ONE_SEED
-from raylift.runs.table_page import INTERRUPTED, claims_grid, scores_grid
+from raylift.runs.table_page import INTERRUPTED, claims_table, scores_table
 from raylift.runs.table_runs import gather
-from raylift.tables.paper_table import PaperTable, Row, by_points, load_table, plan_table
-from raylift.tables.results import RowResult, cell, judge, rows_of, score_rows
+from raylift.tables.paper_table import PaperTable, TableRow, by_points, load_table, plan_table
+from raylift.tables.results import RowResult, cell, evaluate_claims, rows_of, score_rows
 
 TABLES = sorted((Path(__file__).parents[2] / "tuning" / "tables").glob("*.json"))
 NUM_OBJECTS = 8
@@ -44,11 +44,11 @@ def written(path: Path, **changes: Any) -> Path:
     [
         ({"rows": [{"name": "a", "overides": []}]}, r"no .rows\[0\].overides(.|\n)*mean .rows\[0\].overrides"),
         ({"clams": []}, "no 'clams'(.|\n)*did you mean 'claims'"),
-        ({"seeds": ["one"]}, r"seeds\[0\] is 'one'(.|\n)*valid integer"),
+        ({"seeds": ["one"]}, r"seeds\[0\] is 'one'(.|\n)*whole number"),
         ({"seeds": [1, 1]}, r"seeds are \[1, 1\]"),
         ({"rows": []}, "no rows"),
         ({"title": None}, "title is missing"),
-        ({"data": "movies"}, "data is 'movies'(.|\n)*shapes, images"),
+        ({"data": "movies"}, "data is 'movies'(.|\n)*'shapes', 'images'"),
         (
             {"claims": [{"better": "Voxels", "than": "Image", "metric": "ifnet/iou"}]},
             "no row for a claim, 'Image'(.|\n)*did you mean 'Image only'",
@@ -138,7 +138,7 @@ def test_stages_that_rows_share_are_trained_once() -> None:
     assert free.weights.reconstruction == kept.reconstruction + kept.searched
 
 
-def result(row: Row, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any) -> RowResult:
+def result(row: TableRow, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any) -> RowResult:
     """Scores that differ from object to object far more than from row to row."""
     scores = {
         seed: {
@@ -158,23 +158,23 @@ def result(row: Row, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any)
     return RowResult(row, scores, **more)
 
 
-def judged(tmp_path: Path, shifts: tuple[float, float], claims: list[dict[str, str]], **more: Any) -> list[str]:
+def claims(tmp_path: Path, shifts: tuple[float, float], claims: list[dict[str, str]], **more: Any) -> list[str]:
     table: PaperTable = load_table(written(tmp_path, claims=claims))
     results = {row.name: result(row, shift, **more) for row, shift in zip(table.rows, shifts, strict=True)}
-    return [one.verdict for one in judge(table, results)]
+    return [one.verdict for one in evaluate_claims(table, results)]
 
 
 def test_directions_are_confirmed_refuted_or_left_open(tmp_path: Path) -> None:
     claim = {"better": "Voxels", "than": "Image only", "metric": "ifnet/iou"}
-    assert judged(tmp_path, (0.05, 0.0), [claim]) == ["confirmed"]
-    assert judged(tmp_path, (0.0, 0.05), [claim]) == ["refuted"]
-    assert judged(tmp_path, (0.0, 0.0), [claim]) == ["undecided"]
+    assert claims(tmp_path, (0.05, 0.0), [claim]) == ["confirmed"]
+    assert claims(tmp_path, (0.0, 0.05), [claim]) == ["refuted"]
+    assert claims(tmp_path, (0.0, 0.0), [claim]) == ["undecided"]
     # A distance is better when it is lower.
     lower = {**claim, "metric": "ifnet/chamfer_l2"}
-    assert judged(tmp_path, (0.05, 0.0), [lower]) == ["confirmed"]
+    assert claims(tmp_path, (0.05, 0.0), [lower]) == ["confirmed"]
     against = {"better": "Image only", "than": "baseline:retrieval", "metric": "ifnet/iou"}
-    assert judged(tmp_path, (0.05, -0.05), [against]) == ["refuted"]
-    assert judged(tmp_path, (0.05, -0.05), [{**against, "than": "baseline:oracle"}]) == ["undecided"]
+    assert claims(tmp_path, (0.05, -0.05), [against]) == ["refuted"]
+    assert claims(tmp_path, (0.05, -0.05), [{**against, "than": "baseline:oracle"}]) == ["undecided"]
 
 
 def test_one_training_decides_no_direction_but_two_baselines_can_be_compared(tmp_path: Path) -> None:
@@ -182,14 +182,14 @@ def test_one_training_decides_no_direction_but_two_baselines_can_be_compared(tmp
     against = {"better": "Voxels", "than": "baseline:retrieval", "metric": "ifnet/iou"}
     baselines = {"better": "baseline:retrieval", "than": "baseline:mean_shape", "metric": "ifnet/iou"}
     table = load_table(written(tmp_path, claims=[rows, against, baselines]))
-    assert judged(tmp_path, (0.05, -0.05), [rows, against, baselines]) == ["confirmed"] * 3
-    found = judge(
+    assert claims(tmp_path, (0.05, -0.05), [rows, against, baselines]) == ["confirmed"] * 3
+    found = evaluate_claims(
         table, {row.name: result(row, shift, (0,)) for row, shift in zip(table.rows, (0.05, -0.05), strict=True)}
     )
     assert [(one.verdict, one.why) for one in found] == [
         ("undecided", ONE_SEED), ("undecided", ONE_SEED), ("confirmed", "")
     ]  # fmt: skip
-    assert [row[1].text for row in claims_grid(found).rows] == [f"undecided ({ONE_SEED})"] * 2 + ["confirmed"]
+    assert [row[1].text for row in claims_table(found).rows] == [f"undecided ({ONE_SEED})"] * 2 + ["confirmed"]
     assert [one.gain.num_seeds for one in found if one.gain] == [1, 1, 1]
 
 
@@ -199,8 +199,8 @@ def test_a_baseline_is_known_from_any_row_that_was_measured(tmp_path: Path) -> N
     failed, good = table.rows
     rows = {failed.name: RowResult(failed, problems={0: "out of memory"}), good.name: result(good, 0.05)}
     assert good.name == "Image only"
-    assert [one.verdict for one in judge(table, rows)] == ["confirmed"]
-    assert any("retrieval" in row[0].text for row in scores_grid(table, rows).rows)
+    assert [one.verdict for one in evaluate_claims(table, rows)] == ["confirmed"]
+    assert any("retrieval" in row[0].text for row in scores_table(table, rows).rows)
 
 
 def test_minutes_of_a_run_that_was_interrupted_are_not_its_minutes(tmp_path: Path) -> None:
@@ -211,20 +211,22 @@ def test_minutes_of_a_run_that_was_interrupted_are_not_its_minutes(tmp_path: Pat
     rows = gather(planned, outcomes, {}, {})
     assert rows["Voxels"].minutes == {0: 3.0}
     outcomes = {one.name: {"scores": scores, "minutes": None} for one in planned[::2]}
-    grid = scores_grid(table, gather(planned, outcomes, {}, {}))
-    assert (grid.rows[0][-1].text, grid.rows[0][-1].hint) == ("-", INTERRUPTED)
+    shown = scores_table(table, gather(planned, outcomes, {}, {}))
+    assert (shown.rows[0][-1].text, shown.rows[0][-1].hint) == ("-", INTERRUPTED)
 
 
 def test_gains_stand_beside_the_papers_and_reasons_beside_what_is_open(tmp_path: Path) -> None:
     table = load_table(written(tmp_path))
-    one = judge(table, {table.rows[0].name: result(table.rows[0], 0.1), table.rows[1].name: result(table.rows[1], 0.0)})
+    one = evaluate_claims(
+        table, {table.rows[0].name: result(table.rows[0], 0.1), table.rows[1].name: result(table.rows[1], 0.0)}
+    )
     assert one[0].gain is not None
     assert one[0].gain.mean == pytest.approx(0.1)
     assert one[0].paper_gain == pytest.approx(0.2)
-    (alone,) = judge(table, {table.rows[0].name: result(table.rows[0], 0.1)})
+    (alone,) = evaluate_claims(table, {table.rows[0].name: result(table.rows[0], 0.1)})
     assert (alone.verdict, alone.why) == ("undecided", "not run, or not both")
     apart = {row.name: result(row, 0.1, (seed,)) for seed, row in enumerate(table.rows)}
-    assert judge(table, apart)[0].why == "no seed in common"
+    assert evaluate_claims(table, apart)[0].why == "no seed in common"
     assert rows_of(one)[0]["verdict"] == "confirmed"
 
 
@@ -237,13 +239,13 @@ def test_curves_are_judged_seed_by_seed(tmp_path: Path) -> None:
         slow = {seed: {"val/iou": [(10, 0.1), (20, 0.5)]} for seed in range(count)}
         return {row.name: RowResult(row, curves=curves) for row, curves in zip(table.rows, (fast, slow), strict=True)}
 
-    (found,) = judge(table, rows(5))
+    (found,) = evaluate_claims(table, rows(5))
     assert found.verdict == "confirmed"
     assert found.gain is not None
     assert found.gain.mean == pytest.approx(0.5)
-    (few,) = judge(table, rows(3))
+    (few,) = evaluate_claims(table, rows(3))
     assert (few.verdict, few.why) == ("undecided", "3 seeds are too few to decide (5 at least)")
-    (none,) = judge(table, {row.name: RowResult(row) for row in table.rows})
+    (none,) = evaluate_claims(table, {row.name: RowResult(row) for row in table.rows})
     assert none.why == "not run, or not both"
 
 
@@ -312,6 +314,6 @@ def test_a_baseline_is_that_of_the_row_that_it_is_compared_with(tmp_path: Path) 
     for content in results["Image only"].scores.values():
         for row in content["objects"]:
             row["ifnet/iou"] += 0.05 * (row["method"] == "model")
-    assert [one.verdict for one in judge(table, results)] == ["refuted", "confirmed"]
-    labels = [row[0].text for row in scores_grid(table, results).rows if row[0].text.startswith("baseline")]
+    assert [one.verdict for one in evaluate_claims(table, results)] == ["refuted", "confirmed"]
+    labels = [row[0].text for row in scores_table(table, results).rows if row[0].text.startswith("baseline")]
     assert labels == ["baseline: mean shape", "baseline: retrieval (Voxels)", "baseline: retrieval (Image only)"]

@@ -89,7 +89,7 @@ def test_adopted_files_outlive_the_callers_and_go_once_sent(tmp_path: Path) -> N
     spool = Spool(tmp_path / "spool")
     source = tmp_path / "scores.txt"
     source.write_text("good")
-    copy = spool.adopt(source)
+    copy = spool.copy_in(source)
     source.unlink()
     assert copy.read_text() == "good"
     spool.add_event("artifact", {"path": str(copy), "folder": ""})

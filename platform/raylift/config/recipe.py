@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raylift.config import tree
+from raylift.config.codec import to_dict
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.config.optimizers import DEFAULT_GROUP, OptimizerConfig
@@ -98,7 +99,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, with the version of this layout."""
-        return {"recipe_version": RECIPE_VERSION, **tree.to_dict(self)}
+        return {"recipe_version": RECIPE_VERSION, **to_dict(self)}
 
     def to_json(self) -> str:
         """JSON for MLflow, checkpoints and workers; ``models.catalogue.from_json`` reads it."""
@@ -107,7 +108,7 @@ class Recipe:
     def flat(self) -> dict[str, str | int | float | bool]:
         """Every value by dotted path, scalars as they are and the rest as JSON, for a tracker."""
         return {
-            path: value if isinstance(value, str | int | float | bool) else json.dumps(tree.to_dict(value))
+            path: value if isinstance(value, str | int | float | bool) else json.dumps(to_dict(value))
             for path, value in tree.flatten(self).items()
         }
 
@@ -121,7 +122,7 @@ class Recipe:
         """Twelve hex digits over what decides the weights: all values except the free ones and the name."""
         free = (*self.free_paths, "name")
         deciding = {
-            path: tree.to_dict(value)
+            path: to_dict(value)
             for path, value in tree.flatten(self).items()
             if not any(path == one or path.startswith(f"{one}.") for one in free)
         }

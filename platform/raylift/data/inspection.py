@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from raylift.core.errors import DataError, StorageError
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.feed.stream import evaluation_views
 from raylift.data.kind import Statistics
 from raylift.data.kinds import kind_of

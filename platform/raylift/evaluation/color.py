@@ -11,10 +11,10 @@ from jaxtyping import Float
 
 from raylift.core.errors import WeightsError
 from raylift.core.types import Camera, Mesh
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.shapes.record import ViewRecord
 from raylift.metrics.image import psnr, ssim
-from raylift.metrics.protocols import Metric
+from raylift.metrics.protocols import MetricSpec
 from raylift.metrics.scores import mean_of
 from raylift.networks.perceptual import PerceptualDistance
 from raylift.networks.pretrained import perceptual_weights
@@ -22,16 +22,16 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 
 COLOR_METRICS = {
-    "psnr": Metric(True),
-    "psnr_masked": Metric(True),
-    "ssim": Metric(True),
-    "ssim_masked": Metric(True),
-    "lpips": Metric(False),
+    "psnr": MetricSpec(True),
+    "psnr_masked": MetricSpec(True),
+    "ssim": MetricSpec(True),
+    "ssim_masked": MetricSpec(True),
+    "lpips": MetricSpec(False),
 }
 
 
 @dataclass(frozen=True)
-class Look:
+class MaskedImage:
     """An image as seen by a camera.
 
     Attributes:
@@ -43,39 +43,41 @@ class Look:
     coverage: Float[np.ndarray, "H W"]
 
     @staticmethod
-    def of_pixels(picture: Float[np.ndarray, "3 H W"], coverage: Float[np.ndarray, "1 H W"]) -> Look:
+    def of_pixels(picture: Float[np.ndarray, "3 H W"], coverage: Float[np.ndarray, "1 H W"]) -> MaskedImage:
         """From an image on white, as returned by ``data.feed.batches.on_white``."""
-        return Look(np.ascontiguousarray(picture.transpose(1, 2, 0)), coverage[0])
+        return MaskedImage(np.ascontiguousarray(picture.transpose(1, 2, 0)), coverage[0])
 
 
-def looks_of(mesh: Mesh, cameras: Camera, image_px: int) -> list[Look]:
+def render_masked(mesh: Mesh, cameras: Camera, image_px: int) -> list[MaskedImage]:
     """Render a reconstruction for each camera.
 
     With 2x2 samples per pixel and ambient light only, because a reconstruction has learned colours with their shading.
     """
     renderings = render(mesh, cameras, image_px, Lighting.ambient(), supersample=2)
-    return [Look(rendering.rgb, rendering.alpha) for rendering in renderings]
+    return [MaskedImage(rendering.rgb, rendering.alpha) for rendering in renderings]
 
 
-def color_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: PerceptualDistance | None) -> dict[str, float]:
+def color_scores(
+    images: Sequence[MaskedImage], truths: Sequence[MaskedImage], lpips: PerceptualDistance | None
+) -> dict[str, float]:
     """Mean ``COLOR_METRICS`` over image pairs; those within the true silhouette are ``_masked``.
 
     Args:
         lpips: None leaves LPIPS out.
     """
     values: dict[str, list[float]] = {name: [] for name in COLOR_METRICS}
-    for look, truth in zip(looks, truths, strict=True):
+    for image, truth in zip(images, truths, strict=True):
         mask = truth.coverage > 0.5
-        whole, masked = ssim(look.rgb, truth.rgb, mask)
-        values["psnr"].append(psnr(look.rgb, truth.rgb))
+        whole, masked = ssim(image.rgb, truth.rgb, mask)
+        values["psnr"].append(psnr(image.rgb, truth.rgb))
         values["ssim"].append(whole)
         if mask.any() and masked is not None:
-            values["psnr_masked"].append(psnr(look.rgb, truth.rgb, mask))
+            values["psnr_masked"].append(psnr(image.rgb, truth.rgb, mask))
             values["ssim_masked"].append(masked)
     if lpips is not None:
         first, second = (
-            torch.from_numpy(np.stack([look.rgb for look in some])).permute(0, 3, 1, 2).float()
-            for some in (looks, truths)
+            torch.from_numpy(np.stack([image.rgb for image in some])).permute(0, 3, 1, 2).float()
+            for some in (images, truths)
         )
         with torch.no_grad():
             values["lpips"] += lpips(first, second).tolist()
@@ -101,12 +103,12 @@ class ColorScorer:
         """Mean scores over the views."""
         if not views:
             return {}
-        looks = looks_of(mesh, Camera.stack([view.camera for view in views]), self.image_px)
-        return color_scores(looks, [self.truth_of(view) for view in views], self.lpips)
+        images = render_masked(mesh, Camera.stack([view.camera for view in views]), self.image_px)
+        return color_scores(images, [self.truth_of(view) for view in views], self.lpips)
 
-    def truth_of(self, view: ViewRecord) -> Look:
+    def truth_of(self, view: ViewRecord) -> MaskedImage:
         """A stored view, resized to ``image_px``."""
-        return Look.of_pixels(*composited(view.rgba, self.image_px))
+        return MaskedImage.of_pixels(*composited(view.rgba, self.image_px))
 
 
 def open_lpips(download: bool | None = None) -> tuple[PerceptualDistance | None, str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.model import ReconstructionModel
-from raylift.core.types import Reconstruction
+from raylift.core.types import Batch, Reconstruction
 from raylift.data.feed.stream import chosen_entries, evaluation_batches
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import Solid
-from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, Tally
-from raylift.evaluation.samples import eval_mode
+from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, SampleScores, Tally
+from raylift.evaluation.samples import eval_mode, over_samples
 from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.metrics.scores import Score
 
@@ -56,30 +56,33 @@ def evaluate(
     categories = {entry.id: entry.category for entry in entries}
     num_views = min(data.eval_views, *(entry.num_views for entry in entries))
     total = len(range(rank, sum(min(data.eval_views, entry.num_views) for entry in entries), world))
-    tally, done = Tally(), 0
     request = scorer.request(model.request)
-    with eval_mode(model) as device:
+
+    def score(batch: Batch) -> Iterator[SampleScores]:
+        for index, found in enumerate(model.reconstruct(batch)):
+            sample = batch.ids[index]
+            category = categories[sample.rpartition("#")[0]]
+            start = time.perf_counter()
+            solid = Solid(found.shape, config.resolution, choice.level if choice else 0.0)
+            found = replace(found, id=sample, camera=found.camera.to("cpu"))
+            rows = {MODEL_METHOD: scorer.score(sample, found, solid)}
+            is_empty, seconds = solid.is_known_empty, time.perf_counter() - start
+            rows |= scorer.score_baselines(sample, batch.select(slice(index, index + 1)).to("cpu"))
+            if on_sample is not None:
+                on_sample(found, solid)
+            scores = {method: Score(sample, category, values) for method, values in rows.items()}
+            yield SampleScores(scores, is_empty, seconds)
+
+    with eval_mode(model):
         choice = _level(model, dataset, split, config, data, seed)
         scorer.prepare(model, split)
-        for batch in evaluation_batches(dataset, request, split, data, seed, rank, world):
-            for index, found in enumerate(model.reconstruct(batch.to(device))):
-                sample = batch.ids[index]
-                category = categories[sample.rpartition("#")[0]]
-                start = time.perf_counter()
-                solid = Solid(found.shape, config.resolution, choice.level if choice else 0.0)
-                found = replace(found, id=sample, camera=found.camera.to("cpu"))
-                values = scorer.score(sample, found, solid)
-                tally.num_empty += solid.is_known_empty
-                tally.seconds += time.perf_counter() - start
-                tally.table(MODEL_METHOD).add(Score(sample, category, values))
-                for method, row in scorer.score_baselines(sample, batch.select(slice(index, index + 1))).items():
-                    tally.table(method).add(Score(sample, category, row))
-                if on_sample is not None:
-                    on_sample(found, solid)
-                done += 1
-                if progress is not None:
-                    progress(done, total, sample)
-    whole = sum(collectives.gather_objects(tally), Tally())
+    everyone = over_samples(
+        model,
+        evaluation_batches(dataset, request, split, data, seed, rank, world),
+        score,
+        None if progress is None else lambda done, sample: progress(done, total, sample),
+    )
+    whole = Tally.of(everyone.values())
     scorer.finish(whole)
     notes = ([choice.note] if choice else []) + scorer.notes
     if any(metric.startswith("disn/") for metric in whole.table(MODEL_METHOD).metrics) and num_views != DISN_VIEWS:

@@ -9,7 +9,7 @@ import torch
 
 from raylift.core.types import Field, Mesh, Reconstruction
 from raylift.geometry.iso_surface import extract
-from raylift.metrics.comparison import Shape
+from raylift.metrics.shape_pair import Shape
 
 
 @dataclass(frozen=True)

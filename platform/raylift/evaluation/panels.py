@@ -14,7 +14,7 @@ from raylift.core.model import ReconstructionModel
 from raylift.core.types import Camera, Mesh, Reconstruction, SampleRequest
 from raylift.data.feed.stream import evaluation_batches
 from raylift.data.store.dataset import ShardedDataset
-from raylift.evaluation.color import looks_of
+from raylift.evaluation.color import render_masked
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import mesh_of
 from raylift.evaluation.samples import eval_mode
@@ -86,7 +86,7 @@ def draw_panels(
 def turntable(mesh: Mesh, num_frames: int = 36, image_px: int = 192, elevation_deg: float = 20.0) -> list[Strip]:
     """Frames of a mesh turning once around, scaled to fit the image."""
     cameras = Camera.stack([orbit(360.0 * frame / num_frames, elevation_deg) for frame in range(num_frames)])
-    return [to_bytes(look.rgb) for look in looks_of(_within_unit_box(mesh), cameras, image_px)]
+    return [to_bytes(image.rgb) for image in render_masked(_within_unit_box(mesh), cameras, image_px)]
 
 
 def write_animation(frames: Sequence[Strip], path: Path, frame_ms: int = 80) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,31 +12,31 @@ import torch
 from raylift.evaluation.color import COLOR_METRICS
 from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.pose import circular_std_deg
-from raylift.metrics.protocols import SHAPE_PROTOCOLS, Metric, disn_f_scores
-from raylift.metrics.scores import ScoreTable, Summary
+from raylift.metrics.protocols import SHAPE_PROTOCOLS, MetricSpec, disn_f_scores
+from raylift.metrics.scores import Score, ScoreTable, Summary
 
 MODEL_METHOD = "model"
 WORST_COUNT = 5
 AZIMUTH, AZIMUTH_SPREAD = "azimuth_deg", "azimuth_spread_deg"
 """Each image's azimuth is stored with its scores; the report shows the spread of all azimuths."""
 
-SILHOUETTE_METRICS = {"mask_soft": Metric(True), "mask_hard": Metric(True)}
-METRICS: Mapping[str, Mapping[str, Metric]] = {
+SILHOUETTE_METRICS = {"mask_soft": MetricSpec(True), "mask_hard": MetricSpec(True)}
+METRICS: Mapping[str, Mapping[str, MetricSpec]] = {
     **{name: protocol.metrics for name, protocol in SHAPE_PROTOCOLS.items()},
     "color": {**COLOR_METRICS, **SURFACE_COLOR_METRICS},
     "input": {**SILHOUETTE_METRICS, **COLOR_METRICS},
     "unseen": {**SILHOUETTE_METRICS, **COLOR_METRICS},
-    "canonical": {"chamfer_l1": Metric(False, 10), **SILHOUETTE_METRICS, **COLOR_METRICS},
+    "canonical": {"chamfer_l1": MetricSpec(False, 10), **SILHOUETTE_METRICS, **COLOR_METRICS},
     "pose": {
-        "rotation_deg": Metric(False),
-        "aligned_deg": Metric(False),
-        "accuracy_30": Metric(True, 100),
-        "accuracy_15": Metric(True, 100),
-        "accuracy_10": Metric(True, 100),
-        "twin_forgiven_30": Metric(True, 100),
-        AZIMUTH_SPREAD: Metric(True),
+        "rotation_deg": MetricSpec(False),
+        "aligned_deg": MetricSpec(False),
+        "accuracy_30": MetricSpec(True, 100),
+        "accuracy_15": MetricSpec(True, 100),
+        "accuracy_10": MetricSpec(True, 100),
+        "twin_forgiven_30": MetricSpec(True, 100),
+        AZIMUTH_SPREAD: MetricSpec(True),
     },
-    "keypoints": {"pck": Metric(True, 100)},
+    "keypoints": {"pck": MetricSpec(True, 100)},
 }
 """Direction and printed factor of every metric, by protocol."""
 MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
@@ -49,10 +49,10 @@ MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()
 }
 
 
-def reading(metric: str) -> Metric:
+def metric_spec(metric: str) -> MetricSpec:
     """Direction and printed factor of a metric, by its full name, such as ``occnet/chamfer_l1``."""
     protocol, _, name = metric.partition("/")
-    return Metric(True) if name.startswith("f_score") else METRICS[protocol][name]
+    return MetricSpec(True) if name.startswith("f_score") else METRICS[protocol][name]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class EvaluationReport:
 
     def worst_rows(self, count: int = WORST_COUNT) -> list[dict[str, Any]]:
         """The model's worst samples by ``main_metric``, with all their scores."""
-        worst = self.model.worst(self.main_metric, count, reading(self.main_metric).higher_is_better)
+        worst = self.model.worst(self.main_metric, count, metric_spec(self.main_metric).higher_is_better)
         return [{"id": row.id, "category": row.category, **row.values} for row in worst]
 
     def to_json(self) -> str:
@@ -165,18 +165,39 @@ class EvaluationReport:
         return json.dumps(content, indent=1, allow_nan=False)
 
 
+@dataclass(frozen=True)
+class SampleScores:
+    """One sample's scores by method, with how its reconstruction was scored.
+
+    Attributes:
+        scores: scores by method, "model" first.
+        is_empty: whether the reconstruction is known to have no surface.
+        seconds: wall time for extracting and scoring the model's output.
+    """
+
+    scores: Mapping[str, Score]
+    is_empty: bool = False
+    seconds: float = 0.0
+
+
 @dataclass
 class Tally:
-    """One rank's accumulated scores; tallies of ranks can be added."""
+    """The scores of all ranks' samples, by method."""
 
     tables: dict[str, ScoreTable] = field(default_factory=dict)
     num_empty: int = 0
     seconds: float = 0.0
 
+    @staticmethod
+    def of(samples: Iterable[SampleScores]) -> Tally:
+        """The sum over samples."""
+        tally = Tally()
+        for sample in samples:
+            tally.num_empty += sample.is_empty
+            tally.seconds += sample.seconds
+            for method, score in sample.scores.items():
+                tally.table(method).add(score)
+        return tally
+
     def table(self, method: str) -> ScoreTable:
         return self.tables.setdefault(method, ScoreTable())
-
-    def __add__(self, other: Tally) -> Tally:
-        methods = dict.fromkeys([*self.tables, *other.tables])
-        tables = {name: self.tables.get(name, ScoreTable()) + other.tables.get(name, ScoreTable()) for name in methods}
-        return Tally(tables, self.num_empty + other.num_empty, self.seconds + other.seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 
 Strip = UInt8[np.ndarray, "H W C"]
 

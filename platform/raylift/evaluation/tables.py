@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from raylift.evaluation.report import EvaluationReport, reading
+from raylift.evaluation.report import EvaluationReport, metric_spec
 from raylift.metrics.scores import Summary
 
 
@@ -35,13 +35,13 @@ def _protocol_table(
         if metric.startswith(f"{protocol}/") and not metric.partition("/")[2].startswith(("precision", "recall"))
     ]
     for metric in shown:
-        how = reading(metric)
-        factor = f" x{how.printed_factor:g}" if how.printed_factor != 1 else ""
-        arrow = "\N{UPWARDS ARROW}" if how.higher_is_better else "\N{DOWNWARDS ARROW}"
+        spec = metric_spec(metric)
+        factor = f" x{spec.printed_factor:g}" if spec.printed_factor != 1 else ""
+        arrow = "\N{UPWARDS ARROW}" if spec.higher_is_better else "\N{DOWNWARDS ARROW}"
         table.add_column(f"{metric.partition('/')[2].replace('_', ' ')}{factor} {arrow}", justify="right")
     for method, found in summaries.items():
         if any(metric in found for metric in shown):
-            cells = [_cell(found.get(metric), reading(metric).printed_factor) for metric in shown]
+            cells = [_cell(found.get(metric), metric_spec(metric).printed_factor) for metric in shown]
             table.add_row(method.replace("_", " "), *cells)
     return table
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
-from raylift.evaluation.color import Look, looks_of
+from raylift.evaluation.color import MaskedImage, render_masked
 from raylift.evaluation.meshes import mesh_of
 from raylift.evaluation.samples import over_samples
 from raylift.metrics.image import ssim
@@ -97,12 +97,12 @@ def picture_score(
     found: Reconstruction, image: Float[np.ndarray, "3 H W"], mask: Float[np.ndarray, "1 H W"]
 ) -> dict[str, float]:
     """``mask_iou``, ``ssim`` and ``thickness`` of a reconstruction against its input image."""
-    truth = Look.of_pixels(image, mask)
+    truth = MaskedImage.of_pixels(image, mask)
     mesh = mesh_of(found, QUICK_RESOLUTION)
-    look = looks_of(mesh, found.camera.to("cpu"), truth.rgb.shape[0])[0]
+    rendered = render_masked(mesh, found.camera.to("cpu"), truth.rgb.shape[0])[0]
     return {
-        "mask_iou": mask_soft(look.coverage, truth.coverage),
-        "ssim": ssim(look.rgb, truth.rgb)[0],
+        "mask_iou": mask_soft(rendered.coverage, truth.coverage),
+        "ssim": ssim(rendered.rgb, truth.rgb)[0],
         "thickness": thickness(mesh.vertices.detach().cpu().numpy()),
     }
 

@@ -18,7 +18,7 @@ Tone = Literal["", "better", "worse", "unsure", "quiet"]
 
 
 @dataclass(frozen=True)
-class GridCell:
+class TableCell:
     """A cell of a table.
 
     Attributes:
@@ -32,7 +32,7 @@ class GridCell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Table:
     """A table.
 
     Attributes:
@@ -44,7 +44,7 @@ class Grid:
 
     title: str
     head: Sequence[str]
-    rows: Sequence[Sequence[GridCell]]
+    rows: Sequence[Sequence[TableCell]]
     note: str = ""
     line: Sequence[int] = ()
 
@@ -85,7 +85,7 @@ class ComparisonPage:
     subtitle: str
     notes: Sequence[str] = ()
     runs: Sequence[str] = ()
-    grids: Sequence[Grid] = ()
+    tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
     rows: Sequence[ViewerRow] = ()
 
@@ -120,7 +120,7 @@ def render_comparison(page: ComparisonPage, max_faces: int = 400_000) -> str:
         notes="".join(f"<li>{html.escape(note)}</li>" for note in page.notes),
         has_notes="" if page.notes else "hidden",
         legend="".join(f'<li class="run-{run % 8}">{html.escape(name)}</li>' for run, name in enumerate(page.runs)),
-        grids="".join(_render_grid(grid) for grid in page.grids),
+        tables="".join(_render_table(table) for table in page.tables),
         has_charts="" if page.charts else "hidden",
         has_meshes="" if page.rows else "hidden",
         data=embed(data),
@@ -137,22 +137,22 @@ def thin_points(points: Sequence[tuple[int, float]], count: int = MAX_POINTS) ->
     return [finite[round(index * (len(finite) - 1) / (count - 1))] for index in range(count)]
 
 
-def _render_grid(grid: Grid) -> str:
-    line = grid.line or [-1] * len(grid.head)
+def _render_table(table: Table) -> str:
+    line = table.line or [-1] * len(table.head)
     head = "".join(
         f'<th scope="col"{f" class=run-{run % 8}" if run >= 0 else ""}>{html.escape(name)}</th>'
-        for name, run in zip(grid.head, line, strict=True)
+        for name, run in zip(table.head, line, strict=True)
     )
     rows = "".join("<tr>" + "".join(_render_cell(cell, number) for number, cell in enumerate(row)) + "</tr>"
-                   for row in grid.rows)  # fmt: skip
-    note = f"<p>{html.escape(grid.note)}</p>" if grid.note else ""
+                   for row in table.rows)  # fmt: skip
+    note = f"<p>{html.escape(table.note)}</p>" if table.note else ""
     return (
-        f'<section><h2>{html.escape(grid.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<section><h2>{html.escape(table.title)}</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{note}</section>"
     )
 
 
-def _render_cell(cell: GridCell, number: int) -> str:
+def _render_cell(cell: TableCell, number: int) -> str:
     tone = f' class="{cell.tone}"' if cell.tone else ""
     hint = f' title="{html.escape(cell.hint)}"' if cell.hint else ""
     kind = 'th scope="row"' if number == 0 else "td"

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.precision import at_least_float32
+
 R1_PER_PIXEL = 0.0002
 PATH_DECAY = 0.01
 
@@ -27,7 +29,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Float[Tensor, "B
         real: images, treated as constants.
     """
     with torch.autocast(real.device.type, enabled=False), torch.enable_grad():
-        x = (real if real.dtype == torch.float64 else real.float()).detach().requires_grad_()
+        x = at_least_float32(real).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1)
 

@@ -68,7 +68,7 @@ def sample_adaptively(
     return sample_by_flow(image, flow).detach() + (varied - varied.detach())
 
 
-def masked_share(values: Float[Tensor, "B H W"], mask: Float[Tensor, "B H W"]) -> Float[Tensor, "B"]:
+def masked_mean(values: Float[Tensor, "B H W"], mask: Float[Tensor, "B H W"]) -> Float[Tensor, "B"]:
     """The mean of a per-pixel error over each image's mask; 0 where the mask is empty."""
     weight = mask.flatten(1)
     total = (values.flatten(1) * weight).sum(dim=1)

@@ -56,7 +56,7 @@ def corner_lattice(
     is rounded exactly, to the point above the border.
 
     Args:
-        vertices: vertices in the unit sphere (``metrics.comparison.Truth.unit_sphere``).
+        vertices: vertices in the unit sphere (``metrics.shape_pair.TargetShape.unit_sphere``).
         faces: faces, at least one.
         cells_across: see ``CELLS_ACROSS``.
     """

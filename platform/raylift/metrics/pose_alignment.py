@@ -39,13 +39,13 @@ class PoseAlignment:
         rotation: matrix G, [3, 3], float64: ``predicted @ rotation`` is compared with the truth, and a point x of the
             true world is ``rotation @ x`` in the model's, up to scale.
         kind: kind of rotation; "yaw" is about the vertical axis only.
-        share_within: fraction of the fitted images within 30 degrees.
+        fraction_within: fraction of the fitted images within 30 degrees.
         num_images: number of fitted images; 0 is the identity.
     """
 
     rotation: Float[Tensor, "3 3"]
     kind: Literal["yaw", "rotation"]
-    share_within: float
+    fraction_within: float
     num_images: int
 
 

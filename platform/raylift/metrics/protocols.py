@@ -17,18 +17,18 @@ from jaxtyping import Bool, Float
 
 from raylift.core.types import Field
 from raylift.metrics.alignment import gradient_icp
-from raylift.metrics.comparison import Comparison, Truth
 from raylift.metrics.corner_lattice import corner_lattice
 from raylift.metrics.iou import iou
 from raylift.metrics.nearest import Cloud, match
 from raylift.metrics.scores import ScoreTable, mean_of
+from raylift.metrics.shape_pair import ShapePair, TargetShape
 from raylift.metrics.surface_distance import (
     chamfer_l1,
     chamfer_l2,
     chamfer_sum,
+    fraction_within,
     harmonic_mean,
     normal_consistency,
-    share_within,
 )
 
 EMPTY_DISTANCE = math.sqrt(3.0)
@@ -41,7 +41,7 @@ QUICK_POINTS = 25_000
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricSpec:
     """How to read one score.
 
     Attributes:
@@ -63,12 +63,12 @@ class ShapeProtocol:
         main: metric that ranks objects from worst to best.
     """
 
-    score: Callable[[Comparison], dict[str, float]]
-    metrics: Mapping[str, Metric]
+    score: Callable[[ShapePair], dict[str, float]]
+    metrics: Mapping[str, MetricSpec]
     main: str
 
 
-def points(pair: Comparison) -> dict[str, float]:
+def points(pair: ShapePair) -> dict[str, float]:
     """IoU at the first 25 000 of OccNet's points, without any surface metric: for tables of many trainings.
 
     A field is evaluated directly (``field_points``): its IoU differs from ``occnet``'s by the discretisation of an
@@ -78,7 +78,7 @@ def points(pair: Comparison) -> dict[str, float]:
     return _overlap(pair.truth, pair.predicted.inside.contains, QUICK_POINTS)
 
 
-def field_points(field: Field, level: float, truth: Truth) -> dict[str, float]:
+def field_points(field: Field, level: float, truth: TargetShape) -> dict[str, float]:
     """``points`` of a field that is below ``level`` inside, without a mesh."""
 
     def contains(points: Float[np.ndarray, "N 3"]) -> Bool[np.ndarray, "N"]:
@@ -89,7 +89,7 @@ def field_points(field: Field, level: float, truth: Truth) -> dict[str, float]:
 
 
 def _overlap(
-    truth: Truth, contains: Callable[[Float[np.ndarray, "N 3"]], Bool[np.ndarray, "N"]], count: int | None = None
+    truth: TargetShape, contains: Callable[[Float[np.ndarray, "N 3"]], Bool[np.ndarray, "N"]], count: int | None = None
 ) -> dict[str, float]:
     """IoU at the first ``count`` stored points, if the truth has them."""
     if truth.iou_points is None or truth.iou_inside is None:
@@ -97,7 +97,7 @@ def _overlap(
     return {"iou": iou(contains(truth.iou_points[:count]), truth.iou_inside[:count])}
 
 
-def occnet(pair: Comparison) -> dict[str, float]:
+def occnet(pair: ShapePair) -> dict[str, float]:
     """Occupancy Networks (Mescheder et al. 2019).
 
     100 000 surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances (printed x10); Chamfer-L2 =
@@ -113,7 +113,7 @@ def occnet(pair: Comparison) -> dict[str, float]:
     return scores
 
 
-def ifnet(pair: Comparison) -> dict[str, float]:
+def ifnet(pair: ShapePair) -> dict[str, float]:
     """IF-Net (Chibane et al. 2020), which tables 1-3 of the implicit paper follow.
 
     Both shapes are moved and scaled so that the true bounding box is centred and its longest edge is 1 (a data set's
@@ -129,7 +129,7 @@ def ifnet(pair: Comparison) -> dict[str, float]:
     return scores
 
 
-def disn(pair: Comparison) -> dict[str, float]:
+def disn(pair: ShapePair) -> dict[str, float]:
     """DISN (Xu et al. 2019).
 
     Both shapes are moved and scaled so that the true one's surface fills the unit sphere around its mean. 2048 of each
@@ -152,17 +152,17 @@ def disn(pair: Comparison) -> dict[str, float]:
     scores["chamfer"] = chamfer_sum(near) * 1000
     for percent in DISN_PERCENTS:
         threshold = percent / 100 * DISN_SIDE
-        scores[f"precision_{percent}"] = share_within(near.accuracy, threshold)
-        scores[f"recall_{percent}"] = share_within(near.completeness, threshold)
+        scores[f"precision_{percent}"] = fraction_within(near.accuracy, threshold)
+        scores[f"recall_{percent}"] = fraction_within(near.completeness, threshold)
     return scores
 
 
-def deepsdf(pair: Comparison) -> dict[str, float]:
+def deepsdf(pair: ShapePair) -> dict[str, float]:
     """DeepSDF (Park et al. 2019): the sum of both mean squares over 30 000 surface points (printed x10^3)."""
     return {"chamfer": 2 * EMPTY_DISTANCE**2 if pair.predicted.is_empty else chamfer_sum(pair.near(30_000))}
 
 
-def meshrcnn(pair: Comparison) -> dict[str, float]:
+def meshrcnn(pair: ShapePair) -> dict[str, float]:
     """Mesh R-CNN (Gkioxari et al. 2019).
 
     10 000 surface points, scaled so that the longest edge of the truth's bounding box is 10; Chamfer = the sum of both
@@ -174,12 +174,12 @@ def meshrcnn(pair: Comparison) -> dict[str, float]:
     near = pair.near(10_000)
     scores = {"chamfer": chamfer_sum(near) * scale**2}
     for at in MESHRCNN_THRESHOLDS:
-        precision, recall = share_within(near.accuracy, at / scale), share_within(near.completeness, at / scale)
+        precision, recall = fraction_within(near.accuracy, at / scale), fraction_within(near.completeness, at / scale)
         scores[f"f1_{at}"] = harmonic_mean(precision, recall)
     return scores
 
 
-def unicorn(pair: Comparison) -> dict[str, float]:
+def unicorn(pair: ShapePair) -> dict[str, float]:
     """UNICORN (Monnier et al. 2022).
 
     100 000 surface points; Chamfer-L1 (printed x10) after a gradient ICP of 100 iterations with anisotropic scale,
@@ -211,16 +211,21 @@ def disn_f_scores(table: ScoreTable, category: str | None = None) -> dict[str, f
     return scores
 
 
-_UP, _DOWN = Metric(True), Metric(False)
+_UP, _DOWN = MetricSpec(True), MetricSpec(False)
 
 SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
     "occnet": ShapeProtocol(
         occnet,
-        {"iou": _UP, "chamfer_l1": Metric(False, 10), "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP},
+        {
+            "iou": _UP,
+            "chamfer_l1": MetricSpec(False, 10),
+            "chamfer_l2": MetricSpec(False, 1e4),
+            "normal_consistency": _UP,
+        },
         "iou",
     ),
     "points": ShapeProtocol(points, {"iou": _UP}, "iou"),
-    "ifnet": ShapeProtocol(ifnet, {"iou": _UP, "chamfer_l2": Metric(False, 1e4), "normal_consistency": _UP}, "iou"),
+    "ifnet": ShapeProtocol(ifnet, {"iou": _UP, "chamfer_l2": MetricSpec(False, 1e4), "normal_consistency": _UP}, "iou"),
     "disn": ShapeProtocol(
         disn,
         {
@@ -230,12 +235,12 @@ SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
         },
         "iou",
     ),
-    "deepsdf": ShapeProtocol(deepsdf, {"chamfer": Metric(False, 1e3)}, "chamfer"),
+    "deepsdf": ShapeProtocol(deepsdf, {"chamfer": MetricSpec(False, 1e3)}, "chamfer"),
     "meshrcnn": ShapeProtocol(
-        meshrcnn, {"chamfer": _DOWN, **{f"f1_{at}": Metric(True, 100) for at in MESHRCNN_THRESHOLDS}}, "f1_0.1"
+        meshrcnn, {"chamfer": _DOWN, **{f"f1_{at}": MetricSpec(True, 100) for at in MESHRCNN_THRESHOLDS}}, "f1_0.1"
     ),
     "unicorn": ShapeProtocol(
-        unicorn, {"chamfer_l1": Metric(False, 10), "chamfer_l1_unaligned": Metric(False, 10)}, "chamfer_l1"
+        unicorn, {"chamfer_l1": MetricSpec(False, 10), "chamfer_l1_unaligned": MetricSpec(False, 10)}, "chamfer_l1"
     ),
 }
 """Protocols by name. Every reported shape score names one of these."""

@@ -1,10 +1,10 @@
-"""Scores of objects in an additive form: the summary does not depend on which rank evaluates which object."""
+"""Scores of samples by id, and their summaries, which do not depend on the order in which the scores come."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -45,7 +45,7 @@ class Summary:
 
 @dataclass
 class ScoreTable:
-    """Additive state: scores by id. Tables add by union, so the sum over ranks does not depend on their shares."""
+    """Scores of one method, by id."""
 
     scores: dict[str, Score] = field(default_factory=dict)
 
@@ -53,16 +53,8 @@ class ScoreTable:
         """Add one score; a repeated id replaces it."""
         self.scores[score.id] = score
 
-    def __add__(self, other: ScoreTable) -> ScoreTable:
-        return ScoreTable({**self.scores, **other.scores})
-
     def __len__(self) -> int:
         return len(self.scores)
-
-    @staticmethod
-    def total(tables: Iterable[ScoreTable]) -> ScoreTable:
-        """The sum of all ranks' tables."""
-        return sum(tables, ScoreTable())
 
     @property
     def rows(self) -> list[Score]:

@@ -21,7 +21,7 @@ def mean_square(distances: Float[np.ndarray, "N"]) -> float:
     return float(np.square(distances).mean())
 
 
-def share_within(distances: Float[np.ndarray, "N"], threshold: float) -> float:
+def fraction_within(distances: Float[np.ndarray, "N"], threshold: float) -> float:
     """The fraction of distances below a threshold, in [0, 1]: precision or recall (Knapitsch et al. 2017)."""
     return float((distances < threshold).mean())
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from raylift import models
 from raylift.config import tree
+from raylift.config.codec import from_dict
 from raylift.config.recipe import RECIPE_VERSION, Recipe
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
@@ -120,9 +121,9 @@ def from_json(text: str) -> Recipe:
     model = str(values["name"]).partition("/")[0]
     if model not in MODELS:
         raise ConfigError(f"unknown model {model!r}", f"known models: {', '.join(MODELS)}")
-    config = tree.from_dict(MODELS[model].config, values.pop("model", {}), "model")
+    config = from_dict(MODELS[model].config, values.pop("model", {}), "model")
     return tree.override_values(
-        tree.from_dict(Recipe, {"name": values["name"], "model": config}),
+        from_dict(Recipe, {"name": values["name"], "model": config}),
         tree.flatten({name: value for name, value in values.items() if name != "name"}),
     )
 

@@ -36,19 +36,19 @@ def corner_normals(vertices: np.ndarray, faces: np.ndarray, crease_deg: float = 
     extent = max(float((positions.max(axis=0) - low).max()), 1e-30)
     cells = np.rint((positions - low) / extent * 1e6).astype(np.int64)
     welded = np.unique((cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2], return_inverse=True)[1]
-    places = welded.astype(np.int64)[faces]
+    welded_faces = welded.astype(np.int64)[faces]
     crosses = face_crosses(positions, faces)
-    order = np.argsort(places, axis=None, kind="stable")
-    starts = np.searchsorted(places.ravel()[order], np.arange(welded.max() + 2))
+    order = np.argsort(welded_faces, axis=None, kind="stable")
+    starts = np.searchsorted(welded_faces.ravel()[order], np.arange(welded.max() + 2))
     least_cosine = float(np.cos(np.deg2rad(crease_deg)))
-    normals: np.ndarray = _average(crosses, places, order // 3, starts, least_cosine)
+    normals: np.ndarray = _average(crosses, welded_faces, order // 3, starts, least_cosine)
     return normals
 
 
 @njit(cache=True, fastmath=False, nogil=True)
 def _average(
     crosses: np.ndarray,
-    places: np.ndarray,
+    welded_faces: np.ndarray,
     incident: np.ndarray,
     starts: np.ndarray,
     least_cosine: float,
@@ -60,10 +60,10 @@ def _average(
         if areas[f] <= 0.0:
             continue
         for c in range(3):
-            place = places[f, c]
+            vertex = welded_faces[f, c]
             x, y, z = 0.0, 0.0, 0.0
-            if starts[place + 1] - starts[place] <= _MAX_VALENCE:
-                for i in range(starts[place], starts[place + 1]):
+            if starts[vertex + 1] - starts[vertex] <= _MAX_VALENCE:
+                for i in range(starts[vertex], starts[vertex + 1]):
                     g = incident[i]
                     dot = crosses[f, 0] * crosses[g, 0] + crosses[f, 1] * crosses[g, 1] + crosses[f, 2] * crosses[g, 2]
                     if abs(dot) >= least_cosine * areas[f] * areas[g]:

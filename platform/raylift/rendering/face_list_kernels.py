@@ -84,7 +84,7 @@ def _row_depths(
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _careful_row_depths(
+def _exact_row_depths(
     real: Any,
     corners: np.ndarray,
     centers: np.ndarray,
@@ -142,12 +142,12 @@ def _search_band(
     Faces may come in any order; the nearest first spares moves.
     """
     real = screen.dtype.type
-    size, num_layers = lists.shape[1], lists.shape[2]
+    size, faces_per_pixel = lists.shape[1], lists.shape[2]
     blur, infinite = real(blur_radius), real(np.inf)
     centers = pixel_centers_1d(real, size, BLOCK)
     corners = np.empty((3, 3), real)
     row_depths = np.empty(size + BLOCK, real)
-    depths = np.empty((end_row - first_row, size, num_layers), real)
+    depths = np.empty((end_row - first_row, size, faces_per_pixel), real)
     counts[first_row:end_row] = 0
     for index in range(order.shape[0]):
         f = order[index]
@@ -158,11 +158,11 @@ def _search_band(
         for c in range(3):
             for axis in range(3):
                 corners[c, axis] = screen[faces[f, c], axis]
-        careful = _has_point_edge(corners)
+        exact_arithmetic = _has_point_edge(corners)
         for row in range(first, end):
             py = centers[row]
-            if careful:
-                _careful_row_depths(real, corners, centers, py, left, right, blur, perspective, row_depths)
+            if exact_arithmetic:
+                _exact_row_depths(real, corners, centers, py, left, right, blur, perspective, row_depths)
             else:
                 _row_depths(real, corners, centers, py, left, right, blur, perspective, row_depths)
             for column in range(left, right):
@@ -170,7 +170,7 @@ def _search_band(
                 if not z < infinite:
                     continue
                 line, k = row - first_row, counts[row, column]
-                if k == num_layers:
+                if k == faces_per_pixel:
                     last = depths[line, column, k - 1]
                     if z > last or (z == last and f > lists[row, column, k - 1]):
                         continue

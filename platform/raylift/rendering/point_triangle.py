@@ -43,9 +43,9 @@ def segment_gradient(
     dx, dy = bx - ax, by - ay
     along = (dx * (px - ax) + dy * (py - ay)) / max(dx * dx + dy * dy, real(1e-30))
     along = min(max(along, real(0)), real(1))
-    rest = real(1) - along
-    x, y = rest * ax + along * bx - px, rest * ay + along * by - py
-    return rest * (x + x), rest * (y + y), along * (x + x), along * (y + y)
+    complement = real(1) - along
+    x, y = complement * ax + along * bx - px, complement * ay + along * by - py
+    return complement * (x + x), complement * (y + y), along * (x + x), along * (y + y)
 
 
 @njit(cache=True, fastmath=False, nogil=True)

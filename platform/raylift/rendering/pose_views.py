@@ -99,7 +99,7 @@ def cue_errors(
 ) -> Float[Tensor, "N K"]:
     """Mean squared difference of every view and every image over the image's mask and the channels."""
     weighted = (cues * masks[:, None]).flatten(1)
-    own = (weighted * cues.flatten(1)).sum(dim=1, keepdim=True)
+    ours = (weighted * cues.flatten(1)).sum(dim=1, keepdim=True)
     crossed = weighted @ painted.flatten(1).mT
     theirs = masks @ painted.square().sum(dim=1).mT
-    return (own - 2 * crossed + theirs).clamp(min=0) / (masks.sum(dim=1, keepdim=True) * cues.shape[1]).clamp(min=1)
+    return (ours - 2 * crossed + theirs).clamp(min=0) / (masks.sum(dim=1, keepdim=True) * cues.shape[1]).clamp(min=1)

@@ -43,8 +43,8 @@ class Rendering:
     def rgba8(self) -> np.ndarray:
         """uint8 [H, W, 4] with straight (not premultiplied) alpha, as PNG holds it; transparent pixels are black."""
         alpha = self.alpha[:, :, None]
-        own = self.rgb - (1.0 - alpha) * np.array(self.background, np.float32)
-        straight = np.divide(own, alpha, out=np.zeros_like(own), where=alpha > 0)
+        premultiplied = self.rgb - (1.0 - alpha) * np.array(self.background, np.float32)
+        straight = np.divide(premultiplied, alpha, out=np.zeros_like(premultiplied), where=alpha > 0)
         return (np.concatenate([straight, alpha], axis=2).clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 

@@ -14,7 +14,7 @@ from raylift.rendering.share_kernels import FRAME, face_frames, pixel_shares
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _pull_weights(
+def _add_weight_gradient(
     real: Any,
     frames: np.ndarray,
     f: int,
@@ -24,7 +24,7 @@ def _pull_weights(
     perspective: bool,
     measured: np.ndarray,
     k: int,
-    pull_z: float,
+    grad_depth: float,
     g0: float,
     g1: float,
     g2: float,
@@ -41,10 +41,10 @@ def _pull_weights(
     x2, y2, z2 = frames[f, 6], frames[f, 7], frames[f, 8]
     c0, c1, c2, inverse = measured[k, 0], measured[k, 1], measured[k, 2], measured[k, 3]
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-    vertices[part, a, 2] += pull_z * c0
-    vertices[part, b, 2] += pull_z * c1
-    vertices[part, c, 2] += pull_z * c2
-    g0, g1, g2 = g0 + pull_z * z0, g1 + pull_z * z1, g2 + pull_z * z2
+    vertices[part, a, 2] += grad_depth * c0
+    vertices[part, b, 2] += grad_depth * c1
+    vertices[part, c, 2] += grad_depth * c2
+    g0, g1, g2 = g0 + grad_depth * z0, g1 + grad_depth * z1, g2 + grad_depth * z2
     shared = c0 * g0 + c1 * g1 + c2 * g2
     sign = frames[f, 9]
     e0 = sign * ((px - x1) * (y2 - y1) - (py - y1) * (x2 - x1))
@@ -69,14 +69,14 @@ def _pull_weights(
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _pull_distance(
+def _add_distance_gradient(
     real: Any,
     frames: np.ndarray,
     f: int,
     faces: np.ndarray,
     px: float,
     py: float,
-    pull: float,
+    grad_distance: float,
     edge: int,
     vertices: np.ndarray,
     part: int,
@@ -86,10 +86,10 @@ def _pull_distance(
     dxa, dya, dxb, dyb = segment_gradient(
         real, px, py, frames[f, 3 * a], frames[f, 3 * a + 1], frames[f, 3 * b], frames[f, 3 * b + 1]
     )
-    vertices[part, faces[f, a], 0] += pull * dxa
-    vertices[part, faces[f, a], 1] += pull * dya
-    vertices[part, faces[f, b], 0] += pull * dxb
-    vertices[part, faces[f, b], 1] += pull * dyb
+    vertices[part, faces[f, a], 0] += grad_distance * dxa
+    vertices[part, faces[f, a], 1] += grad_distance * dya
+    vertices[part, faces[f, b], 0] += grad_distance * dxb
+    vertices[part, faces[f, b], 1] += grad_distance * dyb
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
@@ -111,7 +111,7 @@ def shade_gradient(
     width: int,
     values: np.ndarray,
     background: np.ndarray,
-    pull: np.ndarray,
+    grad_image: np.ndarray,
     wants_screen: bool,
     wants_values: bool,
     grad_vertices: np.ndarray,
@@ -122,21 +122,25 @@ def shade_gradient(
     Each of T sets of values has ``num_groups`` groups of the images that it serves, and each image ``num_bands`` bands.
 
     Args:
-        pull: gradient with respect to the image, [B, C, H, W].
+        grad_image: gradient with respect to the image, [B, C, H, W].
         grad_vertices: float64 [B * bands, V, 3], 0 before.
         grad_values: float64 [T * groups * bands, N, C], 0 before.
     """
     real = screen.dtype.type
     zero, one = real(0), real(1)
-    num_images, size, _, num_layers = lists.shape
+    num_images, size, _, faces_per_pixel = lists.shape
     num_sets, _, num_channels = values.shape
     served = num_images // num_sets
     inverse_sigma, slope = soft[0], soft[1]
     centers = pixel_centers_1d(real, size, 0)
     frames = np.empty((faces.shape[0], FRAME), real)
-    measured, covers, shares = np.empty((num_layers, 8), real), np.empty(num_layers, real), np.empty(num_layers, real)
-    rows, parts, pulled = np.empty(4, np.int64), np.empty(4, real), np.empty(num_channels, real)
-    along, by_bary = np.empty(num_layers, real), np.empty((num_layers, 3), real)
+    measured, covers, shares = (
+        np.empty((faces_per_pixel, 8), real),
+        np.empty(faces_per_pixel, real),
+        np.empty(faces_per_pixel, real),
+    )
+    rows, parts, grad_pixel = np.empty(4, np.int64), np.empty(4, real), np.empty(num_channels, real)
+    along, by_bary = np.empty(faces_per_pixel, real), np.empty((faces_per_pixel, 3), real)
     for task in range(first, end):
         section, band = task // num_bands, task % num_bands
         which, group = section // num_groups, section % num_groups
@@ -151,15 +155,15 @@ def shade_gradient(
                     count = counts[image, row, column]
                     if count == 0:
                         continue
-                    idle, behind_along = True, zero
+                    idle, background_gradient = True, zero
                     for channel in range(num_channels):
-                        pulled[channel] = pull[image, channel, row, column]
-                        behind_along += pulled[channel] * background[channel]
-                        idle = idle and pulled[channel] == zero
+                        grad_pixel[channel] = grad_image[image, channel, row, column]
+                        background_gradient += grad_pixel[channel] * background[channel]
+                        idle = idle and grad_pixel[channel] == zero
                     if idle:
                         continue
                     px = centers[column]
-                    rest, behind, nearest = pixel_shares(
+                    background_share, background_score, nearest = pixel_shares(
                         real,
                         frames,
                         lists,
@@ -175,7 +179,7 @@ def shade_gradient(
                         covers,
                         shares,
                     )
-                    mean = rest * behind_along
+                    mean = background_share * background_gradient
                     for k in range(count):
                         share, owner = shares[k], lists[image, row, column, k]
                         along[k] = by_bary[k, 0] = by_bary[k, 1] = by_bary[k, 2] = zero
@@ -188,7 +192,7 @@ def shade_gradient(
                         p0, p1, p2, p3 = parts[0], parts[1], parts[2], parts[3]
                         d0, d1, d2, d3 = zero, zero, zero, zero
                         for channel in range(num_channels):
-                            g = pulled[channel]
+                            g = grad_pixel[channel]
                             d0 += g * values[which, r0, channel]
                             d1 += g * values[which, r1, channel]
                             d2 += g * values[which, r2, channel]
@@ -214,7 +218,7 @@ def shade_gradient(
                     # The background's exponential either falls with the nearest depth, as all others, and nothing
                     # depends on that; or it is held, and the nearest face, by its depth, moves all others.
                     by_nearest, ties = zero, 0
-                    if behind <= soft[3]:
+                    if background_score <= soft[3]:
                         for k in range(count):
                             by_nearest += shares[k] * (along[k] - mean)
                             ties += measured[k, 4] == nearest
@@ -223,11 +227,11 @@ def shade_gradient(
                         if shares[k] == zero and not leads:
                             continue
                         by_score = shares[k] * (along[k] - mean)
-                        pull_z = -slope * by_score
+                        grad_depth = -slope * by_score
                         if leads:
-                            pull_z += slope * by_nearest / real(ties)
+                            grad_depth += slope * by_nearest / real(ties)
                         owner = lists[image, row, column, k]
-                        _pull_weights(
+                        _add_weight_gradient(
                             real,
                             frames,
                             owner,
@@ -237,7 +241,7 @@ def shade_gradient(
                             perspective,
                             measured,
                             k,
-                            pull_z,
+                            grad_depth,
                             by_bary[k, 0],
                             by_bary[k, 1],
                             by_bary[k, 2],
@@ -248,7 +252,7 @@ def shade_gradient(
                         if by_distance != zero:
                             if measured[k, 5] < zero:
                                 by_distance = -by_distance
-                            _pull_distance(
+                            _add_distance_gradient(
                                 real,
                                 frames,
                                 owner,

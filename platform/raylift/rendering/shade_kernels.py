@@ -92,15 +92,19 @@ def shade(
         values: [T, N, C]: each of T sets serves B / T consecutive images.
     """
     real = screen.dtype.type
-    num_images, size, _, num_layers = lists.shape
+    num_images, size, _, faces_per_pixel = lists.shape
     num_channels = values.shape[2]
     centers = pixel_centers_1d(real, size, 0)
     frames = np.empty((faces.shape[0], FRAME), real)
-    measured, covers, shares = np.empty((num_layers, 8), real), np.empty(num_layers, real), np.empty(num_layers, real)
+    measured, covers, shares = (
+        np.empty((faces_per_pixel, 8), real),
+        np.empty(faces_per_pixel, real),
+        np.empty(faces_per_pixel, real),
+    )
     rows, parts, color = np.empty(4, np.int64), np.empty(4, real), np.empty(num_channels, real)
     for task in range(first, end):
         image, band = task // num_bands, task % num_bands
-        own = image * values.shape[0] // num_images
+        texture = image * values.shape[0] // num_images
         face_frames(screen[image], faces, frames)
         for row in range(band * size // num_bands, (band + 1) * size // num_bands):
             for column in range(size):
@@ -109,7 +113,7 @@ def shade(
                     for channel in range(num_channels):
                         out[image, channel, row, column] = background[channel]
                     continue
-                rest, _, _ = pixel_shares(
+                background_share, _, _ = pixel_shares(
                     real,
                     frames,
                     lists,
@@ -126,7 +130,7 @@ def shade(
                     shares,
                 )
                 for channel in range(num_channels):
-                    color[channel] = rest * background[channel]
+                    color[channel] = background_share * background[channel]
                 for k in range(count):
                     share = shares[k]
                     if share == real(0):
@@ -148,10 +152,10 @@ def shade(
                     p0, p1, p2, p3 = share * parts[0], share * parts[1], share * parts[2], share * parts[3]
                     for channel in range(num_channels):
                         color[channel] += (
-                            p0 * values[own, r0, channel]
-                            + p1 * values[own, r1, channel]
-                            + p2 * values[own, r2, channel]
-                            + p3 * values[own, r3, channel]
+                            p0 * values[texture, r0, channel]
+                            + p1 * values[texture, r1, channel]
+                            + p2 * values[texture, r2, channel]
+                            + p3 * values[texture, r3, channel]
                         )
                 for channel in range(num_channels):
                     out[image, channel, row, column] = color[channel]

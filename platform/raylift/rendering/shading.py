@@ -107,7 +107,7 @@ def shade(
     step = 2.0 / size
     share = 1.0 / (supersample * supersample)
     w = np.empty(3)
-    own = np.empty(3)
+    face_weights = np.empty(3)
     total = np.empty(3)
     for row in range(image_px):
         for column in range(image_px):
@@ -125,8 +125,8 @@ def shade(
                 w[0], w[1], w[2] = barycentric((j + 0.5) * step - 1.0, (i + 0.5) * step - 1.0, corners[t], perspective)
                 if weights.shape[0] > 0:
                     for c in range(3):
-                        own[c] = w[0] * weights[t, 0, c] + w[1] * weights[t, 1, c] + w[2] * weights[t, 2, c]
-                    w[:] = own
+                        face_weights[c] = w[0] * weights[t, 0, c] + w[1] * weights[t, 1, c] + w[2] * weights[t, 2, c]
+                    w[:] = face_weights
                 r, g, b = base_color[m, 0], base_color[m, 1], base_color[m, 2]
                 if num_levels[m] > 0:
                     u = w[0] * corner_uvs[f, 0, 0] + w[1] * corner_uvs[f, 1, 0] + w[2] * corner_uvs[f, 2, 0]

@@ -130,17 +130,17 @@ def pixel_shares(
     for k in range(count):
         _measure(real, frames, lists[image, row, column, k], px, py, perspective, measured, k)
         nearest = min(nearest, measured[k, 4])
-    behind = max(real(math.exp((nearest - far) * slope + eps * soft[4])), eps)
-    total = behind
+    background_score = max(real(math.exp((nearest - far) * slope + eps * soft[4])), eps)
+    total = background_score
     for k in range(count):
         covers[k] = one / (one + real(math.exp(measured[k, 5] * inverse_sigma)))
         score = covers[k] * real(math.exp((nearest - measured[k, 4]) * slope))
-        shares[k] = score if score > LEAST_SHARE * behind else real(0)
+        shares[k] = score if score > LEAST_SHARE * background_score else real(0)
         total += shares[k]
     inverse = one / total
     for k in range(count):
         shares[k] *= inverse
-    return behind * inverse, behind, nearest
+    return background_score * inverse, background_score, nearest
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
@@ -153,19 +153,23 @@ def sum_shares(
     counts: np.ndarray,
     soft: np.ndarray,
     perspective: bool,
-    layers: int,
+    nearest_faces: int,
     sums: np.ndarray,
 ) -> None:
     """``sums`` float64 [B, F, 3] of images [first, end): each face's shares, and these times the pixels' u and v.
 
     Args:
-        layers: of a pixel's faces so many count.
+        nearest_faces: of a pixel's faces so many count.
     """
     real = screen.dtype.type
-    _, size, _, num_layers = lists.shape
+    _, size, _, faces_per_pixel = lists.shape
     centers = pixel_centers_1d(real, size, 0)
     frames = np.empty((faces.shape[0], FRAME), real)
-    measured, covers, shares = np.empty((num_layers, 8), real), np.empty(num_layers, real), np.empty(num_layers, real)
+    measured, covers, shares = (
+        np.empty((faces_per_pixel, 8), real),
+        np.empty(faces_per_pixel, real),
+        np.empty(faces_per_pixel, real),
+    )
     for image in range(first, end):
         face_frames(screen[image], faces, frames)
         sums[image] = 0.0
@@ -178,7 +182,7 @@ def sum_shares(
                 pixel_shares(
                     real, frames, lists, image, row, column, count, px, py, perspective, soft, measured, covers, shares
                 )
-                for k in range(min(count, layers)):
+                for k in range(min(count, nearest_faces)):
                     f = lists[image, row, column, k]
                     sums[image, f, 0] += shares[k]
                     sums[image, f, 1] += shares[k] * px

@@ -27,7 +27,7 @@ SUMMED_ROWS = 8
 """Pixels of a column whose gradients are added as they are, before float64 takes them."""
 LEAST_LIGHT = 1e-30
 """Least transmittance of a pixel: products with numbers near the smallest are slow."""
-CAREFUL_RATIO = 0.02
+EXACT_RATIO = 0.02
 """Faces of at most this height over length are measured as PyTorch3D does, operation by operation: of two edges that
 all but coincide, rounding decides which is nearer, and the gradient follows."""
 
@@ -46,7 +46,7 @@ def _edge_frame(real: Any, ax: float, ay: float, bx: float, by: float) -> tuple[
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _face_frame(real: Any, screen: np.ndarray, face: np.ndarray, frame: np.ndarray) -> bool:
-    """Corners, edges (01, 02, 12) and orientation of a face, for rows of pixels; True if it is to be careful."""
+    """Corners, edges (01, 02, 12) and orientation of a face, for rows of pixels; True if it needs exact arithmetic."""
     for c in range(3):
         frame[2 * c], frame[2 * c + 1] = screen[face[c], 0], screen[face[c], 1]
     x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
@@ -56,7 +56,7 @@ def _face_frame(real: Any, screen: np.ndarray, face: np.ndarray, frame: np.ndarr
     frame[12], frame[13], frame[14] = _edge_frame(real, x1, y1, x2, y2)
     frame[15] = real(1) if area > real(0) else real(-1)
     shortest, longest = min(frame[8], frame[11], frame[14]), max(frame[8], frame[11], frame[14])
-    return not abs(area) > CAREFUL_RATIO * longest * longest or shortest == real(0)
+    return not abs(area) > EXACT_RATIO * longest * longest or shortest == real(0)
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
@@ -103,7 +103,7 @@ def _multiply_row(
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _pull_row(
+def _gradient_row(
     real: Any,
     frame: np.ndarray,
     centers: np.ndarray,
@@ -111,7 +111,7 @@ def _pull_row(
     num_blocks: int,
     inverse_sigma: float,
     blur: float,
-    pull: np.ndarray,
+    grad_transmittance: np.ndarray,
     parts: np.ndarray,
 ) -> None:
     """``parts`` [6 * CHUNK] += by column, the gradient by (u, v) of a face's three corners.
@@ -120,7 +120,7 @@ def _pull_row(
     place for each part is one that it knows not to overlap.
 
     Args:
-        centers, pull: from the first column on; ``pull`` has room for the last block.
+        centers, grad_transmittance: from the first column on; ``grad_transmittance`` has room for the last block.
     """
     x0, y0, x1, y1 = frame[0], frame[1], frame[2], frame[3]
     dx01, dy01, length01 = frame[6], frame[7], frame[8]
@@ -131,7 +131,7 @@ def _pull_row(
     qy0, qy1 = py - y0, py - y1
     scale = (one + one) * inverse_sigma
     for lane in range(num_blocks * BLOCK):
-        px, pulled = centers[lane], pull[lane]
+        px, grad_pixel = centers[lane], grad_transmittance[lane]
         qx0, qx1 = px - x0, px - x1
         off01 = sign * (qx0 * dy01 - qy0 * dx01)
         off02 = sign * (qy0 * dx02 - qx0 * dy02)
@@ -147,9 +147,9 @@ def _pull_row(
         least = min(d01, d02, d12)
         inside = min(off01, off02, off12) > zero
         distance = -least if inside else least
-        pulled = pulled if distance < blur else zero
+        grad_pixel = grad_pixel if distance < blur else zero
         # d coverage / d dists = -T p / sigma; the derivative of a squared distance is twice the way to its foot.
-        slope = scale * pulled / (one + vector_exp(distance * inverse_sigma))
+        slope = scale * grad_pixel / (one + vector_exp(distance * inverse_sigma))
         slope = slope if inside else -slope
         of01 = slope if d01 == least else zero
         of02 = slope - of01 if d02 == least else zero
@@ -167,7 +167,7 @@ def _pull_row(
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _careful_row_distances(
+def _exact_row_distances(
     real: Any,
     frame: np.ndarray,
     centers: np.ndarray,
@@ -217,14 +217,14 @@ def _multiply_band(
             continue
         left, right = boxes[f, 2], boxes[f, 3]
         num_blocks = (right - left + BLOCK - 1) // BLOCK
-        careful = _face_frame(real, screen, faces[f], frame)
+        exact_arithmetic = _face_frame(real, screen, faces[f], frame)
         columns = centers[left:]
         for row in range(first, end):
             line = light[row - first_row, left:]
-            if not careful:
+            if not exact_arithmetic:
                 _multiply_row(real, frame, columns, centers[row], num_blocks, inverse_sigma, blur, line)
                 continue
-            _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            _exact_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
             for column in range(right - left):
                 if distances[column] < blur:
                     passed = one / (one + real(math.exp(-distances[column] * inverse_sigma)))
@@ -241,15 +241,16 @@ def _gradient_of_run(
     end_face: int,
     sigma: float,
     blur_radius: float,
-    pull: np.ndarray,
+    grad_transmittance: np.ndarray,
     corners: np.ndarray,
 ) -> None:
     """Gradient by (u, v) of the corners of faces [first_face, end_face).
 
-    ``pull`` [H, W + BLOCK] is the gradient by a pixel's coverage times its transmittance T, and 0 beyond the image.
+    ``grad_transmittance`` [H, W + BLOCK] is the gradient by a pixel's coverage times its transmittance T, and 0 beyond
+    the image.
     """
     real = screen.dtype.type
-    size = pull.shape[0]
+    size = grad_transmittance.shape[0]
     one, zero, inverse_sigma, blur = real(1), real(0), real(1 / sigma), real(blur_radius)
     centers = pixel_centers_1d(real, size, BLOCK)
     frame = np.empty(16, real)
@@ -268,8 +269,10 @@ def _gradient_of_run(
                 for first in range(boxes[f, 0], boxes[f, 1], SUMMED_ROWS):
                     parts[:] = zero
                     for row in range(first, min(first + SUMMED_ROWS, boxes[f, 1])):
-                        pulls = pull[row, start:]
-                        _pull_row(real, frame, columns, centers[row], num_blocks, inverse_sigma, blur, pulls, parts)
+                        row_gradients = grad_transmittance[row, start:]
+                        _gradient_row(
+                            real, frame, columns, centers[row], num_blocks, inverse_sigma, blur, row_gradients, parts
+                        )
                     for lane in range(width):
                         g0 += parts[lane]
                         g1 += parts[CHUNK + lane]
@@ -281,12 +284,12 @@ def _gradient_of_run(
             corners[f, 3], corners[f, 4], corners[f, 5] = g3, g4, g5
             continue
         for row in range(boxes[f, 0], boxes[f, 1]):
-            _careful_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
+            _exact_row_distances(real, frame, centers, centers[row], left, right, distances, nearest)
             for column in range(left, right):
-                distance, pulled = distances[column - left], pull[row, column]
-                if not distance < blur or pulled == zero:
+                distance, grad_pixel = distances[column - left], grad_transmittance[row, column]
+                if not distance < blur or grad_pixel == zero:
                     continue
-                slope = -pulled * inverse_sigma / (one + real(math.exp(distance * inverse_sigma)))
+                slope = -grad_pixel * inverse_sigma / (one + real(math.exp(distance * inverse_sigma)))
                 if distance < zero:
                     slope = -slope
                 edge = nearest[column - left]
@@ -338,7 +341,7 @@ def run_gradients(
     boxes: np.ndarray,
     sigma: float,
     blur_radius: float,
-    pull: np.ndarray,
+    grad_transmittance: np.ndarray,
     corners: np.ndarray,
 ) -> None:
     """Tasks [first, end): the gradient ``corners`` float64 [B, F, 6] of a run of faces each."""
@@ -353,7 +356,7 @@ def run_gradients(
             (run + 1) * num_faces // num_runs,
             sigma,
             blur_radius,
-            pull[image],
+            grad_transmittance[image],
             corners[image],
         )
 

@@ -67,9 +67,9 @@ def blend_weights(fragments: Fragments, blend: SoftBlend) -> BlendWeights:
     inverse_depth = (blend.far - fragments.zbuf) / (blend.far - blend.near) * seen
     nearest = inverse_depth.amax(-1, keepdim=True).clamp(min=blend.background_eps)
     scores = coverage * torch.exp((inverse_depth - nearest) / blend.gamma)
-    behind = torch.exp((blend.background_eps - nearest) / blend.gamma).clamp(min=blend.background_eps)
-    total = scores.sum(-1, keepdim=True) + behind
-    return BlendWeights(scores / total, (behind / total).squeeze(-1))
+    background_score = torch.exp((blend.background_eps - nearest) / blend.gamma).clamp(min=blend.background_eps)
+    total = scores.sum(-1, keepdim=True) + background_score
+    return BlendWeights(scores / total, (background_score / total).squeeze(-1))
 
 
 def face_pixel_sums(

@@ -52,13 +52,13 @@ class FragmentFaces:
     ) -> Float[Tensor, "B C H W"]:
         fragments, weights = self.seen_along(screen)
         uv = torch.einsum("bhwki,bhwkic->bhwkc", fragments.bary_coords, corner_uvs[fragments.pix_to_face.clamp(min=0)])
-        batch, height, width, layers = weights.faces.shape
-        grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).reshape(batch, height, width * layers, 2)
+        batch, height, width, faces_per_pixel = weights.faces.shape
+        grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).reshape(batch, height, width * faces_per_pixel, 2)
         colors = torch.nn.functional.grid_sample(
             for_each(texture, batch), grid, padding_mode="border", align_corners=False
         )
-        own = (colors.reshape(batch, -1, height, width, layers) * weights.faces[:, None]).sum(-1)
-        return own + weights.background[:, None] * own.new_tensor(background)[:, None, None]
+        faces_color = (colors.reshape(batch, -1, height, width, faces_per_pixel) * weights.faces[:, None]).sum(-1)
+        return faces_color + weights.background[:, None] * faces_color.new_tensor(background)[:, None, None]
 
     def corners(
         self,
@@ -71,13 +71,13 @@ class FragmentFaces:
         batch = len(screen)
         image = torch.arange(batch, device=screen.device)[:, None, None, None]
         corners = for_each(values, batch)[:, corner_rows.to(values.device)][image, fragments.pix_to_face.clamp(min=0)]
-        own = torch.einsum("bhwk,bhwki,bhwkic->bchw", weights.faces, fragments.bary_coords, corners)
-        return own + weights.background[:, None] * own.new_tensor(background)[:, None, None]
+        faces_color = torch.einsum("bhwk,bhwki,bhwkic->bchw", weights.faces, fragments.bary_coords, corners)
+        return faces_color + weights.background[:, None] * faces_color.new_tensor(background)[:, None, None]
 
-    def face_sums(self, num_layers: int | None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
+    def face_sums(self, nearest_faces: int | None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
         fragments, weights = self.seen_along(self.screen)
-        shares = weights.faces[..., :num_layers].detach()
-        return face_pixel_sums(fragments.pix_to_face[..., :num_layers], shares, len(self.faces))
+        shares = weights.faces[..., :nearest_faces].detach()
+        return face_pixel_sums(fragments.pix_to_face[..., :nearest_faces], shares, len(self.faces))
 
 
 def for_each(values: Tensor, batch: int) -> Tensor:

@@ -88,13 +88,13 @@ class ListedFaces:
         rows = face_array(corner_rows, values.shape[1])
         return self._shade(screen, Paint(rows, np.empty((0, 3, 2)), 0, 0), values, background)
 
-    def face_sums(self, num_layers: int | None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
+    def face_sums(self, nearest_faces: int | None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
         points = self.screen.detach().contiguous()
-        layers = self.sizes[1] if num_layers is None else num_layers
+        counted = self.sizes[1] if nearest_faces is None else nearest_faces
         sums = np.empty((len(points), len(self.faces), 3))
         soft = _softness(self.blend, points)
         run_tasks(
-            sum_shares, len(points), points.numpy(), self.faces, *self.lists, soft, self.perspective, layers, sums
+            sum_shares, len(points), points.numpy(), self.faces, *self.lists, soft, self.perspective, counted, sums
         )
         found = torch.from_numpy(sums).to(points.dtype)
         return found[..., 0], found[..., 1:]
@@ -122,7 +122,7 @@ class _Shade(torch.autograd.Function):
         ctx: Any, screen: Tensor, values: Tensor, source: ListedFaces, paint: Paint, background: list[float]
     ) -> Tensor:
         points, rows = screen.detach().contiguous(), values.detach().to(screen.dtype).contiguous()
-        behind = np.array(background, points.numpy().dtype)
+        background_color = np.array(background, points.numpy().dtype)
         ctx.save_for_backward(points, rows)
         ctx.source, ctx.dtype = source, values.dtype
         ctx.settings = (
@@ -130,11 +130,11 @@ class _Shade(torch.autograd.Function):
             source.perspective,
             paint.height > 0,
             paint.corner_rows,
-            paint.corner_uvs.astype(behind.dtype, copy=False),
+            paint.corner_uvs.astype(background_color.dtype, copy=False),
             paint.height,
             paint.width,
             rows.numpy(),
-            behind,
+            background_color,
         )
         size = source.sizes[0]
         picture = points.new_empty(len(points), rows.shape[2], size, size)
@@ -145,7 +145,7 @@ class _Shade(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_image: Tensor) -> tuple[Tensor | None, ...]:
         points, rows = ctx.saved_tensors
         batch, sets = len(points), len(rows)
         wants_screen, wants_values = ctx.needs_input_grad[:2]
@@ -153,7 +153,7 @@ class _Shade(torch.autograd.Function):
         bands = 1 if groups < batch // sets else _num_bands(batch, ctx.source.sizes[0])
         by_screen = torch.zeros(batch * bands, *points.shape[1:], dtype=torch.float64)
         by_values = torch.zeros(sets * groups * bands, *rows.shape[1:], dtype=torch.float64)
-        arrays = points.numpy(), ctx.source.faces, *ctx.source.lists, *ctx.settings, pull.contiguous().numpy()
+        arrays = points.numpy(), ctx.source.faces, *ctx.source.lists, *ctx.settings, grad_image.contiguous().numpy()
         wanted = wants_screen, wants_values, by_screen.numpy(), by_values.numpy()
         run_tasks(shade_gradient, len(by_values), groups, bands, *arrays, *wanted)
         return (

@@ -108,9 +108,20 @@ class _Silhouette(torch.autograd.Function):
         faces, sigma, blur_radius, boxes = ctx.settings
         batch, runs = points.shape[0], max(1, -(-len(faces) // RUN_FACES))
         # With room for the last block of pixels.
-        pull = torch.nn.functional.pad(gradient * transmittance, (0, BLOCK)).numpy()
+        grad_transmittance = torch.nn.functional.pad(gradient * transmittance, (0, BLOCK)).numpy()
         corners = np.empty((batch, len(faces), 6))
         vertices = np.zeros(points.shape)
-        run_tasks(run_gradients, batch * runs, runs, points.numpy(), faces, boxes, sigma, blur_radius, pull, corners)
+        run_tasks(
+            run_gradients,
+            batch * runs,
+            runs,
+            points.numpy(),
+            faces,
+            boxes,
+            sigma,
+            blur_radius,
+            grad_transmittance,
+            corners,
+        )
         run_tasks(gather_corners, batch, faces, corners, vertices)
         return torch.from_numpy(vertices).to(points.dtype), None, None, None, None

@@ -107,28 +107,28 @@ class SoftView:
         Raises:
             DataError: sizes that do not fit.
         """
-        behind = background if background is not None else [0.0] * values.shape[2]
-        self._check(len(values), values.shape[2], behind)
-        return self.source.corners(self.screen, self.faces, values, list(behind))
+        background_color = background if background is not None else [0.0] * values.shape[2]
+        self._check(len(values), values.shape[2], background_color)
+        return self.source.corners(self.screen, self.faces, values, list(background_color))
 
     def corners(
         self, values: Float[Tensor, "T F 3 C"], background: Sequence[float] | None = None
     ) -> Float[Tensor, "B C H W"]:
         """``vertices`` for values per face corner, so that neighbours may differ along an edge."""
-        behind = background if background is not None else [0.0] * values.shape[3]
-        self._check(len(values), values.shape[3], behind)
+        background_color = background if background is not None else [0.0] * values.shape[3]
+        self._check(len(values), values.shape[3], background_color)
         rows = torch.arange(3 * len(self.faces), device=self.faces.device).reshape(-1, 3)
-        return self.source.corners(self.screen, rows, values.flatten(1, 2), list(behind))
+        return self.source.corners(self.screen, rows, values.flatten(1, 2), list(background_color))
 
-    def face_sums(self, num_layers: int | None = None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
+    def face_sums(self, nearest_faces: int | None = None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
         """Per face, the sum over pixels of its share of them, and of its share times the pixels' (u, v).
 
         The pseudo-label of the texture flow is their ratio (adaptive-gradient paper, equation 12). Constants.
 
         Args:
-            num_layers: how many of a pixel's faces count, nearest first; all by default.
+            nearest_faces: how many of a pixel's faces count, nearest first; all by default.
         """
-        return self.source.face_sums(num_layers)
+        return self.source.face_sums(nearest_faces)
 
     def _check(self, sets: int, channels: int, background: Sequence[float]) -> None:
         batch = len(self.screen)

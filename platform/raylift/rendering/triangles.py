@@ -85,15 +85,15 @@ def _cut_and_divide(
     num_triangles = 0
     any_cut = False
     for f in range(num_faces):
-        behind = 0
+        num_hidden = 0
         for c in range(3):
             if points[faces[f, c], 2] < near:
-                behind += 1
-        if behind == 1:
+                num_hidden += 1
+        if num_hidden == 1:
             num_triangles += 2
-        elif behind != 3:
+        elif num_hidden != 3:
             num_triangles += 1
-        if behind == 1 or behind == 2:
+        if num_hidden == 1 or num_hidden == 2:
             any_cut = True
 
     corners = np.empty((num_triangles, 3, 3))
@@ -103,13 +103,13 @@ def _cut_and_divide(
     polygon_weights = np.empty((4, 3))
     t = 0
     for f in range(num_faces):
-        behind = 0
+        num_hidden = 0
         for c in range(3):
             if points[faces[f, c], 2] < near:
-                behind += 1
-        if behind == 3:
+                num_hidden += 1
+        if num_hidden == 3:
             continue
-        if behind == 0:
+        if num_hidden == 0:
             for c in range(3):
                 corners[t, c] = points[faces[f, c]]
                 if any_cut:

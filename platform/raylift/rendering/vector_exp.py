@@ -36,17 +36,17 @@ def _overload(x: Any) -> Any:
         return math.exp(x)
 
     def polynomial(x: Any) -> Any:
-        """2^n times a polynomial of the rest, |rest| <= ln 2 / 2 (Cephes, expf)."""
+        """2^n times a polynomial of the remainder, |remainder| <= ln 2 / 2 (Cephes, expf)."""
         x = min(max(x, float32(-LARGEST)), float32(LARGEST))
         n = (x * float32(_LOG2_E) + float32(_ROUNDER)) - float32(_ROUNDER)
-        rest = (x - n * float32(_LN2_HIGH)) - n * float32(_LN2_LOW)
+        remainder = (x - n * float32(_LN2_HIGH)) - n * float32(_LN2_LOW)
         p = float32(1.9875691500e-4)
-        p = p * rest + float32(1.3981999507e-3)
-        p = p * rest + float32(8.3334519073e-3)
-        p = p * rest + float32(4.1665795894e-2)
-        p = p * rest + float32(1.6666665459e-1)
-        p = p * rest + float32(5.0000001201e-1)
-        p = (p * rest * rest + rest) + float32(1)
+        p = p * remainder + float32(1.3981999507e-3)
+        p = p * remainder + float32(8.3334519073e-3)
+        p = p * remainder + float32(4.1665795894e-2)
+        p = p * remainder + float32(1.6666665459e-1)
+        p = p * remainder + float32(5.0000001201e-1)
+        p = (p * remainder * remainder + remainder) + float32(1)
         return p * _bits_as_float(int32((int32(n) + int32(127)) << int32(23)))
 
     return polynomial if x == types.float32 else exact

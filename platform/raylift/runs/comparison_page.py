@@ -8,7 +8,7 @@ from pathlib import Path
 from raylift.evaluation.comparison.paired import ONE_SEED, Estimate
 from raylift.evaluation.comparison.runs import RunComparison, ScoreLine
 from raylift.evaluation.report import MODEL_METHOD
-from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Grid, GridCell
+from raylift.export.comparison import Chart, ChartLine, ComparisonPage, Table, TableCell
 from raylift.export.glb_reading import read_glb
 from raylift.export.mesh_files import file_stem
 from raylift.export.viewer import ViewerRow, ViewerShape
@@ -37,7 +37,7 @@ def comparison_page(comparison: RunComparison, rows: Sequence[ViewerRow] = ()) -
         subtitle=" · ".join(names),
         notes=comparison.notes,
         runs=names,
-        grids=[_facts(comparison), *([_scores(comparison)] if comparison.scores else []), _params(comparison)],
+        tables=[_facts(comparison), *([_scores(comparison)] if comparison.scores else []), _params(comparison)],
         charts=[
             Chart(name, [ChartLine(names[run], run, points) for run, points in enumerate(curves) if points])
             for name, curves in comparison.curves.items()
@@ -77,28 +77,28 @@ def gain_text(gain: Estimate, factor: float = 1.0) -> str:
     return f"{factor * gain.mean:+.3g} [{factor * gain.low:+.3g}, {factor * gain.high:+.3g}]"
 
 
-def _facts(comparison: RunComparison) -> Grid:
+def _facts(comparison: RunComparison) -> Table:
     runs = comparison.runs
-    rows = [[GridCell("id"), *(GridCell(run.run_id) for run in runs)]]
+    rows = [[TableCell("id"), *(TableCell(run.run_id) for run in runs)]]
     for tag, name in _FACTS.items():
         values = [run.status.lower() if tag == "status" else run.tags.get(tag, "") for run in runs]
         if any(values):
-            rows.append([GridCell(name), *(GridCell(value) for value in values)])
-    return Grid("Runs", ["", *(run.name for run in runs)], rows, line=[-1, *range(len(runs))])
+            rows.append([TableCell(name), *(TableCell(value) for value in values)])
+    return Table("Runs", ["", *(run.name for run in runs)], rows, line=[-1, *range(len(runs))])
 
 
-def _params(comparison: RunComparison) -> Grid:
+def _params(comparison: RunComparison) -> Table:
     rows = [
-        [GridCell(name), *(GridCell(value or "-", "quiet" if value == values[0] and index else "")
+        [TableCell(name), *(TableCell(value or "-", "quiet" if value == values[0] and index else "")
                            for index, value in enumerate(values))]
         for name, values in comparison.params.items()
     ]  # fmt: skip
     note = "" if rows else "No value differs."
     names = [run.name for run in comparison.runs]
-    return Grid("Differences of recipes", ["", *names], rows, note, [-1, *range(len(names))])
+    return Table("Differences of recipes", ["", *names], rows, note, [-1, *range(len(names))])
 
 
-def _scores(comparison: RunComparison) -> Grid:
+def _scores(comparison: RunComparison) -> Table:
     names = [run.name for run in comparison.runs]
     head, line = ["metric", names[0]], [-1, 0]
     for number, name in enumerate(names[1:], 1):
@@ -113,19 +113,19 @@ def _scores(comparison: RunComparison) -> Grid:
             " (tuning/paper_table.py trains rows with several seeds)."
         )
     rows = [_score_row(score, comparison.shares_objects) for score in comparison.scores]
-    return Grid(f"Scores on {comparison.split}", head, rows, note, line)
+    return Table(f"Scores on {comparison.split}", head, rows, note, line)
 
 
-def _score_row(line: ScoreLine, with_gains: bool) -> list[GridCell]:
+def _score_row(line: ScoreLine, with_gains: bool) -> list[TableCell]:
     arrow = "↑" if line.higher_is_better else "↓"
     factor = f" x{line.factor:g}" if line.factor != 1 else ""
-    cells = [GridCell(f"{line.metric}{factor} {arrow}")]
+    cells = [TableCell(f"{line.metric}{factor} {arrow}")]
     for index, (mean, gain) in enumerate(zip(line.means, line.gains, strict=True)):
-        cells.append(GridCell("-", "quiet") if mean is None else GridCell(_mean_text(mean, line.factor)))
+        cells.append(TableCell("-", "quiet") if mean is None else TableCell(_mean_text(mean, line.factor)))
         if with_gains and index:
             hint = "" if gain is None else f"undecided ({ONE_SEED}), over {gain.num_objects} objects"
             cells.append(
-                GridCell("-", "quiet") if gain is None else GridCell(gain_text(gain, line.factor), "unsure", hint)
+                TableCell("-", "quiet") if gain is None else TableCell(gain_text(gain, line.factor), "unsure", hint)
             )
     return cells
 

@@ -23,7 +23,7 @@ from raylift.core.storage import Storage
 from raylift.core.types import Camera, Field, Mesh
 from raylift.data.feed.batches import collate
 from raylift.data.feed.image_folder import InputImage, make_input
-from raylift.data.feed.samples import assemble_image
+from raylift.data.feed.user_image import assemble_image
 from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.models import catalogue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raylift.config import tree
+from raylift.config.codec import to_dict
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.core.storage import Storage
@@ -131,7 +131,7 @@ class TableRuns:
     def _scores(self, planned: PlannedRow, watch: Watch) -> dict[str, Any]:
         name, recipe = planned.runs[-1]
         folder = Storage.at(f"{self.storage}/{name}")
-        asked = tree.to_dict(recipe.evaluation)
+        asked = to_dict(recipe.evaluation)
         if MEASURED in folder.names():
             found = json.loads(folder.read(MEASURED))
             if found["evaluation"] == asked:

@@ -33,7 +33,7 @@ from raylift.tracking.mlflow_tracker import MlflowTracker
 from raylift.tracking.provenance import provenance_tags
 from raylift.tracking.tracker import MemoryTracker, Tracker
 from raylift.training.checkpoint import CheckpointStore
-from raylift.training.loop import Feed, FitOutcome, Hooks, RunProgress, fit
+from raylift.training.loop import BatchSource, FitOutcome, Hooks, RunProgress, fit
 from raylift.training.plan import FitPlan, RunIdentity
 
 CHECKPOINTS = "checkpoints"
@@ -184,7 +184,7 @@ def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
     return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
 
 
-def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> Feed:
+def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> BatchSource:
     rank, world = collectives.rank(), collectives.world_size()
     if not through_ray:
         return lambda start, stop: stream.batches(rank, world, start, stop)

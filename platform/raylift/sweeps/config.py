@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator
+from typing import Any, Literal
 
 from raylift.config import tree
-from raylift.config.codec import Strict, read_json
+from raylift.config.codec import read_json, to_dict
 from raylift.core.errors import ConfigError
 from raylift.sweeps.space import Space
 from raylift.sweeps.stop_rules import StopConfig
@@ -24,7 +22,7 @@ EXTENDABLE = ("title", "about", "budget.trials", "budget.minutes", "resources.co
 
 
 @dataclass(frozen=True)
-class Metric(Strict):
+class Metric:
     """What trials are judged by.
 
     Attributes:
@@ -42,7 +40,7 @@ class Metric(Strict):
 
 
 @dataclass(frozen=True)
-class SchedulerConfig(Strict):
+class SchedulerConfig:
     """Which running trials go on.
 
     Attributes:
@@ -75,7 +73,7 @@ class SchedulerConfig(Strict):
 
 
 @dataclass(frozen=True)
-class SearcherConfig(Strict):
+class SearcherConfig:
     """Who proposes values.
 
     Attributes:
@@ -99,7 +97,7 @@ class SearcherConfig(Strict):
 
 
 @dataclass(frozen=True)
-class Budget(Strict):
+class Budget:
     """When a sweep is over.
 
     Attributes:
@@ -118,7 +116,7 @@ class Budget(Strict):
 
 
 @dataclass(frozen=True)
-class TrialResources(Strict):
+class TrialResources:
     """What each trial runs on, in place of the recipe's scale; see ``recipes.recipe.ScaleConfig``.
 
     Attributes:
@@ -140,7 +138,7 @@ class TrialResources(Strict):
 
 
 @dataclass(frozen=True)
-class Sweep(Strict):
+class Sweep:
     """One sweep; ``tuning/sweeps`` has ready ones.
 
     Attributes:
@@ -155,7 +153,7 @@ class Sweep(Strict):
 
     title: str
     recipe: str
-    space: Annotated[Space, BeforeValidator(Space.from_dict)]
+    space: Space
     metrics: tuple[Metric, ...]
     about: str = ""
     overrides: tuple[str, ...] = ()
@@ -173,7 +171,7 @@ class Sweep(Strict):
                 f"scheduler {self.scheduler.kind!r} with two metrics", "set scheduler.kind=none: it needs one order"
             )
         searcher, kinds = self.searcher.kind, {type(part).__name__ for part in self.space.dimensions.values()}
-        if searcher == "tpe" and "Grid" in kinds:
+        if searcher == "tpe" and "GridDimension" in kinds:
             raise ConfigError("searcher tpe over a dimension of kind grid", "make it a choice, or search by random")
         if searcher != "grid" and not self.budget.trials:
             raise ConfigError("budget.trials is 0", "only a grid has an end of its own: give a number of trials")
@@ -187,7 +185,7 @@ class Sweep(Strict):
 
     def to_dict(self) -> dict[str, Any]:
         """What ``from_dict`` reads."""
-        return {**tree.to_dict(self), "space": self.space.to_dict()}
+        return {**to_dict(self), "space": self.space.to_dict()}
 
     def decisive(self) -> dict[str, Any]:
         """Every value that decides what a trial is, by dotted path."""

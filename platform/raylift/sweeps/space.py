@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from raylift.config import tree
+from raylift.config import codec
 from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
 
@@ -132,7 +132,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Grid(Choice):
+class GridDimension(Choice):
     """Values that are all tried."""
 
 
@@ -143,7 +143,7 @@ KINDS: dict[str, type[Any]] = {
     "integer": Integer,
     "log_integer": LogInteger,
     "choice": Choice,
-    "grid": Grid,
+    "grid": GridDimension,
 }
 MOST_CORNERS = 256
 """Up to this many combinations of corner values are all checked; of more, this many are drawn."""
@@ -179,7 +179,7 @@ class Space:
             needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
             if lacking := [name for name in needed if name not in rest]:
                 raise ConfigError(f"{where} has no {' and no '.join(lacking)}", f"a {part['kind']} needs them")
-            dimensions[path] = tree.from_dict(kind, rest, where)
+            dimensions[path] = codec.from_dict(kind, rest, where)
         paths = list(dimensions)
         for index, path in enumerate(paths):
             for other in dimensions[path].when:
@@ -191,7 +191,7 @@ class Space:
         """What ``from_dict`` reads."""
         names = {kind: name for name, kind in KINDS.items()}
         return {
-            path: {"kind": names[type(dimension)], **tree.to_dict(dimension)}
+            path: {"kind": names[type(dimension)], **codec.to_dict(dimension)}
             for path, dimension in self.dimensions.items()
         }
 
@@ -214,7 +214,7 @@ class Space:
 
         Dimensions of kind grid are enumerated: draws 0, 1, ... take their combinations in turn.
         """
-        turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, Grid)}
+        turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, GridDimension)}
         cells = list(itertools.product(*turning.values()))
         cell = dict(zip(turning, cells[number % len(cells)], strict=True))
 

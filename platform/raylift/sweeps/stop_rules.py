@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raylift.config.codec import Strict
 from raylift.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class StopConfig(Strict):
+class StopConfig:
     """When a trial is stopped early.
 
     Attributes:

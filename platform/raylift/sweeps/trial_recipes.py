@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from raylift.config import tree
+from raylift.config.codec import to_dict
 from raylift.config.recipe import Recipe
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError
@@ -137,7 +138,7 @@ def check_same_state(recipes: Iterable[Recipe], info: DatasetInfo) -> None:
     seen = set()
     for recipe in recipes:
         # Only the model decides the state, and most corners differ in numbers that do not.
-        key = json.dumps(tree.to_dict(recipe.model), sort_keys=True)
+        key = json.dumps(to_dict(recipe.model), sort_keys=True)
         if key in seen:
             continue
         seen.add(key)

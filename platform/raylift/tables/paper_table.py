@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from raylift.config.codec import Strict, read_json
+from raylift.config.codec import read_json
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.store.manifest import DataKind
@@ -27,7 +27,7 @@ _ROW_MAY_NOT = ("seed", "evaluation", "data.eval_views")
 
 
 @dataclass(frozen=True)
-class Column(Strict):
+class Column:
     """A metric, and how the paper measured its figures.
 
     Attributes:
@@ -40,7 +40,7 @@ class Column(Strict):
 
 
 @dataclass(frozen=True)
-class Row(Strict):
+class TableRow:
     """One model.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row(Strict):
 
 
 @dataclass(frozen=True)
-class Quoted(Strict):
+class Quoted:
     """A row that the paper quotes from elsewhere, not run here."""
 
     name: str
@@ -74,7 +74,7 @@ class Quoted(Strict):
 
 
 @dataclass(frozen=True)
-class Claim(Strict):
+class Claim:
     """A claimed direction: one row is better than another.
 
     Attributes:
@@ -97,7 +97,7 @@ class Claim(Strict):
 
 
 @dataclass(frozen=True)
-class PaperTable(Strict):
+class PaperTable:
     """A grid of recipes over one data set, with seeds.
 
     Attributes:
@@ -119,7 +119,7 @@ class PaperTable(Strict):
     recipe: str
     data: DataKind
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     quoted: tuple[Quoted, ...] = ()
     claims: tuple[Claim, ...] = ()
     curves: tuple[str, ...] = ()
@@ -133,9 +133,9 @@ class PaperTable(Strict):
         for metric in (*metrics, *(claim.metric for claim in self.claims if claim.by == "score")):
             if metric not in known:
                 raise _unknown("metric", metric, known)
-        shown: list[Row | Quoted] = [*self.rows, *self.quoted]
+        shown: list[TableRow | Quoted] = [*self.rows, *self.quoted]
         for row in shown:
-            for metric in (*row.paper, *(row.paper_median if isinstance(row, Row) else ())):
+            for metric in (*row.paper, *(row.paper_median if isinstance(row, TableRow) else ())):
                 if metric not in metrics:
                     raise _unknown(f"column for the paper's figure of row {row.name!r},", metric, metrics)
         for claim in self.claims:
@@ -182,7 +182,7 @@ class PlannedRow:
             common first stage, is listed in both and trained once.
     """
 
-    row: Row
+    row: TableRow
     seed: int
     runs: tuple[tuple[str, Recipe], ...]
 
@@ -207,7 +207,7 @@ def load_table(path: Path) -> PaperTable:
 
 
 def by_points(table: PaperTable) -> PaperTable:
-    """The table judged by ``points/iou`` instead of other IoUs of shapes, and without what needs surfaces.
+    """The table claims by ``points/iou`` instead of other IoUs of shapes, and without what needs surfaces.
 
     A training run of one minute is then not followed by an evaluation of many. The paper's figures stay next to it, as
     their columns say how they were measured.

@@ -18,9 +18,9 @@ from raylift.evaluation.comparison.paired import (
     paired_difference,
     verdict,
 )
-from raylift.evaluation.report import MODEL_METHOD, reading
+from raylift.evaluation.report import MODEL_METHOD, metric_spec
 from raylift.metrics.scores import mean_of, median_of
-from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, Row
+from raylift.tables.paper_table import BASELINE, Claim, PaperTable, Quoted, TableRow
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RowResult:
         problems: why a seed has no scores.
     """
 
-    row: Row
+    row: TableRow
     scores: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     curves: Mapping[int, Mapping[str, Curve]] = field(default_factory=dict)
     minutes: Mapping[int, float] = field(default_factory=dict)
@@ -107,21 +107,21 @@ def cell(result: RowResult, metric: str, method: str = MODEL_METHOD) -> Cell | N
     )
 
 
-def judge(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResult]:
+def evaluate_claims(table: PaperTable, results: Mapping[str, RowResult]) -> list[ClaimResult]:
     """Every claim of a table.
 
     Args:
         results: by the row's name; rows that were not run are missing.
     """
-    judges: dict[str, Callable[[PaperTable, Claim, Mapping[str, RowResult]], ClaimResult]] = {
+    by_kind: dict[str, Callable[[PaperTable, Claim, Mapping[str, RowResult]], ClaimResult]] = {
         "score": _judge_score,
         "steps": _judge_steps,
     }
-    return [judges[claim.by](table, claim, results) for claim in table.claims]
+    return [by_kind[claim.by](table, claim, results) for claim in table.claims]
 
 
 def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
-    sign = 1.0 if reading(claim.metric).higher_is_better else -1.0
+    sign = 1.0 if metric_spec(claim.metric).higher_is_better else -1.0
     names = (claim.better, claim.than)
     sides = [
         _values(table, name, claim.metric, results, against)
@@ -131,7 +131,7 @@ def _judge_score(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     if not claim.needs_training:
         ours, theirs = ours[:1], theirs[:1]  # a baseline is the same with every seed
     gain = paired_difference(*([_signed(some, sign) for some in side] for side in (ours, theirs))) if ours else None
-    return _judged(table, claim, gain, why or ("" if gain else "no object has this metric in both"), sign)
+    return _claim_result(table, claim, gain, why or ("" if gain else "no object has this metric in both"), sign)
 
 
 def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResult]) -> ClaimResult:
@@ -145,13 +145,13 @@ def _judge_steps(table: PaperTable, claim: Claim, results: Mapping[str, RowResul
     shares = [saved_share(left, right, rises(claim.metric)) for left, right in zip(ours, theirs, strict=True)]
     saved = [{"run": share} for share in shares if share is not None]
     gain = paired_difference(saved, [{"run": 0.0}] * len(saved)) if saved else None
-    return _judged(table, claim, gain, why or ("" if gain else "no curves of two points or more"), None)
+    return _claim_result(table, claim, gain, why or ("" if gain else "no curves of two points or more"), None)
 
 
-def _judged(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> ClaimResult:
+def _claim_result(table: PaperTable, claim: Claim, gain: Estimate | None, why: str, sign: float | None) -> ClaimResult:
     if gain is not None:
         why = doubt(gain, claim.needs_training)
-    shown: list[Row | Quoted] = [*table.rows, *table.quoted]
+    shown: list[TableRow | Quoted] = [*table.rows, *table.quoted]
     printed = {row.name: row.paper.get(claim.metric) for row in shown}
     better, than = printed.get(claim.better), printed.get(claim.than)
     known = sign is not None and better is not None and than is not None
@@ -205,7 +205,7 @@ def _signed(scores: ObjectScores, sign: float) -> ObjectScores:
     return {name: sign * value for name, value in scores.items()}
 
 
-def rows_of(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
+def rows_of(claims: Sequence[ClaimResult]) -> list[dict[str, Any]]:
     """Claims as rows of a table for a tracker or a file."""
     return [
         {
@@ -223,7 +223,7 @@ def rows_of(judged: Sequence[ClaimResult]) -> list[dict[str, Any]]:
             "why": one.why,
             "says": one.claim.says,
         }
-        for one in judged
+        for one in claims
     ]
 
 

@@ -96,7 +96,7 @@ class MlflowTracker:
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         self._keep(
-            lambda: self._spool.add_event("artifact", {"path": str(self._spool.adopt(Path(path))), "folder": folder})
+            lambda: self._spool.add_event("artifact", {"path": str(self._spool.copy_in(Path(path))), "folder": folder})
         )
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -124,7 +124,9 @@ class MlflowTracker:
 
     def log_model(self, folder: Path, name: str = "model") -> None:
         """A model folder as ``tracking.model.save_model`` writes it; loads as ``runs:/<run id>/<name>``."""
-        self._keep(lambda: self._spool.add_event("model", {"path": str(self._spool.adopt(Path(folder))), "name": name}))
+        self._keep(
+            lambda: self._spool.add_event("model", {"path": str(self._spool.copy_in(Path(folder))), "name": name})
+        )
 
     def finish(self, status: str = "FINISHED") -> None:
         if self._is_finished:

@@ -138,7 +138,7 @@ class Spool:
                 "INSERT INTO events (kind, payload) VALUES (?, ?)", (kind, json.dumps(dict(payload)))
             )
 
-    def adopt(self, source: Path) -> Path:
+    def copy_in(self, source: Path) -> Path:
         """Copy a file or folder into the spool, so that the caller may change or delete it; returns the copy."""
         place = self.writer / "files" / uuid.uuid4().hex / source.name
         place.parent.mkdir(parents=True)

@@ -333,7 +333,7 @@ def check_recipe(
 
 def _parse_entry(text: bytes, where: str) -> CheckpointEntry:
     try:
-        entry = read_json(CheckpointEntry, text)
+        entry = read_json(CheckpointEntry, text, is_record=True)
     except ConfigError as error:
         raise CheckpointError(
             f"{where} is damaged: {error.problem}",

@@ -20,7 +20,7 @@ from raylift.training.parameter_groups import ParameterGroup, averaged, build_gr
 from raylift.training.plan import FitPlan
 from raylift.training.step import TrainingStep
 
-Feed = Callable[[int, int], Iterator[Batch]]
+BatchSource = Callable[[int, int], Iterator[Batch]]
 """(start step, stop step) -> this rank's part of each global batch in between."""
 
 
@@ -80,7 +80,7 @@ class FitOutcome:
     doubts: tuple[str, ...] = ()
 
 
-def fit(model: Model, feed: Feed, plan: FitPlan, hooks: Hooks | None = None) -> FitOutcome:
+def fit(model: Model, feed: BatchSource, plan: FitPlan, hooks: Hooks | None = None) -> FitOutcome:
     """Train a model to the plan's last step, from its last checkpoint if there is one.
 
     Every rank calls this with the same plan, and a feed for its own part. A checkpoint is committed every

@@ -13,6 +13,7 @@ from raylift.core.collectives import gather_objects, global_max, is_distributed,
 from raylift.core.errors import ConfigError, NonFiniteError
 from raylift.core.generators import stable_hash
 from raylift.core.model import Carry, Model, Phase
+from raylift.core.precision import at_least_float32
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.training.metric_accumulator import MetricAccumulator
@@ -45,7 +46,7 @@ class PhaseLoss(nn.Module):
         if attached:
             raise ConfigError(f"phase {phase!r} carries {', '.join(attached)} with a gradient", "detach it")
         # A sum in bfloat16 would lose small terms next to large ones.
-        shares = torch.stack([_at_least_float32(term.share) for term in terms])
+        shares = torch.stack([at_least_float32(term.share) for term in terms])
         weights = torch.tensor([term.weight for term in terms], dtype=shares.dtype, device=shares.device)
         return (weights * shares).sum(), shares.detach(), names, output.carry
 
@@ -182,10 +183,6 @@ def check_normalisation(model: nn.Module) -> None:
                 f"{name} is a batch norm over each worker's own samples, so results depend on the number of workers",
                 "freeze it, or use torch.nn.SyncBatchNorm or a norm that does not mix samples",
             )
-
-
-def _at_least_float32(value: Tensor) -> Tensor:
-    return value if value.dtype == torch.float64 else value.float()
 
 
 def _listed(samples: list[str]) -> str:

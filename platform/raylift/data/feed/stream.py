@@ -30,8 +30,8 @@ from raylift.data.store.manifest import ObjectEntry
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the stream."""
+class SampleIndex:
+    """What one row of the stream shows: epoch, object, view, and the number of its stored image."""
 
     index: int
     epoch: int
@@ -105,7 +105,7 @@ class SampleStream:
     def _make_order(self, epoch: int) -> np.ndarray:
         return numpy_generator(self.seed, epoch, "order").permutation(self.num_objects)
 
-    def row(self, index: int) -> Row:
+    def row(self, index: int) -> SampleIndex:
         """The row at ``index``."""
         epoch, place = divmod(index, self.num_objects)
         position = int(self._order(epoch)[place])
@@ -113,7 +113,7 @@ class SampleStream:
         view = 0
         if entry.num_views > 1:
             view = int(numpy_generator(self.seed, epoch, entry.id, "view").integers(entry.num_views))
-        return Row(index, epoch, entry.id, view, int(self._first_images[position]) + view)
+        return SampleIndex(index, epoch, entry.id, view, int(self._first_images[position]) + view)
 
     def rows_of(self, step: int, rank: int = 0, world: int = 1) -> range:
         """The rows of a rank's part of a step: contiguous, and as even as possible.

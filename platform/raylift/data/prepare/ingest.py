@@ -194,7 +194,7 @@ def _make_by_ray(
     for row in rows.map(make, num_cpus=1).iter_rows():
         if row["problem"]:
             raise (StorageError if row["of_storage"] else DataError)(row["problem"], row["remedy"])
-        yield read_json(ShardRecord, row["record"])
+        yield read_json(ShardRecord, row["record"], is_record=True)
 
 
 def _finish(

@@ -84,7 +84,7 @@ def finished_record(storage: Storage, plan: ShardPlan) -> ShardRecord | None:
     if storage.size(name) is None:
         return None
     try:
-        record = read_json(ShardRecord, storage.read(name))
+        record = read_json(ShardRecord, storage.read(name), is_record=True)
     except (ConfigError, StorageError):
         return None
     whole = all(storage.size(file.name) == file.num_bytes for file in record.files)

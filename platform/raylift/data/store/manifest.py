@@ -121,9 +121,9 @@ class Manifest:
             )
         text = storage.read(MANIFEST_NAME)
         try:
-            version = read_json(_Version, text).schema_version
+            version = read_json(_Version, text, is_record=True).schema_version
             if version in READABLE_VERSIONS:
-                return read_json(Manifest, text)
+                return read_json(Manifest, text, is_record=True)
         except ConfigError as error:
             raise DataError(
                 f"{where} is damaged: {error.problem}", "prepare the data set again; finished shards are kept"

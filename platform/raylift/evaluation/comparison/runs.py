@@ -13,7 +13,7 @@ from raylift.evaluation.comparison.paired import (
     object_scores,
     paired_difference,
 )
-from raylift.evaluation.report import METRICS, MODEL_METHOD, reading
+from raylift.evaluation.report import METRICS, MODEL_METHOD, metric_spec
 from raylift.tracking.reading import Points, TrackedRun
 
 _OF_ONE_MODEL = ("loss/", "gradient_norm/", "learning_rate/")
@@ -116,8 +116,8 @@ def _score_lines(runs: Sequence[TrackedRun], split: str, pairs: bool) -> tuple[S
     names = list(dict.fromkeys(name for some in rows for row in some if row["method"] == MODEL_METHOD for name in row))
     lines = []
     for metric in (name for name in names if "/" in name and _is_known(name)):
-        how = reading(metric)
-        sign = 1.0 if how.higher_is_better else -1.0
+        spec = metric_spec(metric)
+        sign = 1.0 if spec.higher_is_better else -1.0
         values = [object_scores(some, metric) for some in rows]
         if sum(bool(some) for some in values) < 2:
             continue
@@ -128,8 +128,8 @@ def _score_lines(runs: Sequence[TrackedRun], split: str, pairs: bool) -> tuple[S
         lines.append(
             ScoreLine(
                 metric,
-                how.higher_is_better,
-                how.printed_factor,
+                spec.higher_is_better,
+                spec.printed_factor,
                 tuple(mean_estimate([some]) for some in values),
                 gains,
             )

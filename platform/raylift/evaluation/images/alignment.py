@@ -98,7 +98,7 @@ class WorldAlignments:
         if not self.by_category:
             return "pose: no training image has a known camera, so nothing is aligned and only rotation_deg is reported"
         parts = [
-            f"{name or 'all'}: one {fit.pose.kind}, {100 * fit.pose.share_within:.0f} % of {fit.pose.num_images}"
+            f"{name or 'all'}: one {fit.pose.kind}, {100 * fit.pose.fraction_within:.0f} % of {fit.pose.num_images}"
             " training images within 30 degrees"
             for name, fit in self.by_category.items()
         ]

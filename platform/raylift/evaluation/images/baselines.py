@@ -20,7 +20,7 @@ from raylift.core.errors import DataError
 from raylift.core.types import CropRequest
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
-from raylift.evaluation.color import Look
+from raylift.evaluation.color import MaskedImage
 from raylift.evaluation.images.alignment import training_rotations
 from raylift.evaluation.images.target import load_image_truth
 from raylift.evaluation.shapes.target import spread
@@ -52,20 +52,20 @@ class ImageBaselines:
         total = np.zeros((4, MEAN_PX, MEAN_PX))
         silhouettes = []
         for entry in chosen:
-            look = load_image_truth(dataset, entry.id, crop, MEAN_PX).look
-            total += np.concatenate([look.rgb.transpose(2, 0, 1), look.coverage[None]])
-            silhouettes.append(look.coverage.astype(np.float32).ravel())
+            image = load_image_truth(dataset, entry.id, crop, MEAN_PX).image
+            total += np.concatenate([image.rgb.transpose(2, 0, 1), image.coverage[None]])
+            silhouettes.append(image.coverage.astype(np.float32).ravel())
         self._ids = [entry.id for entry in chosen]
         self._mean = torch.from_numpy(total / len(chosen)).float()
         self._silhouettes = np.stack(silhouettes)
         self.rotations = training_rotations(dataset, entries, MAX_CAMERAS)
 
-    def mean_image(self, image_px: int) -> Look:
+    def mean_image(self, image_px: int) -> MaskedImage:
         """The mean training crop, at any size."""
         resized = functional.interpolate(
             self._mean[None], (image_px, image_px), mode="bilinear", align_corners=False, antialias=True
         )[0].numpy()
-        return Look.of_pixels(resized[:3], resized[3:])
+        return MaskedImage.of_pixels(resized[:3], resized[3:])
 
     def nearest(self, mask: Float[np.ndarray, "1 H W"]) -> str:
         """The training image with the largest soft IoU of silhouettes; ties go to the first."""

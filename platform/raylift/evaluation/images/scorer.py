@@ -12,12 +12,12 @@ from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.images.record import ShapeRef, load_image
 from raylift.data.shapes.record import load_object
 from raylift.data.store.dataset import ShardedDataset
-from raylift.evaluation.color import Look, color_scores, looks_of, open_lpips
+from raylift.evaluation.color import MaskedImage, color_scores, open_lpips, render_masked
 from raylift.evaluation.images.alignment import Rotation, WorldAlignments, predict_training_views
 from raylift.evaluation.images.baselines import ImageBaselines
 from raylift.evaluation.images.keypoints import Located, locate, transferred_shares
@@ -36,10 +36,10 @@ from raylift.evaluation.report import MODEL_METHOD, Tally
 from raylift.evaluation.scorer import Scorer, Values
 from raylift.evaluation.shapes.target import ShapeTarget, load_held_out
 from raylift.geometry.placement import place_in_view
-from raylift.metrics.comparison import Comparison
 from raylift.metrics.pose import azimuths_deg, circular_std_deg
 from raylift.metrics.protocols import EMPTY_DISTANCE, SHAPE_PROTOCOLS
 from raylift.metrics.scores import Score, ScoreTable, mean_of
+from raylift.metrics.shape_pair import ShapePair
 from raylift.metrics.silhouette import mask_hard, mask_soft
 from raylift.metrics.surface_distance import chamfer_l1
 from raylift.networks.perceptual import PerceptualDistance
@@ -103,7 +103,7 @@ class ImageScorer(Scorer):
         if truth.keypoints is not None and not mesh.is_empty:
             self._located[sample] = locate(reconstruction, mesh, seen.faces, truth)
         self._keep_camera(MODEL_METHOD, sample, truth, reconstruction.camera.rotation[0])
-        values = _under("input", picture_scores([Look(seen.rgb, seen.alpha)], [truth.look], self._lpips))
+        values = _under("input", picture_scores([MaskedImage(seen.rgb, seen.alpha)], [truth.image], self._lpips))
         if truth.shape is not None and truth.camera is not None:
             placed = replace(mesh, vertices=place_in_view(mesh.vertices, reconstruction.camera, truth.camera).float())
             alignment = self._alignments.of(self._category(sample))
@@ -117,9 +117,10 @@ class ImageScorer(Scorer):
         truth = self._of(sample)
         nearest = self._baselines.nearest(picture["mask"][0].cpu().numpy())
         found = load_image_truth(self.dataset, nearest, self.crop, truth.image_px, self.config.true_shapes)
-        looks = {"mean_image": self._baselines.mean_image(truth.image_px), "retrieval": found.look}
+        images = {"mean_image": self._baselines.mean_image(truth.image_px), "retrieval": found.image}
         rows = {
-            method: _under("input", picture_scores([look], [truth.look], self._lpips)) for method, look in looks.items()
+            method: _under("input", picture_scores([image], [truth.image], self._lpips))
+            for method, image in images.items()
         }
         if found.camera is not None:
             self._keep_camera("retrieval", sample, truth, found.camera.rotation[0])
@@ -184,31 +185,33 @@ class ImageScorer(Scorer):
         """``unicorn`` and ``unseen`` for the shape placed in the input's view, ``canonical`` for the aligned one."""
         if self._shape is None:
             self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
-        pair = Comparison(shape_of(placed), self._shape.truth)
+        pair = ShapePair(shape_of(placed), self._shape.truth)
         values = _under("unicorn", SHAPE_PROTOCOLS["unicorn"].score(pair))
         views = unseen_views(known, self.config.color_views)
         size = self.config.color_px
-        truths = [Look.of_pixels(*composited(view.rgba, size)) for view in views]
+        truths = [MaskedImage.of_pixels(*composited(view.rgba, size)) for view in views]
         for protocol, mesh in (("unseen", placed), ("canonical", canonical)):
             if mesh is None:
                 continue
             if protocol == "canonical":
-                near = Comparison(shape_of(mesh), self._shape.truth)
+                near = ShapePair(shape_of(mesh), self._shape.truth)
                 distance = EMPTY_DISTANCE if near.predicted.is_empty else chamfer_l1(near.near(CHAMFER_POINTS))
                 values["canonical/chamfer_l1"] = distance
             if views:
-                looks = looks_of(mesh, Camera.stack([view.camera for view in views]), size)
-                values |= _under(protocol, picture_scores(looks, truths, self._lpips))
+                images = render_masked(mesh, Camera.stack([view.camera for view in views]), size)
+                values |= _under(protocol, picture_scores(images, truths, self._lpips))
         return values
 
 
-def picture_scores(looks: Sequence[Look], truths: Sequence[Look], lpips: PerceptualDistance | None) -> Values:
+def picture_scores(
+    images: Sequence[MaskedImage], truths: Sequence[MaskedImage], lpips: PerceptualDistance | None
+) -> Values:
     """Mean silhouette and colour scores over image pairs."""
-    pairs = [(look.coverage, truth.coverage) for look, truth in zip(looks, truths, strict=True)]
+    pairs = [(image.coverage, truth.coverage) for image, truth in zip(images, truths, strict=True)]
     return {
         "mask_soft": mean_of([mask_soft(*pair) for pair in pairs]),
         "mask_hard": mean_of([mask_hard(*pair) for pair in pairs]),
-        **color_scores(looks, truths, lpips),
+        **color_scores(images, truths, lpips),
     }
 
 

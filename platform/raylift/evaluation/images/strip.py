@@ -12,7 +12,7 @@ from raylift.core.types import Camera, Mesh, Reconstruction, SampleRequest
 from raylift.data.images.record import load_image
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.stored_view import cropped_pixels, draw_crop
-from raylift.evaluation.color import looks_of
+from raylift.evaluation.color import render_masked
 from raylift.evaluation.strips import Strip, on_white, to_bytes
 from raylift.geometry.cameras import orbit_rotations
 
@@ -44,7 +44,7 @@ def image_strip(
     """
     cameras = Camera.stack([found.camera, turned(found.camera, TURNS_DEG)])
     columns = [on_white(image_input(dataset, wanted, found.id), image_px)]
-    columns += [look.rgb for look in looks_of(mesh, cameras, image_px)]
+    columns += [image.rgb for image in render_masked(mesh, cameras, image_px)]
     return to_bytes(np.concatenate(columns, axis=1))
 
 

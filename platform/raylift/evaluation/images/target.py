@@ -21,7 +21,7 @@ from raylift.data.store.stored_view import (
     draw_crop,
     silhouette_box,
 )
-from raylift.evaluation.color import Look
+from raylift.evaluation.color import MaskedImage
 
 NO_SHAPES = "none"
 
@@ -31,7 +31,7 @@ class ImageTarget:
     """One image, cropped like evaluation samples. Coordinates are normalised to the crop.
 
     Attributes:
-        look: pixels and coverage.
+        image: pixels and coverage.
         camera: B = 1; None if unknown.
         keypoints: u, v, and 1 where visible; None if the data set has none.
         box_size: longer edge of the object's box.
@@ -39,7 +39,7 @@ class ImageTarget:
     """
 
     id: str
-    look: Look
+    image: MaskedImage
     camera: Camera | None
     keypoints: Float[np.ndarray, "K 3"] | None
     box_size: float
@@ -47,7 +47,7 @@ class ImageTarget:
 
     @property
     def image_px(self) -> int:
-        return self.look.rgb.shape[0]
+        return self.image.rgb.shape[0]
 
 
 def load_image_truth(
@@ -74,7 +74,7 @@ def load_image_truth(
     keypoints = picture.keypoints
     return ImageTarget(
         image_id,
-        Look.of_pixels(*on_white(cropped_pixels(picture.rgba, window, size))),
+        MaskedImage.of_pixels(*on_white(cropped_pixels(picture.rgba, window, size))),
         None if picture.camera is None else cropped_camera(picture.camera, window),
         None if keypoints is None else cropped_keypoints(keypoints, picture.keypoint_mirror, window),
         max(box[2] - box[0], box[3] - box[1]) / window.half,

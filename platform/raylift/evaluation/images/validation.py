@@ -14,12 +14,12 @@ from raylift.core import collectives
 from raylift.core.errors import DataError, StorageError
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleRequest
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.images.record import load_image, true_shape
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES, collapsed_cameras, flat_shapes
-from raylift.evaluation.color import looks_of
+from raylift.evaluation.color import render_masked
 from raylift.evaluation.images.alignment import Rotation, WorldAlignments, predict_training_views, training_rotations
 from raylift.evaluation.images.poses import CONSTANT_CAMERA, constant_camera_scores, pose_scores
 from raylift.evaluation.images.target import NO_SHAPES, load_image_truth, unseen_views
@@ -136,8 +136,10 @@ class ImageValidation(Validation):
         values = {}
         for name, placed in shapes.items():
             bare = Mesh(placed.vertices, placed.faces)
-            looks = looks_of(bare, cameras, UNSEEN_PX)
-            values[name] = mean_of([mask_hard(look.coverage, truth) for look, truth in zip(looks, truths, strict=True)])
+            images = render_masked(bare, cameras, UNSEEN_PX)
+            values[name] = mean_of(
+                [mask_hard(image.coverage, truth) for image, truth in zip(images, truths, strict=True)]
+            )
         return values
 
     def _camera(self, sample: str) -> Camera | None:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from raylift.core.errors import DataError
 from raylift.core.types import GRID_HALF_EXTENT, Field, Mesh
-from raylift.data.feed.samples import composited
+from raylift.data.feed.resizing import composited
 from raylift.data.shapes.record import load_object, load_view
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry

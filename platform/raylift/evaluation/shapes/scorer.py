@@ -21,8 +21,8 @@ from raylift.evaluation.shapes.baselines import ShapeBaselines
 from raylift.evaluation.shapes.surface_color import ColorsOf, colors_of, surface_color_scores, visible_points
 from raylift.evaluation.shapes.target import ShapeTarget, load_held_out
 from raylift.evaluation.shapes.visible_evidence import Told
-from raylift.metrics.comparison import Comparison
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, field_points
+from raylift.metrics.shape_pair import ShapePair
 
 
 class ShapeScorer(Scorer):
@@ -143,12 +143,12 @@ def score_solid(
     If ``points`` is the only protocol, no mesh is extracted from a field and no view is rendered.
     """
     values: dict[str, float] = {}
-    pair: Comparison | None = None
+    pair: ShapePair | None = None
     for name in protocols:
         if name == "points" and isinstance(solid.shape, Field):
             scores = field_points(solid.shape, solid.level, held_out.truth)
         else:
-            pair = pair or Comparison(shape_of(solid.mesh), held_out.truth)
+            pair = pair or ShapePair(shape_of(solid.mesh), held_out.truth)
             scores = SHAPE_PROTOCOLS[name].score(pair)
         values |= {f"{name}/{metric}": value for metric, value in scores.items()}
     if color is not None and tuple(protocols) != ("points",):

@@ -9,7 +9,7 @@ import numpy as np
 from raylift.core.types import Camera, Mesh
 from raylift.data.shapes.record import ViewRecord, load_view
 from raylift.data.store.dataset import ShardedDataset
-from raylift.evaluation.color import looks_of
+from raylift.evaluation.color import render_masked
 from raylift.evaluation.strips import Strip, on_white, to_bytes
 
 NUM_NOVEL = 2
@@ -23,7 +23,7 @@ def draw_strip(view: ViewRecord, mesh: Mesh, novel: Sequence[ViewRecord], image_
         uint8 [image_px, (2 + 2 * novel) * image_px, 3].
     """
     cameras = Camera.stack([view.camera, *(other.camera for other in novel)])
-    ours = [look.rgb for look in looks_of(mesh, cameras, image_px)]
+    ours = [image.rgb for image in render_masked(mesh, cameras, image_px)]
     columns = [on_white(view.rgba, image_px), ours[0]]
     for other, picture in zip(novel, ours[1:], strict=True):
         columns += [picture, on_white(other.rgba, image_px)]

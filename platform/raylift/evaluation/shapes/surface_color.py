@@ -17,9 +17,13 @@ from raylift.core.types import Field, Mesh
 from raylift.data.shapes.record import ViewRecord
 from raylift.geometry.cameras import project
 from raylift.geometry.point_tree import PointTree
-from raylift.metrics.protocols import Metric
+from raylift.metrics.protocols import MetricSpec
 
-SURFACE_COLOR_METRICS = {"surface_l1": Metric(False), "visible_l1": Metric(False), "hidden_l1": Metric(False)}
+SURFACE_COLOR_METRICS = {
+    "surface_l1": MetricSpec(False),
+    "visible_l1": MetricSpec(False),
+    "hidden_l1": MetricSpec(False),
+}
 NUM_POINTS = 4000
 VISIBLE_WITHIN = 0.015
 """Distance behind its pixel's surface up to which a point is visible, world units along z."""

@@ -14,8 +14,8 @@ from raylift.data.shapes.record import ViewRecord, load_object, load_view
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.meshes import shape_of
 from raylift.evaluation.shapes.surface_color import NUM_POINTS, colors_of
-from raylift.metrics.comparison import Truth
 from raylift.metrics.nearest import Cloud
+from raylift.metrics.shape_pair import TargetShape
 
 TRUTH_COLUMNS = (
     "mesh_vertices",
@@ -44,7 +44,7 @@ class ShapeTarget:
 
     id: str
     category: str
-    truth: Truth
+    truth: TargetShape
     mesh: Mesh
     occupancy32: np.ndarray
     views: tuple[ViewRecord, ...]
@@ -66,7 +66,7 @@ def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed:
     surface = Cloud(record.surface_points.astype(np.float64), normals)
     color_points = torch.from_numpy(record.surface_points[:NUM_POINTS].copy())
     ask = colors_of(mesh)
-    truth = Truth(object_id, shape_of(mesh), surface, record.iou_points, record.iou_inside, seed)
+    truth = TargetShape(object_id, shape_of(mesh), surface, record.iou_points, record.iou_inside, seed)
     return ShapeTarget(
         object_id,
         record.category,

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
-from raylift.data.feed.samples import composited, nearest_resized
+from raylift.data.feed.resizing import composited, nearest_resized
 from raylift.data.shapes.record import load_object, load_view
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry

@@ -20,8 +20,8 @@ from raylift.geometry.cameras import project
 from raylift.geometry.keypoint_structure import LEAST_VISIBLE, fit_weak_perspective, structure_from_keypoints
 from raylift.losses.cameras import assignment_entropy, camera_errors, keypoint_error, keypoint_positions
 from raylift.models.mesh_texture.bank import latest_rows
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.network import Decoded
-from raylift.models.mesh_texture.scene import Scene
 
 SHARPNESS = 200.0
 """Initial logit: -SHARPNESS d for a vertex at squared distance d from its keypoint, world units."""
@@ -89,13 +89,13 @@ class KeypointModel(nn.Module):
         squared = (self.structure[:, None] - template[None]).square().sum(dim=-1)
         self.assignment.copy_(-SHARPNESS * (squared - squared.amin(dim=1, keepdim=True)))
 
-    def with_fitted_cameras(self, scene: Scene) -> Decoded:
+    def with_fitted_cameras(self, state: ForwardState) -> Decoded:
         """Replace the decoded cameras by those solved from keypoints (CMR's ``use_gtpose``).
 
         An image with too few keypoints, and every image before the structure is solved, keeps D_cam's. So D_cam is
         trained by the solved cameras alone, and its errors never affect shapes and textures.
         """
-        decoded, keypoints = scene.decoded, scene.batch["keypoints"]
+        decoded, keypoints = state.decoded, state.batch["keypoints"]
         if not bool(self.is_solved):
             return decoded
         fitted, own = self.fitted(keypoints), decoded.regressed
@@ -113,17 +113,17 @@ class KeypointModel(nn.Module):
         structure = self.structure.expand(len(keypoints), -1, -1)
         return fit_weak_perspective(structure, keypoints[..., :2], (keypoints[..., 2] > 0.5).to(structure.dtype))
 
-    def terms(self, scene: Scene) -> list[Term]:
+    def terms(self, state: ForwardState) -> list[Term]:
         """Terms of keypoint reprojection, the solved camera, and the entropy of the keypoints' vertices."""
-        weights, keypoints = scene.config.weights, scene.batch["keypoints"]
+        weights, keypoints = state.config.weights, state.batch["keypoints"]
         weighs = 1.0 if bool(self.is_solved) else 0.0
         visible: Bool[Tensor, "B K"] = keypoints[..., 2] > 0.5
-        on_shape = keypoint_positions(self.assignment, scene.decoded.vertices)
-        projected, _ = project(scene.camera, on_shape)
+        on_shape = keypoint_positions(self.assignment, state.decoded.vertices)
+        projected, _ = project(state.camera, on_shape)
         misses = keypoint_error(projected, keypoints[..., :2], visible)
         share = misses.sum() / global_count(visible.sum(), misses)
         terms = [Term("keypoint", share, weights.keypoint * weighs)]
-        errors = camera_errors(scene.decoded.regressed.best(), self.fitted(keypoints))
+        errors = camera_errors(state.decoded.regressed.best(), self.fitted(keypoints))
         known = visible.sum(dim=1) >= LEAST_VISIBLE
         off = (errors.rotation + errors.scale + errors.translation) * known
         terms.append(Term("camera", off.sum() / global_count(known.sum(), off), weights.camera * weighs))

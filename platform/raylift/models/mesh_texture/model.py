@@ -18,11 +18,11 @@ from raylift.geometry.hull import on_hull
 from raylift.losses.frechet_moments import RealMoments, RenderedMoments
 from raylift.models.mesh_texture.bank import PoseBank
 from raylift.models.mesh_texture.config import MeshTextureConfig
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.keypoints import KeypointModel
 from raylift.models.mesh_texture.network import MeshTextureNetwork
 from raylift.models.mesh_texture.part_terms import part_terms, part_votes
 from raylift.models.mesh_texture.pose_terms import anchor_term, start_from_poses
-from raylift.models.mesh_texture.scene import Scene
 from raylift.models.mesh_texture.shape_terms import shape_terms
 from raylift.models.mesh_texture.texture_terms import texture_terms
 from raylift.models.mesh_texture.view_terms import (
@@ -120,17 +120,17 @@ class MeshTextureModel(ReconstructionModel):
         The generator carries ``image_index``, ``feature`` and ``quaternion`` of its samples, and the other inputs of
         ``after_step``; the critic compares ``fake`` and ``real``.
         """
-        scene = Scene(self.network, batch, step_info, self._open_perceptual())
+        state = ForwardState(self.network, batch, step_info, self._open_perceptual())
         if phase == "critic":
             assert self.critic is not None
-            fake, real = (carry["fake"], carry["real"]) if "fake" in carry else self._pictures(scene)
-            return LossOutput(critic_terms(scene, self.critic, fake, real))
+            fake, real = (carry["fake"], carry["real"]) if "fake" in carry else self._pictures(state)
+            return LossOutput(critic_terms(state, self.critic, fake, real))
         # Under mixed precision the network runs in bfloat16; rendering and losses do not.
-        _ = scene.decoded
+        _ = state.decoded
         with torch.autocast(batch.keys.device.type, enabled=False):
             if self.keypoints is not None:
-                scene.decoded = self.keypoints.with_fitted_cameras(scene)
-            return self._generator_output(scene)
+                state.decoded = self.keypoints.with_fitted_cameras(state)
+            return self._generator_output(state)
 
     def _open_perceptual(self) -> Frozen | None:
         if self.config.weights.perceptual and self._perceptual is None:
@@ -143,53 +143,53 @@ class MeshTextureModel(ReconstructionModel):
         """Return True while D_cam is distilled: no other decoder is trained."""
         return self.config.camera.distil_steps > 0
 
-    def _generator_output(self, scene: Scene) -> LossOutput:
-        weights, batch = self.config.weights, scene.batch
-        anchors = [anchor_term(scene)] if weights.anchor else []
-        if scene.step_info.step < self.config.camera.distil_steps:
+    def _generator_output(self, state: ForwardState) -> LossOutput:
+        weights, batch = self.config.weights, state.batch
+        anchors = [anchor_term(state)] if weights.anchor else []
+        if state.step_info.step < self.config.camera.distil_steps:
             return LossOutput(anchors)
-        terms = anchors + shape_terms(scene) + texture_terms(scene)
-        carry = self._seen(scene)
+        terms = anchors + shape_terms(state) + texture_terms(state)
+        carry = self._seen(state)
         if self.config.parts.use == "always":
-            terms += part_terms(scene)
+            terms += part_terms(state)
             if self.config.parts.learn:
-                carry["votes"] = part_votes(scene)
+                carry["votes"] = part_votes(state)
         if self.keypoints is not None:
-            terms += self.keypoints.terms(scene)
+            terms += self.keypoints.terms(state)
             carry["keypoints"] = batch["keypoints"].detach()
         if weights.adversarial or weights.frechet:
-            view_terms, views = self._view_terms(scene)
+            view_terms, views = self._view_terms(state)
             terms += view_terms
             carry |= views
         return LossOutput(terms, carry)
 
-    def _seen(self, scene: Scene) -> dict[str, Tensor]:
-        images, known = scene.batch["image_index"], self.info.num_images
+    def _seen(self, state: ForwardState) -> dict[str, Tensor]:
+        images, known = state.batch["image_index"], self.info.num_images
         if len(images) and int(images.max()) >= known:
             raise DataError(
                 f"a batch has image {int(images.max())}, but the training set has {known} images",
                 "the data set has changed since the model was built: start a new run on it",
             )
-        quaternion = scene.decoded.cameras.pick(scene.main_hypothesis).quaternion.detach()
-        seen = {"image_index": images, "feature": scene.decoded.feature.detach(), "quaternion": quaternion}
-        return seen | ({"camera_scores": scene.hypothesis_scores} if self.network.multiplex is not None else {})
+        quaternion = state.decoded.cameras.pick(state.main_hypothesis).quaternion.detach()
+        seen = {"image_index": images, "feature": state.decoded.feature.detach(), "quaternion": quaternion}
+        return seen | ({"camera_scores": state.hypothesis_scores} if self.network.multiplex is not None else {})
 
-    def _view_terms(self, scene: Scene) -> tuple[list[Term], dict[str, Tensor]]:
+    def _view_terms(self, state: ForwardState) -> tuple[list[Term], dict[str, Tensor]]:
         terms: list[Term] = []
         carry: dict[str, Tensor] = {}
         sees_mask = self.critic is not None and self.config.critic.sees == "mask"
         sees_rgb = (self.critic is not None and not sees_mask) or self.config.weights.frechet > 0
-        views = random_views(scene, sees_rgb, sees_mask, self.pose_bank)
+        views = random_views(state, sees_rgb, sees_mask, self.pose_bank)
         if self.critic is not None:
             fake = views.mask if sees_mask else views.rgb
             assert fake is not None
-            terms.append(adversarial_term(scene, self.critic, fake))
-            carry |= {"fake": fake.detach(), "real": real_pictures(scene)}
+            terms.append(adversarial_term(state, self.critic, fake))
+            carry |= {"fake": fake.detach(), "real": real_pictures(state)}
         if self.config.weights.frechet:
             assert views.rgb is not None
             if self._extract is None:
                 self._extract = open_features(self.config.frechet.extractor)
-            term, features = frechet_term(scene, self._extract, views.rgb, self._running())
+            term, features = frechet_term(state, self._extract, views.rgb, self._running())
             terms.append(term)
             carry["rendered_features"] = features.rendered
             if features.real is not None:
@@ -202,13 +202,13 @@ class MeshTextureModel(ReconstructionModel):
         )
 
     @torch.no_grad()
-    def _pictures(self, scene: Scene) -> tuple[Tensor, Tensor]:
+    def _pictures(self, state: ForwardState) -> tuple[Tensor, Tensor]:
         """Random views and the critic's real samples, where the generator has rendered none."""
         sees_mask = self.config.critic.sees == "mask"
-        views = random_views(scene, not sees_mask, sees_mask, self.pose_bank)
+        views = random_views(state, not sees_mask, sees_mask, self.pose_bank)
         fake = views.mask if sees_mask else views.rgb
         assert fake is not None
-        return fake, real_pictures(scene)
+        return fake, real_pictures(state)
 
     @torch.no_grad()
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:

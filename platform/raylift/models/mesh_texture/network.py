@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError, DataError
+from raylift.core.precision import at_least_float32
 from raylift.core.types import Batch, Camera, Mesh
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
@@ -17,7 +18,7 @@ from raylift.geometry.uv_sphere import face_sample_uvs, texel_map
 from raylift.losses.texture_flow import sample_adaptively, sample_by_flow
 from raylift.models.mesh_texture.cameras import mirrored_cameras
 from raylift.models.mesh_texture.config import MeshTextureConfig
-from raylift.models.mesh_texture.renderer import Renderer, precise
+from raylift.models.mesh_texture.renderer import Renderer
 from raylift.models.mesh_texture.template import Template
 from raylift.networks.camera_decoder import BoundedCameraDecoder, CameraDecoder
 from raylift.networks.camera_multiplex import CameraMultiplex
@@ -126,10 +127,10 @@ class MeshTextureNetwork(nn.Module):
 
     def decode(self, batch: Batch) -> Decoded:
         """Run everything on a batch; in training, cameras come from the multiplex if there is one, else from D_cam."""
-        feature = precise(self.encoder(batch["image"]))
-        flow = None if self.flow is None else precise(self.flow(feature))
-        colors = None if self.colors is None else precise(self.colors(feature))
-        variance = None if self.variance is None else precise(self.variance(feature))
+        feature = at_least_float32(self.encoder(batch["image"]))
+        flow = None if self.flow is None else at_least_float32(self.flow(feature))
+        colors = None if self.colors is None else at_least_float32(self.colors(feature))
+        variance = None if self.variance is None else at_least_float32(self.variance(feature))
         # Coordinates keep full precision under mixed precision.
         with torch.autocast(feature.device.type, enabled=False):
             offsets = self.template.offsets(self.shape(feature))

@@ -14,36 +14,36 @@ from raylift.core.model import Term
 from raylift.geometry.cameras import pixel_centers, project
 from raylift.losses.cameras import expected_over_hypotheses
 from raylift.losses.parts import by_their_largest, part_chamfer, part_probability_error
-from raylift.models.mesh_texture.scene import Scene
+from raylift.models.mesh_texture.forward_state import ForwardState
 
 
-def part_terms(scene: Scene) -> list[Term]:
+def part_terms(state: ForwardState) -> list[Term]:
     """Equations 13 and 14 with the template's parts; 0 as long as it has none.
 
     Both use the template, so that they train cameras and cannot be lowered by smearing the shape over the map. Both are
     expectations over all hypotheses, so that parts help to choose among them.
     """
-    weights, template, cameras = scene.config.weights, scene.network.template, scene.decoded.cameras
-    parts, every = scene.batch["parts"], scene.decoded.num_hypotheses
+    weights, template, cameras = state.config.weights, state.network.template, state.decoded.cameras
+    parts, every = state.batch["parts"], state.decoded.num_hypotheses
     weighs = 1.0 if template.has_parts else 0.0
     vertices = template.vertices.detach().expand(len(parts), -1, -1)
     terms = []
 
     def term(name: str, errors: Float[Tensor, "N ..."]) -> Term:
         expected = expected_over_hypotheses(
-            errors.flatten(1).mean(dim=1).unflatten(0, (-1, every)), scene.probabilities
+            errors.flatten(1).mean(dim=1).unflatten(0, (-1, every)), state.probabilities
         )
         return Term(name, share_of_mean(expected), getattr(weights, name) * weighs)
 
     if weights.part_chamfer:
         points, exist = part_points(
-            parts, scene.batch.keys, scene.step_info.seed, scene.step_info.step, scene.config.parts.points
+            parts, state.batch.keys, state.step_info.seed, state.step_info.step, state.config.parts.points
         )
         projected, _ = project(cameras.cameras(), vertices.repeat_interleave(every, dim=0))
         points, exist = points.repeat_interleave(every, dim=0), exist.repeat_interleave(every, dim=0)
         terms.append(term("part_chamfer", part_chamfer(projected, template.vertex_parts(), points, exist)))
     if weights.part_probability:
-        view = scene.network.renderer.view(vertices, cameras.cameras())
+        view = state.network.renderer.view(vertices, cameras.cameras())
         wanted = by_their_largest(parts[:, 1:]).repeat_interleave(every, dim=0)
         rendered = view.vertices(template.vertex_probabilities())
         terms.append(term("part_probability", part_probability_error(rendered, wanted)))
@@ -84,9 +84,9 @@ def part_points(
 
 
 @torch.no_grad()
-def part_votes(scene: Scene) -> Float[Tensor, "P V"]:
+def part_votes(state: ForwardState) -> Float[Tensor, "P V"]:
     """This rank's votes for each vertex: the part maps where the vertex is seen, weighted by how well they fit."""
-    projected, _ = project(scene.camera, scene.decoded.vertices)
-    read = functional.grid_sample(scene.batch["parts"], projected[:, None], align_corners=False)[:, :, 0]
-    fit = 1 - scene.mask_errors.gather(1, scene.main_hypothesis[:, None])[:, 0]
-    return torch.einsum("bpv,bv,b->pv", read, scene.shown_vertices(), fit)
+    projected, _ = project(state.camera, state.decoded.vertices)
+    read = functional.grid_sample(state.batch["parts"], projected[:, None], align_corners=False)[:, :, 0]
+    fit = 1 - state.mask_errors.gather(1, state.main_hypothesis[:, None])[:, 0]
+    return torch.einsum("bpv,bv,b->pv", read, state.shown_vertices(), fit)

@@ -12,27 +12,27 @@ from raylift.core.errors import ConfigError
 from raylift.core.model import Term
 from raylift.geometry.icosphere import sphere_interpolation, symmetric_icosphere
 from raylift.losses.cameras import pose_anchor_error
+from raylift.models.mesh_texture.forward_state import ForwardState
 from raylift.models.mesh_texture.network import MeshTextureNetwork
-from raylift.models.mesh_texture.scene import Scene
 from raylift.networks.pose_posterior import load_posterior
 
 
-def anchor_term(scene: Scene) -> Term:
+def anchor_term(state: ForwardState) -> Term:
     """D_cam against the posterior of each crop, which is recomputed: mirrored and jittered crops have their own.
 
     Raises:
         ConfigError: the run does not start from a pose search.
     """
-    poses, batch = scene.network.poses, scene.batch
+    poses, batch = state.network.poses, state.batch
     assert poses is not None
     if not bool(poses.ready):
         raise ConfigError(
             "model.weights.anchor is above 0, but the run has no poses from a pose search",
             "train the chain mesh_texture/best-quick, set start_from=RUN of a poses recipe, or model.weights.anchor=0",
         )
-    target = poses(batch["image"], batch["mask"]).bins(scene.config.camera.num_hypotheses)
-    error = pose_anchor_error(scene.decoded.regressed, target)
-    return Term("anchor", share_of_mean(error), scene.config.weights.anchor)
+    target = poses(batch["image"], batch["mask"]).bins(state.config.camera.num_hypotheses)
+    error = pose_anchor_error(state.decoded.regressed, target)
+    return Term("anchor", share_of_mean(error), state.config.weights.anchor)
 
 
 @torch.no_grad()

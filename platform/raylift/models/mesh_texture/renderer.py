@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from raylift.core.precision import at_least_float32
 from raylift.core.types import Camera
 from raylift.models.mesh_texture.config import RenderConfig
 from raylift.rendering.screen import project_to_screen
@@ -63,7 +63,7 @@ class Renderer(nn.Module):
         Args:
             view: view of N = B x K cameras: K consecutive ones of each texture.
         """
-        return view.texture(self.corner_uvs, precise(texture), (1.0,) * texture.shape[1])
+        return view.texture(self.corner_uvs, at_least_float32(texture), (1.0,) * texture.shape[1])
 
 
 def on_screen(vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor, "N V 3"]:
@@ -71,7 +71,7 @@ def on_screen(vertices: Float[Tensor, "B V 3"], camera: Camera) -> Float[Tensor,
     number, views = vertices.shape[0], len(camera)
     if views != number:
         vertices = vertices.repeat_interleave(views // number, dim=0)
-    return project_to_screen(precise(vertices), camera)
+    return project_to_screen(at_least_float32(vertices), camera)
 
 
 def constant(camera: Camera) -> Camera:
@@ -83,8 +83,3 @@ def constant(camera: Camera) -> Camera:
         rotation=camera.rotation.detach(),
         translation=camera.translation.detach(),
     )
-
-
-def precise(values: Tensor) -> Tensor:
-    """Convert to at least float32: in bfloat16 a coordinate is rounded to 1/256 of itself, about a pixel."""
-    return values if values.dtype == torch.float64 else values.float()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from raylift.core.precision import at_least_float32
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.models.shelf.config import ShelfConfig
 from raylift.networks.angle_decoder import AngleDecoder
@@ -60,7 +61,7 @@ class ShelfNetwork(nn.Module):
         feature = self.encoder(image)
         # Coordinates keep full precision under mixed precision.
         with torch.autocast(feature.device.type, enabled=False):
-            feature = feature if feature.dtype == torch.float64 else feature.float()
+            feature = at_least_float32(feature)
             return Encoded(self.latent(feature), self.camera(feature))
 
     def decode(self, latent: Float[Tensor, "B Z"]) -> Volume:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
+from raylift.core.precision import at_least_float32
 
 _CHANGES = ("mirror", "shift", "scale", "rotation_deg", "brightness", "contrast", "saturation", "cutout")
 """Fields of ``AugmentationConfig`` that each say how strong one change is."""
@@ -84,7 +85,7 @@ def augmented(
     if probability == 0:
         return image
     # Half precision would round the places that pixels are read from.
-    image = image if image.dtype == torch.float64 else image.float()
+    image = at_least_float32(image)
     draws = draws.to(image.dtype)
     gates = draws[:, : len(_CHANGES)].unbind(1)
     applied = {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from raylift.core.errors import ConfigError
+from raylift.core.precision import at_least_float32
 from raylift.networks.discriminators.spectral import SpectralConv2d
 
 SLOPE = 0.2
@@ -79,7 +80,7 @@ class StatisticsDiscriminator(nn.Module):
 
 def channel_statistics(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B C 1 1"], Float[Tensor, "B C 1 1"]]:
     """Mean and standard deviation of every sample's channels over the image, at least in float32."""
-    x = x if x.dtype == torch.float64 else x.float()
+    x = at_least_float32(x)
     mean = x.mean(dim=(2, 3), keepdim=True)
     variance = (x - mean).square().mean(dim=(2, 3), keepdim=True)
     return mean, (variance + LEAST_VARIANCE).sqrt()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raylift.config.tree import from_dict
+from raylift.config.codec import from_dict
 from raylift.core.errors import ConfigError, WeightsError
 from raylift.core.storage import Storage
 from raylift.networks.image_text.two_tower import TwoTower, TwoTowerConfig

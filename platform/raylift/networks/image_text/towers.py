@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from raylift.core.precision import at_least_float32
+
 MOST_TEXTS = 65_536
 """Texts whose features are cached; 512 features of each take 128 MiB."""
 
@@ -112,8 +114,3 @@ def fit_square(rgb: Float[Tensor, "B 3 H W"], px: int) -> Float[Tensor, "B 3 P P
 def unit(features: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
     """Features of length 1, in at least float32: a difference of cosines is smaller than bfloat16's steps."""
     return functional.normalize(at_least_float32(features), dim=-1)
-
-
-def at_least_float32(values: Tensor) -> Tensor:
-    """The values, half precision as float32."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

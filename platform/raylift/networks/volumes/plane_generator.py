@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from raylift.core.precision import at_least_float32
 from raylift.networks.modulated import ModulatedConv, activate, channels_last, upsample
 from raylift.networks.volumes.config import COARSEST, VolumeConfig
 
@@ -40,7 +41,7 @@ class PlaneGenerator(nn.Module):
         for index, stage in enumerate(self.stages):
             x = activate(stage(upsample(x, self.config.upsampling) if index else x, style))
         with torch.autocast(x.device.type, enabled=False):
-            planes = self.head(x.float(), style.float())
+            planes = self.head(at_least_float32(x), at_least_float32(style))
             planes = planes.reshape(len(style), 3, self.config.channels, *planes.shape[-2:])
             if self.config.symmetric:
                 along_x = planes[:, :2]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from raylift.core.precision import at_least_float32
 from raylift.core.types import GRID_HALF_EXTENT
 from raylift.geometry.voxels import grid_points
 from raylift.networks.equivariant.convolutions import GroupConv, InvariantConv, LiftingConv, project
@@ -109,7 +110,7 @@ class VoxelGenerator(nn.Module):
         x = self.features(style)
         # The head is outside of mixed precision: bf16 keeps 8 bits, too few for a distance near zero.
         with torch.autocast(x.device.type, enabled=False):
-            output = self.head(x.float(), style.float())
+            output = self.head(at_least_float32(x), at_least_float32(style))
             if self.config.symmetric:
                 output = 0.5 * (output + output.flip(2))
             raw = geometry.raw(output[:, :1].contiguous(), self.places)

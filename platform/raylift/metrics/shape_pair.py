@@ -61,7 +61,7 @@ class Shape:
         return Cloud(np.asarray(points, np.float64), np.asarray(normals, np.float64))
 
 
-class Truth:
+class TargetShape:
     """A true shape with its stored samples.
 
     Args:
@@ -132,10 +132,10 @@ class Truth:
         return self.shape.inside.contains(self.million_points)
 
 
-class Comparison:
+class ShapePair:
     """One predicted shape against one truth; draws depend on (seed, object id) only: equal meshes get equal scores."""
 
-    def __init__(self, predicted: Shape, truth: Truth) -> None:
+    def __init__(self, predicted: Shape, truth: TargetShape) -> None:
         self.predicted, self.truth = predicted, truth
         self._near: dict[int, Nearest] = {}
 

@@ -22,7 +22,7 @@ from raylift.geometry.cameras import project
 from raylift.losses.cameras import combined_scores, expected_over_hypotheses, hypothesis_probabilities
 from raylift.losses.flow_alignment import FaceCentroids, face_centroids, side_seen_more
 from raylift.losses.silhouette import silhouette_distance_loss, silhouette_iou_loss
-from raylift.losses.texture_flow import masked_share, reconstruction_loss
+from raylift.losses.texture_flow import masked_mean, reconstruction_loss
 from raylift.losses.unseen_texture import seen_faces
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.network import Decoded, MeshTextureNetwork, pick
@@ -32,7 +32,7 @@ from raylift.rendering.soft_view import SoftView
 
 
 @dataclass
-class Scene:
+class ForwardState:
     """A batch with the network's outputs; everything is rendered on first use, once.
 
     Attributes:
@@ -231,7 +231,7 @@ class Scene:
 
     def over_mask(self, errors: Float[Tensor, "N H W"]) -> Float[Tensor, "N"]:
         """Mean over each image's mask of the errors of N = B x P pictures."""
-        return masked_share(errors, self.repeated(self.mask))
+        return masked_mean(errors, self.repeated(self.mask))
 
     @cached_property
     def painted_view(self) -> SoftView:
@@ -254,7 +254,7 @@ class Scene:
         Only the nearest face of a pixel is visible there. Of two faces that share texels, the more visible one counts.
         """
         template = self.network.template
-        weight, moment = self.painted_view.face_sums(num_layers=1)
+        weight, moment = self.painted_view.face_sums(nearest_faces=1)
         seen = face_centroids(self.of_main(weight.detach()), self.of_main(moment.detach()))
         return side_seen_more(seen, template.mirror_face) if self.config.texture.symmetric else seen
 

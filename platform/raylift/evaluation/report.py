@@ -37,6 +37,7 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         AZIMUTH_SPREAD: Metric(True),
     },
     "keypoints": {"pck": Metric(True, 100)},
+    "sanity": {"depth_ratio": Metric(True), "largest_component": Metric(True)},
 }
 """Direction and printed factor of every metric, by protocol."""
 MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
@@ -46,6 +47,7 @@ MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()
     "canonical": "mask_soft",
     "pose": "aligned_deg",
     "keypoints": "pck",
+    "sanity": "depth_ratio",
 }
 
 

@@ -19,7 +19,7 @@ from raylift.data.images.config import ImagesConfig
 from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.opening import open_source
 from raylift.data.store.dataset import ShardedDataset
-from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES
+from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES, FLOATERS
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels
@@ -164,8 +164,9 @@ def _validation(dataset: ShardedDataset, model: EggModel, rank: int = 0, world: 
 
 def test_validation_watches_silhouettes_and_colour(eggs: ShardedDataset) -> None:
     best, thin = _validation(eggs, EggModel()), _validation(eggs, EggModel(stretch=(0.7, 1.0, 0.7)))
-    known = [name for name in evaluation_of(eggs).validated if not name.startswith(("unseen", "canonical"))]
-    more = {"val/mask_iou_samples", "val/constant_camera/within_30", COLLAPSED_CAMERAS, FLAT_SHAPES}
+    known = [name for name in evaluation_of(eggs).validated if not name.startswith(("unseen", "canonical", "solid"))]
+    more = {"val/mask_iou_samples", "val/constant_camera/within_30", COLLAPSED_CAMERAS, FLAT_SHAPES, FLOATERS}
+    more |= {"val/largest_component", "val/largest_component_median"}
     assert set(best) == {f"val/{name}" for name in known} | more
     assert best["val/mask_iou"] > 0.93
     assert best["val/ssim"] > 0.97
@@ -175,7 +176,7 @@ def test_validation_watches_silhouettes_and_colour(eggs: ShardedDataset) -> None
     assert best["val/within_30"] == 1.0
     assert best["val/constant_camera/within_30"] < 0.5
     assert best["val/azimuth_spread_deg"] > 60
-    assert best[COLLAPSED_CAMERAS] == best[FLAT_SHAPES] == 0.0
+    assert best[COLLAPSED_CAMERAS] == best[FLAT_SHAPES] == best[FLOATERS] == 0.0
 
 
 def test_collapsed_cameras_and_flat_shapes_ring(eggs: ShardedDataset) -> None:

@@ -118,6 +118,7 @@ def curve(name: str) -> list[dict[str, float]]:
             num_steps,
             epoch_of=lambda step: 1 + EPOCHS_A_STEP * step if name in OF_IMAGES else 0,
             seed=recipe.seed,
+            batch_size=recipe.data.batch_size,
         ),
         Hooks(tracker=tracker),
     )

@@ -218,3 +218,39 @@ def test_bad_shapes_are_refused() -> None:
     vertices[0, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):
         Shape(vertices, faces)
+
+
+def test_solid32_on_concentric_spheres(pair: ShapePair) -> None:
+    scores = SHAPE_PROTOCOLS["solid32"].score(pair)
+    assert scores["iou"] == pytest.approx((INNER / OUTER) ** 3, abs=0.01)
+    assert scores["chamfer_l1"] == pytest.approx(GAP, rel=0.01)
+    assert scores["f_score_1"] == 0.0
+    assert scores["f_score_5"] == 1.0
+    assert scores["normal_consistency"] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_solid32_looks_at_voxel_centres_of_the_unit_cube() -> None:
+    """A box that reaches the middle of a voxel, and one that leaves the cube."""
+    # From x = -1/64 - 1e-6, just before the centre of voxel 15.
+    half = Shape(*box((1.0, 1.0, 1.0), (0.5 - 1 / 64 - 1e-6, 0, 0)))
+    assert half.solid.reshape(32, 32, 32)[15:31].all()
+    assert not half.solid.reshape(32, 32, 32)[:15].any()
+    whole = TargetShape("cube", Shape(*box((1.0, 1.0, 1.0))))
+    assert SHAPE_PROTOCOLS["solid32"].score(ShapePair(Shape(*box((2.0, 2.0, 2.0))), whole))["iou"] == 1.0
+
+
+def test_solid32_of_the_truth_is_the_sampling_floor_and_misplaced_truth_fails() -> None:
+    vertices, faces = box((0.9, 0.4, 0.2))
+    truth = TargetShape("slab", Shape(vertices, faces))
+    same = SHAPE_PROTOCOLS["solid32"].score(ShapePair(truth.shape, truth))
+    assert same["iou"] == 1.0
+    assert 0 < same["chamfer_l1"] < 0.003
+    assert same["f_score_1"] == 1.0
+    assert same["normal_consistency"] > 0.98
+    turned = Shape(vertices[:, [2, 1, 0]], faces)
+    halved = Shape(vertices / 2, faces)
+    for wrong in (turned, halved):
+        scores = SHAPE_PROTOCOLS["solid32"].score(ShapePair(wrong, truth))
+        assert scores["iou"] < 0.3
+        assert scores["chamfer_l1"] > 20 * same["chamfer_l1"]
+        assert scores["f_score_1"] < 0.5

@@ -210,13 +210,15 @@ def test_our_preprocessing_is_open_clips_own(clip_folder: Path) -> None:
     from PIL import Image
 
     frozen = open_image_text(f"local-dir:{clip_folder}")
-    _, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
     waves = torch.linspace(0, 9, 57)
     image = torch.stack([0.5 + 0.5 * torch.sin(waves[:, None] * (k + 1) / 3 + waves) for k in range(3)])
     pixels = (255 * image).round().byte()
     theirs = preprocess(Image.fromarray(pixels.permute(1, 2, 0).numpy()))
     ours = (fit_square(pixels[None] / 255, 32) - frozen.towers.mean) / frozen.towers.std
     assert (ours[0] - theirs).abs().max() < 1.5 / 255 / 0.1
+    features = model.eval().encode_image(theirs[None], normalize=True)
+    torch.testing.assert_close(frozen.encode_image(pixels[None] / 255), features.detach(), atol=0.01, rtol=0)
 
 
 def test_missing_weights_and_other_architectures_say_so(clip_folder: Path, tmp_path: Path) -> None:

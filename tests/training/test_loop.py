@@ -11,7 +11,7 @@ import torch
 
 from raylift.config.optimizers import OptimizerConfig
 from raylift.config.schedule import ScheduleConfig
-from raylift.core.errors import CheckpointError, TrainingError
+from raylift.core.errors import CheckpointError, ConfigError, TrainingError
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch
 from raylift.testing.ranks import run_ranks
@@ -19,7 +19,7 @@ from raylift.tracking.tracker import MemoryTracker
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import FitOutcome, Hooks, RunProgress, fit
 from raylift.training.plan import FitPlan, RunIdentity
-from tests.training.toy import ToyModel, epoch_of, feed
+from tests.training.toy import BATCH, ToyModel, epoch_of, feed
 
 NUM_STEPS = 11
 OPTIMIZERS = {"default": OptimizerConfig(learning_rate=0.05, ema_decay=0.9)}
@@ -218,3 +218,11 @@ def test_training_learns() -> None:
     fit(ToyModel(), feed(), FitPlan(slow, schedule), Hooks(tracker=tracker))
     losses = [metrics["loss/residual"] for _, metrics in tracker.metrics]
     assert losses[-1] < 0.1 * losses[0]
+
+
+def test_averages_count_the_plans_batches() -> None:
+    half_life = {"default": OptimizerConfig(ema_half_life_images=20 * BATCH)}
+    short = replace(SCHEDULE, num_steps=3)
+    with pytest.raises(ConfigError, match="size of the batch"):
+        fit(ToyModel(), feed(), FitPlan(half_life, short))
+    assert fit(ToyModel(), feed(), FitPlan(half_life, short, batch_size=BATCH)).step == 3

@@ -80,6 +80,30 @@ def test_average_is_its_recursion_and_evaluation_sees_it() -> None:
     assert torch.equal(parameter.detach(), trained)
 
 
+def test_an_average_forgets_half_in_its_half_life_of_images() -> None:
+    parameter = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    config = OptimizerConfig(ema_half_life_images=600, learning_rate=1e-30, weight_decay=0.0, schedule=CONSTANT)
+    group = ParameterGroup("p", {"w": parameter}, config, batch_size=60)
+    group.num_updates = 10**6  # past the ramp
+    with torch.no_grad():
+        parameter.zero_()
+    for _ in range(10):
+        _step(parameter, group, [0.0])
+    assert float(group.averages()["w"]) == pytest.approx(0.5)
+    assert OptimizerConfig(ema_decay=0.9).average_decay(60) == 0.9
+    with pytest.raises(ConfigError, match="size of the batch"):
+        ParameterGroup("p", {"w": parameter}, config)
+    with pytest.raises(ConfigError, match="ema_half_life_images is 600, ema_decay 0.9"):
+        OptimizerConfig(ema_half_life_images=600, ema_decay=0.9)
+
+
+def test_batches_of_another_size_forget_as_many_images() -> None:
+    decays = [OptimizerConfig(ema_half_life_images=10_000).average_decay(size) for size in (8, 32)]
+    assert decays[0] ** 4 == pytest.approx(decays[1], rel=1e-12)
+    groups = build_groups(ToyModel(), {"default": OptimizerConfig(ema_half_life_images=10_000)}, batch_size=32)
+    assert {group.average_decay for group in groups.values()} == {decays[1]}
+
+
 def test_state_makes_the_next_steps_the_same() -> None:
     parameter, group = _group(ema_decay=0.99)
     for step in range(3):

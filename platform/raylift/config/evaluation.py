@@ -7,10 +7,10 @@ from typing import Literal
 
 from raylift.core.errors import ConfigError
 
-Protocol = Literal["points", "occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn"]
+Protocol = Literal["points", "occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn", "solid32"]
 ALL_PROTOCOLS: tuple[Protocol, ...] = ("occnet", "ifnet", "disn", "deepsdf", "meshrcnn")
-"""Protocols of published figures for networks in a common frame. ``unicorn`` aligns and ``points`` extracts no
-surfaces; both must be requested by name."""
+"""Protocols of published figures for networks in a common frame. ``unicorn`` aligns, ``solid32`` is for image
+collections, and ``points`` extracts no surfaces; they must be requested by name."""
 LEAST_PX = 32
 """Smaller images are too small for LPIPS."""
 
@@ -19,8 +19,8 @@ LEAST_PX = 32
 class EvaluationConfig:
     """The full evaluation of held-out objects.
 
-    Image collections always use the protocols for silhouettes, colour and cameras, and ``unicorn`` if the shapes are
-    known; ``protocols`` applies to data sets of shapes.
+    Image collections always use the protocols for silhouettes, colour and cameras, and ``unicorn`` and ``solid32``
+    if the shapes are known; ``protocols`` applies to data sets of shapes.
 
     Attributes:
         protocols: names of the shape protocols. ``points`` alone extracts no surfaces: colour is measured at true

@@ -122,7 +122,9 @@ class Model(nn.Module):
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """Scores of held-out samples by name, [B] each; called in eval mode, without gradient.
 
-        For models that reconstruct nothing; a ``ReconstructionModel`` is scored by its reconstructions.
+        Validation logs their means as ``val/NAME``. A ``ReconstructionModel`` is scored by its reconstructions; it
+        reports here what those do not show, such as the state of a discriminator (a buffer, repeated for every sample).
+        ``evaluation.alarms`` lists the names that ring an alarm.
         """
         return {}
 

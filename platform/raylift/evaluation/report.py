@@ -37,6 +37,7 @@ METRICS: Mapping[str, Mapping[str, MetricSpec]] = {
         AZIMUTH_SPREAD: MetricSpec(True),
     },
     "keypoints": {"pck": MetricSpec(True, 100)},
+    "sanity": {"depth_ratio": MetricSpec(True), "largest_component": MetricSpec(True)},
 }
 """Direction and printed factor of every metric, by protocol."""
 MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
@@ -46,6 +47,7 @@ MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()
     "canonical": "mask_soft",
     "pose": "aligned_deg",
     "keypoints": "pck",
+    "sanity": "depth_ratio",
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raylift.core.model import ReconstructionModel
 from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
+from raylift.evaluation.alarms import model_alarms
 from raylift.evaluation.color import MaskedImage, render_masked
 from raylift.evaluation.meshes import mesh_of
 from raylift.evaluation.samples import over_samples
@@ -90,7 +91,9 @@ def validate_shapes(model: ReconstructionModel, batches: Iterable[Batch], prefix
         ious = batch_iou(inside, truth).tolist()
         return [{"iou": iou, "thickness": thick} for iou, thick in zip(ious, within, strict=True)]
 
-    return summarise(sample_scores(model, batches, score), prefix, ("iou", "thickness"))
+    everyone = sample_scores(model, batches, score)
+    found = summarise(everyone, prefix, ("iou", "thickness"))
+    return found | model_statistics(everyone, found, prefix)
 
 
 def picture_score(
@@ -112,12 +115,31 @@ def sample_scores(
     batches: Iterable[Batch],
     score: Callable[[Batch, list[Reconstruction]], list[dict[str, float]]],
 ) -> dict[str, dict[str, float]]:
-    """The rows that ``score`` returns per sample of a batch, over all ranks' samples, by sample.
+    """The rows that ``score`` returns per sample of a batch, and the model's own scores, over all ranks' samples.
 
     Args:
         model: model to evaluate; its training mode is restored afterwards.
     """
-    return over_samples(model, batches, lambda batch: score(batch, model.reconstruct(batch)))
+
+    def rows(batch: Batch) -> list[dict[str, float]]:
+        own = {name: values.tolist() for name, values in model.scores(batch).items()}
+        found = score(batch, model.reconstruct(batch))
+        return [{**{name: values[i] for name, values in own.items()}, **row} for i, row in enumerate(found)]
+
+    return over_samples(model, batches, rows)
+
+
+def model_statistics(
+    everyone: Mapping[str, Mapping[str, float]], known: Mapping[str, float], prefix: str
+) -> dict[str, float]:
+    """Means of what ``Model.scores`` reports beyond the metrics already in ``known``, and the alarms about them."""
+    names = dict.fromkeys(name for sample in sorted(everyone) for name in everyone[sample])
+    means = {
+        name: mean_of([row[name] for row in everyone.values() if name in row])
+        for name in names
+        if f"{prefix}/{name}" not in known
+    }
+    return {f"{prefix}/{name}": value for name, value in means.items()} | model_alarms(means)
 
 
 def summarise(everyone: Mapping[str, Mapping[str, float]], prefix: str, names: Sequence[str]) -> dict[str, float]:

@@ -60,7 +60,7 @@ def contrastive_loss(
         collectives.gather_rows(captions),
         collectives.gather_rows(with_caption.to(captions.dtype)) > 0,
     )
-    same = (captions[:, None] == everyone.captions) & everyone.valid
+    same = captions[:, None] == everyone.captions
     by_image = _cross_entropy(scale * image @ everyone.text.mT, same, everyone.valid)
     by_text = _cross_entropy(scale * text @ everyone.image.mT, same, everyone.valid)
     values = (by_image + by_text) / 2

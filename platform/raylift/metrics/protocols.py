@@ -36,6 +36,8 @@ DISN_PERCENTS = (1, 2, 5)
 DISN_SIDE = 2.5
 """Length that DISN's percent thresholds refer to, in radii of the unit sphere."""
 MESHRCNN_THRESHOLDS = (0.1, 0.3, 0.5)
+SOLID_PERCENTS = (1, 5)
+"""Percentages of the unit cube's edge that the F-scores of ``solid32`` use as thresholds."""
 ICP_POINTS = 1024
 QUICK_POINTS = 25_000
 
@@ -197,6 +199,31 @@ def unicorn(pair: ShapePair) -> dict[str, float]:
     }
 
 
+def solid32(pair: ShapePair) -> dict[str, float]:
+    """The solid in the unit cube, for models without known cameras; ours, close to the evaluations of such models.
+
+    Nothing is moved or scaled per object: callers must bring the shapes into one frame first, by one alignment for all
+    (``evaluation.images.solid_alignment``). IoU at the 32^3 voxel centres of [-0.5, 0.5]^3, inside or outside of each
+    mesh; 100 000 surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances (printed x10);
+    F-score at 1 and 5 % of the cube's edge; mean absolute cosine of normals, both ways, averaged.
+    """
+    scores = {"iou": iou(pair.predicted.solid, pair.truth.shape.solid)}
+    if pair.predicted.is_empty:
+        return {
+            **scores,
+            "chamfer_l1": EMPTY_DISTANCE,
+            **{f"f_score_{percent}": 0.0 for percent in SOLID_PERCENTS},
+            "normal_consistency": 0.0,
+        }
+    near = pair.near(100_000)
+    scores["chamfer_l1"] = chamfer_l1(near)
+    for percent in SOLID_PERCENTS:
+        within = (fraction_within(distances, percent / 100) for distances in (near.accuracy, near.completeness))
+        scores[f"f_score_{percent}"] = harmonic_mean(*within)
+    scores["normal_consistency"] = normal_consistency(near)
+    return scores
+
+
 def disn_f_scores(table: ScoreTable, category: str | None = None) -> dict[str, float]:
     """DISN's F-score of a class: from its averaged precision and recall, not the average of the objects' F-scores.
 
@@ -241,6 +268,16 @@ SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
     ),
     "unicorn": ShapeProtocol(
         unicorn, {"chamfer_l1": MetricSpec(False, 10), "chamfer_l1_unaligned": MetricSpec(False, 10)}, "chamfer_l1"
+    ),
+    "solid32": ShapeProtocol(
+        solid32,
+        {
+            "iou": _UP,
+            "chamfer_l1": MetricSpec(False, 10),
+            **{f"f_score_{percent}": _UP for percent in SOLID_PERCENTS},
+            "normal_consistency": _UP,
+        },
+        "iou",
     ),
 }
 """Protocols by name. Every reported shape score names one of these."""

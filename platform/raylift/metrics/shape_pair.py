@@ -11,9 +11,13 @@ from jaxtyping import Bool, Float, Int
 from raylift.core.errors import DataError
 from raylift.core.generators import numpy_generator
 from raylift.geometry.sampling import face_areas_and_normals, sample_surface
+from raylift.geometry.voxels import grid_points
 from raylift.metrics.corner_lattice import CornerLattice, corner_lattice
 from raylift.metrics.inside import InsideTest
 from raylift.metrics.nearest import Cloud, Nearest, match
+
+SOLID_RESOLUTION = 32
+"""Voxels per edge of the unit cube, for ``Shape.solid``."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,14 @@ class Shape:
     @cached_property
     def inside(self) -> InsideTest:
         return InsideTest(self.vertices, self.faces)
+
+    @cached_property
+    def solid(self) -> Bool[np.ndarray, "C"]:
+        """Which of the 32^3 voxels of the unit cube [-0.5, 0.5]^3 have their centres inside, flat in [x, y, z] order.
+
+        What is outside of the cube does not count.
+        """
+        return self.inside.contains(grid_points(SOLID_RESOLUTION, 0.5).astype(np.float64))
 
     def sample(self, count: int, rng: np.random.Generator) -> Cloud:
         """Points uniform on the surface, by area."""

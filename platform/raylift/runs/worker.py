@@ -161,6 +161,7 @@ def train_worker(
                 init_fn=partial(init_from_run, recipe=recipe) if recipe.start_from else None,
                 device=device,
                 bf16=uses_bfloat16(recipe, device),
+                batch_size=recipe.data.batch_size,
             ),
             Hooks(
                 evaluate=_evaluation(dataset, model, recipe, tracker),

@@ -84,6 +84,7 @@ def short_run(
         checkpoints=store,
         identity=RunIdentity(recipe.to_dict()),
         init_fn=init_fn,
+        batch_size=count,
     )
     with contextlib.suppress(_Killed):
         fit(model, feed, plan, Hooks(tracker=tracker))

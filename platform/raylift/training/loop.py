@@ -152,7 +152,7 @@ class _Run:
     def __init__(self, model: Model, plan: FitPlan, hooks: Hooks) -> None:
         self.device = torch.device(plan.device)
         self.model = model.to(self.device)
-        self.groups: dict[str, ParameterGroup] = build_groups(self.model, plan.optimizers)
+        self.groups: dict[str, ParameterGroup] = build_groups(self.model, plan.optimizers, plan.batch_size)
         self.schedule, self.num_steps = plan.schedule, plan.total_steps
         self.checkpoints, self.identity = plan.checkpoints, plan.identity
         self.hooks = hooks

@@ -23,9 +23,12 @@ class ParameterGroup:
         name: as in ``Model.parameter_groups``.
         parameters: name (as in the model's ``state_dict``) to parameter, in a fixed order.
         config: optimizer, rate, decay, clip and average.
+        batch_size: samples per global batch, for an average whose half-life is in images.
     """
 
-    def __init__(self, name: str, parameters: Mapping[str, nn.Parameter], config: OptimizerConfig) -> None:
+    def __init__(
+        self, name: str, parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, batch_size: int = 0
+    ) -> None:
         self.name = name
         self.config = config
         self.parameters = dict(parameters)
@@ -33,7 +36,8 @@ class ParameterGroup:
         self.optimizer = config.build(self._values)
         self.num_updates = 0
         self.average: list[Tensor] | None = None
-        if config.ema_decay > 0:
+        self.average_decay = config.average_decay(batch_size)
+        if self.average_decay > 0:
             self.average = [value.detach().clone() for value in self._values]
 
     def require_gradients(self, wanted: bool) -> None:
@@ -60,7 +64,7 @@ class ParameterGroup:
         """Clip, step the optimizer at this step's rate, update the average; returns the rate.
 
         Polyak averaging with a ramp, decay_n = min(decay, (1 + n) / (10 + n)) after n updates, so that the untrained
-        weights it starts from are soon forgotten.
+        weights it starts from are soon forgotten: the half-life after n updates is at most 0.08 (10 + n) of them.
         """
         rate = self.config.learning_rate * learning_rate_factor(self.config.schedule, step, num_steps)
         for group in self.optimizer.param_groups:
@@ -69,7 +73,7 @@ class ParameterGroup:
             torch.nn.utils.clip_grads_with_norm_(self._values, self.config.clip_norm, gradient_norm)
         self.optimizer.step()
         if self.average is not None:
-            decay = min(self.config.ema_decay, (1 + self.num_updates) / (10 + self.num_updates))
+            decay = min(self.average_decay, (1 + self.num_updates) / (10 + self.num_updates))
             torch._foreach_lerp_(self.average, [value.detach() for value in self._values], 1.0 - decay)
         self.num_updates += 1
         return rate
@@ -97,7 +101,7 @@ class ParameterGroup:
         if sorted(averages) != sorted(self.averages()):
             raise CheckpointError(
                 f"the checkpoint's moving averages of group {self.name!r} do not fit",
-                "resume with the ema_decay and the model that the run was started with",
+                "resume with the average and the model that the run was started with",
             )
         try:
             self.optimizer.load_state_dict(state["optimizer"])
@@ -112,11 +116,14 @@ class ParameterGroup:
         self.num_updates = int(state["num_updates"])
 
 
-def build_groups(model: Model, configs: Mapping[str, OptimizerConfig]) -> dict[str, ParameterGroup]:
+def build_groups(
+    model: Model, configs: Mapping[str, OptimizerConfig], batch_size: int = 0
+) -> dict[str, ParameterGroup]:
     """One ``ParameterGroup`` for each of ``model.parameter_groups()``.
 
     Args:
         configs: by group; "default" for groups that are not named.
+        batch_size: samples per global batch, for averages whose half-life is in images.
 
     Raises:
         ConfigError: a group without parameters, a config for an unknown group, a parameter in two groups, a phase with
@@ -139,7 +146,7 @@ def build_groups(model: Model, configs: Mapping[str, OptimizerConfig]) -> dict[s
                 raise ConfigError(f"group {group!r} has a parameter that is not the model's", "register it there")
             owner[id(parameter)] = group
             named[names[id(parameter)]] = parameter
-        groups[group] = ParameterGroup(group, named, configs.get(group, configs[DEFAULT_GROUP]))
+        groups[group] = ParameterGroup(group, named, configs.get(group, configs[DEFAULT_GROUP]), batch_size)
     unknown = sorted(set(configs) - set(groups) - {DEFAULT_GROUP})
     if unknown:
         near = difflib.get_close_matches(unknown[0], groups, n=1)

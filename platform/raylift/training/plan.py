@@ -46,6 +46,7 @@ class FitPlan:
         init_fn: called on the fresh model before the first step; not called when resuming from a checkpoint.
         device: device to train on.
         bf16: whether the forward pass uses bfloat16 autocast.
+        batch_size: samples per global batch, for averages whose half-life is in images; 0 if no group has one.
     """
 
     optimizers: Mapping[str, OptimizerConfig]
@@ -58,6 +59,7 @@ class FitPlan:
     init_fn: Callable[[Model], None] | None = None
     device: torch.device | str = "cpu"
     bf16: bool = False
+    batch_size: int = 0
 
     @property
     def total_steps(self) -> int:

@@ -22,8 +22,9 @@ from raylift.data.feed.stream import chosen_entries, evaluation_batches
 from raylift.data.images.record import load_image
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
-from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.meshes import mesh_of, shape_of
 from raylift.evaluation.shapes.target import spread
+from raylift.metrics.box_volume import BoxVolume
 from raylift.metrics.pose_alignment import PoseAlignment, fit_pose_alignment
 
 MAX_IMAGES = 300
@@ -45,12 +46,16 @@ class TrainingView:
         predicted: rotation of the predicted camera, float64.
         truth: rotation of the true camera; None if unknown.
         vertices: vertices of the shape, in the model's world.
+        image_id: name of the image.
+        volume: inside of the shape, in the model's world; None if not requested.
     """
 
     category: str
     predicted: Rotation
     truth: Rotation | None
     vertices: Float[Tensor, "V 3"]
+    image_id: str = ""
+    volume: BoxVolume | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def predict_training_views(
     data: DataConfig,
     seed: int = 0,
     max_images: int = MAX_IMAGES,
+    max_volumes: int = 0,
 ) -> list[TrainingView]:
     """The model's predictions for training images, in image order; each rank does a share, all ranks get all.
 
@@ -119,10 +125,12 @@ def predict_training_views(
         model: model in eval mode.
         request: request of the model's samples.
         max_images: maximum number of images, evenly spread over the training split.
+        max_volumes: maximum number of them, evenly spread, whose shapes' insides are kept.
     """
     entries = chosen_entries(dataset, "train", data)
     chosen = [entries[index] for index in spread(max_images, len(entries))]
     categories = {entry.id: entry.category for entry in chosen}
+    solid = {chosen[index].id for index in spread(max_volumes, len(chosen))}
     rank, world = collectives.rank(), collectives.world_size()
     device = next(model.parameters()).device
     own: dict[str, TrainingView] = {}
@@ -131,11 +139,14 @@ def predict_training_views(
             for found in model.reconstruct(batch.to(device)):
                 name = found.id.rpartition("#")[0]
                 camera = load_image(dataset, name).camera
+                mesh = mesh_of(found, FIELD_RESOLUTION)
                 own[name] = TrainingView(
                     categories[name],
                     found.camera.rotation[0].detach().cpu().double(),
                     None if camera is None else camera.rotation[0].double(),
-                    mesh_of(found, FIELD_RESOLUTION).vertices.detach().cpu().double(),
+                    mesh.vertices.detach().cpu().double(),
+                    name,
+                    BoxVolume.of(shape_of(mesh)) if name in solid else None,
                 )
     everyone = {name: view for share in collectives.gather_objects(own) for name, view in share.items()}
     return [everyone[entry.id] for entry in chosen]
@@ -156,14 +167,24 @@ def training_rotations(
 def _fit(views: Sequence[TrainingView]) -> WorldAlignment:
     truths = torch.stack([view.truth for view in views if view.truth is not None])
     pose = fit_pose_alignment(torch.stack([view.predicted for view in views]), truths)
+    scale, center = median_box([view.vertices for view in views], pose.rotation)
+    return WorldAlignment(pose, scale, -scale * center)
+
+
+def median_box(shapes: Sequence[Float[Tensor, "V 3"]], turn: Float[Tensor, "3 3"]) -> tuple[float, Float[Tensor, "3"]]:
+    """Scale that makes the median longest edge of turned shapes' boxes 1, and the median of their centres, float64.
+
+    Args:
+        shapes: vertices; shapes without any are ignored, and without shapes nothing is scaled or moved.
+        turn: vertices v become ``v @ turn``.
+    """
     boxes = []
-    for view in views:
-        if len(view.vertices):
-            turned = view.vertices @ pose.rotation
+    for vertices in shapes:
+        if len(vertices):
+            turned = vertices @ turn
             low, high = turned.amin(dim=0), turned.amax(dim=0)
             boxes.append(torch.cat([(high - low).amax()[None], (low + high) / 2]))
     if not boxes:
-        return WorldAlignment(pose, 1.0, torch.zeros(3, dtype=torch.float64))
+        return 1.0, torch.zeros(3, dtype=torch.float64)
     edge, *center = torch.stack(boxes).median(dim=0).values.unbind()
-    scale = 1 / max(float(edge), 1e-6)
-    return WorldAlignment(pose, scale, -scale * torch.stack(center))
+    return 1 / max(float(edge), 1e-6), torch.stack(center)

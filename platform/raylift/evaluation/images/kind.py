@@ -31,6 +31,8 @@ class ImagesEvaluation(EvaluationKind):
         "unseen_iou_median",
         "canonical_iou",
         "canonical_iou_median",
+        "solid_iou",
+        "solid_iou_median",
     )
 
     def scorer(

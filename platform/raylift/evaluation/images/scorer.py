@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,15 @@ from raylift.data.feed.stream import chosen_entries
 from raylift.data.images.record import ShapeRef, load_image
 from raylift.data.shapes.record import load_object
 from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.alarms import (
+    COLLAPSED_CAMERAS,
+    FLAT_SHAPES,
+    FLOATERS,
+    AlarmBell,
+    collapsed_cameras,
+    flat_shapes,
+    floaters,
+)
 from raylift.evaluation.color import MaskedImage, color_scores, open_lpips, render_masked
 from raylift.evaluation.images.alignment import Rotation, WorldAlignments, predict_training_views
 from raylift.evaluation.images.baselines import ImageBaselines
@@ -30,7 +40,10 @@ from raylift.evaluation.images.poses import (
     pose_scores,
     random_camera_scores,
 )
-from raylift.evaluation.images.target import ImageTarget, load_image_truth, unseen_views
+from raylift.evaluation.images.sanity import depth_extent, depth_ratio, largest_component
+from raylift.evaluation.images.solid_alignment import MAX_VOLUMES
+from raylift.evaluation.images.solid_scorer import SolidScorer, score_solid
+from raylift.evaluation.images.target import NO_SHAPES, ImageTarget, load_image_truth, unseen_views
 from raylift.evaluation.meshes import Solid, shape_of
 from raylift.evaluation.report import MODEL_METHOD, Tally
 from raylift.evaluation.scorer import Scorer, Values
@@ -66,6 +79,12 @@ class ImageScorer(Scorer):
 
     ``canonical`` if the shape is known: the same with the frozen alignment, which does not depend on held-out truth.
     This scores the shape as a 3D object, not as a relief that fits the input's view.
+
+    ``solid32`` if the shape is known: its solid under one yaw, mirror and scale, fitted to the solids of training
+    images (``images.solid_alignment``), with ``sphere``, ``mean_voxels``, ``retrieval`` and ``known_pose`` as
+    baselines.
+
+    ``sanity``: depth and loose parts (``images.sanity``). The report's notes say which alarms ring.
     """
 
     def __init__(
@@ -75,9 +94,12 @@ class ImageScorer(Scorer):
         self.dataset, self.config, self.data, self.seed, self.crop = dataset, config, data, seed, wanted.crop
         self._lpips, problem = open_lpips() if config.lpips else (None, "")
         self.notes += [problem] if problem else []
-        self._baselines = None
+        self._baselines, self._solids = None, SolidScorer(dataset, config.true_shapes)
         if config.baselines:
-            self._baselines = ImageBaselines(dataset, chosen_entries(dataset, "train", data), wanted.crop)
+            entries = chosen_entries(dataset, "train", data)
+            self._baselines = ImageBaselines(dataset, entries, wanted.crop)
+            note = self._solids.add_baselines(entries, wanted.crop)
+            self.notes += [note] if note else []
         self._truth: ImageTarget | None = None
         self._shape: ShapeTarget | None = None
         self._alignments = WorldAlignments([])
@@ -93,9 +115,14 @@ class ImageScorer(Scorer):
         if load_image(self.dataset, first.id).camera is None:
             return
         request = self.request(model.request)
-        views = predict_training_views(model, self.dataset, request, self.data, self.seed)
+        with_shapes = bool(load_image(self.dataset, first.id).truth) and self.config.true_shapes != NO_SHAPES
+        views = predict_training_views(
+            model, self.dataset, request, self.data, self.seed, max_volumes=MAX_VOLUMES if with_shapes else 0
+        )
         self._alignments = WorldAlignments(views)
         self.notes.append(self._alignments.note)
+        if with_shapes:
+            self.notes.append(self._solids.align(views, self._alignments))
 
     def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
         truth, mesh = self._of(sample), solid.mesh
@@ -104,11 +131,16 @@ class ImageScorer(Scorer):
             self._located[sample] = locate(reconstruction, mesh, seen.faces, truth)
         self._keep_camera(MODEL_METHOD, sample, truth, reconstruction.camera.rotation[0])
         values = _under("input", picture_scores([MaskedImage(seen.rgb, seen.alpha)], [truth.image], self._lpips))
+        values["sanity/largest_component"] = largest_component(mesh)
         if truth.shape is not None and truth.camera is not None:
             placed = replace(mesh, vertices=place_in_view(mesh.vertices, reconstruction.camera, truth.camera).float())
+            target = self._target(truth.shape)
+            depth = depth_extent(target.mesh.vertices, truth.camera)
+            values["sanity/depth_ratio"] = depth_ratio(placed.vertices, truth.camera, depth)
             alignment = self._alignments.of(self._category(sample))
             canonical = None if alignment is None else replace(mesh, vertices=alignment.place(mesh.vertices).float())
             values |= self._shape_scores(truth.shape, placed, canonical)
+            values |= self._solids.score(self._category(sample), mesh, target.truth)
         return values
 
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
@@ -128,6 +160,9 @@ class ImageScorer(Scorer):
                 mesh = _mesh_of_shape(found.shape)
                 placed = replace(mesh, vertices=place_in_view(mesh.vertices, found.camera, truth.camera).float())
                 rows["retrieval"] |= self._shape_scores(truth.shape, placed, mesh)
+                rows["retrieval"] |= score_solid(mesh, self._target(truth.shape).truth)
+        if truth.shape is not None:
+            rows |= self._solids.score_baselines(self._category(sample), truth, self._target(truth.shape).truth)
         if truth.camera is not None and self._baselines.rotations:
             rows |= {CONSTANT_CAMERA: {}, RANDOM_CAMERA: {}}
         return rows
@@ -152,6 +187,7 @@ class ImageScorer(Scorer):
                 f"pose: true azimuths spread by {spread_deg:.0f} degrees over the {len(cameras.truth)} scored images;"
                 " a model with collapsed cameras is far below"
             )
+        self.notes += self._alarms(whole.table(MODEL_METHOD), cameras)
         located = {name: one for _, share in shares for name, one in share.items()}
         if located:
             pck = transferred_shares(located, self.config.keypoint_sources, self.seed)
@@ -160,6 +196,26 @@ class ImageScorer(Scorer):
                 f"keypoints: transferred from {min(self.config.keypoint_sources, len(located) - 1)} images each, by the"
                 f" nearest visible vertex; {len(located) - len(pck)} images without a keypoint to transfer"
             )
+
+    def _alarms(self, table: ScoreTable, cameras: Cameras) -> list[str]:
+        """Notes on the alarms that ring for the scored samples."""
+
+        def spread_deg(rotations: Mapping[str, Rotation]) -> float:
+            return circular_std_deg(azimuths_deg(torch.stack([rotations[name] for name in sorted(rotations)])))
+
+        def mean(metric: str) -> float:
+            return table.summary(metric).mean
+
+        found = {
+            FLOATERS: floaters(table.summary("sanity/largest_component").median),
+            FLAT_SHAPES: flat_shapes(
+                math.nan, table.summary("sanity/depth_ratio").median, mean("unseen/mask_soft") - mean("input/mask_soft")
+            ),
+        }
+        if cameras.truth and len(cameras.truth) > 1:
+            ours = cameras.predicted[MODEL_METHOD]
+            found[COLLAPSED_CAMERAS] = collapsed_cameras(spread_deg(ours), spread_deg(cameras.truth))
+        return [f"{name}: {meaning}" for name, meaning in AlarmBell().news(found).items()]
 
     def _add(self, table: ScoreTable, more: Mapping[str, Values]) -> None:
         for name, values in sorted(more.items()):
@@ -171,8 +227,13 @@ class ImageScorer(Scorer):
         if self._truth is None or self._truth.id != image_id:
             config = self.config
             self._truth = load_image_truth(self.dataset, image_id, self.crop, config.image_px, config.true_shapes)
-            self._shape = None
         return self._truth
+
+    def _target(self, known: ShapeRef) -> ShapeTarget:
+        """The true shape, cached for one object: its views follow each other."""
+        if self._shape is None or self._shape.id != known.object_id:
+            self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
+        return self._shape
 
     def _category(self, sample: str) -> str:
         return self.dataset.entry(sample.rpartition("#")[0]).category
@@ -183,9 +244,8 @@ class ImageScorer(Scorer):
 
     def _shape_scores(self, known: ShapeRef, placed: Mesh, canonical: Mesh | None) -> Values:
         """``unicorn`` and ``unseen`` for the shape placed in the input's view, ``canonical`` for the aligned one."""
-        if self._shape is None:
-            self._shape = load_held_out(known.shapes, known.object_id, 0, self.seed)
-        pair = ShapePair(shape_of(placed), self._shape.truth)
+        truth = self._target(known).truth
+        pair = ShapePair(shape_of(placed), truth)
         values = _under("unicorn", SHAPE_PROTOCOLS["unicorn"].score(pair))
         views = unseen_views(known, self.config.color_views)
         size = self.config.color_px
@@ -194,7 +254,7 @@ class ImageScorer(Scorer):
             if mesh is None:
                 continue
             if protocol == "canonical":
-                near = ShapePair(shape_of(mesh), self._shape.truth)
+                near = ShapePair(shape_of(mesh), truth)
                 distance = EMPTY_DISTANCE if near.predicted.is_empty else chamfer_l1(near.near(CHAMFER_POINTS))
                 values["canonical/chamfer_l1"] = distance
             if views:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -17,16 +18,35 @@ from raylift.core.types import Batch, Camera, Mesh, Reconstruction, SampleReques
 from raylift.data.feed.resizing import composited
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.images.record import load_image, true_shape
+from raylift.data.shapes.record import load_object
 from raylift.data.store.dataset import ShardedDataset
-from raylift.evaluation.alarms import COLLAPSED_CAMERAS, FLAT_SHAPES, collapsed_cameras, flat_shapes
+from raylift.evaluation.alarms import (
+    COLLAPSED_CAMERAS,
+    FLAT_SHAPES,
+    FLOATERS,
+    collapsed_cameras,
+    flat_shapes,
+    floaters,
+)
 from raylift.evaluation.color import render_masked
 from raylift.evaluation.images.alignment import Rotation, WorldAlignments, predict_training_views, training_rotations
 from raylift.evaluation.images.poses import CONSTANT_CAMERA, constant_camera_scores, pose_scores
+from raylift.evaluation.images.sanity import depth_extent, depth_ratio, largest_component
+from raylift.evaluation.images.solid_alignment import SolidAlignments
 from raylift.evaluation.images.target import NO_SHAPES, load_image_truth, unseen_views
-from raylift.evaluation.meshes import mesh_of
+from raylift.evaluation.images.true_solids import TrueSolids
+from raylift.evaluation.meshes import mesh_of, shape_of
 from raylift.evaluation.samples import eval_mode
-from raylift.evaluation.validation import QUICK_RESOLUTION, Validation, picture_score, sample_scores, summarise
+from raylift.evaluation.validation import (
+    QUICK_RESOLUTION,
+    Validation,
+    model_statistics,
+    picture_score,
+    sample_scores,
+    summarise,
+)
 from raylift.geometry.placement import place_in_view
+from raylift.metrics.iou import iou
 from raylift.metrics.pose import azimuths_deg, circular_std_deg
 from raylift.metrics.scores import mean_of
 from raylift.metrics.silhouette import mask_hard
@@ -35,7 +55,20 @@ logger = logging.getLogger(__name__)
 
 NUM_TRAINING_IMAGES = 48
 """Number of training images whose cameras are predicted in each validation."""
+NUM_VOLUMES = 24
+"""Number of them that align solids."""
 NUM_UNSEEN_VIEWS, UNSEEN_PX = 3, 48
+SCORES = (
+    "mask_iou",
+    "ssim",
+    "thickness",
+    "largest_component",
+    "unseen_iou",
+    "canonical_iou",
+    "solid_iou",
+    "depth_ratio",
+)
+"""Scores per sample, with mean and median over those that have them."""
 TRUTH_PX = 32
 
 
@@ -47,7 +80,10 @@ class ImageValidation(Validation):
     * ``within_30`` if cameras are known: after an alignment fitted to those training images, with the baseline
       ``constant_camera/within_30``, the best single camera;
     * ``unseen_iou`` if shapes are known: silhouettes in other views than the input's, the shape placed in the
-      input's view; ``canonical_iou``: the same, placed by the alignment.
+      input's view; ``canonical_iou``: the same, placed by the alignment;
+    * ``solid_iou`` if shapes are known: IoU of ``solid32``, after one yaw, mirror and scale fitted to ``NUM_VOLUMES``
+      of the training images;
+    * ``depth_ratio`` if shapes are known, and ``largest_component``: see ``images.sanity``.
 
     Args:
         wanted: request of the model's training samples.
@@ -66,13 +102,17 @@ class ImageValidation(Validation):
         everything = [one for rotations in known.values() for one in rotations.values()]
         self._true_spread = circular_std_deg(azimuths_deg(torch.stack(everything))) if everything else None
         self._has_shapes = self._shapes != NO_SHAPES and self._can_open_shapes()
+        self._solids = TrueSolids(dataset, self._shapes if self._has_shapes else NO_SHAPES)
+        self._true_depths: dict[str, float] = {}
 
     def scores(self, model: ReconstructionModel, batches: Iterable[Batch], prefix: str = "val") -> dict[str, float]:
         with eval_mode(model):
+            volumes = NUM_VOLUMES if self._has_shapes else 0
             views = predict_training_views(
-                model, self._dataset, self.request, self._data, self._seed, NUM_TRAINING_IMAGES
+                model, self._dataset, self.request, self._data, self._seed, NUM_TRAINING_IMAGES, volumes
             )
         alignments = WorldAlignments(views)
+        solids = SolidAlignments(views, self._solids.of, alignments)
         rotations: dict[str, Rotation] = {}
 
         def score(batch: Batch, found: list[Reconstruction]) -> list[dict[str, float]]:
@@ -80,23 +120,36 @@ class ImageValidation(Validation):
             rows = []
             for one, image, mask in zip(found, images, masks, strict=True):
                 rotations[one.id] = one.camera.rotation[0].detach().cpu().double()
-                rows.append(picture_score(one, image, mask) | self._unseen(one, alignments))
+                mesh = mesh_of(one, QUICK_RESOLUTION)
+                one = replace(one, shape=mesh, camera=one.camera.to("cpu"))
+                row = picture_score(one, image, mask) | {"largest_component": largest_component(mesh)}
+                rows.append(row | self._shape_scores(one.id, mesh, one.camera, alignments, solids))
             return rows
 
         with torch.no_grad():
             everyone = sample_scores(model, batches, score)
-        names = [name for name in ("mask_iou", "ssim", "thickness") if everyone]
-        names += [name for name in ("unseen_iou", "canonical_iou") if any(name in row for row in everyone.values())]
-        found = summarise(everyone, prefix, names or ["mask_iou"])
+        measured = [name for name in SCORES if any(name in row for row in everyone.values())]
+        found = summarise(everyone, prefix, measured or ["mask_iou"])
         predicted = {name: turn for share in collectives.gather_objects(rotations) for name, turn in share.items()}
         found |= self._camera_scores(predicted, alignments, prefix)
         ours = [predicted[name] for name in sorted(predicted)]
         seen = torch.stack([*ours, *(view.predicted for view in views)])
-        spread = circular_std_deg(azimuths_deg(seen))
-        return found | {
-            f"{prefix}/azimuth_spread_deg": spread,
-            COLLAPSED_CAMERAS: collapsed_cameras(spread, self._true_spread),
-            FLAT_SHAPES: flat_shapes(found.get(f"{prefix}/thickness_median", float("nan"))),
+        found[f"{prefix}/azimuth_spread_deg"] = circular_std_deg(azimuths_deg(seen))
+        return found | model_statistics(everyone, found, prefix) | self._alarms(found, everyone, prefix)
+
+    def _alarms(
+        self, found: dict[str, float], everyone: Mapping[str, Mapping[str, float]], prefix: str
+    ) -> dict[str, float]:
+        def median(name: str) -> float:
+            return found.get(f"{prefix}/{name}_median", math.nan)
+
+        gaps = [row["unseen_iou"] - row["mask_iou"] for row in everyone.values() if "unseen_iou" in row]
+        entropies = [row["hypothesis_entropy"] for row in everyone.values() if "hypothesis_entropy" in row]
+        spread = found[f"{prefix}/azimuth_spread_deg"]
+        return {
+            COLLAPSED_CAMERAS: collapsed_cameras(spread, self._true_spread, mean_of(entropies)),
+            FLAT_SHAPES: flat_shapes(median("thickness"), median("depth_ratio"), mean_of(gaps)),
+            FLOATERS: floaters(median("largest_component")),
         }
 
     def _camera_scores(
@@ -117,30 +170,47 @@ class ImageValidation(Validation):
             for method, scores in rows.items()
         }
 
-    def _unseen(self, found: Reconstruction, alignments: WorldAlignments) -> dict[str, float]:
-        """IoU of silhouettes in other views than the input's; empty if the truth is unknown."""
-        camera = self._camera(found.id)
+    def _shape_scores(
+        self, sample: str, mesh: Mesh, own: Camera, alignments: WorldAlignments, solids: SolidAlignments
+    ) -> dict[str, float]:
+        """Scores against the true shape; empty if it or the camera is unknown."""
+        camera = self._camera(sample)
         if not self._has_shapes or camera is None:
             return {}
-        views = unseen_views(true_shape(self._dataset, found.id.rpartition("#")[0], self._shapes), NUM_UNSEEN_VIEWS)
+        image_id = sample.rpartition("#")[0]
+        in_view = place_in_view(mesh.vertices, own, camera).float()
+        values = {"depth_ratio": depth_ratio(in_view, camera, self._true_depth(image_id, camera))}
+        shapes = {"unseen_iou": Mesh(in_view, mesh.faces)}
+        alignment, solid = alignments.of(self._category(sample)), solids.of(self._category(sample))
+        if alignment is not None:
+            shapes["canonical_iou"] = Mesh(alignment.place(mesh.vertices).float(), mesh.faces)
+        truth = self._solids.of(image_id)
+        if solid is not None and truth is not None:
+            values["solid_iou"] = iou(shape_of(solid.place(Mesh(mesh.vertices, mesh.faces))).solid, truth)
+        return values | self._unseen(image_id, shapes)
+
+    def _unseen(self, image_id: str, shapes: Mapping[str, Mesh]) -> dict[str, float]:
+        """IoU of silhouettes in other views than the input's, by name; empty if there are none."""
+        views = unseen_views(true_shape(self._dataset, image_id, self._shapes), NUM_UNSEEN_VIEWS)
         if not views:
             return {}
-        mesh = mesh_of(found, QUICK_RESOLUTION)
-        in_view = place_in_view(mesh.vertices, found.camera, camera).float()
-        shapes = {"unseen_iou": replace(mesh, vertices=in_view)}
-        alignment = alignments.of(self._category(found.id))
-        if alignment is not None:
-            shapes["canonical_iou"] = replace(mesh, vertices=alignment.place(mesh.vertices).float())
         cameras = Camera.stack([view.camera for view in views])
         truths = [composited(view.rgba, UNSEEN_PX)[1][0] for view in views]
         values = {}
         for name, placed in shapes.items():
-            bare = Mesh(placed.vertices, placed.faces)
-            images = render_masked(bare, cameras, UNSEEN_PX)
+            images = render_masked(placed, cameras, UNSEEN_PX)
             values[name] = mean_of(
                 [mask_hard(image.coverage, truth) for image, truth in zip(images, truths, strict=True)]
             )
         return values
+
+    def _true_depth(self, image_id: str, camera: Camera) -> float:
+        """Extent of the true shape along the image's optical axis, cached."""
+        if image_id not in self._true_depths:
+            known = true_shape(self._dataset, image_id, self._shapes)
+            vertices = load_object(known.shapes, known.object_id, ("mesh_vertices",)).array("mesh_vertices")
+            self._true_depths[image_id] = depth_extent(torch.from_numpy(vertices.copy()), camera)
+        return self._true_depths[image_id]
 
     def _camera(self, sample: str) -> Camera | None:
         """The true camera of a sample's crop, cached; None if unknown."""

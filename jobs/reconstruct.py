@@ -2,6 +2,7 @@
 
     python jobs/reconstruct.py --run runs/demo/implicit-quick --images runs/demo/held-out --out meshes
     python jobs/reconstruct.py --model models:/m-... --images photos --out meshes --formats glb obj
+    python jobs/reconstruct.py --run runs/mine --images photos --out meshes --refine 150 --texture-px 1024
 
 NAME.json next to NAME.png is its camera, NAME.depth.npy or NAME.depth.png its depth (see
 raylift/data/feed/image_folder.py). Without a camera the canonical one is used, and the summary says so.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +25,7 @@ from raylift.core.errors import ConfigError, DataError, RayliftError
 from raylift.data.feed.image_folder import list_images, read_image
 from raylift.export.mesh_files import write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
+from raylift.runs.finishing import FINISHED_RESOLUTION, Finishing
 from raylift.runs.reconstruct import Reconstructor
 
 
@@ -37,7 +40,11 @@ class Arguments:
         checkpoint: path of a checkpoint, .../step-NNNNNNNN.pt.
         model: MLflow model: models:/..., runs:/RUN/model, or its folder.
         tracking_uri: MLflow tracking URI of that model; by default MLFLOW_TRACKING_URI.
-        resolution: cells per edge of the grid that the surface is extracted on.
+        resolution: cells per edge of the grid that the surface is extracted on (default: 256, or 64 with --refine or
+            --texture-px).
+        refine: steps of refinement of the mesh and its camera against the image, such as 150; 0 for none.
+        texture_px: side of a texture from the photograph, its mirror image and the model's colours, such as 1024; 0
+            keeps the model's own colours.
         formats: mesh file formats to write.
         device: cpu or cuda; by default a GPU if available.
         log_to_run: whether to log meshes, page, model and model card to the MLflow run of --run.
@@ -50,7 +57,9 @@ class Arguments:
     checkpoint: str = ""
     model: str = ""
     tracking_uri: str = ""
-    resolution: int = 256
+    resolution: int | None = None
+    refine: int = 0
+    texture_px: int = 0
     formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
     device: Literal["cpu", "cuda"] | None = None
     log_to_run: bool = False
@@ -72,11 +81,13 @@ def open_reconstructor(arguments: Arguments) -> Reconstructor:
 
 
 def reconstruct_one(
-    reconstructor: Reconstructor, path: Path, arguments: Arguments
+    reconstructor: Reconstructor, path: Path, arguments: Arguments, tell: Callable[[str], None] | None = None
 ) -> tuple[dict[str, object], ViewerRow]:
     """Write the mesh files of one image; returns its entry in the summary and its row on the page."""
     image = read_image(path)
-    outcome = reconstructor(image, arguments.resolution)
+    finishing = Finishing(arguments.refine, arguments.texture_px)
+    resolution = arguments.resolution or (FINISHED_RESOLUTION if finishing.is_needed else 256)
+    outcome = reconstructor(image, resolution, finishing=finishing, finishing_progress=tell)
     if outcome.mesh.is_empty:
         raise DataError("the model finds no surface in it", "check that the object is cut out and its camera is right")
     files = [write_mesh(outcome.mesh, arguments.out / f"{path.stem}.{ending}").name for ending in arguments.formats]
@@ -85,7 +96,7 @@ def reconstruct_one(
         images=[ViewerImage("Input", image.rgba, f"{image.rgba.shape[1]} px")],
         shapes=[ViewerShape("Reconstruction", outcome.mesh)],
         camera=outcome.camera,
-        text="; ".join(image.notes) or "camera from its sidecar file",
+        text="; ".join([*(image.notes or ["camera from its sidecar file"]), *outcome.notes]),
     )
     entry: dict[str, object] = {
         "image": path.name,
@@ -94,7 +105,7 @@ def reconstruct_one(
         "faces": len(outcome.mesh.faces),
         "seconds": round(outcome.seconds, 2),
         "files": files,
-        "notes": list(image.notes),
+        "notes": [*image.notes, *outcome.notes],
         "problem": "",
     }
     return entry, row
@@ -118,6 +129,7 @@ def main(arguments: Arguments, console: Console) -> int:
     """Reconstruct with progress, and print a summary."""
     if arguments.log_to_run and not arguments.run:
         raise ConfigError("--log-to-run without --run", "name the run that trained the model")
+    Finishing(arguments.refine, arguments.texture_px)  # refused before a model is loaded
     reconstructor = open_reconstructor(arguments)
     paths = list_images(arguments.images)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -126,8 +138,12 @@ def main(arguments: Arguments, console: Console) -> int:
     entries, rows = [], []
     with progress_bar(console, "images") as bar:
         for path in paths:
+
+            def tell(text: str, name: str = path.stem) -> None:
+                bar.show(len(rows), len(paths), f"{name}: {text}")
+
             try:
-                entry, row = reconstruct_one(reconstructor, path, arguments)
+                entry, row = reconstruct_one(reconstructor, path, arguments, tell)
             except RayliftError as error:
                 entry = {"image": path.name, "problem": error.problem, "remedy": error.remedy}
                 row = ViewerRow(path.stem, shapes=[ViewerShape("Reconstruction", None, problem=error.problem)])

@@ -19,12 +19,13 @@ from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 
-from raylift.core.errors import CheckpointError, ConfigError
+from raylift.core.errors import CheckpointError, ConfigError, RayliftError
 from raylift.core.step_info import StepInfo
 from raylift.data.feed.batches import collate
 from raylift.data.feed.image_folder import make_input
 from raylift.data.feed.user_image import assemble_image
 from raylift.models import catalogue
+from raylift.runs.finishing import Finishing
 from raylift.runs.reconstruct import Reconstructor, log_model
 from raylift.tracking.address import default_tracking_uri
 from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -109,6 +110,51 @@ def test_the_job_makes_what_it_can(
     for ending in ("glb", "obj", "ply"):
         assert trimesh.load(tmp_path / "out" / f"seen.{ending}", force="mesh").is_watertight
     assert "torn" in (tmp_path / "out" / "viewer.html").read_text()
+
+
+def test_the_job_refines_and_textures(run: Path, tmp_path: Path, job: ModuleType) -> None:
+    (tmp_path / "ball.png").write_bytes(picture())
+    (tmp_path / "ball.json").write_text(CAMERA)
+    arguments = job.Arguments(
+        tmp_path / "ball.png",
+        tmp_path / "out",
+        run=str(run),
+        resolution=24,
+        refine=4,
+        texture_px=64,
+        formats=("glb", "obj"),
+        device="cpu",
+    )
+    assert job.main(arguments, Console(width=200)) == 0
+    (entry,) = json.loads((tmp_path / "out" / "summary.json").read_text())["images"]
+    assert any("mask IoU" in note for note in entry["notes"])
+    assert any("% visible" in note for note in entry["notes"])
+    assert "% visible" in (tmp_path / "out" / "viewer.html").read_text()
+    assert {path.name for path in (tmp_path / "out").glob("ball*")} == {
+        "ball.glb",
+        "ball.obj",
+        "ball.mtl",
+        "ball_0.png",
+    }
+    ball = trimesh.load(tmp_path / "out" / "ball.glb", force="mesh")
+    assert ball.visual.material.baseColorTexture is not None
+    # The photograph's colour, and not the model's, is what the texture has most of.
+    texels = np.asarray(ball.visual.material.baseColorTexture.convert("RGB"), int).reshape(-1, 3)
+    assert (np.abs(texels - (200, 80, 40)).max(1) < 12).mean() > 0.1
+    for wrong in ({"refine": -1}, {"texture_px": 5}):
+        with pytest.raises(RayliftError):
+            job.main(replace(arguments, **wrong), Console())
+
+
+def test_finishing_extracts_fewer_faces_by_default(run: Path) -> None:
+    reconstructor = Reconstructor.of_run(run, "cpu")
+    image = make_input("ball", picture(), CAMERA)
+    told: list[str] = []
+    outcome = reconstructor(image, finishing=Finishing(refine_steps=2), finishing_progress=told.append)
+    assert 2_000 < len(outcome.mesh.faces) < 16_000
+    assert outcome.mesh.vertex_colors is not None
+    assert told == ["refining, step 1 of 2", "refining, step 2 of 2"]
+    assert len(outcome.notes) == 1
 
 
 def test_the_job_logs_to_the_run(run: Path, tmp_path: Path, job: ModuleType) -> None:

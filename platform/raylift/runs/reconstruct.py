@@ -27,6 +27,8 @@ from raylift.data.feed.user_image import assemble_image
 from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.models import catalogue
+from raylift.runs.finishing import FINISHED_RESOLUTION, Finishing, finish
+from raylift.texturing.bake import field_colors
 from raylift.tracking.address import tracking_beside
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import (
@@ -56,12 +58,14 @@ class Outcome:
         camera: camera of the reconstruction (B = 1): the image's own, that of its crop, or a predicted one.
         num_evaluations: number of points that the field was evaluated at; 0 for a mesh model.
         seconds: total time.
+        notes: what finishing did, for the user to read.
     """
 
     mesh: Mesh
     camera: Camera
     num_evaluations: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,21 @@ class Reconstructor:
 
     @torch.no_grad()
     def __call__(
-        self, image: InputImage, resolution: int | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        image: InputImage,
+        resolution: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        finishing: Finishing | None = None,
+        finishing_progress: Callable[[str], None] | None = None,
     ) -> Outcome:
         """Reconstruct one image.
 
         Args:
             image: see ``data.feed.image_folder``.
-            resolution: cells per edge for the iso-surface; by default the recipe's.
+            resolution: cells per edge for the iso-surface; by default the recipe's, or fewer for finishing.
             progress: see ``geometry.iso_surface``.
+            finishing: refinement and texture, none by default.
+            finishing_progress: see ``runs.finishing``.
 
         Raises:
             DataError: the image lacks what the recipe conditions on.
@@ -135,11 +146,16 @@ class Reconstructor:
         sample = assemble_image(image.rgba, image.depth, image.camera, self.model.request, image.name)
         found = self.model.reconstruct(collate([sample]).to(self.device))[0]
         shape, camera = found.shape, found.camera.to("cpu")
+        wanted = finishing or Finishing()
+        num_evaluations, generated = 0, None
         if isinstance(shape, Field):
-            cells = resolution or self.recipe.evaluation.resolution
-            mesh, stats = extract(shape, cells, level=self.level, progress=progress)
-            return Outcome(mesh, camera, stats.num_evaluations, time.perf_counter() - start)
-        return Outcome(shape.to("cpu"), camera, 0, time.perf_counter() - start)
+            default = FINISHED_RESOLUTION if wanted.is_needed else self.recipe.evaluation.resolution
+            mesh, stats = extract(shape, resolution or default, level=self.level, progress=progress)
+            num_evaluations, generated = stats.num_evaluations, field_colors(shape)
+        else:
+            mesh = shape.to("cpu")
+        done = finish(mesh, camera, image, self.model.request, generated, wanted, finishing_progress)
+        return Outcome(done.mesh, done.camera, num_evaluations, time.perf_counter() - start, done.notes)
 
 
 def keep_level(where: str, level: float) -> None:

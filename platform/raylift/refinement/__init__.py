@@ -1,0 +1,1 @@
+"""Refinement of one reconstruction against its own image, by the differentiable rasteriser."""

@@ -146,7 +146,7 @@ def _summarise(report: IngestReport, out: str, seconds: float, console: Console)
             for name, reason in [*whole, *(row for row in rows if row not in whole)][:12]:
                 problems.add_row(name, reason)
             console.print(problems)
-    console.print(f"look at it: python jobs/inspect_data.py {out} --out contact.png")
+    console.print(f"to inspect it: python jobs/inspect_data.py {out} --out contact.png")
 
 
 if __name__ == "__main__":

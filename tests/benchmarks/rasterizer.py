@@ -47,7 +47,7 @@ def main() -> None:
 
     def z_buffer() -> tuple[np.ndarray, np.ndarray]:
         screen = project_triangles(vertices.numpy(), faces.numpy(), camera)
-        depth, triangle = fill_nearest(screen.corners, 224, True, True, 0.0, COPLANAR_MARGIN)
+        depth, triangle = fill_nearest(screen.corners, 224, True, COPLANAR_MARGIN)
         return depth, np.where(triangle >= 0, screen.face[triangle], -1)
 
     depth, face = z_buffer()

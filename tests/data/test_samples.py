@@ -246,7 +246,7 @@ def test_each_epoch_shows_each_object_once_in_an_order_of_its_own(tiny: ShardedD
 def test_steps_and_epochs(tiny: ShardedDataset) -> None:
     stream = SampleStream(tiny, SampleRequest(16), DataConfig(batch_size=4, max_objects=5), seed=0)
     assert stream.num_objects == 5
-    assert (stream.steps_per_epoch, stream.num_steps(1), stream.num_steps(2), stream.num_steps(80)) == (2, 2, 3, 100)
+    assert (stream.num_steps(1), stream.num_steps(2), stream.num_steps(80)) == (2, 3, 100)
     assert [stream.epoch_of(step) for step in range(4)] == [0, 0, 1, 2]
     assert [len(stream.rows_of(0, rank, 3)) for rank in range(3)] == [1, 1, 2]
     with pytest.raises(ConfigError, match="number of workers"):

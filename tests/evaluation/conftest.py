@@ -36,10 +36,9 @@ def chairs(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
 
 @pytest.fixture(scope="session", autouse=True)
 def _offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No weights at hand, and none fetched; for the whole session, since reports outlive a test."""
+    """No weights; for the whole session, since reports outlive a test."""
     folder = tmp_path_factory.mktemp("nowhere")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAYLIFT_OFFLINE", "1")
         patch.setenv("RAYLIFT_WEIGHTS", str(folder))
         patch.setenv("TORCH_HOME", str(folder))
         yield

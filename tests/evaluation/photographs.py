@@ -23,6 +23,7 @@ from raylift.geometry.uv_sphere import corner_uvs
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import render
 from tests.evaluation.models import AnsweringModel
+from tests.rendering.pixels import rgba8
 
 PHOTO_PX = 512  # stored at an eighth of it, so that its edges are as exact as a photograph's
 STORED_PX = 64
@@ -92,7 +93,7 @@ class EggSource:
         normals = spots / torch.tensor([0.7, 0.85, 1.0]) ** 2
         faces_camera = (normals @ camera.rotation[0].T)[:, 2].numpy() < -0.2
         keypoints = np.concatenate([(where + 1) / 2 * PHOTO_PX, faces_camera[:, None]], axis=1)
-        return LoadedImage(seen.rgba8(), "An egg.", keypoints=keypoints, camera=camera)
+        return LoadedImage(rgba8(seen), "An egg.", keypoints=keypoints, camera=camera)
 
 
 def prepare_eggs(folder: Path) -> ShardedDataset:

@@ -22,6 +22,7 @@ from raylift.rendering.render import render
 from tests.export.gltf_structure import Glb
 from tests.export.headless import chromium, wait_for
 from tests.export.shapes import checkered_sphere, colored_sphere, textured_square, two_material_scene
+from tests.rendering.pixels import rgba8
 
 
 def test_structure_of_every_kind_of_file() -> None:
@@ -169,7 +170,7 @@ def test_the_viewer_shows_the_back_without_a_seam(tmp_path: Path) -> None:
     mesh = checkered_sphere(3)
     seen = render(mesh, orbit(180.0, 10.0), 96, Lighting.ambient())[0]
     row = ViewerRow(
-        "ball", [ViewerImage("Input", seen.rgba8())], [ViewerShape("Reconstruction", mesh)], orbit(180.0, 10.0)
+        "ball", [ViewerImage("Input", rgba8(seen))], [ViewerShape("Reconstruction", mesh)], orbit(180.0, 10.0)
     )
     page = write_viewer([row], tmp_path / "viewer.html", "Textured")
     with chromium() as browser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,15 @@ UNREACHED = {
 }
 """Definitions, or whole modules of them, that nothing but tests reaches, and why they stay."""
 
+CALLED_BY_LIBRARIES = {
+    "forward": "torch calls it when a module is called",
+    "raylift.data.sources.mesh_reading.ContainedFiles.namespaced": "trimesh asks a resolver for it",
+    "raylift.runs.sweep_schedulers.Proposing.suggest": "Ray Tune asks a searcher for it",
+    "raylift.tracking.model.PyfuncReconstructor.load_context": "MLflow calls it",
+    "raylift.tracking.model.PyfuncReconstructor.predict": "MLflow calls it",
+}
+"""Methods (of every class, or of one) that only a base class of another package calls, and which."""
+
 
 @cache
 def package() -> dict[str, Module]:
@@ -44,8 +54,7 @@ def found_by_place() -> list[str]:
 
 
 def unreached(modules: dict[str, Module]) -> set[Definition]:
-    scripts = [read_module(path) for folder in ("jobs", "tuning") for path in (ROOT / folder).rglob("*.py")]
-    found = reached(modules, scripts, [*found_by_place(), *STARTED_BY_NAME]).definitions
+    found = reached(modules, scripts_of_users(), [*found_by_place(), *STARTED_BY_NAME]).definitions
     return set(public(modules)) - found
 
 
@@ -58,6 +67,45 @@ def test_exceptions_are_needed() -> None:
     idle = {name for one in unreached(package()) for name in (one.module, str(one))}
     assert set(UNREACHED) <= idle, f"no exception any more: {sorted(set(UNREACHED) - idle)}"
     assert set(STARTED_BY_NAME) <= set(package())
+
+
+def idle_methods(modules: dict[str, Module], scripts: Iterable[Module]) -> set[str]:
+    """Public methods and properties of public classes whose names no code of the package, jobs or tuning asks for."""
+    asked = {
+        name for module in (*modules.values(), *scripts) for node in ast.walk(module.tree) for name in _asked_for(node)
+    }
+    return {
+        f"{name}.{own}.{method.name}"
+        for name, module in modules.items()
+        if name not in STARTED_BY_NAME
+        for own, nodes in module.definitions.items()
+        if not own.startswith("_")
+        for node in nodes
+        for method in getattr(node, "body", [])
+        if isinstance(node, ast.ClassDef) and isinstance(method, ast.FunctionDef)
+        if not method.name.startswith("_") and method.name not in asked
+    }
+
+
+def _asked_for(node: ast.AST) -> list[str]:
+    """The names that a piece of code asks objects for; short strings too, which ``getattr`` may get."""
+    if isinstance(node, ast.Attribute):
+        return [node.attr]
+    is_short = isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier()
+    return [str(node.value)] if is_short else []  # type: ignore[attr-defined]
+
+
+def scripts_of_users() -> list[Module]:
+    return [read_module(path) for folder in ("jobs", "tuning") for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_every_public_method_has_a_user_that_is_no_test() -> None:
+    idle = idle_methods(package(), scripts_of_users())
+    excepted = {name for name in idle if {name, name.rpartition(".")[2]} & set(CALLED_BY_LIBRARIES)}
+    needed = excepted | {name.rpartition(".")[2] for name in excepted}
+    assert set(CALLED_BY_LIBRARIES) <= needed, "no exception any more"
+    idle -= excepted
+    assert not idle, "use it, move it to the tests, or delete it:\n" + "\n".join(sorted(idle))
 
 
 class Row(NamedTuple):
@@ -172,6 +220,10 @@ def test_the_rules_notice(tmp_path: Path) -> None:
     source.write_text("def used():\n    return used()\n\n\ndef caller():\n    return used()\n")
     modules = {**package(), "raylift.idle": read_module(source)}
     assert {str(one) for one in unreached(modules)} >= {"raylift.idle.used", "raylift.idle.caller"}
+    source.write_text(
+        "class Chair:\n    def stand(self):\n        pass\n\n    def fall_over(self):\n        self.stand()\n"
+    )
+    assert idle_methods({"raylift.idle": read_module(source)}, []) == {"raylift.idle.Chair.fall_over"}
     tests = ["tests/losses/test_adaptive_gradient.py"]
     for row, word in (
         (Row("1", ["losses.silhouette.no_such_loss"], []), "there is no"),

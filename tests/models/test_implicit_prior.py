@@ -160,7 +160,6 @@ def test_a_pretrained_encoder_has_a_rate_of_its_own(tmp_path, monkeypatch: pytes
     from raylift.networks.trunks import build_trunk
 
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
-    monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
     torch.save(nn.ModuleList(build_trunk("torchvision:resnet18")).state_dict(), tmp_path / "resnet18-f37072fd.pth")
     learns = small_config("image", pretrained=PretrainedConfig("torchvision:resnet18", frozen=False), backbone="none")
     model = ImplicitModel(learns, seed=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from raylift.testing.gradients import wake
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from raylift.training.plan import FitPlan, RunIdentity
+from tests.models.interrupted import interrupted
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, ellipsoids, feed, rows, with_poses
 from tests.rendering.nearest_faces import nearest_faces
 
@@ -56,17 +56,10 @@ def train(
     killed_after: int | None = None,
     num_images: int = NUM_IMAGES,
 ) -> None:
-    batches = feed(recipe.model.image_px, recipe.data.batch_size, num_images)
-
-    def killable(start: int, stop: int) -> Iterator[Batch]:
-        for step, batch in zip(range(start, stop), batches(start, stop), strict=True):
-            if step == killed_after:
-                raise KeyboardInterrupt
-            yield batch
-
+    batches = interrupted(feed(recipe.model.image_px, recipe.data.batch_size, num_images), killed_after)
     fit(
         model,
-        killable,
+        batches,
         FitPlan(
             recipe.optimizers,
             recipe.schedule,

@@ -81,7 +81,6 @@ def test_the_pretrained_encoder_is_each_samples_own(monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_encoder_says_where_to_put_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
-    monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     _, model = build("mesh_texture/umr-test.stage1", RESNET)
     with pytest.raises(WeightsError, match="resnet18"):

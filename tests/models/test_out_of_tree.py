@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     done = subprocess.run([*_installer(), *options, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     path = os.pathsep.join([str(folder), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = {**os.environ, "PYTHONPATH": path, "RAYLIFT_OFFLINE": "1", "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
 
     def run_python(*words: object, cwd: Path = ROOT) -> str:
         command = [sys.executable, *map(str, words)]

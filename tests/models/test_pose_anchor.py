@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from raylift.models.poses.model import PoseSearch
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from raylift.training.plan import FitPlan, RunIdentity
+from tests.models.interrupted import interrupted
 from tests.models.mesh_texture_samples import rows
 from tests.models.pose_samples import best_turn, constant_within_30, feed, single_views, within_30
 
@@ -88,17 +88,10 @@ def run(
     killed_after: int | None = None,
     search: PoseSearch | None = None,
 ) -> None:
-    batches = feed(whole, recipe.data.batch_size)
-
-    def killable(start: int, stop: int) -> Iterator[Batch]:
-        for step, batch in zip(range(start, stop), batches(start, stop), strict=True):
-            if step == killed_after:
-                raise KeyboardInterrupt
-            yield batch
-
+    batches = interrupted(feed(whole, recipe.data.batch_size), killed_after)
     fit(
         model,
-        killable,
+        batches,
         FitPlan(
             recipe.optimizers,
             recipe.schedule,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from raylift.models.poses.model import PoseSearch
 from raylift.training.checkpoint import CheckpointStore
 from raylift.training.loop import fit
 from raylift.training.plan import FitPlan, RunIdentity
+from tests.models.interrupted import interrupted
 from tests.models.mesh_texture_samples import rows
 from tests.models.pose_samples import (
     azimuth_spread_deg,
@@ -55,17 +55,10 @@ def search(
     whole: Batch, *overrides: str, store: CheckpointStore | None = None, killed_after: int | None = None
 ) -> PoseSearch:
     recipe, model = build(len(whole), *overrides)
-    batches = feed(whole, recipe.data.batch_size)
-
-    def killable(start: int, stop: int) -> Iterator[Batch]:
-        for step, batch in zip(range(start, stop), batches(start, stop), strict=True):
-            if step == killed_after:
-                raise KeyboardInterrupt
-            yield batch
-
+    batches = interrupted(feed(whole, recipe.data.batch_size), killed_after)
     steps = recipe.schedule.num_steps
     identity = RunIdentity(recipe.to_dict())
-    fit(model, killable, FitPlan(recipe.optimizers, recipe.schedule, steps, checkpoints=store, identity=identity))
+    fit(model, batches, FitPlan(recipe.optimizers, recipe.schedule, steps, checkpoints=store, identity=identity))
     return model.eval()
 
 

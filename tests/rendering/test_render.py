@@ -15,6 +15,7 @@ from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import Rendering, render
 from raylift.rendering.scene import Material, Scene
 from raylift.rendering.textures import build_atlas, sample_texture
+from tests.rendering.pixels import rgba8
 
 
 def quad(texture: np.ndarray | None = None, half: float = 0.5, repeat: float = 1.0, flipped: bool = False) -> Scene:
@@ -268,11 +269,11 @@ def test_random_light_belongs_to_the_object() -> None:
 def test_rgba_composites_back() -> None:
     for background in ((1.0, 1.0, 1.0), (0.1, 0.5, 0.9)):
         picture = one(sphere(), orbit(30, 20), 32, background=background)
-        rgba = picture.rgba8().astype(np.float32) / 255
+        rgba = rgba8(picture).astype(np.float32) / 255
         assert rgba.shape == (32, 32, 4)
         again = rgba[:, :, :3] * rgba[:, :, 3:] + (1 - rgba[:, :, 3:]) * np.array(background)
         np.testing.assert_allclose(again, picture.rgb, atol=1.5 / 255)
-        assert (picture.rgba8()[picture.alpha == 0] == 0).all()
+        assert (rgba8(picture)[picture.alpha == 0] == 0).all()
 
 
 def test_the_first_of_coplanar_faces_shows_without_speckles() -> None:

@@ -45,19 +45,6 @@ def test_a_value_that_replaces_another_is_kept_and_unsent_again(tmp_path: Path) 
     spool.close()
 
 
-def test_a_spool_of_an_older_version_is_read_on(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
-    spool.add_metrics({"a": 1.0}, 1)
-    spool.close()
-    database = sqlite3.connect(spool.writer / "spool.sqlite")
-    database.execute("ALTER TABLE metrics DROP COLUMN replaces")
-    database.close()
-    spool = Spool(tmp_path)
-    spool.add_metrics({"a": 2.0}, 2)
-    assert [(metric.value, metric.replaces) for metric in spool.unsent_metrics(10)] == [(1.0, False), (2.0, False)]
-    spool.close()
-
-
 def test_what_a_dead_writer_left_is_found_by_the_next(tmp_path: Path) -> None:
     first = Spool(tmp_path)
     key = first.read_identity()["run_key"]

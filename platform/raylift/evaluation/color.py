@@ -111,9 +111,9 @@ class ColorScorer:
         return MaskedImage.of_pixels(*composited(view.rgba, self.image_px))
 
 
-def open_lpips(download: bool | None = None) -> tuple[PerceptualDistance | None, str]:
+def open_lpips() -> tuple[PerceptualDistance | None, str]:
     """LPIPS with AlexNet, or None and a note on why it is left out."""
     try:
-        return PerceptualDistance("alexnet", perceptual_weights("alexnet", download)), ""
+        return PerceptualDistance("alexnet", perceptual_weights("alexnet")), ""
     except WeightsError as error:
         return None, f"LPIPS is left out: {error.problem}; {error.remedy}"

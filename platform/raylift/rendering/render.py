@@ -40,13 +40,6 @@ class Rendering:
     faces: np.ndarray
     background: tuple[float, float, float]
 
-    def rgba8(self) -> np.ndarray:
-        """uint8 [H, W, 4] with straight (not premultiplied) alpha, as PNG holds it; transparent pixels are black."""
-        alpha = self.alpha[:, :, None]
-        premultiplied = self.rgb - (1.0 - alpha) * np.array(self.background, np.float32)
-        straight = np.divide(premultiplied, alpha, out=np.zeros_like(premultiplied), where=alpha > 0)
-        return (np.concatenate([straight, alpha], axis=2).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
 
 def render(
     scene: Scene | Mesh,
@@ -136,8 +129,8 @@ def _render_view(
 ) -> Rendering:
     perspective = camera.projection == "perspective"
     screen = project_triangles(buffers.vertices, buffers.faces, camera)
-    _, fine = fill_nearest(screen.corners, image_px * supersample, perspective, True, 0.0, COPLANAR_MARGIN)
-    depth, coarse = fill_nearest(screen.corners, image_px, perspective, True, 0.0, COPLANAR_MARGIN)
+    _, fine = fill_nearest(screen.corners, image_px * supersample, perspective, COPLANAR_MARGIN)
+    depth, coarse = fill_nearest(screen.corners, image_px, perspective, COPLANAR_MARGIN)
     rotation = camera.rotation[0].detach().cpu().numpy().astype(np.float64)
     translation = camera.translation[0].detach().cpu().numpy().astype(np.float64)
     eye = -rotation.T @ translation

@@ -61,7 +61,7 @@ def scan(vertices: np.ndarray, faces: np.ndarray, num_views: int = 100, px: int 
     visible = np.zeros(len(faces), np.bool_)
     for view in range(num_views):
         screen = project_triangles(vertices, faces, cameras[view], near)
-        depth, triangle = fill_nearest(screen.corners, px, False, True, 0.0, COPLANAR_MARGIN)
+        depth, triangle = fill_nearest(screen.corners, px, False, COPLANAR_MARGIN)
         _mark_visible(visible, screen.corners, screen.face, depth, triangle, pixel)
         depths[view] = np.where(triangle >= 0, depth, 0.0)
     return Scan(depths, cameras, visible)

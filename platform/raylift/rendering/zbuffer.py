@@ -11,9 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-SLIVER_AREA = 1e-8
-"""PyTorch3D leaves out faces whose doubled area on the screen is at most this."""
-
 
 @njit(cache=True, fastmath=False, nogil=True, inline="always")
 def pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
@@ -54,17 +51,12 @@ def fill_nearest(
     corners: np.ndarray,
     size: int,
     perspective: bool,
-    with_edges: bool,
-    smallest_area: float,
     margin: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest triangle at each pixel centre.
+    """The nearest triangle at each pixel centre. A centre exactly on an edge is covered: shared edges have no pinholes.
 
     Args:
         corners: float64 [T, 3, 3], (u, v, z), z > 0.
-        with_edges: whether a centre exactly on an edge is covered (no pinholes along shared edges) or, as in PyTorch3D,
-            it is not.
-        smallest_area: doubled area at or below which triangles are omitted.
         margin: fraction of the depth by which a later triangle must be nearer (keeps coplanar faces from speckling).
 
     Returns:
@@ -73,13 +65,12 @@ def fill_nearest(
     depth = np.full((size, size), np.inf)
     triangle = np.full((size, size), -1, np.int32)
     step = 2.0 / size
-    least = 0.0 if with_edges else np.nextafter(0.0, 1.0)
     for t in range(corners.shape[0]):
         x0, y0, z0 = corners[t, 0, 0], corners[t, 0, 1], corners[t, 0, 2]
         x1, y1, z1 = corners[t, 1, 0], corners[t, 1, 1], corners[t, 1, 2]
         x2, y2, z2 = corners[t, 2, 0], corners[t, 2, 1], corners[t, 2, 2]
         area = edge(x2, y2, x0, y0, x1, y1)
-        if not abs(area) > smallest_area:
+        if not abs(area) > 0.0:
             continue
         first_column, end_column = pixel_range(min(x0, x1, x2), max(x0, x1, x2), size)
         if first_column >= end_column:
@@ -104,7 +95,7 @@ def fill_nearest(
                 w0 = sign * edge(px, py, x1, y1, x2, y2)
                 w1 = sign * edge(px, py, x2, y2, x0, y0)
                 w2 = sign * edge(px, py, x0, y0, x1, y1)
-                if w0 >= least and w1 >= least and w2 >= least:
+                if w0 >= 0.0 and w1 >= 0.0 and w2 >= 0.0:
                     z = (w0 * z0 + w1 * z1 + w2 * z2) * scale
                     if perspective:
                         z = 1.0 / z

@@ -170,8 +170,8 @@ class Sweep:
             raise ConfigError(
                 f"scheduler {self.scheduler.kind!r} with two metrics", "set scheduler.kind=none: it needs one order"
             )
-        searcher, kinds = self.searcher.kind, {type(part).__name__ for part in self.space.dimensions.values()}
-        if searcher == "tpe" and "GridDimension" in kinds:
+        searcher, kinds = self.searcher.kind, {part.kind for part in self.space.dimensions.values()}
+        if searcher == "tpe" and "grid" in kinds:
             raise ConfigError("searcher tpe over a dimension of kind grid", "make it a choice, or search by random")
         if searcher != "grid" and not self.budget.trials:
             raise ConfigError("budget.trials is 0", "only a grid has an end of its own: give a number of trials")

@@ -123,9 +123,9 @@ def _direction(metric: Metric) -> str:
 def _suggest(asked: Any, path: str, dimension: Dimension) -> Any:
     if isinstance(dimension, Choice):
         return dimension.values[asked.suggest_categorical(path, list(range(len(dimension.values))))]
-    if dimension.is_whole:
-        return asked.suggest_int(path, int(dimension.low), int(dimension.high), log=dimension.is_log)
-    return asked.suggest_float(path, dimension.low, dimension.high, log=dimension.is_log)
+    suggest = asked.suggest_int if dimension.is_whole else asked.suggest_float
+    ends = _distribution(dimension)
+    return suggest(path, ends.low, ends.high, log=ends.log)
 
 
 def _distribution(dimension: Dimension) -> Any:

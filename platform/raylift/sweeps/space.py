@@ -1,12 +1,17 @@
-"""Search spaces over dotted recipe paths: the range of each value, and when it is searched."""
+"""Search spaces over dotted recipe paths: the range of each value, and when it is searched.
+
+Optuna gets each dimension as one of its distributions (``sweeps.proposals``). A dimension is not itself such a
+distribution: those cannot draw by a trial's number or clip, and they know no conditions, corners or grids. A worker
+that only trains does not import Optuna either.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,22 +30,31 @@ class Range:
     """Numbers between two ends.
 
     Attributes:
+        kind: any or whole numbers, distributed uniformly on a linear or a logarithmic scale.
         low, high: ends of the range, inclusive.
         when: see ``Condition``.
     """
 
+    kind: Literal["uniform", "log_uniform", "integer", "log_integer"]
     low: float
     high: float
     when: Condition = field(default_factory=dict)
 
-    is_log = False
-    is_whole = False
+    @property
+    def is_log(self) -> bool:
+        return self.kind in ("log_uniform", "log_integer")
+
+    @property
+    def is_whole(self) -> bool:
+        return self.kind in ("integer", "log_integer")
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ConfigError(f"low {self.low} is not below high {self.high}", "use low < high")
         if self.is_log and self.low <= 0:
             raise ConfigError(f"low is {self.low} on a logarithmic scale", "use a low above 0, or kind uniform")
+        if self.is_whole and (self.low != int(self.low) or self.high != int(self.high)):
+            raise ConfigError(f"ends {self.low} and {self.high}", "use whole numbers")
 
     def at(self, share: float) -> float | int:
         """The value at a fraction in [0, 1] of the way from low to high, on the dimension's scale (linear or log)."""
@@ -72,45 +86,16 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Uniform(Range):
-    """Any number, uniformly distributed."""
-
-
-@dataclass(frozen=True)
-class LogUniform(Range):
-    """Any number, log-uniformly distributed."""
-
-    is_log = True
-
-
-@dataclass(frozen=True)
-class Integer(Range):
-    """Whole numbers, uniformly distributed."""
-
-    is_whole = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.low != int(self.low) or self.high != int(self.high):
-            raise ConfigError(f"ends {self.low} and {self.high}", "use whole numbers")
-
-
-@dataclass(frozen=True)
-class LogInteger(Integer):
-    """Whole numbers, log-uniformly distributed."""
-
-    is_log = True
-
-
-@dataclass(frozen=True)
 class Choice:
     """One of some values.
 
     Attributes:
+        kind: "grid" tries every value in turn, "choice" draws them.
         values: values of any type that the recipe accepts there.
         when: see ``Condition``.
     """
 
+    kind: Literal["choice", "grid"]
     values: tuple[Any, ...]
     when: Condition = field(default_factory=dict)
 
@@ -131,19 +116,14 @@ class Choice:
         return self.values
 
 
-@dataclass(frozen=True)
-class GridDimension(Choice):
-    """Values that are all tried."""
-
-
 Dimension = Range | Choice
-KINDS: dict[str, type[Any]] = {
-    "uniform": Uniform,
-    "log_uniform": LogUniform,
-    "integer": Integer,
-    "log_integer": LogInteger,
+KINDS: dict[str, type[Range] | type[Choice]] = {
+    "uniform": Range,
+    "log_uniform": Range,
+    "integer": Range,
+    "log_integer": Range,
     "choice": Choice,
-    "grid": GridDimension,
+    "grid": Choice,
 }
 MOST_CORNERS = 256
 """Up to this many combinations of corner values are all checked; of more, this many are drawn."""
@@ -174,12 +154,7 @@ class Space:
             if not isinstance(part, Mapping) or part.get("kind") not in KINDS:
                 found = part.get("kind") if isinstance(part, Mapping) else part
                 raise ConfigError(f"{where} has kind {found!r}", f"use one of {', '.join(KINDS)}")
-            rest = {name: frozen(value) for name, value in part.items() if name != "kind"}
-            kind = KINDS[part["kind"]]
-            needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
-            if lacking := [name for name in needed if name not in rest]:
-                raise ConfigError(f"{where} has no {' and no '.join(lacking)}", f"a {part['kind']} needs them")
-            dimensions[path] = codec.from_dict(kind, rest, where)
+            dimensions[path] = codec.from_dict(KINDS[part["kind"]], frozen(part), where)
         paths = list(dimensions)
         for index, path in enumerate(paths):
             for other in dimensions[path].when:
@@ -189,11 +164,7 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """What ``from_dict`` reads."""
-        names = {kind: name for name, kind in KINDS.items()}
-        return {
-            path: {"kind": names[type(dimension)], **codec.to_dict(dimension)}
-            for path, dimension in self.dimensions.items()
-        }
+        return {path: codec.to_dict(dimension) for path, dimension in self.dimensions.items()}
 
     def fill(self, choose: Callable[[str, Dimension], Any], base: Mapping[str, Any]) -> Values:
         """Values of the dimensions whose conditions hold, chosen one after the other.
@@ -214,7 +185,7 @@ class Space:
 
         Dimensions of kind grid are enumerated: draws 0, 1, ... take their combinations in turn.
         """
-        turning = {path: part.values for path, part in self.dimensions.items() if isinstance(part, GridDimension)}
+        turning = {path: part.values for path, part in self.dimensions.items() if part.kind == "grid"}
         cells = list(itertools.product(*turning.values()))
         cell = dict(zip(turning, cells[number % len(cells)], strict=True))
 

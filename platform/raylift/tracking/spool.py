@@ -77,9 +77,6 @@ class Spool:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(_SCHEMA)
-        if "replaces" not in {row[1] for row in self._database.execute("PRAGMA table_info(metrics)")}:
-            # A spool of an older version.
-            self._database.execute("ALTER TABLE metrics ADD COLUMN replaces INTEGER NOT NULL DEFAULT 0")
 
     def _claim_writer(self) -> Path:
         for number in range(1000):

@@ -1,1 +1,1 @@
-"""Pretrained weights: where their files are stored, and how packages that contain them are fetched."""
+"""Pretrained weights: where their files are stored, and how a job fetches packages that contain them."""

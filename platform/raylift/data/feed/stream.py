@@ -89,11 +89,6 @@ class SampleStream:
         """Number of stored images that samples may show; ``image_index`` is less than it."""
         return int(self._first_images[-1])
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps per pass over all objects, rounded up."""
-        return math.ceil(self.num_objects / self.config.batch_size)
-
     def num_steps(self, num_epochs: int) -> int:
         """Steps that show every object ``num_epochs`` times, exactly except for filling the last batch."""
         return math.ceil(num_epochs * self.num_objects / self.config.batch_size)

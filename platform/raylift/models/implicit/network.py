@@ -79,12 +79,6 @@ class ImplicitNetwork(nn.Module):
         assert all(isinstance(reader, Reader) for reader in readers)
         return readers  # type: ignore[return-value]
 
-    @property
-    def color_names(self) -> tuple[str, ...]:
-        """Names of the colours that the decoder mixes, in order, the predicted one last."""
-        offered = [name for reader in self._readers() for name in reader.colors] if self.mixes_colors else []
-        return (*offered, "predicted")
-
     def encode(self, batch: Batch) -> EncodedScene:
         """Compute everything that does not depend on the query points.
 

@@ -17,17 +17,17 @@ from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
-from raylift.models.shelf.network import Encoded
-from raylift.models.shelf.view_terms import view_error
-from raylift.rendering.volume.march import render_volume
 from raylift.models import catalogue
 from raylift.models.shelf.config import CameraConfig, ShelfConfig, ViewPriorConfig
 from raylift.models.shelf.model import ShelfModel
+from raylift.models.shelf.network import Encoded
 from raylift.models.shelf.state import ForwardState
+from raylift.models.shelf.view_terms import view_error
 from raylift.models.shelf.views import Pictures, framed_camera
 from raylift.models.shelf.weights import ShelfWeights
 from raylift.networks.feature_extractors import Frozen
 from raylift.rendering.volume.grid import VolumeGrid
+from raylift.rendering.volume.march import render_volume
 from raylift.testing.gradients import wake
 from tests.models.mesh_texture_samples import NUM_IMAGES, as_double, ellipsoids, with_poses
 from tests.models.term_reach import Group, reach_of, table

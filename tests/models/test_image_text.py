@@ -94,6 +94,10 @@ def test_retrieval_has_its_baselines(trained: ImageTextTrainer) -> None:
     assert found["test/retrieval_samples"] == 23
     assert found["test/nearest"] > 0.9, "discs of one caption look alike"
     assert found["test/constant"] == pytest.approx(3 / 23)
+    # Four words a caption, of which "a" and "disc" are in all: a random one has 3 of 5 or 2 of 6, or all by chance.
+    assert found["test/words_chance"] == pytest.approx((1 + 4 * 3 / 5 + 3 * 2 / 6) / 8)
+    assert found["test/words"] > 0.8
+    assert found["test/words_nearest"] > 0.9
     alone = validate_retrieval(trained, [discs(PX, range(100, 124), silent=(120,))], known, "test")
     assert alone == pytest.approx(found)
     nothing = validate_retrieval(trained, [discs(PX, range(2), silent=range(2))], known, "test")

@@ -47,7 +47,9 @@ def validate_retrieval(
     Every rank calls it with its own share (which may be empty); all return the same numbers. Next to ``top1`` and
     ``top5``, of the same images: ``chance`` and ``chance5``, of a random order; ``constant``, the most frequent
     caption for every image; ``nearest`` and ``nearest5``, captions in the order of words shared with that of the
-    nearest training image, by pixels.
+    nearest training image, by pixels. Exact captions are a hard test where many say nearly the same, so ``words`` is
+    the share of words (``shared_words``) of the first caption and the own one; ``words_chance`` and ``words_nearest``
+    are that of a random caption and of the nearest training image's.
 
     Args:
         model: model to evaluate; its training mode is restored afterwards.
@@ -74,12 +76,15 @@ def validate_retrieval(
     found = {f"top{most}": _hits(scores, truth, most) for most in _TOP}
     found |= {"chance": 1 / len(candidates), "chance5": min(1.0, 5 / len(candidates))}
     found["constant"] = max(Counter(truth).values()) / len(truth)
+    own_words = _words_shared([caption for caption, *_ in rows], candidates)
+    found["words"] = float(own_words.gather(1, scores.argmax(dim=1, keepdim=True)).mean())
+    found["words_chance"] = float(own_words.mean())
     if known is not None and known.captions:
         nearest = torch.cdist(torch.stack([thumbnail for *_, thumbnail in rows]), known.thumbnails).argmin(dim=1)
-        shared = torch.tensor(
-            [[shared_words(known.captions[index], name) for name in candidates] for index in nearest.tolist()]
-        )
+        answers = [known.captions[index] for index in nearest.tolist()]
+        shared = _words_shared(answers, candidates)
         found |= {"nearest": _hits(shared, truth, 1), "nearest5": _hits(shared, truth, 5)}
+        found["words_nearest"] = float(shared[torch.arange(len(rows)), torch.tensor(truth)].mean())
     return {f"{prefix}/{name}": value for name, value in found.items()} | {
         f"{prefix}/retrieval_samples": float(len(rows)),
         f"{prefix}/candidates": float(len(candidates)),
@@ -93,6 +98,10 @@ def _hits(scores: Float[Tensor, "N C"], truth: Sequence[int], most: int) -> floa
         above, equal = int((row > row[own]).sum()), int((row == row[own]).sum())
         hits.append(min(1.0, max(0.0, (most - above) / equal)))
     return mean_of(hits)
+
+
+def _words_shared(texts: Sequence[str], candidates: Sequence[str]) -> Float[Tensor, "N C"]:
+    return torch.tensor([[shared_words(text, name) for name in candidates] for text in texts])
 
 
 def shared_words(first: str, second: str) -> float:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import torch
 
+from raylift.core.device_memory import free_bytes
 from raylift.networks.volumes.config import Representation, VolumeConfig
 from raylift.networks.volumes.decoder import build_decoder
-from raylift.networks.volumes.memory import free_bytes
 
 STYLE = 128
 MEGABYTE = 2**20

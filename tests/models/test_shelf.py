@@ -80,6 +80,8 @@ REACH: dict[str, set[str]] = {
     "mask": PICTURED,
     "perceptual": PICTURED,
     "structure": PICTURED,
+    "similarity": PICTURED,
+    "feature_matching": PICTURED - {"probabilities"},
     "latent_size": {"encoder", "latent"},
     "smoothness": {"encoder", "latent", "decoder"},
     "camera_use": {"encoder", "probabilities"},
@@ -89,6 +91,7 @@ REACH: dict[str, set[str]] = {
     "adversarial": {"decoder"},
     "caption": {"encoder", "latent", "decoder"},
     "image_similarity": {"encoder", "latent", "decoder"},
+    "path_length": {"decoder"},
 }
 """The model README's table: as the original, content trains the encoder alone, the adversarial term the decoder."""
 
@@ -106,17 +109,21 @@ def test_every_term_reaches_what_it_is_for(trains: str) -> None:
     wake(model)
     batch = as_double(images(model, 4))
     terms = model.losses("generator", batch, STEP, {}).terms
-    assert {term.name for term in terms} == {name for name, weight in vars(model.config.weights).items() if weight > 0}
+    weighted = {name for name, weight in vars(model.config.weights).items() if weight > 0}
+    assert {term.name for term in terms} == weighted - {"path_length"}
     expected = dict(REACH)
     if trains == "both":
         expected["adversarial"] = {"encoder", "latent", "decoder"}
     assert model.critic is not None
     found = reach_of(terms, groups_of(model))
+    expected.pop("path_length")
     assert found == expected
     critic = {"critic": Group.of(model.critic)}
     for phase, name in (("critic", "critic"), ("r1", "r1")):
         reached = reach_of(model.losses(phase, batch, STEP, {}).terms, {**groups_of(model), **critic})
         assert reached == {name: {"critic"}}
+    reached = reach_of(model.losses("path", batch, STEP, {}).terms, {**groups_of(model), **critic})
+    assert reached == {"path_length": REACH["path_length"]}
 
 
 def test_nothing_is_painted_where_nothing_is_hit() -> None:

@@ -7,7 +7,6 @@ renders as well.
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,15 +25,10 @@ def view_consistency_loss(predicted: Float[Tensor, "*B D"], view: Float[Tensor, 
     """(phi_E(I_v) - v)^2, the view's half of equation 8 (shelf-supervised paper), mean over the code's components.
 
     Args:
-        predicted: code of the view that the encoder predicts for a detached render: ``view_code``, ``rotation_code``.
+        predicted: code of the view that the encoder predicts for a detached render: ``rotation_code``.
         view: code of the view that it was rendered from; constant.
     """
     return (predicted - view.detach()).square().mean(dim=-1)
-
-
-def view_code(azimuth_rad: Float[Tensor, "*B"], elevation_rad: Float[Tensor, "*B"]) -> Float[Tensor, "*B 4"]:
-    """(sin a, cos a, sin e, cos e): continuous where angles wrap around."""
-    return torch.stack([azimuth_rad.sin(), azimuth_rad.cos(), elevation_rad.sin(), elevation_rad.cos()], dim=-1)
 
 
 def rotation_code(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 6"]:

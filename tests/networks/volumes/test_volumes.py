@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from raylift.core import device_memory
 from raylift.core.errors import ConfigError
 from raylift.geometry.voxels import grid_points
-from raylift.networks.volumes import memory
 from raylift.networks.volumes.config import VolumeConfig
 from raylift.networks.volumes.decoder import VolumeDecoder, build_decoder
 from raylift.networks.volumes.volume import Volume
@@ -156,7 +156,7 @@ def test_a_grid_that_does_not_fit_is_refused_with_its_bytes(monkeypatch: pytest.
     volume = decoder(CONFIGS[0])(latents())
     with pytest.raises(ConfigError, match=r"a 100000\^3 grid of 2 shapes needs 40,000,000,000,000,000 bytes"):
         volume.bake(100_000)
-    monkeypatch.setattr(memory, "free_bytes", lambda device="cpu": 1000)
+    monkeypatch.setattr(device_memory, "free_bytes", lambda device="cpu": 1000)
     with pytest.raises(ConfigError, match="1 volume of voxels needs 139,264 bytes; 1,000 are free"):
         build_decoder(CONFIGS[0], 6)
     with pytest.raises(ConfigError, match="decoding 3 volumes of voxels needs"):

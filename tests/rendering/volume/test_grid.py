@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
+from raylift.core.device_memory import refuse_too_large
 from raylift.core.errors import ConfigError, DataError
 from raylift.rendering.volume import memory
 from raylift.rendering.volume.grid import VolumeGrid
-from raylift.rendering.volume.memory import bytes_needed, check_memory, num_gradient_parts
+from raylift.rendering.volume.memory import bytes_needed, num_gradient_parts
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,9 @@ def test_memory_grows_with_the_grid_and_is_refused_before_it_is_taken() -> None:
     assert bytes_needed(8, 3, 32, 8, 64, dense=True) > 3 * small
     assert 250 < bytes_needed(8, 16, 256, 8, 64) / bytes_needed(8, 16, 32, 8, 64) < 512
     assert bytes_needed(1, 3, (4, 5, 6), 1, 8) < bytes_needed(1, 3, 6, 1, 8)
-    check_memory(small, "cpu", "a grid")
+    refuse_too_large(small, "a grid")
     with pytest.raises(ConfigError, match="a grid of 100000\\^3 needs"):
-        check_memory(bytes_needed(8, 16, 100_000, 8, 64), "cpu", "a grid of 100000^3")
+        refuse_too_large(bytes_needed(8, 16, 100_000, 8, 64), "a grid of 100000^3")
 
 
 def test_parts_of_a_gradient_are_few_where_the_grid_is_large() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from raylift.core.captions import caption_keys, decode_captions, has_caption
 from raylift.core.collectives import share_of_mean, share_of_weighted_mean
 from raylift.core.model import Term
-from raylift.losses.image_text import contrastive_loss, cosine_loss
+from raylift.losses.image_text import background_gain, contrastive_loss, cosine_loss
 from raylift.models.shelf.state import ForwardState
 from raylift.models.shelf.views import Pictures
 from raylift.networks.image_text.towers import FrozenImageText
@@ -49,3 +51,20 @@ def _features(state: ForwardState, towers: FrozenImageText, pictures: Pictures, 
     info, px = state.step_info, pictures.rgb.shape[-1]
     background = draw_backgrounds(state.batch.keys, info.seed, info.step, px, purpose=f"caption {purpose}")
     return towers.encode_image(composite(pictures.rgb, pictures.alpha, background.to(pictures.rgb)).clamp(0, 1))
+
+
+def caption_background_gain(state: ForwardState, towers: FrozenImageText) -> Float[Tensor, "B"]:
+    """How much of the seen views' score comes from outside of their objects, over two backgrounds; 0 is right."""
+    seen, keys = state.open_seen, state.batch.keys
+    text = towers.encode_text(decode_captions(state.batch["caption"]), seen.rgb)
+    backgrounds = [
+        draw_backgrounds(keys, state.step_info.seed, 0, seen.rgb.shape[-1], purpose=purpose).to(seen.rgb)
+        for purpose in ("first swap", "second swap")
+    ]
+    margin = 2
+    inside = (max_pool2d(state.images.alpha, 2 * margin + 1, stride=1, padding=margin) > 0).to(seen.rgb)
+
+    def similarity(image: Tensor) -> Tensor:
+        return (towers.encode_image(image) * text).sum(dim=-1)
+
+    return background_gain(similarity, seen.rgb, seen.alpha, inside, backgrounds)

@@ -123,8 +123,8 @@ class CriticConfig:
         fake_weight: weight of either rendered view.
         trains: what the adversarial term trains: the decoder alone (the original), or latents too ("both").
         from_step: first step of the adversarial terms.
-        r1: gamma of the gradient penalty; 0 for none (the original).
-        r1_every: steps between penalties, whose weight is multiplied by it.
+        r1: weight of the gradient penalty, in units of StyleGAN2's 0.0002 px^2 / batch; 0 for none (the original).
+        lazy_every: steps between gradient penalties, and between path length terms; their weights are multiplied by it.
         augmentation: of real and rendered pictures alike; by default none (the original).
     """
 
@@ -136,11 +136,11 @@ class CriticConfig:
     trains: Literal["decoder", "both"] = "decoder"
     from_step: int = 0
     r1: float = 0.0
-    r1_every: int = 16
+    lazy_every: int = 16
     augmentation: AdaptiveConfig = field(default_factory=lambda: AdaptiveConfig(target=0.0))
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "every", "r1_every")
+        _at_least(self, 1, "width", "every", "lazy_every")
         _at_least(self, 0, "from_step")
         if self.fake_weight < 0 or self.r1 < 0:
             raise ConfigError(f"critic.fake_weight {self.fake_weight}, r1 {self.r1}", "use values of 0 or more")
@@ -203,6 +203,11 @@ class ShelfConfig:
             raise ConfigError(
                 "weights.anchor and camera_use need azimuth bins",
                 "set model.camera.kind=bins, or model.weights.anchor=0 and model.weights.camera_use=0",
+            )
+        if self.weights.feature_matching > 0 and self.weights.adversarial == 0:
+            raise ConfigError(
+                "weights.feature_matching needs a discriminator",
+                "set model.weights.adversarial above 0, or model.weights.feature_matching=0",
             )
         if self.camera.distil_steps and not (self.camera.kind == "bins" and self.weights.anchor):
             raise ConfigError(

@@ -9,7 +9,7 @@ from raylift.core.collectives import gather_rows, share_of_mean, world_size
 from raylift.core.errors import ConfigError
 from raylift.core.model import Term
 from raylift.losses.cameras import pose_anchor_error, uneven_use
-from raylift.losses.image_similarity import multiscale_gradient_loss, rgb_l1_loss
+from raylift.losses.image_similarity import multiscale_gradient_loss, rgb_l1_loss, structural_dissimilarity_loss
 from raylift.losses.self_consistency import latent_size_loss
 from raylift.losses.silhouette import silhouette_iou_loss
 from raylift.models.shelf.state import ForwardState
@@ -29,6 +29,8 @@ def image_terms(state: ForwardState, perceptual: Frozen | None) -> list[Term]:
         errors["perceptual"] = perceptual(pictures.on_white, images.on_white)
     if weights.structure:
         errors["structure"] = multiscale_gradient_loss(pictures.on_white, images.on_white)
+    if weights.similarity:
+        errors["similarity"] = structural_dissimilarity_loss(pictures.on_white, images.on_white)
     terms = [Term(name, share_of_mean(state.expected(error)), getattr(weights, name)) for name, error in errors.items()]
     if weights.latent_size:
         terms.append(Term("latent_size", share_of_mean(latent_size_loss(state.encoded.latent)), weights.latent_size))

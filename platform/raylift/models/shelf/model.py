@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from raylift.core import collectives
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import DataError
 from raylift.core.generators import stable_hash
@@ -16,12 +18,23 @@ from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Te
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, CropRequest, Field, Reconstruction, SampleRequest
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
-from raylift.models.shelf.caption_terms import caption_terms
+from raylift.losses.cameras import camera_entropy
+from raylift.losses.gradient_penalty import updated_path_mean
+from raylift.metrics.painted_background import painted_background
+from raylift.models.shelf.caption_terms import caption_background_gain, caption_terms
 from raylift.models.shelf.config import ShelfConfig
 from raylift.models.shelf.image_terms import anchor_term, image_terms
 from raylift.models.shelf.network import ShelfNetwork
 from raylift.models.shelf.state import ForwardState
-from raylift.models.shelf.view_terms import Judge, adversarial_term, content_terms, critic_term, r1_term
+from raylift.models.shelf.view_terms import (
+    Judge,
+    adversarial_term,
+    content_terms,
+    critic_term,
+    feature_matching_term,
+    path_length_term,
+    r1_term,
+)
 from raylift.networks.discriminators.adaptive import AdaptiveAugmentation
 from raylift.networks.discriminators.choice import make_discriminator
 from raylift.networks.feature_extractors import Frozen
@@ -32,7 +45,7 @@ from raylift.networks.pose_posterior import is_pose_search, load_posterior
 from raylift.networks.pretrained import perceptual_weights
 from raylift.networks.volumes.volume import Volume
 
-GENERATOR, CRITIC, R1 = "generator", "critic", "r1"
+GENERATOR, CRITIC, R1, PATH = "generator", "critic", "r1", "path"
 
 
 class ShelfModel(ReconstructionModel):
@@ -46,6 +59,8 @@ class ShelfModel(ReconstructionModel):
     Raises:
         DataError: a training set with a single image, whose pose any shape explains.
     """
+
+    path_mean: Tensor
 
     def __init__(self, config: ShelfConfig, seed: int, info: DatasetInfo) -> None:
         super().__init__()
@@ -64,18 +79,21 @@ class ShelfModel(ReconstructionModel):
                 channels = 4 if wanted.sees == "rgba" else 3
                 self.critic = make_discriminator(wanted.kind, channels, wanted.width, config.render.view_px)
                 self.augmentation = AdaptiveAugmentation(wanted.augmentation)
+        self.register_buffer("path_mean", torch.zeros(()))
         self._perceptual: Frozen | None = None
         self._towers: FrozenImageText | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The generator; its critic and the critic's penalty if enabled."""
-        generate = Phase(GENERATOR, ("encoder", "decoder"))
-        if self.critic is None:
-            return (generate,)
-        wanted = self.config.critic
-        phases = (generate, Phase(CRITIC, ("critic",), wanted.every))
-        return (*phases, Phase(R1, ("critic",), wanted.r1_every)) if wanted.r1 else phases
+        """The generator; its critic, the critic's penalty and the generator's path lengths if enabled."""
+        phases, wanted = [Phase(GENERATOR, ("encoder", "decoder"))], self.config.critic
+        if self.critic is not None:
+            phases.append(Phase(CRITIC, ("critic",), wanted.every))
+            if wanted.r1:
+                phases.append(Phase(R1, ("critic",), wanted.lazy_every))
+        if self.config.weights.path_length:
+            phases.append(Phase(PATH, ("decoder",), wanted.lazy_every))
+        return tuple(phases)
 
     def parameter_groups(self) -> dict[str, Sequence[nn.Parameter]]:
         """Encoder with cameras, decoder, and critic."""
@@ -110,6 +128,9 @@ class ShelfModel(ReconstructionModel):
             with torch.autocast(batch.keys.device.type, enabled=False):
                 return self._generator_output(state)
         with torch.autocast(batch.keys.device.type, enabled=False):
+            if phase == PATH:
+                path_term, lengths = path_length_term(state, self.path_mean)
+                return LossOutput([path_term], {"path_lengths": lengths})
             judge = self._judge(state)
             if phase == R1:
                 return LossOutput([r1_term(judge, judge.channels(state.images))])
@@ -129,6 +150,8 @@ class ShelfModel(ReconstructionModel):
         if self.critic is not None:
             judge = self._judge(state)
             terms.append(adversarial_term(state, judge))
+            if weights.feature_matching:
+                terms.append(feature_matching_term(state, judge))
             carry = self._shown(state, judge)
         if weights.needs_towers:
             terms += caption_terms(state, self._open_towers())
@@ -160,9 +183,28 @@ class ShelfModel(ReconstructionModel):
 
     @torch.no_grad()
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:
-        """Adapt the augmentation to how sure the critic is of real images."""
+        """Adapt the augmentation to how sure the critic is of real images, and the moving mean of path lengths."""
         if self.augmentation is not None and "real_logits" in carry:
             self.augmentation.update(carry["real_logits"])
+        if "path_lengths" in carry:
+            self.path_mean.copy_(updated_path_mean(self.path_mean, collectives.gather_rows(carry["path_lengths"])))
+
+    @torch.no_grad()
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """What validation logs about training itself and rings alarms for (``evaluation.alarms``)."""
+        state = ForwardState(self.network, batch, StepInfo(0, 1))
+        seen, count = state.seen, len(batch)
+        found = {"painted_background": painted_background(seen.on_white, seen.alpha)}
+        if state.encoded.cameras.logits.shape[1] > 1:
+            found["hypothesis_entropy"] = _used_evenly(state).expand(count)
+        if self.augmentation is not None and bool(self.augmentation.num_updates >= self.augmentation.config.every):
+            found["real_sign"] = self.augmentation.real_sign.expand(count)
+        if count > 1:
+            spreads = [part.on_white.std(dim=0).mean() for part in (seen, state.images)]
+            found["fake_diversity"] = (spreads[0] / spreads[1].clamp(min=1e-6)).expand(count)
+        if self.config.weights.caption:
+            found["caption_background_gain"] = caption_background_gain(state, self._open_towers())
+        return found
 
     def load_pretrained(self, state: Mapping[str, Tensor], where: str) -> None:
         """Initialise from a pose search, whose posterior anchors the cameras, or from another run of this model."""
@@ -184,6 +226,12 @@ class ShelfModel(ReconstructionModel):
             camera = from_weak_perspective(WeakPerspective(*(part[row : row + 1].float() for part in best)))
             found.append(Reconstruction(name, shape, camera))
         return found
+
+
+def _used_evenly(state: ForwardState) -> Float[Tensor, ""]:
+    """Entropy of the batch's mean probabilities of azimuth bins, over the largest possible for as many images."""
+    mean = state.encoded.cameras.probabilities.mean(dim=0, keepdim=True)
+    return camera_entropy(mean)[0] / math.log(max(2, min(mean.shape[1], len(state.batch))))
 
 
 @torch.no_grad()

@@ -25,9 +25,11 @@ from raylift.models.shelf.config import (
 )
 from raylift.models.shelf.paper_recipes import (
     BEST_METRIC,
+    clip_paper,
     equivariant_paper,
     original_model,
     original_paper,
+    triplane_clip_paper,
     triplane_paper,
 )
 from raylift.models.shelf.weights import ShelfWeights
@@ -121,9 +123,10 @@ def test() -> Recipe:
     """The smallest model with every term that needs no other run and no weights: seconds, for tests."""
     quick = original_quick()
     model = _test(
-        replace(quick.model, camera=CameraConfig("bins"), critic=CriticConfig(sees="rgba", r1=1.0, r1_every=3))
+        replace(quick.model, camera=CameraConfig("bins"), critic=CriticConfig(sees="rgba", r1=1.0, lazy_every=3))
     )
-    weights = replace(model.weights, camera_use=0.1, smoothness=0.1)
+    extra = {"camera_use": 0.1, "smoothness": 0.1, "similarity": 1.0, "feature_matching": 1.0, "path_length": 0.1}
+    weights = replace(model.weights, **extra)
     return replace(
         quick,
         name="shelf/test",
@@ -146,6 +149,8 @@ VARIANTS: dict[str, Callable[[], Recipe]] = {
     "original-paper": original_paper,
     "original-quick": original_quick,
     "triplane-paper": triplane_paper,
+    "clip-paper": clip_paper,
+    "triplane-clip-paper": triplane_clip_paper,
     "equivariant-paper": equivariant_paper,
     "best-quick.stage1": best_quick_stage1,
     "test": test,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.device_memory import refuse_too_large
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
 from raylift.geometry.camera_conventions import WeakPerspective
@@ -20,6 +21,7 @@ from raylift.models.shelf.network import Encoded, ShelfNetwork
 from raylift.models.shelf.views import Pictures, constant_camera, framed_camera
 from raylift.rendering.volume.grid import VolumeGrid
 from raylift.rendering.volume.march import render_volume
+from raylift.rendering.volume.memory import bytes_needed
 
 
 @dataclass
@@ -75,7 +77,7 @@ class ForwardState:
         """Pictures of N = B x K cameras, an image's consecutive."""
         count = self.cameras.scale.shape[1]
         owner = torch.arange(len(self.batch), device=self.batch.keys.device).repeat_interleave(count)
-        return self._rendered(self.grid, self.cameras.cameras(), owner)
+        return self.rendered(self.grid, self.cameras.cameras(), owner)
 
     @property
     def repeated_images(self) -> Pictures:
@@ -102,7 +104,7 @@ class ForwardState:
     @cached_property
     def cut_seen(self) -> Pictures:
         """``seen`` with the gradients that adversarial terms may use: never the camera's."""
-        return self._rendered(self.cut_grid, constant_camera(self.best_camera))
+        return self.rendered(self.cut_grid, constant_camera(self.best_camera))
 
     @cached_property
     def novel_camera(self) -> WeakPerspective:
@@ -114,20 +116,27 @@ class ForwardState:
     @cached_property
     def novel(self) -> Pictures:
         """Pictures by ``novel_camera``, with the gradients that adversarial terms may use."""
-        return self._rendered(self.cut_grid, constant_camera(self.novel_camera))
+        return self.rendered(self.cut_grid, constant_camera(self.novel_camera))
 
     @cached_property
     def open_seen(self) -> Pictures:
         """``seen`` with gradients to latent and decoder, not to the camera."""
-        return self._rendered(self.grid, constant_camera(self.best_camera))
+        return self.rendered(self.grid, constant_camera(self.best_camera))
 
     @cached_property
     def open_novel(self) -> Pictures:
         """``novel`` with gradients to latent and decoder."""
         if self.cut_grid is self.grid:
             return self.novel
-        return self._rendered(self.grid, constant_camera(self.novel_camera))
+        return self.rendered(self.grid, constant_camera(self.novel_camera))
 
-    def _rendered(self, grid: VolumeGrid, camera: Camera, owner: Tensor | None = None) -> Pictures:
-        wanted = self.config.render
+    def rendered(self, grid: VolumeGrid, camera: Camera, owner: Tensor | None = None) -> Pictures:
+        """Pictures of volumes, of which ``owner`` says which each camera sees.
+
+        Raises:
+            ConfigError: they need more memory than is free. Raised before anything is allocated.
+        """
+        wanted, density = self.config.render, grid.density
+        needed = bytes_needed(len(density), 3, density.shape[-1], len(camera), wanted.view_px, wanted.num_samples)
+        refuse_too_large(needed, f"rendering {len(camera)} views of {density.shape[-1]}^3 cells", density.device)
         return Pictures.of_view(render_volume(grid, camera, wanted.view_px, wanted.num_samples, owner))

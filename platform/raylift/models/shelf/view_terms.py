@@ -6,20 +6,22 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from raylift.core.collectives import share_of_mean
+from raylift.core.collectives import global_count, share_of_mean
 from raylift.core.model import Term
 from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.rotations import quaternion_to_matrix
-from raylift.losses.gradient_penalty import r1_penalty
+from raylift.losses.gradient_penalty import path_length_loss, path_lengths, r1_gamma, r1_penalty
+from raylift.losses.image_similarity import feature_matching_loss
 from raylift.losses.self_consistency import latent_consistency_loss, rotation_code, view_consistency_loss
 from raylift.losses.view_adversarial import discriminator_view_loss, generator_view_loss, over_heads
 from raylift.models.shelf.network import Encoded
 from raylift.models.shelf.state import ForwardState
-from raylift.models.shelf.views import Pictures
+from raylift.models.shelf.views import Pictures, constant_camera
 from raylift.networks.discriminators.adaptive import AdaptiveAugmentation
+from raylift.networks.discriminators.choice import Discriminator
 from raylift.networks.discriminators.noise import keyed_noise
 from raylift.rendering.backgrounds import composite, draw_backgrounds
 
@@ -34,7 +36,7 @@ class Judge:
     """
 
     def __init__(
-        self, discriminator: nn.Module, augmentation: AdaptiveAugmentation | None, state: ForwardState
+        self, discriminator: Discriminator, augmentation: AdaptiveAugmentation | None, state: ForwardState
     ) -> None:
         self.discriminator, self.augmentation, self.state = discriminator, augmentation, state
 
@@ -89,7 +91,34 @@ def r1_term(judge: Judge, real: Tensor) -> Term:
     """The lazy gradient penalty of real images: its weight makes up for the steps without it."""
     config = judge.state.config.critic
     penalty = r1_penalty(lambda picture: over_heads(judge.logits(picture, "real")), real)
-    return Term("r1", share_of_mean(penalty), config.r1 / 2 * config.r1_every)
+    gamma = r1_gamma(real.shape[-1], round(float(global_count(float(len(real)), real))))
+    return Term("r1", share_of_mean(penalty), config.r1 * gamma / 2 * config.lazy_every)
+
+
+def feature_matching_term(state: ForwardState, judge: Judge) -> Term:
+    """What replaces equation 6 without AlexNet: the discriminator's layers of the seen view and of the image."""
+    ours = judge.discriminator.logits_and_maps(judge.channels(state.seen))[1]
+    with torch.no_grad():
+        theirs = judge.discriminator.logits_and_maps(judge.channels(state.images))[1]
+    share = share_of_mean(feature_matching_loss(ours, theirs))
+    return Term("feature_matching", share, state.config.weights.feature_matching)
+
+
+def path_length_term(state: ForwardState, mean: Float[Tensor, ""]) -> tuple[Term, Float[Tensor, "B"]]:
+    """The lazy path length penalty of novel views; returns the lengths too, constant. It trains the decoder alone.
+
+    Args:
+        mean: moving mean of lengths.
+    """
+    config, info, keys = state.config, state.step_info, state.batch.keys
+    latent = state.encoded.latent.detach().requires_grad_()
+    with torch.enable_grad():
+        grid = state.network.decode(latent).bake()
+        picture = state.rendered(grid, constant_camera(state.novel_camera)).rgba
+        noise = keyed_noise(picture.shape[1:], keys, info.seed, info.step, "path length").to(picture)
+        lengths = path_lengths(picture, latent, noise)
+    share = share_of_mean(path_length_loss(lengths, mean))
+    return Term("path_length", share, config.weights.path_length * config.critic.lazy_every), lengths.detach()
 
 
 def content_terms(state: ForwardState) -> list[Term]:

@@ -19,6 +19,8 @@ class ShelfWeights:
         mask: (5).
         perceptual: (6), LPIPS with AlexNet.
         structure: differences of the images' gradients at several scales: what replaces (6) without AlexNet's weights.
+        similarity: (1 - SSIM) / 2, another replacement.
+        feature_matching: differences of the discriminator's layers, another replacement.
         adversarial: (7), the generator's side.
         latent_consistency: (8), the latent's half.
         view_consistency: (8), the view's half.
@@ -28,12 +30,15 @@ class ShelfWeights:
         anchor: predicted cameras against the poses of a pose search.
         camera_use: how unevenly the batch uses the azimuth bins.
         smoothness: total variation of the density.
+        path_length: how unevenly steps of the latent change the picture (StyleGAN2), in a phase of its own.
     """
 
     rgb: float = 20.0
     mask: float = 50.0
     perceptual: float = 1.0
     structure: float = 0.0
+    similarity: float = 0.0
+    feature_matching: float = 0.0
     adversarial: float = 1.0
     latent_consistency: float = 100.0
     view_consistency: float = 100.0
@@ -43,6 +48,7 @@ class ShelfWeights:
     anchor: float = 0.0
     camera_use: float = 0.0
     smoothness: float = 0.0
+    path_length: float = 0.0
 
     def __post_init__(self) -> None:
         negative = [part.name for part in fields(self) if getattr(self, part.name) < 0]

@@ -7,12 +7,12 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from raylift.core.device_memory import refuse_too_large
 from raylift.core.errors import ConfigError
 from raylift.networks.equivariant.groups import grid_group
 from raylift.networks.volumes.config import VolumeConfig
 from raylift.networks.volumes.fields import OUTPUTS
 from raylift.networks.volumes.geometry import Geometry, OccupancyGeometry, SignedDistanceGeometry
-from raylift.networks.volumes.memory import refuse_too_large
 from raylift.networks.volumes.plane_generator import PlaneGenerator
 from raylift.networks.volumes.triplane import TriplaneVolume, point_decoder
 from raylift.networks.volumes.volume import Volume

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.device_memory import refuse_too_large
 from raylift.networks.volumes.geometry import Geometry
-from raylift.networks.volumes.memory import refuse_too_large
 from raylift.rendering.volume.grid import VolumeGrid
 
 _BAKED_CHANNELS = 5

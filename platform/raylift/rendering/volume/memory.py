@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psutil
-import torch
-
-from raylift.core.errors import ConfigError
-
 GRADIENT_TASKS = 16
 """Least number of tasks of a backward pass, if memory allows."""
 PART_BYTES = 64 * 2**20
@@ -55,18 +50,3 @@ def bytes_needed(
     images = rays * (90 + 4 * (channels + 2))
     samples = rays * num_samples * (3 * (channels + 1) + 24) if dense else 0
     return itemsize * (volumes + images + samples)
-
-
-def check_memory(needed: int, device: torch.device | str, what: str) -> None:
-    """Refuse what does not fit into the memory that is free now.
-
-    Raises:
-        ConfigError: it does not fit.
-    """
-    device = torch.device(device)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    if needed > free:
-        raise ConfigError(
-            f"{what} needs {needed / 2**30:.1f} GB, and {free / 2**30:.1f} GB are free on {device}",
-            "use a smaller grid, fewer channels, or a smaller batch",
-        )

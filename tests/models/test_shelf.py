@@ -234,12 +234,17 @@ def test_empty_and_full_masks_have_finite_losses() -> None:
         assert bool(torch.isfinite(term.share)), term.name
 
 
+OTHERS = (
+    *("adversarial", "feature_matching", "path_length", "latent_consistency", "view_consistency"),
+    *("camera_use", "smoothness", "structure", "similarity"),
+)
+
+
 def test_it_learns_planted_shapes_and_not_only_their_outline() -> None:
     """Ellipsoids with known poses as the anchor: reconstructions overlap silhouettes from sides that were not shown."""
     torch.manual_seed(0)
     model = shelf(
-        *(f"model.weights.{name}=0" for name in ("adversarial", "feature_matching", "path_length")),
-        *(f"model.weights.{name}=0" for name in ("latent_consistency", "view_consistency")),
+        *(f"model.weights.{name}=0" for name in OTHERS),
         "model.weights.anchor=1",
         "model.weights.rgb=1",
         "model.weights.mask=1",

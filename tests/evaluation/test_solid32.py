@@ -32,12 +32,15 @@ from raylift.evaluation.images.true_solids import TrueSolids
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.meshes import shape_of
 from raylift.evaluation.report import EvaluationReport
+from raylift.evaluation.validation import QUICK_RESOLUTION
+from raylift.geometry.iso_surface import extract
 from raylift.geometry.voxels import grid_points
 from raylift.metrics.box_volume import BoxVolume
 from raylift.metrics.iou import iou
 from raylift.metrics.pose_alignment import yaw_rotation
 from raylift.metrics.protocols import SHAPE_PROTOCOLS
 from raylift.metrics.shape_pair import ShapePair, TargetShape
+from tests.evaluation.models import BallModel
 from tests.evaluation.photographs import TrueShapeModel
 from tests.metrics.shapes import box
 
@@ -156,8 +159,24 @@ def test_the_sphere_is_the_best_of_its_radii(photos: ShardedDataset) -> None:
 
 
 @pytest.fixture(scope="module")
-def of_truth(photos: ShardedDataset) -> EvaluationReport:
-    return evaluate(_HalfSize(photos), photos, "test", CONFIG, DATA)
+def watched(photos: ShardedDataset) -> tuple[EvaluationReport, list[str]]:
+    """The report on the truth in another world, and the splits of the images whose true solids were asked for."""
+    asked = []
+    original = TrueSolids.of
+
+    def watch(self: TrueSolids, image_id: str) -> np.ndarray | None:
+        asked.append(photos.entry(image_id).split)
+        return original(self, image_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrueSolids, "of", watch)
+        report = evaluate(_HalfSize(photos), photos, "test", CONFIG, DATA)
+    return report, asked
+
+
+@pytest.fixture(scope="module")
+def of_truth(watched: tuple[EvaluationReport, list[str]]) -> EvaluationReport:
+    return watched[0]
 
 
 class _HalfSize(TrueShapeModel):
@@ -187,19 +206,8 @@ def test_the_report_says_what_was_aligned_and_what_truth_baselines_use(of_truth:
     assert not any("alarm/" in note for note in of_truth.notes)
 
 
-def test_no_held_out_shape_reaches_alignment_or_baselines(
-    photos: ShardedDataset, of_truth: EvaluationReport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    original = TrueSolids.of
-
-    def watched(self: TrueSolids, image_id: str) -> np.ndarray | None:
-        asked.append(photos.entry(image_id).split)
-        return original(self, image_id)
-
-    monkeypatch.setattr(TrueSolids, "of", watched)
-    evaluate(TrueShapeModel(photos), photos, "test", CONFIG, DATA)
-    assert set(asked) == {"train"}
+def test_no_held_out_shape_reaches_alignment_or_baselines(watched: tuple[EvaluationReport, list[str]]) -> None:
+    assert set(watched[1]) == {"train"}
 
 
 # --- alarms ----------------------------------------------------------------------------------------------------------
@@ -214,6 +222,20 @@ class _Reporting(TrueShapeModel):
 
     def scores(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {name: torch.full((len(batch),), value) for name, value in self.statistics.items()}
+
+
+class _Ball(TrueShapeModel):
+    """A ball for every image, as a field or as its mesh."""
+
+    def __init__(self, dataset: ShardedDataset, as_field: bool) -> None:
+        super().__init__(dataset)
+        self.as_field = as_field
+
+    def reconstruct(self, batch: Batch) -> list[Reconstruction]:
+        assert batch.camera is not None
+        field = BallModel(0.4).answer("ball#0")
+        shape = field if self.as_field else extract(field, QUICK_RESOLUTION)[0]
+        return [Reconstruction(name, shape, batch.camera[index]) for index, name in enumerate(batch.ids)]
 
 
 class _Crumbs(TrueShapeModel):
@@ -258,6 +280,12 @@ def test_healthy_shapes_ring_nothing(photos: ShardedDataset) -> None:
     assert alarms == dict.fromkeys(
         (COLLAPSED_CAMERAS, FLAT_SHAPES, FLOATERS, PAINTED_BACKGROUND, DEAD_DISCRIMINATOR), 0.0
     )
+
+
+def test_fields_are_validated_as_meshes_are(photos: ShardedDataset) -> None:
+    fields, meshes = _validation(photos, _Ball(photos, True)), _validation(photos, _Ball(photos, False))
+    for name in ("mask_iou", "unseen_iou", "canonical_iou", "solid_iou", "depth_ratio"):
+        assert 0.05 < fields[f"val/{name}"] == pytest.approx(meshes[f"val/{name}"], abs=0.01)
 
 
 def test_planted_failures_ring(photos: ShardedDataset) -> None:

@@ -54,9 +54,9 @@ MEANINGS: Mapping[str, str] = {
     ),
     FLAT_SHAPES: (
         f"shapes are flat or empty: half of them are thinner than {FLAT_THICKNESS} of their width or less than"
-        f" {FLAT_DEPTH_RATIO} of the true depth, or silhouettes in other views are {-FLAT_UNSEEN_GAP} of IoU worse than"
-        " in the input's; check the panels: the cameras or the iso-level may be wrong, or too little is asked of views"
-        " other than the input's"
+        f" {FLAT_DEPTH_RATIO} of the true depth, or silhouettes in other views have an IoU lower than the input's by"
+        f" {-FLAT_UNSEEN_GAP}; check the panels: the cameras or the iso-level may be wrong, or the losses on other"
+        " views too weak"
     ),
     FLOATERS: (
         f"half of the shapes have loose parts (the largest holds less than {LEAST_LARGEST_COMPONENT:.0%} of the"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ from raylift.core.model import ImageTextMatcher, Model, ReconstructionModel
 from raylift.core.types import Batch
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.pipeline import ray_batches
-from raylift.data.feed.stream import SampleStream, dataset_info, evaluation_batches
+from raylift.data.feed.stream import SampleStream, chosen_entries, dataset_info, evaluation_batches
 from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import ObjectEntry
 from raylift.evaluation.alarms import AlarmBell
 from raylift.evaluation.held_out_scores import validate_scores
 from raylift.evaluation.kinds import evaluation_of
@@ -38,6 +40,8 @@ from raylift.training.plan import FitPlan, RunIdentity
 
 CHECKPOINTS = "checkpoints"
 TRACKING = "tracking"
+MOST_KNOWN_IMAGES = 2000
+"""Training images among which the retrieval baseline looks for the nearest one; they are read when a run starts."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ def _evaluation(
     if not dataset.entries("val", recipe.data.categories):
         return None
     if isinstance(model, ImageTextMatcher):
-        return partial(_retrieval_scores, dataset, recipe, known_images(_shares(dataset, recipe, model, "train")))
+        return partial(_retrieval_scores, dataset, recipe, _known_images(dataset, recipe, model))
     if not isinstance(model, ReconstructionModel):
         return partial(_mean_scores, dataset, recipe)
     kind = evaluation_of(dataset)
@@ -236,15 +240,25 @@ def _retrieval_scores(
     return {**_mean_scores(dataset, recipe, model, done), **validate_retrieval(model, batches, known)}
 
 
+def _known_images(dataset: ShardedDataset, recipe: Recipe, model: Model) -> KnownImages:
+    """Training images for the baseline, evenly spread over the split."""
+    entries = chosen_entries(dataset, "train", recipe.data)
+    return known_images(
+        _shares(dataset, recipe, model, "train", entries[:: math.ceil(len(entries) / MOST_KNOWN_IMAGES)])
+    )
+
+
 def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Model, done: int) -> Mapping[str, float]:
     return validate_scores(model, _shares(dataset, recipe, model, "val"))
 
 
-def _shares(dataset: ShardedDataset, recipe: Recipe, model: Model, split: str) -> Iterator[Batch]:
-    """This worker's share of a split, in batches of its training size."""
+def _shares(
+    dataset: ShardedDataset, recipe: Recipe, model: Model, split: str, entries: Sequence[ObjectEntry] | None = None
+) -> Iterator[Batch]:
+    """This worker's share of a split, or of some of its entries, in batches of its training size."""
     rank, world = collectives.rank(), collectives.world_size()
     size = max(1, recipe.data.batch_size // world)
-    return evaluation_batches(dataset, model.request, split, recipe.data, recipe.seed, rank, world, size)
+    return evaluation_batches(dataset, model.request, split, recipe.data, recipe.seed, rank, world, size, entries)
 
 
 def _drawing(

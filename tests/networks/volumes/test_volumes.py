@@ -156,6 +156,8 @@ def test_a_grid_that_does_not_fit_is_refused_with_its_bytes(monkeypatch: pytest.
     volume = decoder(CONFIGS[0])(latents())
     with pytest.raises(ConfigError, match=r"a 100000\^3 grid of 2 shapes needs 40,000,000,000,000,000 bytes"):
         volume.bake(100_000)
+    with pytest.raises(ConfigError, match="needs 168,000,000,000,000,000 bytes"):
+        decoder(CONFIGS[2])(latents()).bake(100_000)
     monkeypatch.setattr(device_memory, "free_bytes", lambda device="cpu": 1000)
     with pytest.raises(ConfigError, match="1 volume of voxels needs 139,264 bytes; 1,000 are free"):
         build_decoder(CONFIGS[0], 6)

@@ -32,7 +32,7 @@ NUM_YAWS = 24
 SCALES = (0.7, 0.85, 1.0, 1.18, 1.4)
 """Factors of the scale that fits the median box, in the coarse search."""
 NUM_REFINED = 3
-REFINEMENTS = ((7.5, 1.08), (3.75, 1.04), (1.9, 1.02))
+REFINEMENTS = ((7.5, 1.08), (3.75, 1.04), (1.9, 1.02), (0.9, 1.01))
 """Steps of yaw in degrees and of scale, from coarse to fine."""
 MAX_VOLUMES = 96
 """Maximum number of training images whose shapes the fit uses."""

@@ -98,7 +98,7 @@ class SolidBaselines:
         """Note for the report on the truth that baselines use; empty without known shapes."""
         if not self._chosen:
             return ""
-        return "solid32 baselines use what a model of images alone has not: " + "; ".join(
+        return "solid32 baselines use truth that a model of images alone does not have: " + "; ".join(
             f"{name}: {what}" for name, what in TRUTH_OF.items()
         )
 

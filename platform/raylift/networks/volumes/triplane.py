@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from raylift.core.precision import at_least_float32
 from raylift.geometry.voxels import grid_points
 from raylift.networks.point_sampling import sample_map
 from raylift.networks.volumes.config import Combination, VolumeConfig
@@ -82,6 +83,11 @@ class TriplaneVolume(Volume):
     def batch(self) -> Tensor:
         return self.planes
 
+    @property
+    def numbers_per_cell(self) -> int:
+        # The hidden layer before and after its non-linearity.
+        return super().numbers_per_cell + 2 * self.decoder.first.out_features
+
     def reads(self, points: Float[Tensor, "B N 3"]) -> list[Float[Tensor, "B N C"]]:
         """Bilinear values of the planes xy, xz and yz; border values beyond the border."""
         places = points / self.half_extent
@@ -105,11 +111,11 @@ class TriplaneVolume(Volume):
             output = self.decoder([planes[:, index].unsqueeze(axis) for index, axis in enumerate(third_axes)])
             centers = torch.from_numpy(grid_points(resolution, self.half_extent)).to(output.device)
             raw = self.geometry.raw(output[..., 0], centers.reshape(*(resolution,) * 3, 3))
-            return raw, torch.sigmoid(output[..., 1:]).movedim(-1, 1)
+            return raw, torch.sigmoid(output[..., 1:]).movedim(-1, 1).contiguous()
 
     def _decode(self, points: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(points.device.type, enabled=False):
-            points = points.float() if points.dtype in (torch.bfloat16, torch.float16) else points
+            points = at_least_float32(points)
             output = self.decoder(self.reads(points))
             return self.geometry.raw(output[..., 0], points), torch.sigmoid(output[..., 1:])
 

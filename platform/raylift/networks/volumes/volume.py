@@ -11,9 +11,6 @@ from raylift.core.device_memory import refuse_too_large
 from raylift.networks.volumes.geometry import Geometry
 from raylift.rendering.volume.grid import VolumeGrid
 
-_BAKED_CHANNELS = 5
-"""Raw geometry, density and RGB of a cell, which a bake holds at once."""
-
 
 class Volume(ABC):
     """B coloured shapes over [-half_extent, half_extent]^3, one per latent.
@@ -49,6 +46,11 @@ class Volume(ABC):
     def batch(self) -> Tensor:
         """A tensor whose first axis is the batch, on the device of the volume."""
 
+    @property
+    def numbers_per_cell(self) -> int:
+        """Numbers that a bake holds at once per cell: raw geometry, density and RGB."""
+        return 5
+
     def density(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
         """Optical density per world unit (sdf), or an occupancy in [0, 1]."""
         outside = points.detach().abs().amax(-1) > self.half_extent
@@ -71,7 +73,7 @@ class Volume(ABC):
             ConfigError: the grid needs more memory than is free. Raised before anything is allocated.
         """
         resolution = self.bake_resolution if resolution is None else resolution
-        num_bytes = len(self.batch) * _BAKED_CHANNELS * resolution**3 * 4
+        num_bytes = 4 * len(self.batch) * self.numbers_per_cell * resolution**3
         refuse_too_large(num_bytes, f"a {resolution}^3 grid of {len(self.batch)} shapes", self.batch.device)
         raw, rgb = self.cells(resolution)
         return VolumeGrid(self.geometry.density(raw), rgb, self.half_extent, self.geometry.density_kind)

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from raylift.core.kernel_threads import run_tasks
 from raylift.rendering.face_boxes import num_bands
+from raylift.rendering.volume.cells import BRICK_BITS, mark_bricks, num_lanes, pack_volumes, unpack_volumes
 from raylift.rendering.volume.grid import VolumeGrid
 from raylift.rendering.volume.march_gradient_kernels import gradient_parts
-from raylift.rendering.volume.march_kernels import BRICK, mark_bricks, render_bands
+from raylift.rendering.volume.march_kernels import render_bands
 from raylift.rendering.volume.memory import num_gradient_parts
 from raylift.rendering.volume.rays import SampledRays
 
@@ -29,10 +29,11 @@ def render_compiled(
     stop_transmittance: float,
 ) -> tuple[Float[Tensor, "V C P"], Float[Tensor, "V P"], Float[Tensor, "V P"]]:
     """Features, alpha and depth of every ray; gradients reach density, features and rays, theirs have none."""
-    density, features = pad(grid.density, (1,) * 6), pad(grid.features, (1,) * 6).permute(0, 2, 3, 4, 1)
     limit = skipped_below(grid, num_samples, min_weight)
     settings = num_samples, grid.kind == "occupancy", min_weight, stop_transmittance
-    seen, alpha, depth = _March.apply(density, features, _in_cells(rays, grid), grid_of_view, limit, settings)
+    seen, alpha, depth = _March.apply(
+        grid.density[:, None], grid.features, _in_cells(rays, grid), grid_of_view, limit, settings
+    )
     return seen, alpha, depth
 
 
@@ -65,41 +66,61 @@ class _March(torch.autograd.Function):
         limit: float,
         settings: tuple[int, bool, float, float],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        density, features, rays = (tensor.detach().contiguous() for tensor in (density, features, rays))
-        count, pixels, channels = rays.shape[0], rays.shape[1], features.shape[4]
-        occupied = np.empty((len(density), *(-(-(size - 1) // BRICK) for size in density.shape[1:])), np.uint8)
-        run_tasks(mark_bricks, len(density), density.numpy(), limit, occupied)
-        seen, alpha = rays.new_empty(count, channels, pixels), rays.new_empty(count, pixels)
+        rays = rays.detach().contiguous()
+        cells, colors = _packed(density, 1), _packed(features, num_lanes(features.shape[1]))
+        batch, *size = cells.shape[:4]
+        occupied = np.empty((batch, *(((edge - 2) >> BRICK_BITS) + 1 for edge in size)), np.uint8)
+        run_tasks(mark_bricks, batch, cells[..., 0].numpy(), limit, occupied)
+        count, pixels = rays.shape[:2]
+        seen, alpha = rays.new_empty(count, features.shape[1], pixels), rays.new_empty(count, pixels)
         depth = torch.empty_like(alpha)
-        owner = np.ascontiguousarray(grid_of_view.numpy(), np.int64)
-        inputs = rays.numpy(), owner, density.numpy(), features.numpy(), occupied
+        ctx.owner, ctx.occupied = np.ascontiguousarray(grid_of_view.numpy(), np.int64), occupied
+        ctx.settings = tuple(size), *settings
         bands = num_bands(count, math.isqrt(pixels))
-        run_tasks(render_bands, count * bands, bands, *inputs, *settings, seen.numpy(), alpha.numpy(), depth.numpy())
-        ctx.save_for_backward(density, features, rays)
-        ctx.settings = owner, occupied, settings
+        inputs = rays.numpy(), ctx.owner, _in_rows(cells), _in_rows(colors), occupied
+        outputs = seen.numpy(), alpha.numpy(), depth.numpy()
+        run_tasks(render_bands, count * bands, bands, *inputs, *ctx.settings, *outputs)
+        ctx.save_for_backward(cells, colors, rays)
         return seen, alpha, depth
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, by_seen: Tensor, by_alpha: Tensor, by_depth: Tensor) -> tuple[Tensor | None, ...]:
-        density, features, rays = ctx.saved_tensors
-        owner, occupied, settings = ctx.settings
+        cells, colors, rays = ctx.saved_tensors
+        batch, lanes, channels = len(cells), colors.shape[4], by_seen.shape[1]
         wanted = bool(ctx.needs_input_grad[1]), bool(ctx.needs_input_grad[2])
-        parts = num_gradient_parts(density.shape, features.shape[4], density.element_size())
-        pulls = torch.cat([by_seen.mT, by_alpha[..., None], by_depth[..., None]], -1)
-        by_density = density.new_zeros(len(density), parts, *density.shape[1:])
-        by_features = features.new_zeros(len(density), parts, *features.shape[1:] if wanted[0] else (0, 0, 0, 1))
+        parts = num_gradient_parts(cells.shape, lanes, cells.element_size())
+        by_cells = cells.new_zeros(batch, parts, *cells.shape[1:])
+        by_colors = cells.new_zeros(batch, parts, *(colors.shape[1:] if wanted[0] else (0, 0, 0, 0)))
         by_rays = torch.zeros_like(rays)
-        order = np.argsort(owner, kind="stable")
-        ends = np.searchsorted(owner[order], np.arange(len(density)), side="right")
-        inputs = rays.numpy(), order, ends, density.numpy(), features.numpy(), occupied
-        outputs = by_density.numpy(), by_features.numpy(), by_rays.numpy()
-        run_tasks(gradient_parts, len(density) * parts, parts, *inputs, *settings, wanted, pulls.numpy(), *outputs)
+        order = np.argsort(ctx.owner, kind="stable")
+        ends = np.searchsorted(ctx.owner[order], np.arange(batch), side="right")
+        inputs = rays.numpy(), order, ends, _in_rows(cells), _in_rows(colors), ctx.occupied
+        pulls = (part.contiguous().numpy() for part in (by_seen, by_alpha, by_depth))
+        outputs = _in_rows(by_cells.flatten(0, 1)), _in_rows(by_colors.flatten(0, 1)), by_rays.numpy()
+        run_tasks(gradient_parts, batch * parts, parts, *inputs, *ctx.settings, wanted, *pulls, *outputs)
         return (
-            by_density.sum(1) if ctx.needs_input_grad[0] else None,
-            by_features.sum(1) if wanted[0] else None,
+            _unpacked(by_cells, 1) if ctx.needs_input_grad[0] else None,
+            _unpacked(by_colors, channels) if wanted[0] else None,
             by_rays if wanted[1] else None,
             None,
             None,
             None,
         )
+
+
+def _packed(values: Float[Tensor, "B C X Y Z"], lanes: int) -> Float[Tensor, "B X+2 Y+2 Z+2 L"]:
+    packed = values.new_empty(len(values), *(size + 2 for size in values.shape[2:]), lanes)
+    run_tasks(pack_volumes, len(values), values.detach().contiguous().numpy(), packed.numpy())
+    return packed
+
+
+def _unpacked(parts: Float[Tensor, "B N X+2 Y+2 Z+2 L"], channels: int) -> Float[Tensor, "B C X Y Z"]:
+    values = parts.new_empty(len(parts), channels, *(size - 2 for size in parts.shape[2:5]))
+    run_tasks(unpack_volumes, len(parts), parts.numpy(), values.numpy())
+    return values
+
+
+def _in_rows(cells: Float[Tensor, "B *cells"]) -> np.ndarray:
+    """All values of a volume in one row."""
+    return cells.flatten(1).numpy()

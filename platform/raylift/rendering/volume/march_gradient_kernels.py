@@ -10,100 +10,88 @@ in their order. Their number depends on the shapes alone, so that gradients are 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+from numba import njit, uintp
 
-from raylift.rendering.volume.march_kernels import cell_of, march
+from raylift.rendering.volume.cells import (
+    LANES,
+    Corners,
+    blend,
+    corner_places,
+    corner_weights,
+    locate,
+    read_corners,
+    slopes,
+    stays_inside,
+)
+from raylift.rendering.volume.march_kernels import march
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _place(real: Any, ray: np.ndarray, at: int) -> tuple[float, float, float]:
-    return ray[0] + real(at) * ray[3], ray[1] + real(at) * ray[4], ray[2] + real(at) * ray[5]
-
-
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _corner_products(
-    features: np.ndarray, i: int, j: int, k: int, pull: np.ndarray
-) -> tuple[float, float, float, float, float, float, float, float]:
-    """Products of ``pull`` [C] with the features of a cell's eight corners, the last axis changing fastest."""
-    at_a, at_b, at_c, at_d = features[i, j, k], features[i, j, k + 1], features[i, j + 1, k], features[i, j + 1, k + 1]
-    at_e, at_f = features[i + 1, j, k], features[i + 1, j, k + 1]
-    at_g, at_h = features[i + 1, j + 1, k], features[i + 1, j + 1, k + 1]
+def _products(features: np.ndarray, places: tuple[int, ...], pull: np.ndarray) -> Corners:
+    """Products of ``pull`` [lanes] with the features of a cell's eight corners."""
     zero = pull[0] - pull[0]
     a, b, c, d, e, f, g, h = zero, zero, zero, zero, zero, zero, zero, zero
-    for channel in range(pull.shape[0]):
-        p = pull[channel]
-        a += p * at_a[channel]
-        b += p * at_b[channel]
-        c += p * at_c[channel]
-        d += p * at_d[channel]
-        e += p * at_e[channel]
-        f += p * at_f[channel]
-        g += p * at_g[channel]
-        h += p * at_h[channel]
+    for lane in range(pull.shape[0]):
+        p, corners = pull[lane], read_corners(features, places, lane)
+        a += p * corners[0]
+        b += p * corners[1]
+        c += p * corners[2]
+        d += p * corners[3]
+        e += p * corners[4]
+        f += p * corners[5]
+        g += p * corners[6]
+        h += p * corners[7]
     return a, b, c, d, e, f, g, h
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _blend(
-    real: Any,
-    corners: tuple[float, float, float, float, float, float, float, float],
-    fx: float,
-    fy: float,
-    fz: float,
-) -> tuple[float, float, float, float]:
-    """Trilinear value of eight corners, and its derivatives by (fx, fy, fz)."""
-    a, b, c, d, e, f, g, h = corners
-    gx, gy, gz = real(1) - fx, real(1) - fy, real(1) - fz
-    ab, cd, ef, gh = gz * a + fz * b, gz * c + fz * d, gz * e + fz * f, gz * g + fz * h
-    low, high = gy * ab + fy * cd, gy * ef + fy * gh
-    by_z = gx * (gy * (b - a) + fy * (d - c)) + fx * (gy * (f - e) + fy * (h - g))
-    return gx * low + fx * high, high - low, gx * (cd - ab) + fx * (gh - ef), by_z
-
-
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _add_density(
-    real: Any, cells: np.ndarray, i: int, j: int, k: int, fx: float, fy: float, fz: float, pulled: float
-) -> None:
+def _add_density(by_density: np.ndarray, places: tuple[int, ...], weights: Corners) -> None:
     """Spread the gradient of a trilinear read over the eight cells."""
-    gx, gy, gz = pulled * (real(1) - fx), real(1) - fy, real(1) - fz
-    fx = pulled * fx
-    a, b, c, d = gx * gy, gx * fy, fx * gy, fx * fy
-    cells[i, j, k] += a * gz
-    cells[i, j, k + 1] += a * fz
-    cells[i, j + 1, k] += b * gz
-    cells[i, j + 1, k + 1] += b * fz
-    cells[i + 1, j, k] += c * gz
-    cells[i + 1, j, k + 1] += c * fz
-    cells[i + 1, j + 1, k] += d * gz
-    cells[i + 1, j + 1, k + 1] += d * fz
+    by_density[places[0]] += weights[0]
+    by_density[places[1]] += weights[1]
+    by_density[places[2]] += weights[2]
+    by_density[places[3]] += weights[3]
+    by_density[places[4]] += weights[4]
+    by_density[places[5]] += weights[5]
+    by_density[places[6]] += weights[6]
+    by_density[places[7]] += weights[7]
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
-def _add_features(
-    real: Any, cells: np.ndarray, i: int, j: int, k: int, fx: float, fy: float, fz: float, weight: float, pull: Any
-) -> None:
-    """The same for features: ``weight`` * ``pull`` [C]."""
-    gx, gy, gz = weight * (real(1) - fx), real(1) - fy, real(1) - fz
-    fx = weight * fx
-    a, b, c, d = gx * gy, gx * fy, fx * gy, fx * fy
-    for row in range(4):
-        di, dj = row // 2, row % 2
-        share = (a if row == 0 else b) if row < 2 else (c if row == 2 else d)
-        near, far = cells[i + di, j + dj, k], cells[i + di, j + dj, k + 1]
-        at_near, at_far = share * gz, share * fz
-        for channel in range(pull.shape[0]):
-            near[channel] += at_near * pull[channel]
-            far[channel] += at_far * pull[channel]
+def _add_lanes(by_features: np.ndarray, place: int, weight: float, pull: np.ndarray) -> None:
+    """Features of one corner += weight * pull."""
+    for lane in range(0, pull.shape[0], LANES):
+        o = place + uintp(lane)
+        one = by_features[o] + weight * pull[lane]
+        two = by_features[o + uintp(1)] + weight * pull[lane + 1]
+        three = by_features[o + uintp(2)] + weight * pull[lane + 2]
+        four = by_features[o + uintp(3)] + weight * pull[lane + 3]
+        by_features[o] = one
+        by_features[o + uintp(1)] = two
+        by_features[o + uintp(2)] = three
+        by_features[o + uintp(3)] = four
+
+
+@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+def _add_features(by_features: np.ndarray, places: tuple[int, ...], weights: Corners, pull: np.ndarray) -> None:
+    """The same for features: ``pull`` [lanes] times each corner's weight."""
+    _add_lanes(by_features, places[0], weights[0], pull)
+    _add_lanes(by_features, places[1], weights[1], pull)
+    _add_lanes(by_features, places[2], weights[2], pull)
+    _add_lanes(by_features, places[3], weights[3], pull)
+    _add_lanes(by_features, places[4], weights[4], pull)
+    _add_lanes(by_features, places[5], weights[5], pull)
+    _add_lanes(by_features, places[6], weights[6], pull)
+    _add_lanes(by_features, places[7], weights[7], pull)
 
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _gradient_of_ray(
     ray: np.ndarray,
-    cells: np.ndarray,
-    colors: np.ndarray,
+    density: np.ndarray,
+    features: np.ndarray,
+    size: tuple[int, int, int],
     num_samples: int,
     occupancy: bool,
     wanted: tuple[bool, bool],
@@ -115,8 +103,8 @@ def _gradient_of_ray(
     pull: np.ndarray,
     pull_alpha: float,
     pull_depth: float,
-    by_cells: np.ndarray,
-    by_colors: np.ndarray,
+    by_density: np.ndarray,
+    by_features: np.ndarray,
     by_ray: np.ndarray,
 ) -> None:
     """Add one ray's gradient; samples without a record stop no light, but may be asked to.
@@ -125,62 +113,56 @@ def _gradient_of_ray(
     as it was rendered. Where no features were read behind a sample, those of the last record count, and on a ray
     without records those of its middle.
     """
-    real = cells.dtype.type
+    real = density.dtype.type
     zero, one = real(0), real(1)
-    nx, ny, nz = cells.shape
     with_features, with_rays = wanted
-    spacing, record, end = ray[6], records[0] - 1, records[1]
+    spacing, record, end, lanes = ray[6], records[0] - 1, records[1], pull.shape[0]
     passed = light[record] * (one - opacity[record]) if record >= 0 else one
-    x, y, z = _place(real, ray, index[record] if record >= 0 else num_samples // 2)
-    i, j, k = cell_of(x, nx), cell_of(y, ny), cell_of(z, nz)
-    products = _corner_products(colors, i, j, k, pull)
-    color_pull = _blend(real, products, x - real(i), y - real(j), z - real(k))[0]
+    cell, fx, fy, fz = locate(real, ray, index[record] if record >= 0 else num_samples // 2, size)
+    color_pull = blend(real, _products(features, corner_places(cell, size, lanes), pull), fx, fy, fz)
     tail = zero
     sx, sy, sz, ix, iy, iz, by_spacing, by_depth, by_depth_step = zero, zero, zero, zero, zero, zero, zero, zero, zero
     for at in range(end - 1, -1, -1):
         n = real(at)
-        x, y, z = _place(real, ray, at)
-        i, j, k = cell_of(x, nx), cell_of(y, ny), cell_of(z, nz)
-        fx, fy, fz = x - real(i), y - real(j), z - real(k)
-        lit = record >= 0 and index[record] == at
-        stopped, gx, gy, gz = zero, zero, zero, zero
-        if lit:
-            stopped, passed = opacity[record], light[record]
-            if read_weight[record] >= zero:
-                products = _corner_products(colors, i, j, k, pull)
-                color_pull, gx, gy, gz = _blend(real, products, fx, fy, fz)
-                weight = read_weight[record]
+        cell, fx, fy, fz = locate(real, ray, at, size)
+        places = corner_places(cell, size, 1)
+        far = pull_alpha + pull_depth * (ray[7] + n * ray[8])
+        if record < 0 or index[record] != at:
+            pulled = passed * (far + color_pull - tail)
+            _add_density(
+                by_density, places, corner_weights(real, fx, fy, fz, pulled if occupancy else pulled * spacing)
+            )
+            continue
+        stopped, passed = opacity[record], light[record]
+        gx, gy, gz = zero, zero, zero
+        if read_weight[record] >= zero:
+            rows, weight = corner_places(cell, size, lanes), read_weight[record]
+            products = _products(features, rows, pull)
+            color_pull = blend(real, products, fx, fy, fz)
+            if with_features:
+                _add_features(by_features, rows, corner_weights(real, fx, fy, fz, weight), pull)
+            if with_rays:
+                gx, gy, gz = slopes(real, products, fx, fy, fz)
                 gx, gy, gz = weight * gx, weight * gy, weight * gz
-                if with_features:
-                    _add_features(real, by_colors, i, j, k, fx, fy, fz, weight, pull)
-            record -= 1
-        far = ray[7] + n * ray[8]
-        value = pull_alpha + pull_depth * far + color_pull
+        value = far + color_pull
         pulled = passed * (value - tail)
         tail = stopped * value + (one - stopped) * tail
         if not occupancy:
             pulled *= one - stopped
         by_cell = pulled if occupancy else pulled * spacing
-        _add_density(real, by_cells, i, j, k, fx, fy, fz, by_cell)
-        if with_rays and lit:
-            corners = (
-                cells[i, j, k],
-                cells[i, j, k + 1],
-                cells[i, j + 1, k],
-                cells[i, j + 1, k + 1],
-                cells[i + 1, j, k],
-                cells[i + 1, j, k + 1],
-                cells[i + 1, j + 1, k],
-                cells[i + 1, j + 1, k + 1],
-            )
-            density, hx, hy, hz = _blend(real, corners, fx, fy, fz)
+        _add_density(by_density, places, corner_weights(real, fx, fy, fz, by_cell))
+        if with_rays:
+            corners = read_corners(density, places, 0)
+            hx, hy, hz = slopes(real, corners, fx, fy, fz)
             gx, gy, gz = gx + by_cell * hx, gy + by_cell * hy, gz + by_cell * hz
             sx, sy, sz = sx + gx, sy + gy, sz + gz
             ix, iy, iz = ix + n * gx, iy + n * gy, iz + n * gz
-            by_spacing += zero if occupancy else pulled * density
+            if not occupancy:
+                by_spacing += pulled * blend(real, corners, fx, fy, fz)
             by_far = passed * stopped * pull_depth
             by_depth += by_far
             by_depth_step += n * by_far
+        record -= 1
     if with_rays:
         by_ray[0], by_ray[1], by_ray[2], by_ray[3], by_ray[4], by_ray[5] = sx, sy, sz, ix, iy, iz
         by_ray[6], by_ray[7], by_ray[8] = by_spacing, by_depth, by_depth_step
@@ -197,12 +179,15 @@ def gradient_parts(
     density: np.ndarray,
     features: np.ndarray,
     occupied: np.ndarray,
+    size: tuple[int, int, int],
     num_samples: int,
     occupancy: bool,
     min_weight: float,
     stop: float,
     wanted: tuple[bool, bool],
-    pulls: np.ndarray,
+    by_seen: np.ndarray,
+    by_alpha: np.ndarray,
+    by_far: np.ndarray,
     by_density: np.ndarray,
     by_features: np.ndarray,
     by_rays: np.ndarray,
@@ -212,31 +197,49 @@ def gradient_parts(
     Args:
         views: views in the order of their volumes; those of volume b end before ``view_ends[b]``.
         wanted: whether gradients by features and by rays are asked for.
-        pulls: [V, P, C + 2], the gradient by each pixel's features, alpha and depth.
-        by_density, by_features: zeros [B, parts, X, Y, Z] and [B, parts, X, Y, Z, C] (or no cells), padded.
+        by_seen, by_alpha, by_far: the gradients by what ``render_bands`` returns.
+        by_density, by_features: zeros [B * parts, cells] and [B * parts, cells * lanes] (or nothing in it).
         by_rays: zeros [V, P, 9].
     """
     real = density.dtype.type
-    channels, pixels = features.shape[4], rays.shape[1]
+    channels, pixels = by_seen.shape[1], rays.shape[1]
     index = np.empty(num_samples, np.int64)
     opacity, light, read_weight = np.empty(num_samples, real), np.empty(num_samples, real), np.empty(num_samples, real)
+    pull = np.zeros(features.shape[1] // density.shape[1], real)
     for task in range(first, end):
         volume, part = task // num_parts, task % num_parts
         cells, colors, bricks = density[volume], features[volume], occupied[volume]
-        by_cells, by_colors = by_density[volume, part], by_features[volume, part]
         for place in range(view_ends[volume - 1] if volume else 0, view_ends[volume]):
             view = views[place]
             for pixel in range(part * pixels // num_parts, (part + 1) * pixels // num_parts):
-                ray, pull = rays[view, pixel], pulls[view, pixel]
-                if not ray[6] > real(0) or not np.any(pull):
+                ray = rays[view, pixel]
+                if not stays_inside(real, ray, num_samples - 1, size):
+                    continue
+                asked = by_alpha[view, pixel] != real(0) or by_far[view, pixel] != real(0)
+                for channel in range(channels):
+                    pull[channel] = by_seen[view, channel, pixel]
+                    asked = asked or pull[channel] != real(0)
+                if not asked:
                     continue
                 records = march(
-                    ray, cells, bricks, num_samples, occupancy, min_weight, stop, index, opacity, light, read_weight
+                    ray,
+                    cells,
+                    bricks,
+                    size,
+                    num_samples,
+                    occupancy,
+                    min_weight,
+                    stop,
+                    index,
+                    opacity,
+                    light,
+                    read_weight,
                 )
                 _gradient_of_ray(
                     ray,
                     cells,
                     colors,
+                    size,
                     num_samples,
                     occupancy,
                     wanted,
@@ -245,10 +248,10 @@ def gradient_parts(
                     opacity,
                     light,
                     read_weight,
-                    pull[:channels],
-                    pull[channels],
-                    pull[channels + 1],
-                    by_cells,
-                    by_colors,
+                    pull,
+                    by_alpha[view, pixel],
+                    by_far[view, pixel],
+                    by_density[task],
+                    by_features[task],
                     by_rays[view, pixel],
                 )

@@ -17,6 +17,7 @@ from raylift.geometry.pose_grid import PoseRange
 from raylift.models.entry import ModelEntry
 from raylift.models.shelf.config import (
     CameraConfig,
+    CaptionConfig,
     CriticConfig,
     EncoderConfig,
     RenderConfig,
@@ -27,12 +28,12 @@ from raylift.models.shelf.paper_recipes import (
     BEST_METRIC,
     clip_paper,
     equivariant_paper,
-    original_model,
     original_paper,
     triplane_clip_paper,
     triplane_paper,
 )
 from raylift.models.shelf.weights import ShelfWeights
+from raylift.networks.discriminators.adaptive import AdaptiveConfig
 from raylift.networks.pose_posterior import PoseConfig
 from raylift.networks.volumes.config import VolumeConfig
 
@@ -44,6 +45,9 @@ QUICK_RATE = OptimizerConfig(
     clip_norm=5.0,
     schedule=LearningRateConfig("one_cycle", warmup_fraction=0.1),
 )
+QUICK_CAPTION = 1.0
+QUICK_TOWERS = "run:runs/image_text"
+"""Where ``--name image_text`` in the folder runs leaves them."""
 
 
 def best_model() -> ShelfConfig:
@@ -95,15 +99,75 @@ def best_quick_stage1() -> Recipe:
     )
 
 
+def best_paper_stage1() -> Recipe:
+    """``best-quick`` at the original's size, with its critic, for a GPU and thousands of images."""
+    quick, model = best_quick_stage1(), best_model()
+    weights = replace(model.weights, adversarial=0.1, structure=1.0)
+    return replace(
+        quick,
+        name="shelf/best-paper.stage1",
+        model=replace(
+            model,
+            poses=PoseConfig(level=3),
+            camera=replace(model.camera, distil_steps=5000),
+            volume=replace(model.volume, resolution=32, bake_resolution=64, width=256),
+            critic=replace(model.critic, r1=1.0, augmentation=AdaptiveConfig()),
+            weights=weights,
+        ),
+        data=DataConfig(batch_size=32),
+        schedule=ScheduleConfig(num_steps=100_000, eval_every=2000, checkpoint_every=1000, best_metric=BEST_METRIC),
+        scale=ScaleConfig(),
+    )
+
+
 def original_quick() -> Recipe:
-    """The original for two cores: without AlexNet's features, at 32 pixels."""
-    model = original_model()
+    """The original for two cores: 32-pixel views, image gradients in place of AlexNet's features.
+
+    ``python jobs/train.py shelf/original-quick --data DIR``. As published it has nothing that keeps cameras from
+    collapsing: see README.md, "Measured".
+    """
+    return _quick(original_paper())
+
+
+def triplane_quick() -> Recipe:
+    """``original-quick`` with tri-planes."""
+    return _quick(triplane_paper())
+
+
+def equivariant_quick() -> Recipe:
+    """``original-quick`` with convolutions that are equivariant under the rotations of the cube."""
+    return _quick(equivariant_paper())
+
+
+def clip_quick() -> Recipe:
+    """``original-quick`` with captions, by towers trained on the same data set.
+
+    ``python jobs/train.py shelf/clip-quick --data DIR model.captions.towers=run:RUN``, where RUN is a run of
+    ``image_text/quick`` on DIR.
+    """
+    return _with_towers(_quick(clip_paper()))
+
+
+def triplane_clip_quick() -> Recipe:
+    """``clip-quick`` with tri-planes."""
+    return _with_towers(_quick(triplane_clip_paper()))
+
+
+def _quick(paper: Recipe) -> Recipe:
+    model: ShelfConfig = paper.model
     weights = replace(model.weights, perceptual=0.0, structure=10.0)
     return replace(
         best_quick_stage1(),
-        name="shelf/original-quick",
+        name=paper.name.replace("-paper", "-quick"),
         model=_small(replace(model, weights=weights)),
     )
+
+
+def _with_towers(recipe: Recipe) -> Recipe:
+    model: ShelfConfig = recipe.model
+    # 100 belongs to the published code, whose term had no gradient; here the others keep their say.
+    weights = replace(model.weights, caption=QUICK_CAPTION)
+    return replace(recipe, model=replace(model, captions=CaptionConfig(QUICK_TOWERS), weights=weights))
 
 
 def _test(model: ShelfConfig) -> ShelfConfig:
@@ -145,22 +209,47 @@ def _build(config: ShelfConfig, seed: int, info: DatasetInfo) -> Model:
     return ShelfModel(config, seed, info)
 
 
-VARIANTS: dict[str, Callable[[], Recipe]] = {
-    "original-paper": original_paper,
-    "original-quick": original_quick,
-    "triplane-paper": triplane_paper,
-    "clip-paper": clip_paper,
-    "triplane-clip-paper": triplane_clip_paper,
-    "equivariant-paper": equivariant_paper,
-    "best-quick.stage1": best_quick_stage1,
-    "test": test,
-}
+_QUICK: tuple[Callable[[], Recipe], ...] = (
+    original_quick,
+    triplane_quick,
+    clip_quick,
+    triplane_clip_quick,
+    equivariant_quick,
+)
+_PAPER: tuple[Callable[[], Recipe], ...] = (
+    original_paper,
+    triplane_paper,
+    clip_paper,
+    triplane_clip_paper,
+    equivariant_paper,
+)
+
+
+def _tests() -> dict[str, Callable[[], Recipe]]:
+    """The smallest form of every quick recipe; captions by untrained towers."""
+
+    def variant(quick: Callable[[], Recipe]) -> Callable[[], Recipe]:
+        def make() -> Recipe:
+            recipe, base = quick(), test()
+            model: ShelfConfig = recipe.model
+            if model.weights.caption:
+                model = replace(model, captions=CaptionConfig("random"))
+            return replace(base, name=recipe.name.replace("-quick", "-test"), model=_test(model))
+
+        make.__doc__ = f"The smallest form of ``{quick().name}``: seconds, for tests."
+        return make
+
+    return {quick().name.partition("/")[2].replace("-quick", "-test"): variant(quick) for quick in _BUILT}
+
+
+_BUILT: tuple[Callable[[], Recipe], ...] = (*_QUICK, best_quick_stage1)
 
 ENTRY = ModelEntry(
     "shelf",
     ShelfConfig,
     _build,
-    VARIANTS,
-    {"best-quick": ("poses/quick", "best-quick.stage1")},
+    {build().name.partition("/")[2]: build for build in (*_PAPER, *_QUICK, best_paper_stage1, best_quick_stage1, test)}
+    | _tests(),
+    chains={f"best-{size}": (f"poses/{size}", f"best-{size}.stage1") for size in ("paper", "quick", "test")},
     starts_from=("poses",),
 )

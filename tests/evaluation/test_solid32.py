@@ -25,6 +25,7 @@ from raylift.evaluation.alarms import (
     PAINTED_BACKGROUND,
 )
 from raylift.evaluation.evaluator import evaluate
+from raylift.evaluation.images import scorer as image_scorer
 from raylift.evaluation.images.alignment import TrainingView, WorldAlignments
 from raylift.evaluation.images.solid_alignment import SolidAlignment, SolidAlignments
 from raylift.evaluation.images.solid_baselines import RADII, TRUTH_OF, SolidBaselines, mesh_of_voxels
@@ -158,6 +159,12 @@ def test_the_sphere_is_the_best_of_its_radii(photos: ShardedDataset) -> None:
     assert mean(shape_of(baselines.constant(entries[0].category)["mean_voxels"]).solid) > mean(sphere)
 
 
+def _leave_out_unicorn(patch: pytest.MonkeyPatch) -> None:
+    """Its alignment of every object by itself takes seconds, and is tested elsewhere."""
+    score = replace(SHAPE_PROTOCOLS["unicorn"], score=lambda pair: {})
+    patch.setattr(image_scorer, "SHAPE_PROTOCOLS", {**SHAPE_PROTOCOLS, "unicorn": score})
+
+
 @pytest.fixture(scope="module")
 def watched(photos: ShardedDataset) -> tuple[EvaluationReport, list[str]]:
     """The report on the truth in another world, and the splits of the images whose true solids were asked for."""
@@ -170,6 +177,7 @@ def watched(photos: ShardedDataset) -> tuple[EvaluationReport, list[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrueSolids, "of", watch)
+        _leave_out_unicorn(patch)
         report = evaluate(_HalfSize(photos), photos, "test", CONFIG, DATA)
     return report, asked
 
@@ -300,7 +308,8 @@ def test_planted_failures_ring(photos: ShardedDataset) -> None:
     assert reported[PAINTED_BACKGROUND] == reported[DEAD_DISCRIMINATOR] == 1.0
 
 
-def test_the_evaluation_names_the_alarms(photos: ShardedDataset) -> None:
+def test_the_evaluation_names_the_alarms(photos: ShardedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    _leave_out_unicorn(monkeypatch)
     config = replace(CONFIG, baselines=False)
     report = evaluate(_Relief(photos), photos, "test", config, DATA)
     assert any(note.startswith(FLAT_SHAPES) for note in report.notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -62,6 +64,10 @@ def test_r1_is_float32_under_autocast(kind: DiscriminatorKind) -> None:
     discriminator = make_discriminator(kind, 3, 4, 32).eval()
     real = torch.rand(2, 3, 32, 32)
     plain = r1_penalty(lambda x: over_heads(discriminator(x)), real)
+    double = copy.deepcopy(discriminator).double()
+    torch.testing.assert_close(
+        plain.double(), r1_penalty(lambda x: over_heads(double(x)), real.double()), rtol=1e-4, atol=0
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = r1_penalty(lambda x: over_heads(discriminator(x)), real.bfloat16().float())
         same = r1_penalty(lambda x: over_heads(discriminator(x)), real)

@@ -227,16 +227,19 @@ def test_missing_weights_and_other_architectures_say_so(clip_folder: Path, tmp_p
     (tmp_path / "open_clip_config.json").write_text((clip_folder / "open_clip_config.json").read_text())
     with pytest.raises(WeightsError, match="no weights"):
         open_image_text(f"local-dir:{tmp_path}")
-    wider = {**CLIP, "embed_dim": 24}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": wider}))
     (tmp_path / "open_clip_pytorch_model.bin").write_bytes((clip_folder / "open_clip_pytorch_model.bin").read_bytes())
-    with pytest.raises(WeightsError, match="architecture"):
-        open_image_text(f"local-dir:{tmp_path}")
+    text_cfg = {**CLIP["text_cfg"], "width": 48}  # type: ignore[dict-item]
+    for other in ({**CLIP, "embed_dim": 24}, {**CLIP, "text_cfg": text_cfg}):
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": other}))
+        with pytest.raises(WeightsError, match="architecture"):
+            open_image_text(f"local-dir:{tmp_path}")
     (tmp_path / "open_clip_config.json").write_text("{")
     with pytest.raises(WeightsError, match="damaged"):
         open_image_text(f"local-dir:{tmp_path}")
     with pytest.raises(ConfigError, match="ViT-B-16"):
         open_image_text("ViT-B-99:file.pt")
+    with pytest.raises(ConfigError, match="ViT-B-16"):
+        open_image_text("nothing:file.pt")
     with pytest.raises(WeightsError, match="no weights"):
         open_image_text(f"ViT-B-16:{tmp_path / 'none.pt'}")
 

@@ -22,7 +22,7 @@ from raylift.rendering.render import render
 from tests.texturing.surfaces import ellipsoid, smooth_color
 
 OTHERS = [orbit(120.0, 15.0), orbit(210.0, 15.0), orbit(75.0, 40.0)]
-QUICK = RefinementConfig(num_steps=100, camera_steps=30, image_px=64)
+QUICK = RefinementConfig(num_steps=100, image_px=64)
 
 
 def colored(mesh: Mesh) -> Mesh:
@@ -112,7 +112,7 @@ def test_what_cannot_be_refined_is_returned_with_a_reason() -> None:
 def test_a_worse_mesh_is_not_kept() -> None:
     mesh, camera = colored(ellipsoid(2)), orbit(30.0, 15.0)
     image, mask = photograph(mesh, camera)
-    config = replace(QUICK, num_steps=4, mask_weight=0.0, laplacian_weight=1e4, learning_rate=0.2, camera_steps=0)
+    config = replace(QUICK, num_steps=4, mask_weight=0.0, laplacian_weight=1e4, learning_rate=0.2, camera_share=0.0)
     result = refine(mesh, camera, image, mask, config)
     assert not result.kept
     assert result.note.startswith("refinement dropped")

@@ -129,3 +129,16 @@ def test_a_photograph_that_does_not_fit_is_refused() -> None:
         texture_from_photo(mesh, camera, image, torch.zeros(32, 32), None)
     with pytest.raises(DataError, match="do not fit"):
         texture_from_photo(mesh, camera, image, torch.ones(16, 16), None)
+
+
+def test_a_surface_that_is_turned_away_counts_less() -> None:
+    mesh, camera = ellipsoid(3, (0.4, 0.4, 0.4)), weak(0.0, 0.9)
+    image, mask = photograph(mesh, camera)
+    angles = torch.deg2rad(torch.tensor([0.0, 40.0, 70.0, 85.0, 120.0]))
+    normals = torch.stack([torch.zeros(5), angles.sin(), angles.cos()], 1)
+    # All at the centre of the picture, so that only the normal differs.
+    points = torch.tensor([0.0, 0.0, 0.4]).expand(5, 3)
+    _, weights = PhotoView.of(mesh, camera, image, mask).read(points, normals)
+    assert weights[:2].tolist() == [1, 1]
+    assert 0 < weights[2] < 1
+    assert weights[3:].tolist() == [0, 0]

@@ -36,5 +36,5 @@ class CameraChange(nn.Module):
         )
 
     def square(self) -> Tensor:
-        """Mean squared change."""
-        return torch.cat([self.turn, self.shift, self.log_scale]).square().mean()
+        """Squared angle of the turn: unlike shift and scale, a turn can stand in for another shape."""
+        return self.turn.square().sum()

@@ -19,7 +19,7 @@ class RefinementConfig:
         crop: whether only the object's surroundings are compared, enlarged to image_px, or the whole image.
         learning_rate: of vertex offsets, world units.
         camera_learning_rate: of the camera: radians, half image sizes, logarithm of the scale.
-        camera_steps: first steps in which only the camera moves.
+        camera_share: share of the steps, at the start, in which only the camera moves, in [0, 1].
         smoothness: lambda of the gradients' preconditioner (I + lambda L)^-1, L the graph Laplacian (Nicolet et al.
             2021): vertices move together over about its square root of edges. 0 moves each on its own.
         mask_loss: "iou" is one minus the soft intersection over union, "l1" the published mean difference.
@@ -29,7 +29,7 @@ class RefinementConfig:
         edge_weight: of the mean squared length of edges.
         normal_weight: of the mean of 1 - cos between neighbouring faces' normals.
         offset_weight: of the mean squared offset.
-        camera_weight: of the mean squared change of the camera.
+        camera_weight: of the squared angle by which the camera turns; shift and scale are free.
         sigma: softness of silhouettes, squared half image sizes.
         faces_per_pixel: nearest faces that count in a pixel's colour.
     """
@@ -39,17 +39,17 @@ class RefinementConfig:
     crop: bool = True
     learning_rate: float = 2e-3
     camera_learning_rate: float = 4e-3
-    camera_steps: int = 50
-    smoothness: float = 20.0
+    camera_share: float = 0.3
+    smoothness: float = 5.0
     mask_loss: Literal["iou", "l1"] = "iou"
     mask_weight: float = 10.0
     color_weight: float = 3.0
     laplacian_weight: float = 20.0
     edge_weight: float = 0.0
     normal_weight: float = 2.0
-    offset_weight: float = 100.0
-    camera_weight: float = 1.0
-    sigma: float = 1e-4
+    offset_weight: float = 300.0
+    camera_weight: float = 3.0
+    sigma: float = 3e-5
     faces_per_pixel: int = 4
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class RefinementConfig:
             crop=False,
             learning_rate=1e-4,
             camera_learning_rate=1e-4,
-            camera_steps=0,
+            camera_share=0.0,
             smoothness=0.0,
             mask_loss="l1",
             mask_weight=10.0,
@@ -82,5 +82,6 @@ class RefinementConfig:
             normal_weight=50.0,
             offset_weight=1000.0,
             camera_weight=0.0,
+            sigma=1e-4,
             faces_per_pixel=10,
         )

@@ -137,7 +137,7 @@ class _Instance:
             terms = self.terms()
             optimizer.zero_grad()
             self._total(terms).backward()
-            if step < config.camera_steps:
+            if step < config.camera_share * config.num_steps:
                 self.latent.grad = None
             optimizer.step()
             if progress is not None:

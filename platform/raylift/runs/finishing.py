@@ -74,6 +74,7 @@ def finish(
     generated: ColorAt | None,
     finishing: Finishing,
     progress: Progress | None = None,
+    is_camera_known: bool = False,
 ) -> Finished:
     """Refine a mesh against its image, then texture it, as far as each is asked for.
 
@@ -83,6 +84,7 @@ def finish(
         image: image that the mesh was reconstructed from.
         request: the model's, for its crop.
         generated: colours by world point; None for those of the mesh.
+        is_camera_known: whether the camera was measured rather than assumed or predicted; then it stays.
 
     Raises:
         DataError: an invalid mesh.
@@ -95,6 +97,7 @@ def finish(
     rest = mesh.vertices
     if finishing.refine_steps:
         config = replace(RefinementConfig(), num_steps=finishing.refine_steps)
+        config = replace(config, camera_learning_rate=0.0, camera_share=0.0) if is_camera_known else config
         refined = refine(mesh, camera, photo, mask, config, lambda done, of: tell(f"refining, step {done} of {of}"))
         mesh, camera = refined.mesh, refined.camera
         notes.append(refined.note)

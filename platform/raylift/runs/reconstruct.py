@@ -144,7 +144,8 @@ class Reconstructor:
         """
         start = time.perf_counter()
         sample = assemble_image(image.rgba, image.depth, image.camera, self.model.request, image.name)
-        found = self.model.reconstruct(collate([sample]).to(self.device))[0]
+        batch = collate([sample]).to(self.device)
+        found = self.model.reconstruct(batch)[0]
         shape, camera = found.shape, found.camera.to("cpu")
         wanted = finishing or Finishing()
         num_evaluations, generated = 0, None
@@ -154,7 +155,9 @@ class Reconstructor:
             num_evaluations, generated = stats.num_evaluations, field_colors(shape)
         else:
             mesh = shape.to("cpu")
-        done = finish(mesh, camera, image, self.model.request, generated, wanted, finishing_progress)
+        is_own = batch.camera is not None and torch.equal(camera.rotation, batch.camera.rotation.to("cpu"))
+        is_known = is_own and image.camera_source == "sidecar"
+        done = finish(mesh, camera, image, self.model.request, generated, wanted, finishing_progress, is_known)
         return Outcome(done.mesh, done.camera, num_evaluations, time.perf_counter() - start, done.notes)
 
 

@@ -138,7 +138,7 @@ def _nearest_depth(mesh: Mesh, camera: Camera, size: int) -> np.ndarray:
     faces = mesh.faces.detach().cpu().numpy().astype(np.int32)
     check_mesh(vertices, faces)
     corners = project_triangles(vertices, faces, camera).corners
-    depth, _ = fill_nearest(corners, size, camera.projection == "perspective", True, 0.0, 0.0)
+    depth, _ = fill_nearest(corners, size, camera.projection == "perspective", 0.0)
     return depth.astype(np.float32)
 
 

@@ -72,9 +72,9 @@ def test_shifts_are_whole_pixels(fill: float) -> None:
 
 def test_rotation_and_scale_move_a_point() -> None:
     image = torch.zeros(1, 4, 33, 33, dtype=torch.float64)
-    image[..., 16, 26] = 1.0  # 10 px right of the centre
+    image[..., 12, 26] = 1.0  # 10 px right of the centre, 4 px above
     turned = augmented(image, _draws(1, turn=1.0), 1.0, _only(rotation_deg=90.0))
-    assert (turned[0, 0] > 0.99).nonzero().tolist() == [[26, 16]]  # a quarter turn clockwise: rows grow downwards
+    assert (turned[0, 0] > 0.99).nonzero().tolist() == [[26, 20]]  # a quarter turn clockwise: rows grow downwards
     larger = augmented(torch.ones(1, 4, 32, 32).double(), _draws(1, size=0.1), 1.0, _only(scale=1.0))
     side = 32 * 2 ** float(torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(0.1).double()))
     assert float(larger[0, 0].sum()) == pytest.approx(side**2, rel=0.1)

@@ -77,6 +77,17 @@ def test_samples_are_independent(kind: DiscriminatorKind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_logits_are_float32_under_autocast(kind: DiscriminatorKind) -> None:
+    """Losses add them up over a batch."""
+    discriminator = make_discriminator(kind, 4, 4, 32).eval()
+    image = torch.rand(2, 4, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = discriminator(image)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, discriminator(image), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_seed_decides_the_weights(kind: DiscriminatorKind) -> None:
     states = []
     for _ in range(2):
@@ -138,6 +149,7 @@ def test_noise_belongs_to_samples() -> None:
     noise = keyed_noise((3, 8, 8), keys, seed=1, step=2, purpose="real")
     assert noise.shape == (9, 3, 8, 8)
     assert torch.equal(keyed_noise((3, 8, 8), keys[4:6], 1, 2, "real"), noise[4:6])
+    assert abs(float((noise[1:] * noise[:-1]).mean())) < 0.1
     for other in (keyed_noise((3, 8, 8), keys, 1, 3, "real"), keyed_noise((3, 8, 8), keys, 1, 2, "novel view")):
         assert abs(float((noise * other).mean())) < 0.1
     assert abs(float(noise.std()) - 1) < 0.05

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, leaky_relu
 
+from raylift.core.precision import at_least_float32
 from raylift.networks.discriminators.statistics import check_sizes
 
 SLOPE = 0.2
@@ -72,7 +73,7 @@ class ResidualDiscriminator(nn.Module):
             maps.append(x)
         x = leaky_relu(self.mixing(x), SLOPE)
         x = leaky_relu(self.hidden(x.flatten(1)), SLOPE)
-        return self.last(x), maps
+        return at_least_float32(self.last(x)), maps
 
 
 class _Block(nn.Module):

@@ -75,7 +75,7 @@ class StatisticsDiscriminator(nn.Module):
             logits += [head(mean.flatten(1)), head(deviation.flatten(1))]
             x = leaky_relu((x - mean) / deviation * scale + shift, SLOPE)
             maps.append(x)
-        return torch.cat([self.last(x.mean(dim=(2, 3))), *logits], dim=1), maps
+        return at_least_float32(torch.cat([self.last(x.mean(dim=(2, 3))), *logits], dim=1)), maps
 
 
 def channel_statistics(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B C 1 1"], Float[Tensor, "B C 1 1"]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import pickle
 from collections.abc import Sequence
@@ -18,7 +19,10 @@ LOCAL_DIR = "local-dir"
 _CONFIG = "open_clip_config.json"
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 _CACHED = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_READ_ERRORS = (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, ImportError, pickle.UnpicklingError)
+_READ_ERRORS = (
+    *(RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, ImportError, pickle.UnpicklingError),
+    AssertionError,  # open_clip's own, for position embeddings of another width
+)
 
 
 class OpenClipTowers(ImageTextModel):
@@ -70,9 +74,9 @@ def open_clip_towers(architecture: str, weights: str) -> OpenClipTowers:
     if architecture == LOCAL_DIR:
         name, file = f"{LOCAL_DIR}:{_checked_folder(weights)}", None
     elif architecture not in open_clip.list_models():
-        near = [known for known in open_clip.list_models() if known.lower().startswith(architecture.lower()[:5])]
+        near = difflib.get_close_matches(architecture, open_clip.list_models(), n=3) or ["ViT-B-16", "ViT-B-32"]
         raise ConfigError(
-            f"open_clip has no architecture {architecture!r}", f"use one of its list, such as {', '.join(near[:6])}"
+            f"open_clip has no architecture {architecture!r}", f"use one of its list, such as {', '.join(near)}"
         )
     else:
         name, file = architecture, str(_weights_file(architecture, weights))

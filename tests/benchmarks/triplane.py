@@ -3,8 +3,8 @@
     python tests/benchmarks/triplane.py [--resolutions 16 32 64 128 256] [--points 65536]
 
 One step is: decode one latent, read density and colour at random points, and go back to the parameters. Each runs in a
-process of its own, whose peak memory less that before the step is reported. A resolution that would not fit, judged by
-the previous one's peak, is not run.
+process of its own, whose peak memory less that before the step is reported. A resolution that would take more than half
+of the free memory, judged by the previous one's peak, is not run.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def main() -> None:
                 job = Job(representation, resolution, arguments.channels, arguments.points, arguments.steps)
                 expected = previous[representation].peak * _GROWTH[representation] if representation in previous else 0
                 free = free_bytes()
-                if free is not None and expected > 0.8 * free:
-                    print(f"{resolution:10d}     {representation}: about {expected / MEGABYTE:,.0f} MB, not run")
+                if free is not None and expected > 0.5 * free:
+                    print(f"{resolution:10d}     {representation}: not run, about {expected / MEGABYTE:,.0f} MB")
                     continue
                 row[representation] = previous[representation] = pool.apply(measure, (job,))
             _print_row(resolution, row)

@@ -138,9 +138,9 @@ def test_the_job_refines_and_textures(run: Path, tmp_path: Path, job: ModuleType
     }
     ball = trimesh.load(tmp_path / "out" / "ball.glb", force="mesh")
     assert ball.visual.material.baseColorTexture is not None
-    # The photograph's colour, and not the model's, is what the texture has most of.
+    # The photograph's colour: the model's, position + 0.5, is nowhere near it on a ball of radius 0.3.
     texels = np.asarray(ball.visual.material.baseColorTexture.convert("RGB"), int).reshape(-1, 3)
-    assert (np.abs(texels - (200, 80, 40)).max(1) < 12).mean() > 0.1
+    assert (np.abs(texels - (200, 80, 40)).max(1) < 12).mean() > 0.05
     for wrong in ({"refine": -1}, {"texture_px": 5}):
         with pytest.raises(RayliftError):
             job.main(replace(arguments, **wrong), Console())

@@ -56,12 +56,6 @@ class GridGroup:
         """Move a scalar volume: (g v)(p) = v(g^-1 p), by swapping and reversing axes."""
         return act_on_volume(self.matrices[element], volume)
 
-    def act_on_fields(self, element: int, fields: Float[Tensor, "B F X Y Z"]) -> Tensor:
-        """Move regular fields, whose channels are (field, orientation): (k f)_g = k f_(k^-1 g)."""
-        parts = fields.unflatten(1, (-1, len(self)))
-        before = self.product[self.inverse[element]]
-        return self.act(element, parts[:, :, before.tolist()]).flatten(1, 2)
-
 
 MIRROR = np.diag([-1, 1, 1])
 """Left and right exchanged: an object faces +Z with Y up, so that is x."""

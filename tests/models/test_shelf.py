@@ -126,6 +126,21 @@ def test_every_term_reaches_what_it_is_for(trains: str) -> None:
     assert reached == {"path_length": REACH["path_length"]}
 
 
+def test_searched_cameras_are_constants_that_the_predicted_ones_follow() -> None:
+    model = shelf("model.weights.anchor=1", "model.camera.trained_by=searched").double().train()
+    with_poses(model)
+    wake(model)
+    batch = as_double(images(model, 4))
+    found = reach_of(model.losses("generator", batch, STEP, {}).terms, groups_of(model))
+    assert found["mask"] == found["rgb"] == {"encoder", "latent", "decoder"}
+    assert found["anchor"] == {"encoder", "cameras", "probabilities"}
+    # Reconstructions have no silhouette to search with: they take the predicted cameras.
+    state = ForwardState(model.eval().network, batch, STEP)
+    torch.testing.assert_close(state.cameras.logits, state.encoded.cameras.top(2).logits)
+    with pytest.raises(ConfigError, match="needs the poses of a pose search"):
+        ShelfConfig(camera=CameraConfig("bins", trained_by="searched"))
+
+
 def test_nothing_is_painted_where_nothing_is_hit() -> None:
     """Colour is composited with coverage: where no ray is stopped the picture is the background."""
     model = shelf()

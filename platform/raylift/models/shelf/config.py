@@ -50,6 +50,8 @@ class CameraConfig:
         rendered: number of an image's most probable cameras of "bins" that are rendered; 0 renders all.
         initial_scale: image half-widths per world unit at the start, and for ever with "angles"; 1.8 fills a crop with
             a margin of a tenth.
+        trained_by: cameras that volumes are trained by: "predicted" are the encoder's, which losses move; "searched"
+            are those of the pose search's posterior, constants, which the encoder's follow by ``weights.anchor`` alone.
         distil_steps: steps of "bins" that train cameras alone, on the poses of the pose search's run; all other terms
             start after them.
     """
@@ -58,6 +60,7 @@ class CameraConfig:
     num_hypotheses: int = 12
     rendered: int = 3
     initial_scale: float = 1.8
+    trained_by: Literal["predicted", "searched"] = "predicted"
     distil_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -208,6 +211,11 @@ class ShelfConfig:
             raise ConfigError(
                 "weights.feature_matching needs a discriminator",
                 "set model.weights.adversarial above 0, or model.weights.feature_matching=0",
+            )
+        if self.camera.trained_by == "searched" and not (self.camera.kind == "bins" and self.weights.anchor):
+            raise ConfigError(
+                "camera.trained_by=searched needs the poses of a pose search",
+                "set model.weights.anchor above 0 with model.camera.kind=bins, or model.camera.trained_by=predicted",
             )
         if self.camera.distil_steps and not (self.camera.kind == "bins" and self.weights.anchor):
             raise ConfigError(

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from raylift.core.collectives import gather_rows, share_of_mean, world_size
-from raylift.core.errors import ConfigError
 from raylift.core.model import Term
 from raylift.losses.cameras import pose_anchor_error, uneven_use
 from raylift.losses.image_similarity import multiscale_gradient_loss, rgb_l1_loss, structural_dissimilarity_loss
@@ -43,20 +42,8 @@ def image_terms(state: ForwardState, perceptual: Frozen | None) -> list[Term]:
 
 
 def anchor_term(state: ForwardState) -> Term:
-    """Cameras against the posterior of each crop, which is recomputed: mirrored and jittered crops have their own.
-
-    Raises:
-        ConfigError: the run does not start from a pose search.
-    """
-    poses, batch = state.network.poses, state.batch
-    assert poses is not None
-    if not bool(poses.ready):
-        raise ConfigError(
-            "model.weights.anchor is above 0, but the run has no poses from a pose search",
-            "train the chain shelf/best-quick, set start_from=RUN of a poses recipe, or model.weights.anchor=0",
-        )
-    target = poses(batch["image"], batch["mask"]).bins(state.config.camera.num_hypotheses)
-    error = pose_anchor_error(state.encoded.cameras, target)
+    """The encoder's cameras against the posterior of each crop."""
+    error = pose_anchor_error(state.encoded.cameras, state.searched)
     return Term("anchor", share_of_mean(error), state.config.weights.anchor)
 
 

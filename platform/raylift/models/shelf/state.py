@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from raylift.core.device_memory import refuse_too_large
+from raylift.core.errors import ConfigError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
 from raylift.geometry.camera_conventions import WeakPerspective
@@ -53,7 +54,27 @@ class ForwardState:
     def cameras(self) -> CameraHypotheses:
         """The K cameras that are rendered, most probable first."""
         cameras, count = self.encoded.cameras, self.config.camera.rendered
+        if self.config.camera.trained_by == "searched" and self.network.training:
+            cameras = self.searched
         return cameras.top(count) if 0 < count < cameras.scale.shape[1] else cameras.top(cameras.scale.shape[1])
+
+    @cached_property
+    def searched(self) -> CameraHypotheses:
+        """Cameras of the pose search's posterior of each crop, one per azimuth bin; constant.
+
+        Recomputed for every crop, so mirrored and jittered ones have their own.
+
+        Raises:
+            ConfigError: the run does not start from a pose search.
+        """
+        poses = self.network.poses
+        assert poses is not None
+        if not bool(poses.ready):
+            raise ConfigError(
+                "model.weights.anchor is above 0, but the run has no poses from a pose search",
+                "train the chain shelf/best-quick, set start_from=RUN of a poses recipe, or model.weights.anchor=0",
+            )
+        return poses(self.batch["image"], self.batch["mask"]).bins(self.config.camera.num_hypotheses)
 
     @cached_property
     def images(self) -> Pictures:

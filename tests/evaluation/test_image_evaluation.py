@@ -109,12 +109,15 @@ def test_batches_and_repeats_do_not_matter(eggs: ShardedDataset, of_truth: Evalu
     assert again.to_json() == of_truth.to_json()
 
 
-def _on_rank(uri: str) -> str:
-    return evaluate(EggModel(error_deg=7.0), ShardedDataset.open(uri), "test", CONFIG, DATA).to_json()
+def _on_rank(uri: str) -> tuple[str, dict[str, float]]:
+    eggs, rank, world = ShardedDataset.open(uri), collectives.rank(), collectives.world_size()
+    report = evaluate(EggModel(error_deg=7.0), eggs, "test", CONFIG, DATA)
+    return report.to_json(), _validation(eggs, EggModel(error_deg=7.0), rank, world)
 
 
 def test_ranks_share_the_work_and_agree(eggs: ShardedDataset) -> None:
-    alone = evaluate(EggModel(error_deg=7.0), eggs, "test", CONFIG, DATA).to_json()
+    """Both in an evaluation and in a validation; ranks are started once."""
+    alone = _on_rank(eggs.uri)
     assert run_ranks(2, _on_rank, eggs.uri) == [alone, alone]
 
 
@@ -193,16 +196,6 @@ def test_validation_sees_known_shapes_from_other_sides(chair_photos: ShardedData
     for name in ("val/unseen_iou", "val/canonical_iou"):
         assert truth[name] > 0.8
         assert flat[name] < truth[name] - 0.1
-
-
-def _validate_share(uri: str) -> dict[str, float]:
-    rank, world = collectives.rank(), collectives.world_size()
-    return _validation(ShardedDataset.open(uri), EggModel(error_deg=7.0), rank, world)
-
-
-def test_validation_is_the_same_for_any_number_of_ranks(eggs: ShardedDataset) -> None:
-    alone = _validation(eggs, EggModel(error_deg=7.0))
-    assert run_ranks(2, _validate_share, eggs.uri) == [alone, alone]
 
 
 def test_best_metrics_that_are_not_measured_are_refused(eggs: ShardedDataset, chairs: ShardedDataset) -> None:

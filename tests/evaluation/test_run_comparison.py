@@ -124,7 +124,7 @@ def test_what_is_missing_is_said() -> None:
 
 def test_the_page_gives_gains_and_no_verdict_since_each_run_is_one_training() -> None:
     page = comparison_page(compare_runs([run_of("a"), run_of("b", 0.05)]))
-    (scores,) = (grid for grid in page.grids if grid.title == "Scores on test")
+    (scores,) = (table for table in page.tables if table.title == "Scores on test")
     gains = [row[3] for row in scores.rows]
     assert [gain.text for gain in gains] == ["+0.05 [+0.05, +0.05]", "+0.005 [+0.005, +0.005]"]
     assert {(gain.tone, gain.hint) for gain in gains} == {("unsure", f"undecided ({ONE_SEED}), over 8 objects")}

@@ -5,6 +5,8 @@ A new variant adds its cases to ``CASES``: a name that ``build`` turns into a fl
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -115,9 +117,19 @@ def one_rank() -> dict[str, Result]:
     return shares_and_gradients(CASES)
 
 
+@cache
+def on_ranks(world: int) -> list[tuple[dict[str, Result], dict[str, dict[str, Tensor]]]]:
+    """What the tests of several ranks compare, by one start of the ranks."""
+    return run_ranks(world, on_rank, world == 2)
+
+
+def on_rank(keeps: bool) -> tuple[dict[str, Result], dict[str, dict[str, Tensor]]]:
+    return shares_and_gradients(CASES), kept_state(list(MESH_TEXTURE)) if keeps else {}
+
+
 @pytest.mark.parametrize("world", [2, 4])
 def test_many_ranks_equal_one(world: int, one_rank: dict[str, Result]) -> None:
-    ranks = run_ranks(world, shares_and_gradients, CASES)
+    ranks = [gradients for gradients, _ in on_ranks(world)]
     for case, phases in one_rank.items():
         for phase, alone in phases.items():
             for name, expected in alone.items():
@@ -170,13 +182,12 @@ def searched_state() -> dict[str, Tensor]:
 
 
 def kept_state(names: list[str]) -> dict[str, dict[str, Tensor]]:
-    """Both: ranks are started once."""
     return {**state_after_steps(names), "poses": searched_state()}
 
 
 def test_what_is_refreshed_is_the_same_on_any_number_of_ranks() -> None:
     alone = kept_state(list(MESH_TEXTURE))
-    for result in run_ranks(2, kept_state, list(MESH_TEXTURE)):
+    for _, result in on_ranks(2):
         for name, state in alone.items():
             for key, expected in state.items():
                 torch.testing.assert_close(

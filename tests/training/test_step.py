@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -32,11 +34,22 @@ def _train(kind: str, num_steps: int) -> tuple[dict[str, Tensor], dict[str, floa
     return {**model.state_dict(), **averages}, accumulator.flush()
 
 
+def _on_rank(kind: str) -> dict[str, Any]:
+    return {"trained": _train(kind, 5), "errors": _both_errors()}
+
+
+@cache
+def _on_ranks(world: int) -> list[dict[str, Any]]:
+    """What the tests of several ranks compare, by one start of the ranks."""
+    kind = {2: "one", 4: "two"}[world]
+    return run_ranks(world, _on_rank, kind)
+
+
 @pytest.mark.parametrize(("kind", "world"), [("one", 2), ("two", 4)])
 def test_world_size_law(kind: str, world: int) -> None:
     """Parameters, averages, buffers and logged metrics equal those on one rank; with 4, parts differ in size."""
     state, metrics = _train(kind, 5)
-    for other_state, other_metrics in run_ranks(world, _train, kind, 5):
+    for other_state, other_metrics in (result["trained"] for result in _on_ranks(world)):
         assert list(other_metrics) == list(metrics)
         for name, value in state.items():
             torch.testing.assert_close(other_state[name], value, rtol=1e-10, atol=1e-12)
@@ -132,7 +145,7 @@ def _both_errors() -> list[tuple[str, bool]]:
 @pytest.mark.parametrize("world", [1, 2])
 def test_what_is_not_finite_stops_every_rank_before_the_update(world: int) -> None:
     for (loss_message, same), (gradient_message, same_too) in (
-        run_ranks(world, _both_errors) if world > 1 else [_both_errors()]
+        [result["errors"] for result in _on_ranks(world)] if world > 1 else [_both_errors()]
     ):
         assert "step 1, phase 'generate': term residual, doubt, watched is not finite" in loss_message
         assert "object-9#0 (its y is not finite)" in loss_message

@@ -12,21 +12,21 @@ from raylift.rendering.point_triangle import EPSILON, edge_function
 from raylift.rendering.zbuffer import pixel_range
 
 SLIVER_AREA = 1e-8
-"""PyTorch3D leaves out faces whose doubled area on the screen is at most this."""
+"""PyTorch3D omits faces whose doubled screen area is at most this."""
 LEAST_ROWS = 8
 """Rows of a band, except the last one."""
 LEAST_TASKS = 64
-"""Number of bands of a batch, if it is tall enough: keeps all threads busy until the end."""
+"""Least number of bands of a batch (if its images have enough rows), so that all threads stay busy until the end."""
 
 
 def num_bands(batch: int, image_px: int) -> int:
-    """Bands of rows of each image that are one task; each band sets up its faces anew."""
+    """Number of bands that each image's rows are split into. A task is one band, and sets up its faces itself."""
     return min(-(-image_px // LEAST_ROWS), -(-LEAST_TASKS // max(batch, 1)))
 
 
 @njit(cache=True, fastmath=False, nogil=True)
 def pixel_centers_1d(real: Any, size: int, margin: int) -> np.ndarray:
-    """Normalised coordinate of each column's or row's centre, rounded as in PyTorch3D, whose axes are reversed.
+    """Normalised coordinate of each column's or row's centre, rounded as in PyTorch3D, which has reversed axes.
 
     Args:
         margin: number of extra centres beyond the last.
@@ -39,7 +39,7 @@ def pixel_centers_1d(real: Any, size: int, margin: int) -> np.ndarray:
 
 @njit(cache=True, fastmath=False, nogil=True)
 def face_boxes(screen: np.ndarray, faces: np.ndarray, size: int, reach: float, boxes: np.ndarray) -> None:
-    """First and end row, first and end column that each face of one image can touch; an empty box omits it."""
+    """First row, end row, first and end column that each face of one image can touch; empty for omitted faces."""
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]

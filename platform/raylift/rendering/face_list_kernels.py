@@ -46,10 +46,10 @@ def _row_depths(
     perspective: bool,
     depths: np.ndarray,
 ) -> None:
-    """Depths of one face at columns [first, end) of a row, infinite where it does not cover the pixel.
+    """Compute one face's depth at columns [first, end) of a row; infinite where it does not cover the pixel.
 
-    Free of branches, over whole blocks, which the compiler computes at once; the last block may run past the end, for
-    which the arrays have room.
+    The loop has no branches and runs over whole blocks, so that the compiler vectorises it. The last block may run past
+    the end; the arrays are padded for it.
     """
     x0, y0, z0 = corners[0, 0], corners[0, 1], corners[0, 2]
     x1, y1, z1 = corners[1, 0], corners[1, 1], corners[1, 2]
@@ -60,7 +60,7 @@ def _row_depths(
     square01, square02, square12 = dx01 * dx01 + dy01 * dy01, dx02 * dx02 + dy02 * dy02, dx12 * dx12 + dy12 * dy12
     area = real(edge_function(x2, y2, x0, y0, x1, y1) + EPSILON)
     clip = blur > zero
-    # Without a blur weights are as they are: no floor, and a divisor of 1.
+    # Without blur, weights are not clipped: no floor, and a divisor of 1.
     floor, least = (zero, real(LEAST_WEIGHT)) if clip else (-infinite, infinite)
     columns = centers[first:]  # an index that might be negative could not be computed for a whole block
     for lane in range((end - first + BLOCK - 1) // BLOCK * BLOCK):
@@ -95,7 +95,7 @@ def _exact_row_depths(
     perspective: bool,
     depths: np.ndarray,
 ) -> None:
-    """``_row_depths`` of a face with an edge that counts as a point."""
+    """``_row_depths`` for a face with an edge so short that PyTorch3D treats it as a point."""
     x0, y0, z0 = corners[0, 0], corners[0, 1], corners[0, 2]
     x1, y1, z1 = corners[1, 0], corners[1, 1], corners[1, 2]
     x2, y2, z2 = corners[2, 0], corners[2, 1], corners[2, 2]
@@ -137,9 +137,9 @@ def _search_band(
     lists: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Rows [first_row, end_row) of ``lists`` [H, W, K] and ``counts`` [H, W] of one image.
+    """Fill rows [first_row, end_row) of one image's ``lists`` [H, W, K] and ``counts`` [H, W].
 
-    Faces may come in any order; the nearest first spares moves.
+    Faces may come in any order; fewer list entries move if the nearest come first.
     """
     real = screen.dtype.type
     size, faces_per_pixel = lists.shape[1], lists.shape[2]
@@ -200,7 +200,7 @@ def search_bands(
     lists: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Tasks [first, end): a band of rows each of ``lists`` int32 [B, H, W, K], of which the first ``counts`` count."""
+    """Run tasks [first, end): each fills one band of rows of ``lists`` int32 [B, H, W, K] and ``counts``."""
     size = lists.shape[1]
     for task in range(first, end):
         image, band = task // num_bands, task % num_bands
@@ -220,7 +220,7 @@ def search_bands(
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def depth_orders(first: int, end: int, screen: np.ndarray, faces: np.ndarray, orders: np.ndarray) -> None:
-    """``orders`` int32 [B, F] of images [first, end): faces by their nearest corner."""
+    """Fill ``orders`` int32 [B, F] of images [first, end): faces sorted by the depth of their nearest corner."""
     least = np.empty(faces.shape[0], screen.dtype)
     for image in range(first, end):
         for f in range(faces.shape[0]):

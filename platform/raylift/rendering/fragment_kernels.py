@@ -24,7 +24,7 @@ def measure_lists(
     bary: np.ndarray,
     dists: np.ndarray,
 ) -> None:
-    """Fill the arrays, which hold -1, of images [first, end)."""
+    """Fill the output arrays, initialised to -1, for images [first, end)."""
     real = screen.dtype.type
     zero = real(0)
     _, size, _, _ = lists.shape

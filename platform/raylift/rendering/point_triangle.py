@@ -24,7 +24,7 @@ def edge_function(px: float, py: float, ax: float, ay: float, bx: float, by: flo
 
 @njit(cache=True, fastmath=False, nogil=True)
 def segment_distance(real: Any, px: float, py: float, ax: float, ay: float, bx: float, by: float) -> float:
-    """Squared distance from p to the segment ab; to b where the segment is a point."""
+    """Squared distance from p to segment ab, or to b if the segment is a point."""
     dx, dy = bx - ax, by - ay
     length = dx * dx + dy * dy
     if length <= EPSILON:
@@ -39,7 +39,7 @@ def segment_distance(real: Any, px: float, py: float, ax: float, ay: float, bx: 
 def segment_gradient(
     real: Any, px: float, py: float, ax: float, ay: float, bx: float, by: float
 ) -> tuple[float, float, float, float]:
-    """Derivatives of ``segment_distance`` by a and b: twice the way from p to its foot, shared as the foot is."""
+    """Derivatives of ``segment_distance`` by a and b: 2 (foot - p), weighted by the foot's position between them."""
     dx, dy = bx - ax, by - ay
     along = (dx * (px - ax) + dy * (py - ay)) / max(dx * dx + dy * dy, real(1e-30))
     along = min(max(along, real(0)), real(1))
@@ -52,7 +52,7 @@ def segment_gradient(
 def triangle_distance(
     real: Any, px: float, py: float, x0: float, y0: float, x1: float, y1: float, x2: float, y2: float
 ) -> tuple[float, int]:
-    """Squared distance from p to the nearest edge, and which it is (0: 01, 1: 02, 2: 12; the first of equals)."""
+    """Squared distance from p to the nearest edge, and its index (0: 01, 1: 02, 2: 12; the first of equals)."""
     d01 = segment_distance(real, px, py, x0, y0, x1, y1)
     d02 = segment_distance(real, px, py, x0, y0, x2, y2)
     d12 = segment_distance(real, px, py, x1, y1, x2, y2)
@@ -67,7 +67,7 @@ def triangle_distance(
 def screen_weights(
     real: Any, px: float, py: float, x0: float, y0: float, x1: float, y1: float, x2: float, y2: float
 ) -> tuple[float, float, float]:
-    """Barycentric weights on the screen; the area's epsilon makes those of slivers sum to less than 1."""
+    """Barycentric weights on the screen. The area's epsilon makes the weights of slivers sum to less than 1."""
     area = real(edge_function(x2, y2, x0, y0, x1, y1) + EPSILON)
     w0 = edge_function(px, py, x1, y1, x2, y2) / area
     w1 = edge_function(px, py, x2, y2, x0, y0) / area
@@ -79,7 +79,7 @@ def screen_weights(
 def perspective_weights(
     real: Any, w0: float, w1: float, w2: float, z0: float, z1: float, z2: float
 ) -> tuple[float, float, float]:
-    """Weights on the face from those on the screen. Beyond the face's horizon the divisor is held above 0."""
+    """Perspective-correct weights from screen weights. Beyond the face's horizon the divisor is clamped above 0."""
     t0, t1, t2 = w0 * z1 * z2, w1 * z0 * z2, w2 * z0 * z1
     total = max(t0 + t1 + t2, real(EPSILON))
     return t0 / total, t1 / total, t2 / total
@@ -87,7 +87,7 @@ def perspective_weights(
 
 @njit(cache=True, fastmath=False, nogil=True)
 def clipped_weights(real: Any, w0: float, w1: float, w2: float) -> tuple[float, float, float]:
-    """Weights moved into the face: negative ones become 0, the others are divided by their sum."""
+    """Weights clipped to the face: negative ones become 0, the others are divided by their sum."""
     w0, w1, w2 = max(w0, real(0)), max(w1, real(0)), max(w2, real(0))
     total = max(w0 + w1 + w2, real(LEAST_WEIGHT))
     return w0 / total, w1 / total, w2 / total

@@ -31,9 +31,10 @@ def _add_weight_gradient(
     vertices: np.ndarray,
     part: int,
 ) -> None:
-    """``vertices`` += the gradient by way of a face's clipped weights and depth.
+    """Add the gradient through a face's clipped weights and depth to ``vertices``.
 
-    Clipped weights do not change where all unclipped ones, e_i times depths, are scaled; so the area has no part.
+    Scaling all unclipped weights (edge function times depths) leaves clipped weights unchanged, so the area does not
+    contribute.
     """
     zero = real(0)
     x0, y0, z0 = frames[f, 0], frames[f, 1], frames[f, 2]
@@ -50,7 +51,7 @@ def _add_weight_gradient(
     e0 = sign * ((px - x1) * (y2 - y1) - (py - y1) * (x2 - x1))
     e1 = sign * ((px - x2) * (y0 - y2) - (py - y2) * (x0 - x2))
     e2 = sign * ((px - x0) * (y1 - y0) - (py - y0) * (x1 - x0))
-    # By the edge functions times their orientation; a negative weight is held at 0.
+    # By the edge functions times their orientation; negative weights are clipped to 0.
     h0 = (g0 - shared) * inverse if e0 >= zero else zero
     h1 = (g1 - shared) * inverse if e1 >= zero else zero
     h2 = (g2 - shared) * inverse if e2 >= zero else zero
@@ -81,7 +82,7 @@ def _add_distance_gradient(
     vertices: np.ndarray,
     part: int,
 ) -> None:
-    """``vertices`` += the gradient by way of the squared distance to the nearest edge (0: 01, 1: 02, 2: 12)."""
+    """Add the gradient through the squared distance to the nearest edge (0: 01, 1: 02, 2: 12) to ``vertices``."""
     a, b = (1 if edge == 2 else 0), (1 if edge == 0 else 2)
     dxa, dya, dxb, dyb = segment_gradient(
         real, px, py, frames[f, 3 * a], frames[f, 3 * a + 1], frames[f, 3 * b], frames[f, 3 * b + 1]
@@ -117,14 +118,14 @@ def shade_gradient(
     grad_vertices: np.ndarray,
     grad_values: np.ndarray,
 ) -> None:
-    """Tasks [first, end): gradients of groups of images, or of a band of an image.
+    """Run tasks [first, end): each computes the gradients of one group of images, or of one band of an image.
 
-    Each of T sets of values has ``num_groups`` groups of the images that it serves, and each image ``num_bands`` bands.
+    The images that use one of the T sets of values form ``num_groups`` groups; each image has ``num_bands`` bands.
 
     Args:
         grad_image: gradient with respect to the image, [B, C, H, W].
-        grad_vertices: float64 [B * bands, V, 3], 0 before.
-        grad_values: float64 [T * groups * bands, N, C], 0 before.
+        grad_vertices: float64 [B * bands, V, 3], initialised to 0.
+        grad_values: float64 [T * groups * bands, N, C], initialised to 0.
     """
     real = screen.dtype.type
     zero, one = real(0), real(1)
@@ -215,8 +216,8 @@ def shade_gradient(
                             by_bary[k, 0], by_bary[k, 1], by_bary[k, 2] = share * d0, share * d1, share * d2
                     if not wants_screen:
                         continue
-                    # The background's exponential either falls with the nearest depth, as all others, and nothing
-                    # depends on that; or it is held, and the nearest face, by its depth, moves all others.
+                    # The background's exponential usually scales with the nearest depth like all others, which cancels.
+                    # If it is clamped it does not scale, and the nearest face's depth changes all other shares.
                     by_nearest, ties = zero, 0
                     if background_score <= soft[3]:
                         for k in range(count):

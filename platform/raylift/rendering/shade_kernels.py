@@ -1,8 +1,8 @@
 """Compiled shading of face lists: coverage, softmax over depth and colours of a pixel in one pass, and its backward.
 
-Nothing is stored for a face at a pixel: the backward pass measures it again. Sums of gradients are float64. Tasks are
-groups of whole images or bands of rows of one image, with gradients of their own that are added in order, so the result
-is bit-identical for any number of threads.
+Nothing is stored per face and pixel: the backward pass computes it again. Gradients are summed in float64. A task is a
+group of images or a band of rows of one image. Each task has its own gradient arrays, which are added in order, so the
+result is bit-identical for any number of threads.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def color_taps(
     rows: np.ndarray,
     parts: np.ndarray,
 ) -> tuple[float, float, float, float]:
-    """Which rows of the values a face's colour is made of, and in which parts.
+    """Find the rows of the values that a face's colour is interpolated from, and their weights.
 
     Args:
-        rows, parts: [4]: the three corners' and an idle one, or the four texels around the point, held inside.
+        rows, parts: output [4]: three corners and an unused entry, or the four texels around the point, clamped to the
+            texture.
 
     Returns:
-        Of a texture: share of the later row and column, and the derivatives of these by v and u.
+        For a texture: weight of the later row and column, and their derivatives by v and u.
     """
     zero, one = real(0), real(1)
     if not is_texture:
@@ -86,7 +87,7 @@ def shade(
     background: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Tasks [first, end): a band of rows each of ``out`` [B, C, H, W].
+    """Run tasks [first, end): each fills one band of rows of ``out`` [B, C, H, W].
 
     Args:
         values: [T, N, C]: each of T sets serves B / T consecutive images.

@@ -12,7 +12,7 @@ from raylift.rendering.face_boxes import pixel_centers_1d
 from raylift.rendering.point_triangle import EPSILON, LEAST_WEIGHT, edge_function
 
 LEAST_SHARE = 1e-20
-"""Share of a pixel's colour below which a face is omitted: products of near-denormal numbers are slow."""
+"""Faces with a smaller share of a pixel's colour are omitted: arithmetic on near-denormal numbers is slow."""
 FRAME = 16
 """Number of values per face in ``face_frames``."""
 
@@ -25,7 +25,7 @@ def _inverse_square(real: Any, dx: float, dy: float) -> float:
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def face_frames(screen: np.ndarray, faces: np.ndarray, frames: np.ndarray) -> None:
-    """Of each face its corners, orientation, inverse squared lengths of edges (0: a point), and least divisor."""
+    """Fill ``frames``: each face's corners, orientation, inverse squared edge lengths (0: a point), least divisor."""
     real = screen.dtype.type
     for f in range(faces.shape[0]):
         frame = frames[f]
@@ -43,7 +43,7 @@ def face_frames(screen: np.ndarray, faces: np.ndarray, frames: np.ndarray) -> No
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy", inline="always")
 def _share_along(real: Any, qx: float, qy: float, dx: float, dy: float, inverse: float) -> float:
-    """Where between an edge's corners, 0 and 1, the foot of a point is; an edge that is a point has it at 1."""
+    """Position of a point's foot on an edge, from 0 to 1; 1 if the edge is a point."""
     if inverse == real(0):
         return real(1)
     return min(max((qx * dx + qy * dy) * inverse, real(0)), real(1))
@@ -59,11 +59,11 @@ def _square_distance(qx: float, qy: float, dx: float, dy: float, along: float) -
 def _measure(
     real: Any, frames: np.ndarray, f: int, px: float, py: float, perspective: bool, measured: np.ndarray, k: int
 ) -> None:
-    """A face at a pixel, as PyTorch3D measures it but for the rounding.
+    """Measure a face at a pixel, as PyTorch3D does except for rounding.
 
     Args:
-        measured: [K, 8]; row k is filled: clipped weights of the corners, 1 / their divisor, depth, signed squared
-            distance, and which edge is nearest (0: 01, 1: 02, 2: 12).
+        measured: output [K, 8]; row k gets the corners' clipped weights, 1 / their divisor, depth, signed squared
+            distance, and the index of the nearest edge (0: 01, 1: 02, 2: 12).
     """
     zero = real(0)
     x0, y0, z0 = frames[f, 0], frames[f, 1], frames[f, 2]
@@ -72,14 +72,14 @@ def _measure(
     qx0, qy0, qx1, qy1, qx2, qy2 = px - x0, py - y0, px - x1, py - y1, px - x2, py - y2
     dx01, dy01, dx02, dy02, dx12, dy12 = x1 - x0, y1 - y0, x2 - x0, y2 - y0, x2 - x1, y2 - y1
     sign = frames[f, 9]
-    # Weights times the doubled area, which clipping divides out again.
+    # Weights times the doubled area; clipping divides by their sum, so the area cancels.
     t0 = sign * (qx1 * dy12 - qy1 * dx12)
     t1 = sign * (qy2 * dx02 - qx2 * dy02)
     t2 = sign * (qx0 * dy01 - qy0 * dx01)
     least = zero
     if perspective:
         t0, t1, t2 = t0 * (z1 * z2), t1 * (z0 * z2), t2 * (z0 * z1)
-        # Beyond the horizon of the face's plane PyTorch3D holds the divisor.
+        # Beyond the horizon of the face's plane PyTorch3D clamps the divisor.
         least = real(LEAST_WEIGHT) * max(t0 + t1 + t2, frames[f, 13])
     c0, c1, c2 = max(t0, zero), max(t1, zero), max(t2, zero)
     inverse = real(1) / max(c0 + c1 + c2, least, real(1e-30))
@@ -114,14 +114,14 @@ def pixel_shares(
     covers: np.ndarray,
     shares: np.ndarray,
 ) -> tuple[float, float, float]:
-    """SoftRas's softmax at a pixel, as ``blend_weights`` has it.
+    """SoftRas's softmax at a pixel; equals ``blend_weights``.
 
     Args:
         soft: 1 / sigma, 1 / (gamma (far - near)), far, background_eps, and 1 / gamma.
-        measured: [K, 8], ``covers`` and ``shares`` [K]: filled up to the count.
+        measured: output [K, 8]; ``covers`` and ``shares``: output [K]. The first ``count`` rows are filled.
 
     Returns:
-        share of the background; its exponential, before; and the nearest depth.
+        Share of the background, its exponential before normalisation, and the nearest depth.
     """
     one = real(1)
     inverse_sigma, slope, far, eps = soft[0], soft[1], soft[2], soft[3]
@@ -156,10 +156,10 @@ def sum_shares(
     nearest_faces: int,
     sums: np.ndarray,
 ) -> None:
-    """``sums`` float64 [B, F, 3] of images [first, end): each face's shares, and these times the pixels' u and v.
+    """Fill ``sums`` float64 [B, F, 3] of images [first, end): sums of each face's shares, and of shares times u and v.
 
     Args:
-        nearest_faces: of a pixel's faces so many count.
+        nearest_faces: number of faces per pixel that count, nearest first.
     """
     real = screen.dtype.type
     _, size, _, faces_per_pixel = lists.shape

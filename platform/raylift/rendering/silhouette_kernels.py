@@ -1,8 +1,8 @@
 """Compiled kernels of the fused soft silhouette: transmittance of each pixel, and the backward pass.
 
-Forward runs over bands of rows, each of which multiplies the faces in their order into its own pixels; backward over
-runs of faces, each of which sums over its own box of pixels. No two tasks write to the same place, so the result is
-bit-identical for any number of threads.
+A forward task is a band of rows: it multiplies all faces, in order, into its own pixels. A backward task is a run of
+faces: it sums over each face's box of pixels. No two tasks write to the same memory, so the result is bit-identical for
+any number of threads.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from raylift.rendering.vector_exp import vector_exp
 RUN_FACES = 64
 """Number of faces per task in the backward pass."""
 BLOCK = 8
-"""Number of pixels measured at once."""
+"""Number of pixels per vectorised block."""
 CHUNK = 16
-"""Pixels of a row that a gradient is computed of at once, a multiple of BLOCK."""
+"""Number of pixels of a row per call of ``_gradient_row``; a multiple of BLOCK."""
 SUMMED_ROWS = 8
-"""Pixels of a column whose gradients are added as they are, before float64 takes them."""
+"""Number of rows whose gradients are added in the arrays' own precision before the sum goes to float64."""
 LEAST_LIGHT = 1e-30
-"""Least transmittance of a pixel: products with numbers near the smallest are slow."""
+"""Least transmittance of a pixel: arithmetic on near-denormal numbers is slow."""
 EXACT_RATIO = 0.02
 """Faces of at most this height over length are measured as PyTorch3D does, operation by operation: of two edges that
 all but coincide, rounding decides which is nearer, and the gradient follows."""
@@ -34,7 +34,7 @@ all but coincide, rounding decides which is nearer, and the gradient follows."""
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _edge_frame(real: Any, ax: float, ay: float, bx: float, by: float) -> tuple[float, float, float]:
-    """Unit vector along an edge, and its length; all 0 where PyTorch3D takes the edge for a point."""
+    """Unit vector along an edge, and its length; all 0 if PyTorch3D treats the edge as a point."""
     dx, dy = bx - ax, by - ay
     square = dx * dx + dy * dy
     if square <= EPSILON:
@@ -46,7 +46,7 @@ def _edge_frame(real: Any, ax: float, ay: float, bx: float, by: float) -> tuple[
 
 @njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
 def _face_frame(real: Any, screen: np.ndarray, face: np.ndarray, frame: np.ndarray) -> bool:
-    """Corners, edges (01, 02, 12) and orientation of a face, for rows of pixels; True if it needs exact arithmetic."""
+    """Fill ``frame``: a face's corners, edges (01, 02, 12), orientation. Returns whether it needs exact arithmetic."""
     for c in range(3):
         frame[2 * c], frame[2 * c + 1] = screen[face[c], 0], screen[face[c], 1]
     x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
@@ -70,10 +70,10 @@ def _multiply_row(
     blur: float,
     line: np.ndarray,
 ) -> None:
-    """``line`` *= 1 - sigmoid(-d / sigma) of a face, over whole blocks of pixels, which the compiler computes at once.
+    """Multiply ``line`` by a face's 1 - sigmoid(-d / sigma), over whole blocks of pixels, for vectorisation.
 
     Args:
-        centers, line: from the face's first column on, with room for the last block.
+        centers, line: starting at the face's first column, padded for the last block.
     """
     x0, y0, x1, y1 = frame[0], frame[1], frame[2], frame[3]
     dx01, dy01, length01 = frame[6], frame[7], frame[8]
@@ -84,7 +84,7 @@ def _multiply_row(
     for lane in range(num_blocks * BLOCK):
         px = centers[lane]
         qx0, qx1 = px - x0, px - x1
-        # Off each edge's line, positive towards the inside; along the line, beyond either end.
+        # Distance off each edge's line, positive towards the inside; distance along the line beyond either end.
         off01 = sign * (qx0 * dy01 - qy0 * dx01)
         off02 = sign * (qy0 * dx02 - qx0 * dy02)
         off12 = sign * (qx1 * dy12 - qy1 * dx12)
@@ -114,13 +114,13 @@ def _gradient_row(
     grad_transmittance: np.ndarray,
     parts: np.ndarray,
 ) -> None:
-    """``parts`` [6 * CHUNK] += by column, the gradient by (u, v) of a face's three corners.
+    """Add the gradient by (u, v) of a face's three corners to ``parts`` [6 * CHUNK], one entry per column.
 
-    Over whole blocks of pixels, which the compiler computes at once, at most CHUNK of them. One array with a fixed
-    place for each part is one that it knows not to overlap.
+    The loop runs over whole blocks of pixels, at most CHUNK pixels, and is vectorised. ``parts`` is one array with
+    fixed offsets, so that the compiler knows that the parts do not overlap.
 
     Args:
-        centers, grad_transmittance: from the first column on; ``grad_transmittance`` has room for the last block.
+        centers, grad_transmittance: starting at the first column; ``grad_transmittance`` is padded for the last block.
     """
     x0, y0, x1, y1 = frame[0], frame[1], frame[2], frame[3]
     dx01, dy01, length01 = frame[6], frame[7], frame[8]
@@ -148,7 +148,7 @@ def _gradient_row(
         inside = min(off01, off02, off12) > zero
         distance = -least if inside else least
         grad_pixel = grad_pixel if distance < blur else zero
-        # d coverage / d dists = -T p / sigma; the derivative of a squared distance is twice the way to its foot.
+        # d coverage / d dists = -T p / sigma; the derivative of a squared distance is 2 (foot - p).
         slope = scale * grad_pixel / (one + vector_exp(distance * inverse_sigma))
         slope = slope if inside else -slope
         of01 = slope if d01 == least else zero
@@ -177,7 +177,7 @@ def _exact_row_distances(
     distances: np.ndarray,
     nearest: np.ndarray,
 ) -> None:
-    """PyTorch3D's ``dists`` and the nearest edge (0: 01, 1: 02, 2: 12), to a face at columns [first, end) of a row."""
+    """Fill a face's PyTorch3D ``dists`` and nearest edge (0: 01, 1: 02, 2: 12) at columns [first, end) of a row."""
     x0, y0, x1, y1, x2, y2 = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
     sign, zero = frame[15], real(0)
     for column in range(first, end):
@@ -203,7 +203,7 @@ def _multiply_band(
     blur_radius: float,
     transmittance: np.ndarray,
 ) -> None:
-    """transmittance [H, W] of rows [first_row, end_row) = product over faces of 1 - sigmoid(-d / sigma)."""
+    """Fill rows [first_row, end_row) of ``transmittance`` [H, W]: the product over faces of 1 - sigmoid(-d / sigma)."""
     real = screen.dtype.type
     size = transmittance.shape[1]
     one, inverse_sigma, blur = real(1), real(1 / sigma), real(blur_radius)
@@ -244,10 +244,10 @@ def _gradient_of_run(
     grad_transmittance: np.ndarray,
     corners: np.ndarray,
 ) -> None:
-    """Gradient by (u, v) of the corners of faces [first_face, end_face).
+    """Fill ``corners``: the gradient by (u, v) of the corners of faces [first_face, end_face).
 
-    ``grad_transmittance`` [H, W + BLOCK] is the gradient by a pixel's coverage times its transmittance T, and 0 beyond
-    the image.
+    ``grad_transmittance`` [H, W + BLOCK] is a pixel's gradient by coverage times its transmittance T; 0 outside the
+    image.
     """
     real = screen.dtype.type
     size = grad_transmittance.shape[0]
@@ -315,7 +315,7 @@ def band_transmittances(
     blur_radius: float,
     transmittance: np.ndarray,
 ) -> None:
-    """Tasks [first, end): a band of rows of ``transmittance`` [B, H, W] each."""
+    """Run tasks [first, end): each fills one band of rows of ``transmittance`` [B, H, W]."""
     size = transmittance.shape[1]
     for task in range(first, end):
         image, band = task // num_bands, task % num_bands
@@ -344,7 +344,7 @@ def run_gradients(
     grad_transmittance: np.ndarray,
     corners: np.ndarray,
 ) -> None:
-    """Tasks [first, end): the gradient ``corners`` float64 [B, F, 6] of a run of faces each."""
+    """Run tasks [first, end): each fills ``corners`` float64 [B, F, 6], the gradient, for one run of faces."""
     num_faces = faces.shape[0]
     for task in range(first, end):
         image, run = task // num_runs, task % num_runs
@@ -363,7 +363,7 @@ def run_gradients(
 
 @njit(cache=True, fastmath=False, nogil=True)
 def gather_corners(first: int, end: int, faces: np.ndarray, corners: np.ndarray, vertices: np.ndarray) -> None:
-    """``vertices`` [B, V, 3] of images [first, end) += the gradients of the corners that meet there, face by face."""
+    """Add the corners' gradients to ``vertices`` [B, V, 3] of images [first, end), face by face."""
     for image in range(first, end):
         for f in range(faces.shape[0]):
             for c in range(3):

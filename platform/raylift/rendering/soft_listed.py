@@ -1,4 +1,4 @@
-"""A soft view on the CPU: face lists by compiled kernels, each shading of them one differentiable step."""
+"""A soft view on the CPU: compiled kernels search the face lists, and each shading is one differentiable function."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class ListedFaces:
 
 
 def _softness(blend: SoftBlend, like: Tensor) -> np.ndarray:
-    """As kernels read it: 1 / sigma, 1 / (gamma (far - near)), far, background_eps, 1 / gamma."""
+    """The kernels' parameters: 1 / sigma, 1 / (gamma (far - near)), far, background_eps, 1 / gamma."""
     slope = 1 / (blend.gamma * (blend.far - blend.near))
     return np.array([1 / blend.sigma, slope, blend.far, blend.background_eps, 1 / blend.gamma], like.numpy().dtype)
 
@@ -115,7 +115,7 @@ def _num_bands(batch: int, image_px: int) -> int:
 
 
 class _Shade(torch.autograd.Function):
-    """The kernels as one differentiable step; its own gradient has none."""
+    """The kernels as one differentiable function, without second derivatives."""
 
     @staticmethod
     def forward(

@@ -85,7 +85,7 @@ def face_array(faces: Int[Tensor, "F 3"], num_vertices: int) -> np.ndarray:
 
 
 class _Silhouette(torch.autograd.Function):
-    """The kernels as one differentiable step; its own gradient has none."""
+    """The kernels as one differentiable function, without second derivatives."""
 
     @staticmethod
     def forward(ctx: Any, screen: Tensor, faces: np.ndarray, image_px: int, sigma: float, blur_radius: float) -> Tensor:

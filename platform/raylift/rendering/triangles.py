@@ -134,7 +134,7 @@ def _cut_and_divide(
                 polygon_weights[size, c] = 1.0
                 size += 1
             if (here[2] >= near) != (there[2] >= near):
-                # Always walk from the front corner, so that two faces sharing the edge cut it at the same point.
+                # Always start at the front corner, so that two faces that share the edge cut it at the same point.
                 if here[2] >= near:
                     ratio = (near - here[2]) / (there[2] - here[2])
                     polygon[size] = here + ratio * (there - here)

@@ -1,4 +1,4 @@
-"""An exponential that compilers can compute for many pixels at once; libm's is called for one at a time."""
+"""An exponential that compilers can vectorise over pixels; libm's is called for one at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba import float32, int32, types
 from numba.extending import intrinsic, overload
 
 LARGEST = 60.0
-"""Arguments are held within this of 0, so that neither results nor products of two are too small for float32."""
+"""Arguments are clamped to this distance from 0, so that results and products of two are not too small for float32."""
 _LOG2_E, _LN2_HIGH, _LN2_LOW = 1.44269504088896341, 0.693359375, -2.12194440e-4
 _ROUNDER = 12582912.0  # 1.5 * 2^23: adding it leaves no digits behind the point
 
@@ -26,7 +26,7 @@ def _bits_as_float(_context: Any, bits: Any) -> Any:
 
 
 def vector_exp(x: float) -> float:
-    """exp(x). In float32 within 2e-7 of it, relative, with |x| held at ``LARGEST``; in float64 libm's."""
+    """exp(x). In float32 within 2e-7 of it, relative, with |x| clamped to ``LARGEST``; in float64 libm's."""
     return math.exp(x)
 
 

@@ -83,7 +83,7 @@ def _mark_visible(
     triangle: np.ndarray,
     tolerance: float,
 ) -> None:
-    """Mark the faces that a view sees: owners of pixels, and small faces whose centre is not behind what is seen."""
+    """Mark the faces that a view sees: those that own a pixel, and small faces whose centre is not hidden."""
     size = depth.shape[0]
     for row in range(size):
         for column in range(size):

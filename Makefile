@@ -46,8 +46,8 @@ unit: env
 
 bench: env ## The benchmarks, on what the demo left; each prints ratios from one run
 	@test -d $(DEMO)/data || { echo "there is no $(DEMO)/data: run make demo first"; exit 1; }
-	@for file in "step.py --data $(DEMO)/data" "feed.py $(DEMO)/data" rasterizer.py soft_rasterizer.py extraction.py \
-	  "signed_distance.py $(DEMO)/furniture" adaptive_gradient.py asha.py; do \
+	@for file in "step.py --data $(DEMO)/data" "feed.py $(DEMO)/data" rasterizer.py soft_rasterizer.py \
+	  volume_rendering.py extraction.py "signed_distance.py $(DEMO)/furniture" adaptive_gradient.py asha.py; do \
 	  echo "== $$file"; PYTHONPATH=. $(PY) tests/benchmarks/$$file || exit 1; done
 
 lock: ## Pin requirements.lock again from pyproject.toml

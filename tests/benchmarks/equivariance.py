@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from raylift.networks.equivariant.groups import GridGroup, GroupName, grid_group
+from raylift.networks.equivariant.groups import GridGroup, GroupName, act_on_volume, grid_group
 from raylift.networks.volumes import voxels
 from raylift.networks.volumes.config import VolumeConfig
 from raylift.networks.volumes.decoder import VolumeDecoder, build_decoder
@@ -50,7 +50,9 @@ def equation_10_error(decoder: VolumeDecoder, group: GridGroup, latents: Tensor)
         for latent in latents[:, None]:
             before = output(constant, latent)
             for element in range(len(group)):
-                error = output(group.act(element, constant), latent) - group.act(element, before)
+                error = output(act_on_volume(group.matrices[element], constant), latent) - act_on_volume(
+                    group.matrices[element], before
+                )
                 worst = max(worst, float(error.abs().max() / before.abs().max()))
         generator.constant.copy_(constant)
     return worst

@@ -12,7 +12,7 @@ from torch.nn import functional
 from raylift.networks.equivariant.convolutions import GroupConv, InvariantConv, LiftingConv, project
 from raylift.networks.equivariant.groups import GridGroup, GroupName, grid_group
 from raylift.networks.modulated import activate, upsample
-from tests.networks.equivariant.moving import move_fields
+from tests.networks.equivariant.moving import move, move_fields
 
 STYLE = 5
 NAMES: list[GroupName] = ["mirror", "c4v", "o", "oh"]
@@ -46,9 +46,9 @@ def relative_error(function: Callable[[Tensor, Tensor], Tensor], group: GridGrou
     """Largest |f(g x) - g f(x)| of all elements g, relative to the largest |f(x)|; one style for all of them."""
     elements = range(len(group))
     with torch.no_grad():
-        moved = function(torch.cat([group.act(g, x) for g in elements]), styles(seed).expand(len(group), -1))
+        moved = function(torch.cat([move(group, g, x) for g in elements]), styles(seed).expand(len(group), -1))
         before = function(x, styles(seed))
-        error = moved - torch.cat([group.act(g, before) for g in elements])
+        error = moved - torch.cat([move(group, g, before) for g in elements])
         return float(error.abs().max() / before.abs().max())
 
 
@@ -101,10 +101,10 @@ def test_fields_move_with_their_orientations(name: GroupName, size: int) -> None
     with torch.no_grad():
         before = stack.fields(volumes(size), styles(0))
         for element in range(0, len(group), 5):
-            after = stack.fields(group.act(element, volumes(size)), styles(0))
+            after = stack.fields(move(group, element, volumes(size)), styles(0))
             error = (after - move_fields(group, element, before)).abs().max() / before.abs().max()
             assert error < 1e-5
-            wrong = (after - group.act(element, before)).abs().max() / before.abs().max()
+            wrong = (after - move(group, element, before)).abs().max() / before.abs().max()
             assert element == 0 or wrong > 0.1, "moving space alone is not enough"
 
 
@@ -142,7 +142,7 @@ def test_an_encoder_is_invariant_after_pooling(name: GroupName) -> None:
     plain = Stack(grid_group("none"), pool)
     with torch.no_grad():
         first = plain.fields(volumes(6), styles(0)).mean((-3, -2, -1))
-        second = plain.fields(group.act(1, volumes(6)), styles(0)).mean((-3, -2, -1))
+        second = plain.fields(move(group, 1, volumes(6)), styles(0)).mean((-3, -2, -1))
     assert (first - second).abs().max() > 1e-2 * first.abs().max()
 
 
@@ -157,7 +157,7 @@ def test_group_convolution_against_the_sum_in_its_docstring(name: GroupName) -> 
         for g in range(len(group)):
             total = torch.zeros(3, 4, 4, 4).double()
             for h in range(len(group)):
-                kernel = group.act(g, weight[b, :, :, group.product[group.inverse[g], h]])
+                kernel = move(group, g, weight[b, :, :, group.product[group.inverse[g], h]])
                 total = total + functional.conv3d(x[b, h :: len(group)], kernel, padding=1)
             torch.testing.assert_close(layer(x, style)[b, g :: len(group)], total, atol=1e-6, rtol=1e-6)
 

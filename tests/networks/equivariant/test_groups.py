@@ -9,7 +9,7 @@ import torch
 from raylift.core.errors import ConfigError
 from raylift.geometry.voxels import grid_points
 from raylift.networks.equivariant.groups import MIRROR, GroupName, grid_group
-from tests.networks.equivariant.moving import move_fields
+from tests.networks.equivariant.moving import move, move_fields
 
 SIZES: dict[GroupName, int] = {"none": 1, "mirror": 2, "c4v": 8, "o": 24, "oh": 48}
 ORBITS: dict[GroupName, int] = {"none": 27, "mirror": 18, "c4v": 9, "o": 4, "oh": 4}
@@ -47,7 +47,7 @@ def test_acting_moves_what_is_at_p_to_gp(name: GroupName, size: int) -> None:
     centers = grid_points(size)
     volume = torch.randn(2, size, size, size)
     for element, matrix in enumerate(group.matrices):
-        moved = group.act(element, volume).reshape(2, -1)
+        moved = move(group, element, volume).reshape(2, -1)
         # Where g p is among the centres.
         target = np.abs((centers @ matrix.T)[:, None] - centers).sum(-1).argmin(1)
         torch.testing.assert_close(moved[:, target], volume.reshape(2, -1), atol=0, rtol=0)

@@ -10,6 +10,7 @@ from raylift.networks.equivariant.groups import GroupName, grid_group
 from raylift.networks.volumes.config import VolumeConfig
 from raylift.networks.volumes.decoder import VolumeDecoder, build_decoder
 from raylift.networks.volumes.fields import stage_fields
+from tests.networks.equivariant.moving import move
 
 NAMES: list[GroupName] = ["mirror", "c4v", "o", "oh"]
 each_group = pytest.mark.parametrize("name", NAMES)
@@ -41,7 +42,7 @@ def equation_10_error(made: VolumeDecoder, name: GroupName) -> float:
     before = bake(made, constant)
     scale = before.flatten(2).amax(-1).clamp(min=1.0)[..., None, None, None]
     errors = [
-        ((bake(made, group.act(g, constant)) - group.act(g, before)) / scale).abs().max()
+        ((bake(made, move(group, g, constant)) - move(group, g, before)) / scale).abs().max()
         for g in range(1, len(group), 3 if len(group) > 2 else 1)
     ]
     return float(torch.stack(errors).max())

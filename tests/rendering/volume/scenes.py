@@ -43,21 +43,22 @@ def cell_centers(resolution: int, half_extent: float = GRID_HALF_EXTENT) -> Floa
 
 
 def soft_box(
-    center: tuple[float, float, float], half: tuple[float, float, float], resolution: int = 24
+    center: tuple[float, float, float],
+    half: tuple[float, float, float],
+    resolution: int = 24,
+    softness: float = 0.02,
 ) -> Float[Tensor, "R R R"]:
-    """Inside of a box as 1, outside as 0, smooth over some 0.05; float64."""
+    """Inside of a box as 1, outside as 0, with a sigmoid of the distance over ``softness``; float64."""
     offset = (cell_centers(resolution) - torch.tensor(center, dtype=torch.float64)).abs()
     distance = (offset - torch.tensor(half, dtype=torch.float64)).amax(-1)
-    return torch.sigmoid(-distance / 0.02)
+    return torch.sigmoid(-distance / softness)
 
 
-def chair(batch: int = 1, resolution: int = 24, level: float = 60.0) -> VolumeGrid:
+def chair(batch: int = 1, resolution: int = 24, level: float = 60.0, softness: float = 0.02) -> VolumeGrid:
     """A seat, a back and four legs of smooth colours, in empty space; float32."""
-    parts = [
-        soft_box((0, -0.02, 0), (0.3, 0.04, 0.3), resolution),
-        soft_box((0, 0.25, -0.25), (0.3, 0.25, 0.05), resolution),
-    ]
-    parts += [soft_box((x, -0.27, z), (0.05, 0.24, 0.05), resolution) for x in (-0.25, 0.25) for z in (-0.25, 0.25)]
+    boxes = [((0.0, -0.02, 0.0), (0.3, 0.04, 0.3)), ((0.0, 0.25, -0.25), (0.3, 0.25, 0.05))]
+    boxes += [((x, -0.27, z), (0.05, 0.24, 0.05)) for x in (-0.25, 0.25) for z in (-0.25, 0.25)]
+    parts = [soft_box(center, half, resolution, softness) for center, half in boxes]
     inside = torch.stack(parts).amax(0)
     colors = (0.5 + 0.5 * torch.sin(6 * cell_centers(resolution))).movedim(-1, 0)
     return VolumeGrid(

@@ -52,8 +52,8 @@ def test_memory_grows_with_the_grid_and_is_refused_before_it_is_taken() -> None:
 
 
 def test_parts_of_a_gradient_are_few_where_the_grid_is_large() -> None:
-    assert num_gradient_parts((1, 34, 34, 34), 3, 4) == 16
-    assert num_gradient_parts((8, 34, 34, 34), 3, 4) == 2
-    assert num_gradient_parts((64, 34, 34, 34), 3, 4) == 1
+    assert num_gradient_parts((1, 34, 34, 34), 4, 4) == 8
+    assert num_gradient_parts((4, 34, 34, 34), 4, 4) == 2
+    assert num_gradient_parts((64, 34, 34, 34), 4, 4) == 1
     assert num_gradient_parts((1, 258, 258, 258), 16, 4) == 1
     assert memory.PART_BYTES < 2**30

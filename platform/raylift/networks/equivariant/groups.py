@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from raylift.core.errors import ConfigError
@@ -51,10 +51,6 @@ class GridGroup:
     def has_mirror(self) -> bool:
         """Whether x -> -x is an element."""
         return any(np.array_equal(matrix, MIRROR) for matrix in self.matrices)
-
-    def act(self, element: int, volume: Float[Tensor, "*B X Y Z"]) -> Tensor:
-        """Move a scalar volume: (g v)(p) = v(g^-1 p), by swapping and reversing axes."""
-        return act_on_volume(self.matrices[element], volume)
 
 
 MIRROR = np.diag([-1, 1, 1])

@@ -25,7 +25,13 @@ def num_lanes(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
+def num_bricks(size: int) -> int:
+    """Bricks along an axis of ``size`` padded cells, in the last of which no sample is."""
+    return ((size - 2) >> BRICK_BITS) + 1
+
+
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def pack_volumes(first: int, end: int, values: np.ndarray, packed: np.ndarray) -> None:
     """packed [B, X + 2, Y + 2, Z + 2, lanes] = values [B, C, X, Y, Z], with zeros around."""
     channels = values.shape[1]
@@ -39,7 +45,7 @@ def pack_volumes(first: int, end: int, values: np.ndarray, packed: np.ndarray) -
                         cells[i + 1, j + 1, k + 1, channel] = inside[channel, i, j, k]
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def unpack_volumes(first: int, end: int, parts: np.ndarray, values: np.ndarray) -> None:
     """values [B, C, X, Y, Z] = sum over parts of [B, parts, X + 2, Y + 2, Z + 2, lanes], in their order."""
     for volume in range(first, end):
@@ -54,7 +60,7 @@ def unpack_volumes(first: int, end: int, parts: np.ndarray, values: np.ndarray) 
                         inside[channel, i, j, k] = total
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def mark_bricks(first: int, end: int, density: np.ndarray, limit: float, occupied: np.ndarray) -> None:
     """Volumes [first, end): occupied [B, bricks of X, of Y, of Z] = 1 where a sample may read more than ``limit``.
 
@@ -73,7 +79,7 @@ def mark_bricks(first: int, end: int, density: np.ndarray, limit: float, occupie
                                     bricks[bi, bj, bk] = 1
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def stays_inside(real: Any, ray: np.ndarray, last: int, size: tuple[int, int, int]) -> bool:
     """Whether a ray that hits the box may be read without looking: both of its ends are in the padded volume."""
     inside = ray[6] > real(0)
@@ -83,7 +89,7 @@ def stays_inside(real: Any, ray: np.ndarray, last: int, size: tuple[int, int, in
     return inside
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def locate(real: Any, ray: np.ndarray, at: int, size: tuple[int, int, int]) -> tuple[int, float, float, float]:
     """The cell before sample ``at``, as a place in the row of cells, and the fractions of the way to the next ones."""
     n = real(at)
@@ -92,7 +98,7 @@ def locate(real: Any, ray: np.ndarray, at: int, size: tuple[int, int, int]) -> t
     return (i * size[1] + j) * size[2] + k, x - real(i), y - real(j), z - real(k)
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def corner_places(cell: int, size: tuple[int, int, int], stride: int) -> tuple[int, ...]:
     """Places of a cell's eight corners in a row with ``stride`` values per cell."""
     z, y, x = uintp(stride), uintp(size[2] * stride), uintp(size[1] * size[2] * stride)
@@ -101,7 +107,7 @@ def corner_places(cell: int, size: tuple[int, int, int], stride: int) -> tuple[i
     return a, a + z, a + y, a + y + z, e, e + z, e + y, e + y + z
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def corner_weights(real: Any, fx: float, fy: float, fz: float, weight: float) -> Corners:
     """Trilinear weights of the corners, times ``weight``."""
     gx, gy, gz = weight * (real(1) - fx), real(1) - fy, real(1) - fz
@@ -110,7 +116,7 @@ def corner_weights(real: Any, fx: float, fy: float, fz: float, weight: float) ->
     return a * gz, a * fz, b * gz, b * fz, c * gz, c * fz, d * gz, d * fz
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def read_corners(row: np.ndarray, at: tuple[int, ...], lane: int) -> Corners:
     """One channel of the corners."""
     o = uintp(lane)
@@ -126,7 +132,7 @@ def read_corners(row: np.ndarray, at: tuple[int, ...], lane: int) -> Corners:
     )
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def blend(real: Any, corners: Corners, fx: float, fy: float, fz: float) -> float:
     """Trilinear value of eight corners."""
     a, b, c, d, e, f, g, h = corners
@@ -136,7 +142,7 @@ def blend(real: Any, corners: Corners, fx: float, fy: float, fz: float) -> float
     return gx * low + fx * high
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def slopes(real: Any, corners: Corners, fx: float, fy: float, fz: float) -> tuple[float, float, float]:
     """Derivatives of ``blend`` by (fx, fy, fz)."""
     a, b, c, d, e, f, g, h = corners
@@ -147,7 +153,7 @@ def slopes(real: Any, corners: Corners, fx: float, fy: float, fz: float) -> tupl
     return by_x, gx * (cd - ab) + fx * (gh - ef), by_z
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def weighted(corners: Corners, weights: Corners) -> float:
     """Sum over the corners."""
     low = weights[0] * corners[0] + weights[1] * corners[1] + weights[2] * corners[2] + weights[3] * corners[3]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raylift.core.kernel_threads import run_tasks
 from raylift.rendering.face_boxes import num_bands
-from raylift.rendering.volume.cells import BRICK_BITS, mark_bricks, num_lanes, pack_volumes, unpack_volumes
+from raylift.rendering.volume.cells import mark_bricks, num_bricks, num_lanes, pack_volumes, unpack_volumes
 from raylift.rendering.volume.grid import VolumeGrid
 from raylift.rendering.volume.march_gradient_kernels import gradient_parts
 from raylift.rendering.volume.march_kernels import render_bands
@@ -30,9 +30,9 @@ def render_compiled(
 ) -> tuple[Float[Tensor, "V C P"], Float[Tensor, "V P"], Float[Tensor, "V P"]]:
     """Features, alpha and depth of every ray; gradients reach density, features and rays, theirs have none."""
     limit = skipped_below(grid, num_samples, min_weight)
-    settings = num_samples, grid.kind == "occupancy", min_weight, stop_transmittance
+    settings = num_samples, grid.kind == "occupancy", limit, min_weight, stop_transmittance
     seen, alpha, depth = _March.apply(
-        grid.density[:, None], grid.features, _in_cells(rays, grid), grid_of_view, limit, settings
+        grid.density[:, None], grid.features, _in_cells(rays, grid), grid_of_view, settings
     )
     return seen, alpha, depth
 
@@ -63,14 +63,14 @@ class _March(torch.autograd.Function):
         features: Tensor,
         rays: Tensor,
         grid_of_view: Tensor,
-        limit: float,
-        settings: tuple[int, bool, float, float],
+        settings: tuple[int, bool, float, float, float],
     ) -> tuple[Tensor, Tensor, Tensor]:
         rays = rays.detach().contiguous()
         cells, colors = _packed(density, 1), _packed(features, num_lanes(features.shape[1]))
         batch, *size = cells.shape[:4]
-        occupied = np.empty((batch, *(((edge - 2) >> BRICK_BITS) + 1 for edge in size)), np.uint8)
-        run_tasks(mark_bricks, batch, cells[..., 0].numpy(), limit, occupied)
+        occupied = np.empty((batch, *(num_bricks(edge) for edge in size)), np.uint8)
+        run_tasks(mark_bricks, batch, cells[..., 0].numpy(), settings[2], occupied)
+        occupied = occupied.reshape(batch, -1)
         count, pixels = rays.shape[:2]
         seen, alpha = rays.new_empty(count, features.shape[1], pixels), rays.new_empty(count, pixels)
         depth = torch.empty_like(alpha)
@@ -103,7 +103,6 @@ class _March(torch.autograd.Function):
             _unpacked(by_cells, 1) if ctx.needs_input_grad[0] else None,
             _unpacked(by_colors, channels) if wanted[0] else None,
             by_rays if wanted[1] else None,
-            None,
             None,
             None,
         )

@@ -27,7 +27,7 @@ from raylift.rendering.volume.cells import (
 from raylift.rendering.volume.march_kernels import march
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def _products(features: np.ndarray, places: tuple[int, ...], pull: np.ndarray) -> Corners:
     """Products of ``pull`` [lanes] with the features of a cell's eight corners."""
     zero = pull[0] - pull[0]
@@ -45,7 +45,7 @@ def _products(features: np.ndarray, places: tuple[int, ...], pull: np.ndarray) -
     return a, b, c, d, e, f, g, h
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def _add_density(by_density: np.ndarray, places: tuple[int, ...], weights: Corners) -> None:
     """Spread the gradient of a trilinear read over the eight cells."""
     by_density[places[0]] += weights[0]
@@ -58,7 +58,7 @@ def _add_density(by_density: np.ndarray, places: tuple[int, ...], weights: Corne
     by_density[places[7]] += weights[7]
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def _add_lanes(by_features: np.ndarray, place: int, weight: float, pull: np.ndarray) -> None:
     """Features of one corner += weight * pull."""
     for lane in range(0, pull.shape[0], LANES):
@@ -73,7 +73,7 @@ def _add_lanes(by_features: np.ndarray, place: int, weight: float, pull: np.ndar
         by_features[o + uintp(3)] = four
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def _add_features(by_features: np.ndarray, places: tuple[int, ...], weights: Corners, pull: np.ndarray) -> None:
     """The same for features: ``pull`` [lanes] times each corner's weight."""
     _add_lanes(by_features, places[0], weights[0], pull)
@@ -86,7 +86,7 @@ def _add_features(by_features: np.ndarray, places: tuple[int, ...], weights: Cor
     _add_lanes(by_features, places[7], weights[7], pull)
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def _gradient_of_ray(
     ray: np.ndarray,
     density: np.ndarray,
@@ -107,7 +107,7 @@ def _gradient_of_ray(
     by_features: np.ndarray,
     by_ray: np.ndarray,
 ) -> None:
-    """Add one ray's gradient; samples without a record stop no light, but may be asked to.
+    """Add one ray's gradient; samples without a record stop (almost) no light, but may be asked to.
 
     An unread sample has the pull of the features that its weight was handed on to: the gradient is that of the picture
     as it was rendered. Where no features were read behind a sample, those of the last record count, and on a ray
@@ -168,7 +168,7 @@ def _gradient_of_ray(
         by_ray[6], by_ray[7], by_ray[8] = by_spacing, by_depth, by_depth_step
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def gradient_parts(
     first: int,
     end: int,
@@ -182,6 +182,7 @@ def gradient_parts(
     size: tuple[int, int, int],
     num_samples: int,
     occupancy: bool,
+    limit: float,
     min_weight: float,
     stop: float,
     wanted: tuple[bool, bool],
@@ -228,6 +229,7 @@ def gradient_parts(
                     size,
                     num_samples,
                     occupancy,
+                    limit,
                     min_weight,
                     stop,
                     index,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, uintp
 
 from raylift.rendering.vector_exp import vector_exp
 from raylift.rendering.volume.cells import (
@@ -19,6 +19,7 @@ from raylift.rendering.volume.cells import (
     corner_places,
     corner_weights,
     locate,
+    num_bricks,
     read_corners,
     stays_inside,
     weighted,
@@ -28,7 +29,7 @@ UNREAD = -1.0
 """Read weight of a sample whose features are not read."""
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def march(
     ray: np.ndarray,
     density: np.ndarray,
@@ -36,6 +37,7 @@ def march(
     size: tuple[int, int, int],
     num_samples: int,
     occupancy: bool,
+    limit: float,
     min_weight: float,
     stop: float,
     index: np.ndarray,
@@ -45,13 +47,14 @@ def march(
 ) -> tuple[int, int]:
     """Record the samples of one ray that stop light, front to back.
 
-    A sample's features are not read as long as all the unread samples of the ray weigh less than ``min_weight``
-    together; its weight is handed on to the next sample that is read, or else to the last record.
+    A sample's features are not read as long as it and the unread samples before it weigh less than ``min_weight``
+    together; their weight is handed on to the next sample that is read, or else to the last record.
 
     Args:
         ray: start, step (padded cells), spacing, depth, depth step; it stays inside.
         density: of one volume, in a row; ``size`` cells.
-        bricks: what may be skipped; with min_weight 0 nothing is.
+        bricks: in a row, 0 where no sample reads more than ``limit``.
+        limit: density that counts as none; with min_weight 0 everything counts.
         stop: transmittance that ends the march; with 0 nothing does: an opaque sample's gradient needs what it hides.
         index, opacity, light, read_weight: per record, the sample, a, the transmittance before it, and the weight that
             its features get or UNREAD; with room for all samples.
@@ -62,24 +65,24 @@ def march(
     real = density.dtype.type
     zero, one, least, last_light = real(0), real(1), real(min_weight), real(stop)
     x0, y0, z0, dx, dy, dz, spacing = ray[0], ray[1], ray[2], ray[3], ray[4], ray[5], ray[6]
-    skips, stops = min_weight > 0, stop > 0
-    passed, pending, unread, count, end = one, zero, zero, 0, num_samples
+    skips, stops, least_value = min_weight > 0, stop > 0, real(limit)
+    ny, nz = num_bricks(size[1]), num_bricks(size[2])
+    passed, pending, count, end = one, zero, 0, num_samples
     for at in range(num_samples):
         n = real(at)
         x, y, z = x0 + n * dx, y0 + n * dy, z0 + n * dz
         i, j, k = int(x), int(y), int(z)
-        if skips and bricks[i >> BRICK_BITS, j >> BRICK_BITS, k >> BRICK_BITS] == 0:
+        if skips and bricks[uintp(((i >> BRICK_BITS) * ny + (j >> BRICK_BITS)) * nz + (k >> BRICK_BITS))] == 0:
             continue
         corners = read_corners(density, corner_places((i * size[1] + j) * size[2] + k, size, 1), 0)
         value = blend(real, corners, x - real(i), y - real(j), z - real(k))
-        if skips and not value > zero:
+        if skips and not value > least_value:
             continue
         stopped = min(value, one) if occupancy else one - vector_exp(-value * spacing)
         weight = passed * stopped
         index[count], opacity[count], light[count] = at, stopped, passed
         pending += weight
-        if unread + weight < least:
-            unread += weight
+        if pending < least:
             read_weight[count] = real(UNREAD)
         else:
             read_weight[count] = pending
@@ -94,7 +97,7 @@ def march(
     return count, end
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def add_features(
     real: Any,
     ray: np.ndarray,
@@ -120,7 +123,7 @@ def add_features(
         total[lane + 3] += four
 
 
-@njit(cache=True, fastmath=False, nogil=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
 def render_bands(
     first: int,
     end: int,
@@ -133,6 +136,7 @@ def render_bands(
     size: tuple[int, int, int],
     num_samples: int,
     occupancy: bool,
+    limit: float,
     min_weight: float,
     stop: float,
     seen: np.ndarray,
@@ -167,6 +171,7 @@ def render_bands(
                     size,
                     num_samples,
                     occupancy,
+                    limit,
                     min_weight,
                     stop,
                     index,

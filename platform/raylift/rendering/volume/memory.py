@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-GRADIENT_TASKS = 16
+from raylift.rendering.volume.cells import num_lanes
+
+GRADIENT_TASKS = 8
 """Least number of tasks of a backward pass, if memory allows."""
-PART_BYTES = 64 * 2**20
+PART_BYTES = 8 * 2**20
 """Most memory that parts of one gradient may take beyond the first one."""
 
 
@@ -45,7 +47,9 @@ def bytes_needed(
     cells = padded[0] * padded[1] * padded[2] * padded[3]
     rays = num_views * image_px**2
     # Values, a padded copy of them, gradients of both; and the parts of the gradient beyond the first.
-    volumes = (channels + 1) * cells * (4 + (0 if dense else num_gradient_parts(padded, channels, itemsize) - 1))
+    packed = num_lanes(channels) + 1
+    copies = 2 * (channels + 1) if dense else packed * (1 + num_gradient_parts(padded, packed - 1, itemsize))
+    volumes = cells * (2 * (channels + 1) + copies)
     # Some thirty vectors of three per ray are kept by autograd; pictures and their gradients.
     images = rays * (90 + 4 * (channels + 2))
     samples = rays * num_samples * (3 * (channels + 1) + 24) if dense else 0

@@ -22,10 +22,13 @@ from raylift.models.shelf.config import CameraConfig, ShelfConfig, ViewPriorConf
 from raylift.models.shelf.model import ShelfModel
 from raylift.models.shelf.network import Encoded
 from raylift.models.shelf.state import ForwardState
+from raylift.models.shelf.surface import query
 from raylift.models.shelf.view_terms import view_error
 from raylift.models.shelf.views import Pictures, framed_camera
 from raylift.models.shelf.weights import ShelfWeights
 from raylift.networks.feature_extractors import Frozen
+from raylift.networks.volumes.geometry import OccupancyGeometry
+from raylift.networks.volumes.volume import Volume
 from raylift.rendering.volume.grid import VolumeGrid
 from raylift.rendering.volume.march import render_volume
 from raylift.testing.gradients import wake
@@ -202,6 +205,33 @@ def test_views_are_recovered_from_the_bin_that_contains_them() -> None:
         logits[0, sure] = 30.0
         cameras = CameraHypotheses(torch.ones(1, 4), torch.zeros(1, 4, 2), turns[None], logits)
         assert least <= float(view_error(Encoded(torch.zeros(1, 2), cameras), target)) <= most
+
+
+def test_a_surface_has_the_colour_that_a_ray_sees() -> None:
+    """A red ball in a blue cloud too thin to be seen: blue at the surface itself, red in every picture of it."""
+
+    class Ball(Volume):
+        batch = torch.zeros(1)
+
+        def raw(self, points: Tensor) -> Tensor:
+            return 400 * (0.3 - points.norm(dim=-1))
+
+        def features(self, points: Tensor) -> Tensor:
+            inside = (points.norm(dim=-1) < 0.3)[..., None].to(points)
+            return inside * points.new_tensor([1.0, 0, 0]) + (1 - inside) * points.new_tensor([0, 0, 1.0])
+
+        def cells(self, resolution: int) -> tuple[Tensor, Tensor]:
+            raise NotImplementedError
+
+    ball = Ball(OccupancyGeometry(0.3, 0.1), 0.55, 32)
+    directions = torch.nn.functional.normalize(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    surface = 0.305 * directions
+    assert float(ball.features(surface[None])[0][:, 2].min()) == 1
+    scalars, colors = query(ball, surface)
+    assert bool((colors[:, 0] > 0.6).all())
+    torch.testing.assert_close(scalars, ball.values(surface[None])[0])
+    empty = query(ball, torch.zeros(1, 3))[1]
+    assert bool(torch.isfinite(empty).all())
 
 
 def test_it_refuses_what_cannot_be_learned() -> None:

@@ -26,6 +26,7 @@ from raylift.models.shelf.config import ShelfConfig
 from raylift.models.shelf.image_terms import anchor_term, image_terms
 from raylift.models.shelf.network import ShelfNetwork
 from raylift.models.shelf.state import ForwardState
+from raylift.models.shelf.surface import query, values
 from raylift.models.shelf.view_terms import (
     Judge,
     adversarial_term,
@@ -43,7 +44,6 @@ from raylift.networks.image_text.towers import FrozenImageText
 from raylift.networks.perceptual import PerceptualDistance
 from raylift.networks.pose_posterior import is_pose_search, load_posterior
 from raylift.networks.pretrained import perceptual_weights
-from raylift.networks.volumes.volume import Volume
 
 GENERATOR, CRITIC, R1, PATH = "generator", "critic", "r1", "path"
 
@@ -222,7 +222,7 @@ class ShelfModel(ReconstructionModel):
         found = []
         for row, name in enumerate(batch.ids):
             volume = self.network.decode(encoded.latent[row : row + 1])
-            shape = Field(partial(_query, volume), extent, device, partial(_values, volume))
+            shape = Field(partial(query, volume), extent, device, partial(values, volume))
             camera = from_weak_perspective(WeakPerspective(*(part[row : row + 1].float() for part in best)))
             found.append(Reconstruction(name, shape, camera))
         return found
@@ -231,14 +231,5 @@ class ShelfModel(ReconstructionModel):
 def _used_evenly(state: ForwardState) -> Float[Tensor, ""]:
     """Entropy of the batch's mean probabilities of azimuth bins, over the largest possible for as many images."""
     mean = state.encoded.cameras.probabilities.mean(dim=0, keepdim=True)
-    return camera_entropy(mean)[0] / math.log(max(2, min(mean.shape[1], len(state.batch))))
-
-
-@torch.no_grad()
-def _query(volume: Volume, points: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N"], Float[Tensor, "N 3"]]:
-    return volume.values(points[None])[0], volume.features(points[None])[0]
-
-
-@torch.no_grad()
-def _values(volume: Volume, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N"]:
-    return volume.values(points[None])[0]
+    evenness = camera_entropy(mean)[0] / math.log(max(2, min(mean.shape[1], len(state.batch))))
+    return evenness.clamp(max=1.0)

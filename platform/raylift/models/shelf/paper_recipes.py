@@ -28,7 +28,7 @@ PAPER_RATE = OptimizerConfig(
 
 def original_model() -> ShelfConfig:
     """Voxels of 16^3 features and 32^3 occupancies, one unbounded view per image, critic of RGB on white."""
-    return ShelfConfig(volume=VolumeConfig(width=256))
+    return ShelfConfig(volume=VolumeConfig(width=256, channels=64))
 
 
 def triplane_model() -> ShelfConfig:

@@ -45,6 +45,7 @@ class Arguments:
         refine: steps of refinement of the mesh and its camera against the image, such as 150; 0 for none.
         texture_px: side of a texture from the photograph, its mirror image and the model's colours, such as 1024; 0
             keeps the model's own colours.
+        texture_from: "model" leaves the photograph out of the texture.
         formats: mesh file formats to write.
         device: cpu or cuda; by default a GPU if available.
         log_to_run: whether to log meshes, page, model and model card to the MLflow run of --run.
@@ -60,6 +61,7 @@ class Arguments:
     resolution: int | None = None
     refine: int = 0
     texture_px: int = 0
+    texture_from: Literal["photo", "model"] = "photo"
     formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
     device: Literal["cpu", "cuda"] | None = None
     log_to_run: bool = False
@@ -85,7 +87,7 @@ def reconstruct_one(
 ) -> tuple[dict[str, object], ViewerRow]:
     """Write the mesh files of one image; returns its entry in the summary and its row on the page."""
     image = read_image(path)
-    finishing = Finishing(arguments.refine, arguments.texture_px)
+    finishing = Finishing(arguments.refine, arguments.texture_px, arguments.texture_from)
     resolution = arguments.resolution or (FINISHED_RESOLUTION if finishing.is_needed else 256)
     outcome = reconstructor(image, resolution, finishing=finishing, finishing_progress=tell)
     if outcome.mesh.is_empty:
@@ -129,7 +131,7 @@ def main(arguments: Arguments, console: Console) -> int:
     """Reconstruct with progress, and print a summary."""
     if arguments.log_to_run and not arguments.run:
         raise ConfigError("--log-to-run without --run", "name the run that trained the model")
-    Finishing(arguments.refine, arguments.texture_px)  # refused before a model is loaded
+    Finishing(arguments.refine, arguments.texture_px, arguments.texture_from)  # refused before a model is loaded
     reconstructor = open_reconstructor(arguments)
     paths = list_images(arguments.images)
     arguments.out.mkdir(parents=True, exist_ok=True)

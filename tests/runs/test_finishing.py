@@ -58,6 +58,12 @@ def test_colours_are_asked_for_where_the_model_has_them() -> None:
     assert radii.max() < 1 + 1e-4
     assert done.mesh.texture is not None
     assert len(done.notes) == 2
+    asked.clear()
+    wanted = Finishing(refine_steps=30, texture_px=64, texture_from="model")
+    done = finish(GUESS, CAMERA, TRUTH, SampleRequest(32), generated, wanted)
+    assert done.mesh.texture is not None
+    assert float((done.mesh.texture - 0.2).abs().max()) < 1e-3, "no colour of the photograph"
+    assert (torch.cat(asked) / torch.tensor([0.5, 0.35, 0.3])).norm(dim=1).min() > 0.96
 
 
 def test_a_texture_is_of_the_model_s_crop_at_the_image_s_resolution() -> None:

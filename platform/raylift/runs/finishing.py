@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +16,7 @@ from raylift.data.feed.image_folder import InputImage
 from raylift.data.feed.user_image import assemble_image
 from raylift.refinement.config import RefinementConfig
 from raylift.refinement.refine import refine
-from raylift.texturing.bake import ColorAt
+from raylift.texturing.bake import ColorAt, bake
 from raylift.texturing.photo import texture_from_photo
 from raylift.texturing.unwrap import check_texture_px
 
@@ -35,10 +36,13 @@ class Finishing:
     Attributes:
         refine_steps: steps of refinement; 0 for none.
         texture_px: side of the texture; 0 keeps the model's own colours.
+        texture_from: "photo": the photograph where it shows the surface, the model's colours elsewhere; or "model": the
+            latter alone.
     """
 
     refine_steps: int = 0
     texture_px: int = 0
+    texture_from: Literal["photo", "model"] = "photo"
 
     def __post_init__(self) -> None:
         if self.refine_steps < 0:
@@ -104,6 +108,8 @@ def finish(
     if finishing.texture_px:
         tell(f"unwrapping {len(mesh.faces):,} faces")
         size = finishing.texture_px
+        if finishing.texture_from == "model":
+            return Finished(bake(mesh, generated, size, rest), camera, (*notes, "texture of the model's colours"))
         found = texture_from_photo(mesh, camera, photo, mask, generated, texture_px=size, rest_vertices=rest)
         mesh = found.mesh
         shares = (f"{100 * share:.0f} % {name}" for name, share in found.shares._asdict().items())

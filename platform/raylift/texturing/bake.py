@@ -23,19 +23,22 @@ _CHUNK = 65_536
 _GREY = 0.8
 
 
-def bake(mesh: Mesh, color_at: ColorAt | None, texture_px: int) -> Mesh:
+def bake(
+    mesh: Mesh, color_at: ColorAt | None, texture_px: int, rest_vertices: Float[Tensor, "V 3"] | None = None
+) -> Mesh:
     """The mesh with a new texture that shows ``color_at`` on its surface; vertex colours are dropped.
 
     Args:
         color_at: colours by world point; None uses the mesh's own colours or texture.
         texture_px: side of the texture.
+        rest_vertices: positions at which ``color_at`` is asked: those before a refinement moved the surface.
 
     Raises:
         DataError: the mesh has no faces or is invalid, or an impossible size.
     """
     atlas = unwrap(mesh, texture_px)
     texels = find_texels(atlas.corner_uvs, texture_px)
-    colors = generated_colors(mesh, texels, color_at, mesh.vertices)
+    colors = generated_colors(mesh, texels, color_at, mesh.vertices if rest_vertices is None else rest_vertices)
     return with_texture(mesh, atlas.corner_uvs, texels.paint(colors))
 
 

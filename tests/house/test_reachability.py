@@ -19,7 +19,7 @@ from tests.house.references import Definition, Module, Reach, public, reached, r
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "platform" / "raylift" / "models"
-WITH_EQUATIONS = ("implicit", "mesh_texture")
+WITH_EQUATIONS = ("implicit", "mesh_texture", "shelf")
 
 STARTED_BY_NAME = {
     "raylift.tracking.catch_up": "python -m, as the warning of an unreachable MLflow server says",
@@ -203,15 +203,16 @@ def test_equations_are_where_training_runs_or_marked_as_analysis(model: str) -> 
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_equation_of_the_paper_is_in_the_table() -> None:
-    """Equations 1 to 47 of the adaptive-gradient paper, and each in training or in the analysis."""
+@pytest.mark.parametrize(("model", "last"), [("mesh_texture", 47), ("shelf", 11)])
+def test_every_equation_of_the_paper_is_in_the_table(model: str, last: int) -> None:
+    """Each in training or in the analysis."""
     listed: set[int] = set()
-    for row in equation_rows(MODELS / "mesh_texture" / "README.md"):
+    for row in equation_rows(MODELS / model / "README.md"):
         if re.fullmatch(r"[\d, -]+", row.paper):
             for part in row.paper.split(","):
-                first, _, last = part.strip().partition("-")
-                listed |= set(range(int(first), int(last or first) + 1))
-    assert listed == set(range(1, 48))
+                first, _, end = part.strip().partition("-")
+                listed |= set(range(int(first), int(end or first) + 1))
+    assert listed == set(range(1, last + 1))
 
 
 def test_the_rules_notice(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ A new variant adds its cases to ``CASES``: a name that ``build`` turns into a fl
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raylift.core.captions import encode_caption
 from raylift.core.collectives import rank, world_size
 from raylift.core.model import Model
 from raylift.core.step_info import StepInfo
@@ -35,9 +38,23 @@ MESH_TEXTURE = {
     "best-test.stage1": ("model.camera.distil_steps=0",),
 }
 """Recipes, perhaps with a remark behind them, each with overrides that add what it leaves out."""
+CAPTIONS = ("model.weights.caption=1", "model.weights.image_similarity=1", "model.captions.towers=random")
+SHELF = {
+    "captions, poses and augmentation": (
+        *(*CAPTIONS, "model.captions.form=contrastive", "model.weights.anchor=1", "model.critic.sees=random"),
+        *("model.critic.trains=both", "model.critic.augmentation.initial=0.5"),
+    ),
+    "tri-plane by searched cameras": (
+        *("model.weights.anchor=1", "model.camera.trained_by=searched", "model.volume.representation=triplane"),
+        *("model.volume.geometry=sdf", "model.critic.kind=residual"),
+    ),
+    "equivariant by two angles": ("model.volume.group=c4v", "model.camera.kind=angles", "model.weights.camera_use=0"),
+}
+"""Of ``shelf/test``."""
 CASES = [
     *(f"implicit/{name}" for name in VARIANTS),
     *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
+    *(f"shelf/{name}" for name in SHELF),
     "poses/test",
 ]
 """What the laws of ``tests/models/test_laws.py`` do not see: they take the smallest recipe of each model."""
@@ -49,6 +66,8 @@ def build(case: str) -> tuple[Model, Batch]:
     name, _, variant = case.partition("/")
     if name == "mesh_texture":
         return _mesh_texture(variant)
+    if name == "shelf":
+        return _shelf(variant)
     if name == "poses":
         return _pose_search()
     config = small_config(variant)
@@ -71,6 +90,15 @@ def _mesh_texture(variant: str) -> tuple[Model, Batch]:
         for parameter in model.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=draws, dtype=parameter.dtype)
     return model, batch.select(slice(0, GLOBAL_BATCH))
+
+
+def _shelf(variant: str) -> tuple[Model, Batch]:
+    model = catalogue.build_model(catalogue.get("shelf/test", SHELF[variant]), FACTS).double().train()
+    mesh_texture_samples.with_poses(model)
+    batch = mesh_texture_samples.as_double(mesh_texture_samples.ellipsoids(NUM_IMAGES, 32))
+    captions = [encode_caption("" if index == 1 else f"an ellipsoid {index % 3}") for index in range(NUM_IMAGES)]
+    fields = {**batch.fields, "caption": torch.from_numpy(np.stack(captions))}
+    return model, replace(batch, fields=fields).select(slice(0, GLOBAL_BATCH))
 
 
 def _pose_search() -> tuple[Model, Batch]:

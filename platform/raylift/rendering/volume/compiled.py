@@ -32,7 +32,7 @@ def render_compiled(
     limit = skipped_below(grid, num_samples, min_weight)
     settings = num_samples, grid.kind == "occupancy", limit, min_weight, stop_transmittance
     seen, alpha, depth = _March.apply(
-        grid.density[:, None], grid.features, _in_cells(rays, grid), grid_of_view, settings
+        grid.density[:, None], grid.features, ray_cells(rays, grid), grid_of_view, settings
     )
     return seen, alpha, depth
 
@@ -45,7 +45,7 @@ def skipped_below(grid: VolumeGrid, num_samples: int, min_weight: float) -> floa
     return -math.log1p(-opacity) / (2 * math.sqrt(3) * grid.half_extent / num_samples)
 
 
-def _in_cells(rays: SampledRays, grid: VolumeGrid) -> Float[Tensor, "V P 9"]:
+def ray_cells(rays: SampledRays, grid: VolumeGrid) -> Float[Tensor, "V P 9"]:
     """Start and step in cells from the first padded cell's centre, then spacing, depth and depth step."""
     size = rays.start.new_tensor(grid.density.shape[1:])
     scale = size / (2 * grid.half_extent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int
@@ -60,7 +61,8 @@ def render_volume(
     exact.
 
     Args:
-        grid: B volumes; its device selects the implementation.
+        grid: B volumes; its device selects the implementation. On an NVIDIA GPU Triton kernels do the same, but sum the
+            gradients of cells in no fixed order and do not check values; without Triton it is the dense renderer.
         camera: V cameras, perspective or orthographic.
         image_px: side of the image in pixels.
         grid_of_view: index of the volume that each view shows; view v shows volume v by default.
@@ -84,6 +86,10 @@ def render_volume(
         if device.type == "cpu":
             _check_values(grid, camera)
             seen, alpha, depth = render_compiled(grid, rays, owner, num_samples, min_weight, stop_transmittance)
+        elif device.type == "cuda" and find_spec("triton") is not None:
+            from raylift.rendering.volume.fused import render_fused
+
+            seen, alpha, depth = render_fused(grid, rays, owner, num_samples, min_weight, stop_transmittance)
         else:
             seen, alpha, depth = render_dense(grid, rays, owner, num_samples)
     square = (image_px, image_px)

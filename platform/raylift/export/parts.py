@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import fast_simplification
 import numpy as np
+from scipy.spatial import cKDTree
 
 from raylift.core.errors import DataError
 from raylift.core.types import Mesh
@@ -141,37 +143,20 @@ def displayed_colors(part: Part) -> np.ndarray | None:
 
 
 def thin_out(part: Part, max_faces: int) -> Part:
-    """The part with at most ``max_faces``, by merging vertices in ever larger cells; textured parts are unchanged."""
+    """The part with ``max_faces``, by edge collapses of least quadric error; textured parts are unchanged.
+
+    A new vertex has the colour of the nearest old one. Loose triangles, whose borders stay, may leave more faces.
+    """
     if len(part.indices) <= max_faces or part.texture is not None:
         return part
-    low = part.positions.min(axis=0)
-    extent = float((part.positions.max(axis=0) - low).max()) or 1.0
-    # A surface crosses about cells^2 cells, with two triangles each.
-    cells = max(4, int(2 * np.sqrt(max_faces)))
-    while True:
-        merged = _merge_cells(part, low, extent / cells)
-        if len(merged.indices) <= max_faces or cells <= 4:
-            return merged
-        cells = int(cells * 0.85)
-
-
-def _merge_cells(part: Part, low: np.ndarray, cell: float) -> Part:
-    slots = ((part.positions - low) / cell).astype(np.int64)
-    flat = (slots[:, 0] * (1 << 20) + slots[:, 1]) * (1 << 20) + slots[:, 2]
-    _, owner, count = np.unique(flat, return_inverse=True, return_counts=True)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        columns = [np.bincount(owner, values[:, axis].astype(np.float64)) / count for axis in range(values.shape[1])]
-        return np.stack(columns, axis=1)
-
-    indices = owner[part.indices.astype(np.int64)]
-    first, second, third = indices.T
-    indices = indices[(first != second) & (second != third) & (first != third)]
-    positions = mean(part.positions).astype(np.float32)
+    positions, indices = fast_simplification.simplify(
+        part.positions.astype(np.float32), part.indices.astype(np.int32), target_count=max_faces
+    )
+    nearest = cKDTree(part.positions).query(positions)[1]
     return replace(
         part,
-        positions=positions,
+        positions=np.asarray(positions, np.float32),
         indices=indices.astype(np.uint32),
         normals=None if part.normals is None else vertex_normals(positions, indices),
-        colors=None if part.colors is None else (mean(part.colors) + 0.5).astype(np.uint8),
+        colors=None if part.colors is None else part.colors[nearest],
     )

@@ -51,14 +51,14 @@ QUICK_TOWERS = "run:runs/image_text"
 
 
 def best_model() -> ShelfConfig:
-    """Cameras in 12 azimuth bins anchored to the pose search, symmetric volumes, no weights that must be fetched."""
+    """Symmetric signed distances, trained by the pose search's cameras, which the encoder's follow."""
     return ShelfConfig(
-        camera=CameraConfig("bins", num_hypotheses=12, rendered=2, distil_steps=300),
-        volume=VolumeConfig(symmetric=True),
+        camera=CameraConfig("bins", num_hypotheses=12, rendered=2, trained_by="searched"),
+        volume=VolumeConfig(geometry="sdf", symmetric=True),
         views=ViewPriorConfig(elevation_deg=(0.0, 45.0)),
         critic=CriticConfig(sees="rgba"),
         weights=ShelfWeights(
-            rgb=1.0,
+            rgb=4.0,
             mask=1.0,
             perceptual=0.0,
             adversarial=0.0,
@@ -92,7 +92,7 @@ def best_quick_stage1() -> Recipe:
         data=DataConfig(batch_size=8),
         optimizers={"default": QUICK_RATE},
         schedule=ScheduleConfig(
-            num_steps=1500, log_every=20, eval_every=500, checkpoint_every=100, best_metric=BEST_METRIC
+            num_steps=2500, log_every=20, eval_every=500, checkpoint_every=100, best_metric=BEST_METRIC
         ),
         evaluation=EvaluationConfig(resolution=64),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
@@ -109,7 +109,6 @@ def best_paper_stage1() -> Recipe:
         model=replace(
             model,
             poses=PoseConfig(level=3),
-            camera=replace(model.camera, distil_steps=5000),
             volume=replace(model.volume, resolution=32, bake_resolution=64, width=256),
             critic=replace(model.critic, r1=1.0, augmentation=AdaptiveConfig()),
             weights=weights,

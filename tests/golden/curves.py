@@ -34,10 +34,11 @@ OF_IMAGES: dict[str, tuple[str, ...]] = {
     ),
     "mesh_texture/ucmr-test": (),
     "mesh_texture/cmr-test": (),
+    "shelf/test": (),
 }
 """Recipes, with what a default leaves out. Every step sees all images, so keypoints, parts and moments
 are known at the second."""
-NAMES = (*(name for name in catalogue.names() if name.endswith("/test")), *OF_IMAGES)
+NAMES = tuple(dict.fromkeys((*(name for name in catalogue.names() if name.endswith("/test")), *OF_IMAGES)))
 NUM_STEPS = 8
 NUM_STEPS_OF_IMAGES = 2
 EPOCHS_A_STEP = 6

@@ -57,6 +57,7 @@ TABLE = {
 NAMES = re.compile(
     r"epoch|loss/\w+|gradient_norm/\w+|learning_rate/\w+|throughput/(samples_per_s|step_s|data_wait_s|evaluation_s)"
     r"|val/([a-z_]+/)?(iou|mask_iou|ssim|thickness)(_median|_samples)?|alarm/\w+"
+    r"|val/(solid_iou|depth_ratio|largest_component)(_median)?"
     r"|val/(azimuth_spread_deg|unseen_iou|canonical_iou|([a-z_]+/)?within_30)|test/[a-z_]+/[\w.]+_(mean|median)|system/[\w/]+"
 )
 """The names that a metric may have, whatever the model."""

@@ -57,7 +57,12 @@ class _Killed(Exception):
 
 
 def _killed(report: object) -> None:
+    assert _subnormals_flushed(), "training takes the speed of a CPU that flushes them"
     raise _Killed
+
+
+def _subnormals_flushed() -> bool:
+    return float(torch.tensor([1e-39]) * 1.0) == 0
 
 
 def test_a_restart_keeps_the_same_shapes(data: Path, tmp_path: Path) -> None:
@@ -66,6 +71,7 @@ def test_a_restart_keeps_the_same_shapes(data: Path, tmp_path: Path) -> None:
     train_worker(recipe, once, torch.device("cpu"), through_ray=False)
     with pytest.raises(_Killed):
         train_worker(recipe, twice, torch.device("cpu"), _killed, through_ray=False)
+    assert not _subnormals_flushed(), "and hands the process back as it was, even when it fails"
     train_worker(recipe, twice, torch.device("cpu"), through_ray=False)
     expected = Reconstructor.of_run(once.folder, "cpu").model.state_dict()
     resumed = Reconstructor.of_run(twice.folder, "cpu").model.state_dict()

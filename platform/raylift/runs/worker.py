@@ -17,6 +17,7 @@ from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.generators import stable_hash
 from raylift.core.model import ImageTextMatcher, Model, ReconstructionModel
+from raylift.core.precision import flushed_subnormals
 from raylift.core.types import Batch
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.pipeline import ray_batches
@@ -127,6 +128,7 @@ def open_tracker(recipe: Recipe, place: RunPaths, dataset: ShardedDataset) -> Tr
     return tracker
 
 
+@flushed_subnormals()
 def train_worker(
     recipe: Recipe,
     place: RunPaths,

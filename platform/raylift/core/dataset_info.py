@@ -15,11 +15,13 @@ class DatasetInfo:
         num_images: number of training images that samples may show; every ``image_index`` is smaller.
         keypoint_mirror: for each keypoint, the index of its mirror image; empty without keypoints.
         part_mirror: the same for parts; part 0 is the background.
+        categories: names of the training split's categories, sorted; a sample's ``category`` is an index into them.
     """
 
     num_images: int = 0
     keypoint_mirror: tuple[int, ...] = ()
     part_mirror: tuple[int, ...] = ()
+    categories: tuple[str, ...] = ()
 
     @property
     def num_keypoints(self) -> int:

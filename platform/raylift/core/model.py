@@ -11,13 +11,13 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.step_info import StepInfo
-from raylift.core.types import Batch, Reconstruction, SampleRequest
+from raylift.core.types import Batch, Camera, Reconstruction, SampleRequest
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,42 @@ class ReconstructionModel(Model):
         """One reconstruction per sample; called in eval mode, without gradient.
 
         It takes a batch, not bare images, because depth, camera or voxels may condition it.
+        """
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a model says of the objects in B images: class, pose and outlines.
+
+    Attributes:
+        log_probs: log-probability of each category; the last one is "none of them".
+        camera: the camera of each image, in the canonical frame of the category that is believed.
+        amodal: probability of each pixel to belong to the object, hidden parts included.
+        visible: probability of each pixel to show the object.
+        occluder: probability of each pixel to show what hides the object.
+    """
+
+    log_probs: Float[Tensor, "B C+1"]
+    camera: Camera
+    amodal: Float[Tensor, "B 1 H W"]
+    visible: Float[Tensor, "B 1 H W"]
+    occluder: Float[Tensor, "B 1 H W"]
+
+
+class ObjectRecogniser(Model):
+    """A model that tells an object's category, pose and outline, even when half of it is hidden."""
+
+    @property
+    @abstractmethod
+    def categories(self) -> tuple[str, ...]:
+        """Names of the categories, in the order of ``Recognition.log_probs``."""
+
+    @abstractmethod
+    def recognise(self, batch: Batch, category: Int[Tensor, "B"] | None = None) -> Recognition:
+        """Class, pose and outlines of each sample; called in eval mode, without an outer graph.
+
+        Args:
+            category: index of each sample's category, if it is told; otherwise the model finds it.
         """
 
 

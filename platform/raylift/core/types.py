@@ -167,8 +167,8 @@ class Batch:
         fields: tensors by name with the batch first. The names used so far, with shapes:
 
             ====================  =====================  ==========================================================
-            image                 [B, 3, H, W]           RGB in [0, 1], composited on white
-            mask                  [B, 1, H, W]           coverage in [0, 1]
+            image                 [B, 3, H, W]           RGB in [0, 1], composited on white, or with its background
+            mask                  [B, 1, H, W]           coverage of what is visible of the object, in [0, 1]
             depth                 [B, 1, H, W]           z in world units, 0 where nothing was hit (rendered views)
             points                [B, N, 3]              supervised points, world frame
             sdf                   [B, N]                 truncated signed distance, negative inside, world units
@@ -185,6 +185,8 @@ class Batch:
             mirrored              [B]                    1 where the crop was mirrored
             image_index           [B] int64              index of the image in its split: 0, 1, 2, ...
             caption               [B, 256] uint8         UTF-8 text, zero-padded; zeros without one (``core.captions``)
+            amodal                [B, 1, H, W]           coverage of the whole object, hidden parts included, in [0, 1]
+            category              [B] int64              index into ``DatasetInfo.categories``; -1: none of them
             ====================  =====================  ==========================================================
 
         camera: the camera of each sample, if known. For image collections it is ground truth for scoring, and only in
@@ -308,6 +310,10 @@ class SampleRequest:
         parts: the data set's part maps.
         image_index: the index of each sample's image in its split, for state kept per image.
         caption: the caption of each sample's image or object; zeros if it has none.
+        background: the image as it was taken, rather than its object on white.
+        amodal: the coverage of the whole object, with the parts that something hides.
+        category: the index of each sample's category.
+        supervised_camera: the camera as a training target; every sample must have one.
         truth: the camera, for image collections with known cameras. For scoring; a training stream refuses it.
     """
 
@@ -324,6 +330,10 @@ class SampleRequest:
     parts: bool = False
     image_index: bool = False
     caption: bool = False
+    background: bool = False
+    amodal: bool = False
+    category: bool = False
+    supervised_camera: bool = False
     truth: bool = False
 
     def describe(self) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from raylift.core.errors import ConfigError
-from raylift.geometry.camera_conventions import from_weak_perspective
-from raylift.geometry.camera_hypotheses import BIN_REACH, bounded_hypotheses
+from raylift.core.errors import ConfigError, DataError
+from raylift.core.types import Camera
+from raylift.geometry.camera_conventions import from_weak_perspective, to_weak_perspective
+from raylift.geometry.camera_hypotheses import BIN_REACH, azimuths_of, bounded_hypotheses, known_hypotheses
 from raylift.geometry.cameras import orbit_rotations, project
 from raylift.geometry.framing import (
     FILL,
@@ -104,3 +106,29 @@ def test_the_box_of_an_empty_mask_is_the_picture() -> None:
     box = box_of_mask(torch.zeros(1, 8, 8))
     assert torch.equal(box.center, torch.zeros(1, 2))
     assert torch.equal(box.half, torch.ones(1))
+
+
+def test_known_cameras_are_hypotheses_with_all_probability_in_their_own_bin() -> None:
+    azimuths = torch.tensor([3.0, 44.0, 181.0, -100.0], dtype=torch.float64)
+    rotations = orbit_rotations(azimuths, torch.tensor([10.0, 40.0, -5.0, 20.0]))
+    torch.testing.assert_close(azimuths_of(rotations), torch.deg2rad((azimuths + 180) % 360 - 180))
+    shift = torch.tensor([[0.1, -0.2, 3.0]], dtype=torch.float64).expand(4, -1)
+    focal, principal = torch.full((4, 2), 4.0, dtype=torch.float64), torch.full((4, 2), 0.05, dtype=torch.float64)
+    camera = Camera(focal, principal, rotations, shift)
+    known = known_hypotheses(to_weak_perspective(camera), 8)
+    best = known.best()
+    torch.testing.assert_close(known.probabilities.max(dim=1).values, torch.ones(4, dtype=torch.float64))
+    assert known.logits.argmax(dim=1).tolist() == [0, 1, 4, 6]
+    torch.testing.assert_close(quaternion_to_matrix(best.quaternion), rotations)
+    # At the origin's depth both cameras see the same.
+    points = torch.randn(4, 20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    points = (points * torch.tensor([0.3, 0.3, 0.0])) @ rotations
+    seen, _ = project(camera, points)
+    found, _ = project(from_weak_perspective(best), points)
+    torch.testing.assert_close(found, seen)
+    with pytest.raises(DataError, match="behind its camera"):
+        to_weak_perspective(replace(camera, translation=-shift))
+    # An orthographic camera is one already.
+    torch.testing.assert_close(
+        project(from_weak_perspective(to_weak_perspective(from_weak_perspective(best))), points)[0], found
+    )

@@ -15,7 +15,7 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
-from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
+from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective, to_weak_perspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses, orbit_quaternions
 from raylift.models import catalogue
 from raylift.models.shelf.config import CameraConfig, ShelfConfig, ViewPriorConfig
@@ -142,6 +142,24 @@ def test_searched_cameras_are_constants_that_the_predicted_ones_follow() -> None
     torch.testing.assert_close(state.cameras.logits, state.encoded.cameras.top(2).logits)
     with pytest.raises(ConfigError, match="needs the poses of a pose search"):
         ShelfConfig(camera=CameraConfig("bins", trained_by="searched"))
+
+
+def test_known_cameras_train_volumes_and_the_encoders_cameras() -> None:
+    model = shelf("model.weights.anchor=1", "model.camera.trained_by=known").double().train()
+    assert model.request.supervised_camera
+    assert model.network.poses is None
+    wake(model)
+    batch = as_double(images(model, 4))
+    angles = torch.tensor([0.0, 80.0, 170.0, -60.0])
+    turned = WeakPerspective(torch.full((4,), 1.7), torch.zeros(4, 2), orbit_quaternions(angles, angles / 10))
+    batch = replace(batch, camera=from_weak_perspective(turned).to("cpu", torch.float64))
+    found = reach_of(model.losses("generator", batch, STEP, {}).terms, groups_of(model))
+    assert found["mask"] == found["rgb"] == {"encoder", "latent", "decoder"}
+    assert found["anchor"] == {"encoder", "cameras", "probabilities"}
+    state = ForwardState(model.network, batch, STEP)
+    torch.testing.assert_close(state.cameras.quaternion[:, 0], to_weak_perspective(batch.camera).quaternion)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="by their anchor"):
+        ShelfConfig(camera=CameraConfig("bins", trained_by="known"))
 
 
 def test_nothing_is_painted_where_nothing_is_hit() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
-from raylift.geometry.rotations import quaternion_to_matrix
+from raylift.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
 
 ImageSize = tuple[int, int]
 """(height, width) in pixels."""
@@ -70,6 +70,25 @@ def from_pixels(camera: PixelCamera, image_size: ImageSize, first_center: float 
         principal=(matrix[:, :2, 2] + 0.5 - first_center) / half - 1,
         rotation=camera.rotation,
         translation=camera.translation,
+    )
+
+
+def to_weak_perspective(camera: Camera) -> WeakPerspective:
+    """The weak-perspective camera that sees the world's origin, and what is at its depth, as a camera does.
+
+    A perspective camera's scale is its focal length over the origin's depth; the focal lengths' mean is taken.
+
+    Raises:
+        DataError: the origin is not in front of a perspective camera.
+    """
+    depth = camera.translation[:, 2] if camera.projection == "perspective" else torch.ones_like(camera.focal[:, 0])
+    if bool((depth <= 0).any()):
+        raise DataError("the object's centre is behind its camera", "check the camera's translation")
+    scale = camera.focal / depth[:, None]
+    return WeakPerspective(
+        scale.mean(dim=-1),
+        camera.principal + scale * camera.translation[:, :2],
+        matrix_to_quaternion(camera.rotation),
     )
 
 

@@ -14,7 +14,7 @@ from raylift.core.types import Camera
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.pose_grid import PoseRange, pose_quaternions
-from raylift.geometry.rotations import matrix_to_quaternion, quaternion_multiply
+from raylift.geometry.rotations import matrix_to_quaternion, quaternion_multiply, quaternion_to_matrix
 
 NUM_CAMERA_NUMBERS = 7
 """Number of free parameters: scale, two of translation, four of the quaternion."""
@@ -22,6 +22,8 @@ NUM_BOUNDED_NUMBERS = 6
 """Number of free parameters: scale, two of translation, azimuth, elevation, roll."""
 SCALE_RANGE = 4.0
 """Limit of a camera's scale: a factor of 4 from its initial value."""
+NO_PROBABILITY = -50.0
+"""Logit of a bin without probability; exp(-50) is lost beside 1."""
 BIN_REACH = 0.52
 """Limit of an azimuth's distance from its bin's centre, in bins: bins overlap, so every azimuth is reachable."""
 
@@ -83,6 +85,30 @@ class CameraHypotheses:
 def orbit_quaternions(azimuths_deg: Float[Tensor, "H"], elevations_deg: Float[Tensor, "H"]) -> Float[Tensor, "H 4"]:
     """World-to-camera quaternions of upright cameras around the object; float32. See ``cameras.orbit``."""
     return matrix_to_quaternion(orbit_rotations(azimuths_deg, elevations_deg)).float()
+
+
+def known_hypotheses(cameras: WeakPerspective, count: int) -> CameraHypotheses:
+    """Known cameras as ``count`` azimuth bins: all probability is in each camera's own bin.
+
+    Other bins have upright cameras at their centres, which no expectation counts.
+    """
+    scale, batch = cameras.scale, len(cameras.scale)
+    azimuth = azimuths_of(quaternion_to_matrix(cameras.quaternion))
+    own = torch.round(azimuth * count / (2 * math.pi)).long() % count
+    degrees = torch.arange(count, dtype=torch.float64) * (360 / count)
+    quaternion = orbit_quaternions(degrees, torch.zeros_like(degrees)).to(scale).expand(batch, -1, -1).clone()
+    rows = torch.arange(batch, device=scale.device)
+    quaternion[rows, own] = cameras.quaternion
+    logits = scale.new_full((batch, count), NO_PROBABILITY)
+    logits[rows, own] = 0.0
+    return CameraHypotheses(
+        scale[:, None].expand(-1, count), cameras.translation[:, None].expand(-1, count, -1), quaternion, logits
+    )
+
+
+def azimuths_of(rotations: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+    """Azimuths of cameras around the vertical axis, radians in [-pi, pi]; 0 is +Z, pi / 2 is +X."""
+    return torch.atan2(-rotations[:, 2, 0], -rotations[:, 2, 2])
 
 
 def hypotheses_from_numbers(

@@ -51,7 +51,8 @@ class CameraConfig:
         initial_scale: image half-widths per world unit at the start, and for ever with "angles"; 1.8 fills a crop with
             a margin of a tenth.
         trained_by: cameras that volumes are trained by: "predicted" are the encoder's, which losses move; "searched"
-            are those of the pose search's posterior, constants, which the encoder's follow by ``weights.anchor`` alone.
+            are those of the pose search's posterior, constants, which the encoder's follow by ``weights.anchor`` alone;
+            "known" are the data set's own, in the same role.
         distil_steps: steps of "bins" that train cameras alone, on the poses of the pose search's run; all other terms
             start after them.
     """
@@ -60,7 +61,7 @@ class CameraConfig:
     num_hypotheses: int = 12
     rendered: int = 3
     initial_scale: float = 1.8
-    trained_by: Literal["predicted", "searched"] = "predicted"
+    trained_by: Literal["predicted", "searched", "known"] = "predicted"
     distil_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -215,6 +216,11 @@ class ShelfConfig:
         if self.camera.trained_by == "searched" and not (self.camera.kind == "bins" and self.weights.anchor):
             raise ConfigError(
                 "camera.trained_by=searched needs the poses of a pose search",
+                "set model.weights.anchor above 0 with model.camera.kind=bins, or model.camera.trained_by=predicted",
+            )
+        if self.camera.trained_by == "known" and not (self.camera.kind == "bins" and self.weights.anchor):
+            raise ConfigError(
+                "camera.trained_by=known trains the encoder's cameras by their anchor",
                 "set model.weights.anchor above 0 with model.camera.kind=bins, or model.camera.trained_by=predicted",
             )
         if self.camera.distil_steps and not (self.camera.kind == "bins" and self.weights.anchor):

@@ -42,8 +42,8 @@ def image_terms(state: ForwardState, perceptual: Frozen | None) -> list[Term]:
 
 
 def anchor_term(state: ForwardState) -> Term:
-    """The encoder's cameras against the posterior of each crop."""
-    error = pose_anchor_error(state.encoded.cameras, state.searched)
+    """The encoder's cameras against the known one, or against the posterior of each crop."""
+    error = pose_anchor_error(state.encoded.cameras, state.followed)
     return Term("anchor", share_of_mean(error), state.config.weights.anchor)
 
 

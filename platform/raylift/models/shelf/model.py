@@ -110,10 +110,11 @@ class ShelfModel(ReconstructionModel):
 
     @property
     def request(self) -> SampleRequest:
-        """A crop with its silhouette, and its caption if that is used."""
+        """A crop with its silhouette, its caption if that is used, and its camera if that is known."""
         config = self.config
         crop = CropRequest(config.padding, config.jitter, config.mirror)
-        return SampleRequest(config.image_px, crop=crop, caption=config.weights.caption > 0)
+        known = config.camera.trained_by == "known"
+        return SampleRequest(config.image_px, crop=crop, caption=config.weights.caption > 0, supervised_camera=known)
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
         """All terms of weight above 0, as their means over the global batch.

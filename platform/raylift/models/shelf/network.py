@@ -54,7 +54,9 @@ class ShelfNetwork(nn.Module):
         else:
             self.camera = AngleDecoder(features, camera.initial_scale)
         self.decoder = build_decoder(config.volume, wanted.latent)
-        self.poses = PosePosterior(config.poses) if config.weights.anchor > 0 else None
+        self.poses: PosePosterior | None = None
+        if config.weights.anchor > 0 and camera.trained_by != "known":
+            self.poses = PosePosterior(config.poses)
 
     def encode(self, image: Float[Tensor, "B 3 H W"]) -> Encoded:
         """phi_E of RGB in [0, 1] on white."""

@@ -13,8 +13,8 @@ from raylift.core.device_memory import refuse_too_large
 from raylift.core.errors import ConfigError
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
-from raylift.geometry.camera_conventions import WeakPerspective
-from raylift.geometry.camera_hypotheses import CameraHypotheses
+from raylift.geometry.camera_conventions import WeakPerspective, to_weak_perspective
+from raylift.geometry.camera_hypotheses import CameraHypotheses, known_hypotheses
 from raylift.geometry.camera_prior import CameraPrior
 from raylift.losses.cameras import expected_over_hypotheses
 from raylift.models.shelf.config import ShelfConfig
@@ -54,9 +54,17 @@ class ForwardState:
     def cameras(self) -> CameraHypotheses:
         """The K cameras that are rendered, most probable first."""
         cameras, count = self.encoded.cameras, self.config.camera.rendered
-        if self.config.camera.trained_by == "searched" and self.network.training:
-            cameras = self.searched
+        if self.config.camera.trained_by != "predicted" and self.network.training:
+            cameras = self.followed
         return cameras.top(count) if 0 < count < cameras.scale.shape[1] else cameras.top(cameras.scale.shape[1])
+
+    @property
+    def followed(self) -> CameraHypotheses:
+        """The constant cameras that the encoder's follow: the data set's own, or the pose search's."""
+        if self.config.camera.trained_by != "known":
+            return self.searched
+        assert self.batch.camera is not None, "the request asks for cameras"
+        return known_hypotheses(to_weak_perspective(self.batch.camera), self.config.camera.num_hypotheses)
 
     @cached_property
     def searched(self) -> CameraHypotheses:

@@ -224,7 +224,7 @@ def test_image_ingest_resumes_and_is_a_pure_function(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="other settings"):
         prepared(str(folder), tmp_path / "b", replace(CONFIG, image_px=48))
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
-    assert (manifest["kind"], manifest["schema_version"]) == ("images", 2)
+    assert (manifest["kind"], manifest["schema_version"]) == ("images", 3)
 
 
 def test_shapes_prepared_before_image_collections_are_still_read(tmp_path: Path, tiny_folder: Path) -> None:

@@ -27,16 +27,15 @@ def make_row(
         DataError: no silhouette, too small an object, or keypoints or parts that do not fit.
     """
     height, width = loaded.rgba.shape[:2]
-    silhouette = _pixel_box(loaded.rgba)
-    box = silhouette if loaded.box is None else _joined(loaded.box, silhouette)
+    box = _object_box(loaded)
     if max(box[2] - box[0], box[3] - box[1]) < config.min_object_px:
         raise DataError(
             f"the object is {box[2] - box[0]:.0f} x {box[3] - box[1]:.0f} pixels", "lower --min-object-px to keep it"
         )
-    half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + config.box_padding)
-    center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    center, half = _stored_square(loaded, box, config.box_padding)
     window = (center[0] - half, center[1] - half, center[0] + half, center[1] + half)
-    rgba = _cut(loaded.rgba, window, config.image_px, loaded.has_background and config.keep_background)
+    with_background = loaded.has_background and config.keep_background
+    rgba = _cut(loaded.rgba, window, config.image_px, with_background)
     if not (rgba[..., 3] > 127).any():
         raise DataError(
             f"the silhouette vanishes at {config.image_px} pixels", "it is too thin: raise --image-px, or fix the mask"
@@ -57,6 +56,8 @@ def make_row(
         "truth_data": loaded.truth_data,
         "notes": "; ".join(loaded.notes),
         "rgba_png": png_bytes(rgba),
+        "has_background": with_background,
+        "amodal_png": _amodal(loaded, window, config.image_px),
         "original_size": [width, height],
         "crop_box": list(window),
         "object_box": [*normalised(box[0], box[1]), *normalised(box[2], box[3])],
@@ -76,14 +77,47 @@ def make_row(
     return row
 
 
-def _pixel_box(rgba: np.ndarray) -> Box:
-    height, width = rgba.shape[:2]
-    left, top, right, bottom = silhouette_box(rgba)
+def _object_box(loaded: LoadedImage) -> Box:
+    """The annotated box, else that of the whole object, else that of its silhouette, in pixels.
+
+    Raises:
+        DataError: nothing of the object is visible, or its amodal mask does not fit the image.
+    """
+    amodal = loaded.amodal
+    if amodal is not None:
+        if amodal.shape != loaded.rgba.shape[:2] or amodal.dtype != np.uint8:
+            raise DataError(
+                f"the amodal mask is {amodal.dtype} {amodal.shape} for an image of {loaded.rgba.shape[:2]}",
+                "provide coverage of 0 to 255 at the image's size",
+            )
+        if (amodal > 127).any() and not (loaded.rgba[..., 3] > 127).any():
+            raise DataError("the object is wholly hidden", "leave the image out, or fix the mask of its visible part")
+    whole = _pixel_box(loaded.rgba[..., 3])
+    if amodal is not None and (amodal > 127).any():
+        whole = _pixel_box(np.maximum(amodal, loaded.rgba[..., 3]))
+    return whole if loaded.box is None else _joined(loaded.box, whole)
+
+
+def _stored_square(loaded: LoadedImage, box: Box, padding: float) -> tuple[tuple[float, float], float]:
+    """Centre and half the side of the square to store, in pixels."""
+    window = loaded.window
+    if window is None:
+        half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + padding)
+        return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), half
+    left, top, right, bottom = window
+    assert right > left, "a window without width"
+    assert abs((right - left) - (bottom - top)) < 1e-6 * (right - left), "the window is no square"
+    return ((left + right) / 2, (top + bottom) / 2), (right - left) / 2
+
+
+def _pixel_box(coverage: np.ndarray) -> Box:
+    height, width = coverage.shape
+    left, top, right, bottom = silhouette_box(coverage)
     return (left + 1) / 2 * width, (top + 1) / 2 * height, (right + 1) / 2 * width, (bottom + 1) / 2 * height
 
 
 def _joined(given: Box, silhouette: Box) -> Box:
-    """The annotated box, or the silhouette's own if the annotated one is invalid or off the silhouette."""
+    """The annotated box, or the object's own if the annotated one is invalid or off the object."""
     left, top, right, bottom = given
     overlaps = left < silhouette[2] and right > silhouette[0] and top < silhouette[3] and bottom > silhouette[1]
     return given if np.isfinite(given).all() and left < right and top < bottom and overlaps else silhouette
@@ -91,25 +125,37 @@ def _joined(given: Box, silhouette: Box) -> Box:
 
 def _cut(rgba: np.ndarray, window: Box, size_px: int, with_background: bool) -> np.ndarray:
     """A window of an image, averaged over each new pixel's area; outside of the image it is transparent."""
-    height, width = rgba.shape[:2]
-    left, top = int(np.floor(window[0])), int(np.floor(window[1]))
-    right, bottom = int(np.ceil(window[2])), int(np.ceil(window[3]))
-    part = np.zeros((bottom - top, right - left, 4), np.uint8)
-    inside = rgba[max(0, top) : min(bottom, height), max(0, left) : min(right, width)]
-    row, column = max(0, -top), max(0, -left)
-    part[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
-    box = (window[0] - left, window[1] - top, window[2] - left, window[3] - top)
-
-    def resized(pixels: np.ndarray) -> np.ndarray:
-        image = Image.fromarray(np.ascontiguousarray(pixels))
-        return np.asarray(image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box))
-
-    cut = resized(part)
+    part, box = _padded_part(rgba, window)
+    cut = _resized(part, box, size_px)
     if with_background:
         # Pillow weights RGBA by coverage, which would lose the colours around the object.
-        behind = resized(part[..., :3])
+        behind = _resized(part[..., :3], box, size_px)
         cut = np.concatenate([np.where(cut[..., 3:] > 0, cut[..., :3], behind), cut[..., 3:]], axis=-1)
     return cut
+
+
+def _amodal(loaded: LoadedImage, window: Box, size_px: int) -> bytes:
+    """The amodal mask, cut like the image; empty if unknown."""
+    if loaded.amodal is None:
+        return b""
+    return png_bytes(_resized(*_padded_part(loaded.amodal, window), size_px))
+
+
+def _padded_part(pixels: np.ndarray, window: Box) -> tuple[np.ndarray, Box]:
+    """The whole pixels under a window, 0 outside of the image, and the window in their coordinates."""
+    height, width = pixels.shape[:2]
+    left, top = int(np.floor(window[0])), int(np.floor(window[1]))
+    right, bottom = int(np.ceil(window[2])), int(np.ceil(window[3]))
+    part = np.zeros((bottom - top, right - left, *pixels.shape[2:]), np.uint8)
+    inside = pixels[max(0, top) : min(bottom, height), max(0, left) : min(right, width)]
+    row, column = max(0, -top), max(0, -left)
+    part[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
+    return part, (window[0] - left, window[1] - top, window[2] - left, window[3] - top)
+
+
+def _resized(pixels: np.ndarray, box: Box, size_px: int) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize((size_px, size_px), Image.Resampling.BILINEAR, box=box))
 
 
 def _keypoints(points: np.ndarray | None, annotations: Annotations, center: tuple[float, float], half: float) -> bytes:

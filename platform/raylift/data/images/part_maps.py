@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from raylift.core.errors import DataError
 from raylift.core.storage import Storage, explained_write_errors
 from raylift.data.images.record import IMAGES_NAME, ImageRecord, record_of
-from raylift.data.images.schema import images_schema, pack_parts
+from raylift.data.images.schema import IMAGE_SCHEMA_VERSION, images_schema, pack_parts
 from raylift.data.prepare.shards import fingerprint_of
 from raylift.data.store.annotations import PartEncoding, mirror_by_name
 from raylift.data.store.dataset import ShardedDataset
@@ -68,6 +68,7 @@ def write_part_maps(
         annotations=annotations,
         fingerprint=fingerprint_of([dataset.manifest.fingerprint, annotations.to_dict(), made_by]),
         settings={**dataset.manifest.settings, "parts": made_by},
+        schema_version=IMAGE_SCHEMA_VERSION,
     )
     storage.write(MANIFEST_NAME, manifest.to_json().encode())
     return manifest
@@ -91,8 +92,10 @@ def _copy_shard(
         path = Path(scratch) / name
         with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_statistics=False) as writer:
             for group in range(num_groups):
-                (row,) = dataset.read_group(name, group, None).to_pylist()
-                record = record_of(pa.Table.from_pylist([row], schema=schema))
+                table = dataset.read_group(name, group, None)
+                (row,) = table.to_pylist()
+                record = record_of(table)
+                row |= {"amodal_png": row.get("amodal_png", b""), "has_background": record.has_background}
                 row["parts_png"] = pack_parts(_checked(make(record), num_parts, encoding, record.id))
                 writer.write_table(pa.Table.from_pylist([row], schema=schema), row_group_size=1)
         return ShardFile(name, path.stat().st_size, storage.upload(path, name))

@@ -34,8 +34,10 @@ class ImageRecord:
         object_box: box of the object: left, top, right, bottom.
         keypoints: float32 [K, 3]: u, v, and 1 where visible; None if the image has none.
         parts: uint8 [P, h, h] as stored: labels (P = 1) or probabilities; None if the image has none.
-        camera: B = 1; for scoring only.
+        camera: B = 1; None if unknown.
         truth: object of a data set of shapes that the image shows, as ``id#view``; empty if unknown.
+        amodal: uint8 [S, S], coverage of the whole object, hidden parts included; None if unknown.
+        has_background: whether the colours around the object are a photograph's.
     """
 
     id: str
@@ -48,6 +50,8 @@ class ImageRecord:
     parts: np.ndarray | None
     camera: Camera | None
     truth: str
+    amodal: np.ndarray | None = None
+    has_background: bool = False
 
     def picture(self, annotations: Annotations, with_camera: bool) -> StoredView:
         """The stored view that samples are cut from; if only other images have keypoints, all of its own are hidden."""
@@ -66,6 +70,8 @@ class ImageRecord:
             parts,
             annotations.keypoint_mirror,
             annotations.part_mirror,
+            self.amodal,
+            self.has_background,
         )
 
 
@@ -86,10 +92,12 @@ def record_of(table: pa.Table) -> ImageRecord:
     """The record of a one-row table."""
     (row,) = table.to_pylist()
     points = np.frombuffer(row["keypoints"], "<f4").reshape(-1, 3)
+    rgba = np.asarray(Image.open(io.BytesIO(row["rgba_png"])).convert("RGBA"))
+    amodal = row.get("amodal_png")  # version 2 has none
     return ImageRecord(
         id=row["id"],
         texts={name: row[name] for name in IMAGE_TEXTS},
-        rgba=np.asarray(Image.open(io.BytesIO(row["rgba_png"])).convert("RGBA")),
+        rgba=rgba,
         original_size=tuple(row["original_size"]),
         crop_box=tuple(row["crop_box"]),
         object_box=tuple(row["object_box"]),
@@ -97,7 +105,15 @@ def record_of(table: pa.Table) -> ImageRecord:
         parts=unpack_parts(row["parts_png"]) if row["parts_png"] else None,
         camera=_camera(row),
         truth=row["truth"],
+        amodal=np.asarray(Image.open(io.BytesIO(amodal))) if amodal else None,
+        has_background=_has_background(row, rgba),
     )
+
+
+def _has_background(row: dict[str, Any], rgba: np.ndarray) -> bool:
+    stored = row.get("has_background")
+    # Version 2 does not say, but cut-outs were stored with black around the object.
+    return bool(rgba[rgba[..., 3] == 0, :3].any()) if stored is None else bool(stored)
 
 
 def _camera(row: dict[str, Any]) -> Camera | None:

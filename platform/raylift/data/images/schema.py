@@ -10,9 +10,10 @@ from PIL import Image
 
 from raylift.core.errors import DataError
 
-IMAGE_SCHEMA_VERSION = 2
+IMAGE_SCHEMA_VERSION = 3
+"""Version 3 added ``amodal_png`` and ``has_background``; version 2 is still read."""
 
-IMAGE_PAYLOAD_VERSION = 1
+IMAGE_PAYLOAD_VERSION = 2
 """Incremented when the same image and settings produce a different row, so that old shards are not reused."""
 
 IMAGE_TEXTS = ("id", "name", "category", "caption", "licence", "creator", "source", "truth", "truth_data", "notes")
@@ -31,7 +32,14 @@ def images_schema() -> pa.Schema:
     return pa.schema(
         [
             *(pa.field(name, pa.string(), nullable=False) for name in IMAGE_TEXTS),
-            data("rgba_png", "sRGB and coverage, 8 bit, not premultiplied, square"),
+            data("rgba_png", "sRGB and coverage of what is visible, 8 bit, not premultiplied, square"),
+            pa.field(
+                "has_background",
+                pa.bool_(),
+                nullable=False,
+                metadata={"unit": "whether the colours around the object are a photograph's"},
+            ),
+            data("amodal_png", "coverage of the whole object, hidden parts included, 8 bit, over the stored square"),
             vector("original_size", pa.int32(), 2, "pixels: width, height"),
             vector("crop_box", pa.float32(), 4, "pixels of the original: left, top, right, bottom of the square"),
             vector("object_box", pa.float32(), 4, f"{normalised}: left, top, right, bottom of the object"),

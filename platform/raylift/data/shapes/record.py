@@ -183,7 +183,7 @@ class ViewRecord:
 
     def picture(self) -> StoredView:
         """The stored view that samples are cut from."""
-        return StoredView(f"{self.id}#{self.view}", self.rgba, self.camera, self.depth)
+        return StoredView(f"{self.id}#{self.view}", self.rgba, self.camera, self.depth, amodal=self.rgba[..., 3])
 
 
 def load_object(dataset: ShardedDataset, object_id: str, columns: Iterable[str] | None = None) -> ObjectRecord:

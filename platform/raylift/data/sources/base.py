@@ -108,12 +108,15 @@ class LoadedImage:
         rgba: uint8 [H, W, 4], colour not premultiplied, alpha the silhouette's coverage.
         caption: caption, a sentence.
         has_background: whether the colours outside of the silhouette are a photograph's and worth storing.
-        box: annotated box: left, top, right, bottom; None uses the silhouette's.
+        box: annotated box: left, top, right, bottom; None uses that of the amodal mask, or else of the silhouette.
         keypoints: [K, 3]: x, y, and more than 0 where visible; None if missing.
         parts: part maps uint8 [P, H, W]; None if missing.
-        camera: B = 1, if known; for scoring only.
+        camera: B = 1, if known; for scoring, and for models that request it as a training target.
         truth: ``id#view`` in the data set of shapes ``truth_data`` that the image was taken from.
         notes: defects that leave it usable.
+        amodal: uint8 [H, W], coverage of the whole object, hidden parts included; None if unknown. ``rgba`` then holds
+            the coverage of its visible part.
+        window: the square to store, in pixels: left, top, right, bottom; None stores the object's box with a margin.
     """
 
     rgba: np.ndarray
@@ -126,6 +129,8 @@ class LoadedImage:
     truth: str = ""
     truth_data: str = ""
     notes: tuple[str, ...] = ()
+    amodal: np.ndarray | None = None
+    window: tuple[float, float, float, float] | None = None
 
 
 @runtime_checkable

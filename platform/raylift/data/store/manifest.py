@@ -16,7 +16,7 @@ from raylift.data.store.annotations import Annotations
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 """Version of the manifest and of the tables of shapes; image collections, added later, have their own."""
-READABLE_VERSIONS = (1, 2)
+READABLE_VERSIONS = (1, 2, 3)
 SPLITS = ("train", "val", "test")
 
 DataKind = Literal["shapes", "images"]
@@ -64,7 +64,7 @@ class Manifest:
         versions: versions of the package and of the libraries that affect the data.
         sigmas: noise levels of the supervised points, in the order of the sample columns.
         set_aside: number of unusable items; ``report.json`` lists them.
-        schema_version: version of the tables: 1 for shapes, 2 for image collections.
+        schema_version: version of the tables: 1 for shapes, 3 (formerly 2) for image collections.
         kind: kind of data set.
         annotations: meaning of keypoints and parts, in image collections.
     """

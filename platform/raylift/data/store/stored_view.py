@@ -27,6 +27,8 @@ class StoredView:
         keypoints: u, v, and 1 where visible.
         parts: 0 to 255 per part, at any resolution; part 0 is the background.
         keypoint_mirror, part_mirror: see ``data.store.annotations``.
+        amodal: coverage of the whole object, hidden parts included; None if unknown.
+        has_background: whether the colours around the object are a photograph's.
     """
 
     id: str
@@ -38,10 +40,12 @@ class StoredView:
     parts: UInt8[np.ndarray, "P h h"] | None = None
     keypoint_mirror: tuple[int, ...] = ()
     part_mirror: tuple[int, ...] = ()
+    amodal: UInt8[np.ndarray, "S S"] | None = None
+    has_background: bool = False
 
     @property
     def num_bytes(self) -> int:
-        arrays = (self.rgba, self.depth, self.keypoints, self.parts)
+        arrays = (self.rgba, self.depth, self.keypoints, self.parts, self.amodal)
         return sum(array.nbytes for array in arrays if array is not None)
 
 
@@ -54,13 +58,16 @@ class Crop:
     mirrored: bool = False
 
 
-def silhouette_box(rgba: np.ndarray) -> tuple[float, float, float, float]:
+def silhouette_box(pixels: np.ndarray) -> tuple[float, float, float, float]:
     """The normalised bounding box of the pixels that are more than half covered: left, top, right, bottom.
+
+    Args:
+        pixels: uint8 [H, W, 4], or coverage [H, W].
 
     Raises:
         DataError: no such pixel.
     """
-    covered = rgba[..., 3] > 127
+    covered = (pixels if pixels.ndim == 2 else pixels[..., 3]) > 127
     columns, rows = np.flatnonzero(covered.any(axis=0)), np.flatnonzero(covered.any(axis=1))
     if len(columns) == 0:
         raise DataError("the silhouette has no area", "use an image whose alpha channel shows the object")

@@ -110,3 +110,27 @@ def test_examples_are_the_balls_of_the_batch() -> None:
     distances = Balls.drawn(batch.keys[:3], 0).distances(examples.points)
     torch.testing.assert_close(distances, torch.zeros(3, 5), rtol=0, atol=1e-6)
     assert set(examples.samples) == {"ball-0", "ball-1", "ball-2", "ball-3"}
+
+
+HIDDEN = SampleRequest(16, background=True, amodal=True, category=True, supervised_camera=True, crop=CropRequest())
+
+
+def test_balls_may_be_half_hidden_in_front_of_a_background() -> None:
+    batch = synthetic_batch(HIDDEN, 5, dtype=torch.float64)
+    assert set(batch.fields) == {"image", "mask", "mirrored", "amodal", "category"}
+    assert batch.camera is not None
+    assert batch["category"].tolist() == [0, 1, 2, 0, -1]
+    assert batch["category"].dtype == torch.int64
+    whole, visible, image = batch["amodal"], batch["mask"], batch["image"]
+    assert torch.equal(whole[::2], visible[::2])
+    assert (visible[1::2, ..., :8] == 0).all()
+    assert torch.equal(whole[1::2, ..., 8:], visible[1::2, ..., 8:])
+    assert (whole[1::2].sum((1, 2, 3)) > visible[1::2].sum((1, 2, 3))).all()
+    plain = synthetic_batch(SampleRequest(16, crop=CropRequest()), 5, dtype=torch.float64)
+    seen = visible.expand(-1, 3, -1, -1) == 1
+    assert torch.equal(image[seen], plain["image"][seen])
+    assert torch.equal(whole, plain["mask"])
+    assert not (image[:, :, 0] == 1).all(), "the background is not white"
+    assert (image[1::2, :, :, :8] == image[1, 0, 0, 0]).all(), "the board is all that is seen on the left"
+    white = synthetic_batch(SampleRequest(16, amodal=True), 5)
+    assert (white["image"][white["mask"].expand(-1, 3, -1, -1) == 0] == 1).all()

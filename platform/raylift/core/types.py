@@ -189,8 +189,8 @@ class Batch:
             category              [B] int64              index into ``DatasetInfo.categories``; -1: none of them
             ====================  =====================  ==========================================================
 
-        camera: the camera of each sample, if known. For image collections it is ground truth for scoring, and only in
-            evaluation batches.
+        camera: the camera of each sample, if known. For image collections it is ground truth: in evaluation batches for
+            scoring, and in training batches only if the model requests it as a target.
     """
 
     ids: tuple[str, ...]
@@ -310,7 +310,8 @@ class SampleRequest:
         parts: the data set's part maps.
         image_index: the index of each sample's image in its split, for state kept per image.
         caption: the caption of each sample's image or object; zeros if it has none.
-        background: the image as it was taken, rather than its object on white.
+        background: the image as it was taken, rather than its object on white; cut-outs and renderings, which have no
+            background, stay on white.
         amodal: the coverage of the whole object, with the parts that something hides.
         category: the index of each sample's category.
         supervised_camera: the camera as a training target; every sample must have one.

@@ -33,6 +33,10 @@ FOCAL_OF_CROPS = 2.2
 EXAMPLE_RESOLUTION = 32
 CAPTIONS = ("a striped ball", "a small ball made out of glass", "", "круглый мяч")
 """Of samples 0, 1, 2, ..., over and over: one without a caption, one in another alphabet, equal ones from the fifth."""
+CATEGORIES = ("ball", "glass ball", "marble")
+"""Of samples 0, 1, 2, ..., over and over; every fifth sample is of none of them."""
+HIDDEN_FROM = 0.0
+"""If the amodal mask is requested, a board hides what is to the left of this u in every second image."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,17 @@ def synthetic_batch(request: SampleRequest, size: int, seed: int = 0, dtype: tor
     """The global batch that a model asks for, of coloured balls: the same for the same arguments, in every process.
 
     As the data pipeline gives them, whole images are perspective views of shapes, with their camera and depth; crops
-    are orthographic views of an image collection, not mirrored, whose camera only ``request.truth`` gives.
+    are orthographic views of an image collection, not mirrored, whose camera only ``request.truth`` and
+    ``request.supervised_camera`` give.
+
+    With ``background``, balls are in front of a ramp of two colours of their own. With ``amodal``, a dark board hides
+    the left half of every second image, and ``mask`` is what is left to see of the ball.
 
     Args:
         request: what the samples must carry.
         size: samples, at least 1.
         seed: other balls, seen from elsewhere, with other points.
-        dtype: of all fields but ``image_index`` and ``caption``, and of the camera.
+        dtype: of all fields but ``image_index``, ``category`` and ``caption``, and of the camera.
 
     Returns:
         Fields with the names and shapes of ``core.types.Batch``; ``sdf`` is cut off at 0.1, ``image_index`` counts from
@@ -119,7 +127,7 @@ def synthetic_batch(request: SampleRequest, size: int, seed: int = 0, dtype: tor
     is_crop = request.crop is not None
     balls = Balls.drawn(keys, seed, 0.0 if is_crop else SHIFT)
     camera = _orthographic(size, seed) if is_crop else _orbiting(size, seed)
-    fields = _pixel_fields(request, balls, camera)
+    fields = _pixel_fields(request, balls, camera, keys, seed)
     if request.num_points:
         points = _uniform_points(ids, request.num_points, seed, "points")
         distances = balls.distances(points).clamp(-TRUNCATION, TRUNCATION)
@@ -137,10 +145,14 @@ def synthetic_batch(request: SampleRequest, size: int, seed: int = 0, dtype: tor
     fields = {name: value.to(dtype).contiguous() for name, value in fields.items()}
     if request.image_index:
         fields["image_index"] = torch.arange(size)
+    if request.category:
+        index = torch.arange(size)
+        fields["category"] = torch.where(index % 5 == 4, -1, index % len(CATEGORIES))
     if request.caption:
         texts = [CAPTIONS[index % len(CAPTIONS)] for index in range(size)]
         fields["caption"] = torch.from_numpy(np.stack([encode_caption(text) for text in texts]))
-    return Batch(ids, keys, fields, None if is_crop and not request.truth else camera.to("cpu", dtype))
+    is_blind = is_crop and not (request.truth or request.supervised_camera)
+    return Batch(ids, keys, fields, None if is_blind else camera.to("cpu", dtype))
 
 
 def synthetic_examples(request: ExampleRequest, batch: Batch, seed: int = 0) -> Examples:
@@ -178,13 +190,20 @@ def rows_of(batch: Batch, rows: list[int]) -> Batch:
     )
 
 
-def _pixel_fields(request: SampleRequest, balls: Balls, camera: Camera) -> dict[str, Tensor]:
+def _pixel_fields(request: SampleRequest, balls: Balls, camera: Camera, keys: Tensor, seed: int) -> dict[str, Tensor]:
     px = request.image_px
-    covered, entered = balls.seen(camera, px)
+    whole, entered = balls.seen(camera, px)
     paint = balls.colors(entered)
-    colors = torch.where(covered[..., None] > 0, paint, torch.ones(()))
+    board = _board(len(whole), px) if request.amodal else torch.zeros_like(whole)
+    covered = whole * (1 - board)
+    around = torch.ones(())
+    if request.background:
+        around = torch.where(board[..., None] > 0, torch.tensor(0.1), _ramps(keys, seed, px))
+    colors = torch.where(covered[..., None] > 0, paint, around)
 
     fields = {"image": colors.mT.unflatten(2, (px, px)), "mask": covered.reshape(-1, 1, px, px)}
+    if request.amodal:
+        fields["amodal"] = whole.reshape(-1, 1, px, px)
     if request.crop is None or request.depth:
         depth = to_camera_axes(camera, entered)[..., 2]
         fields["depth"] = torch.where(covered > 0, depth, 0.0).reshape(-1, 1, px, px)
@@ -196,6 +215,20 @@ def _pixel_fields(request: SampleRequest, balls: Balls, camera: Camera) -> dict[
         pictures = np.concatenate([rgb, alpha[..., None]], axis=-1)
         fields["object_colors"] = torch.from_numpy(np.stack([object_colors(one) for one in pictures])).float() / 255
     return fields
+
+
+def _board(size: int, px: int) -> Tensor:
+    """Where the board hides the image, in {0, 1}: [B, P]."""
+    left = ((2 * torch.arange(px) + 1) / px - 1 < HIDDEN_FROM).float().expand(px, px).flatten()
+    return left * (torch.arange(size) % 2)[:, None]
+
+
+def _ramps(keys: Tensor, seed: int, px: int) -> Tensor:
+    """A background per sample, [B, P, 3], from one colour at the top to another at the bottom."""
+    ends = [[keyed_uniforms(keys, seed, 0, f"ramp {end} {channel}") for channel in "rgb"] for end in ("top", "bottom")]
+    top, bottom = (torch.stack(end, 1)[:, None] for end in ends)
+    down = ((torch.arange(px) + 0.5) / px).repeat_interleave(px)[None, :, None]
+    return top + (bottom - top) * down
 
 
 def _voxels(request: VoxelRequest, balls: Balls, camera: Camera) -> Tensor:

@@ -36,7 +36,7 @@ from raylift.core.model import Model
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.models import catalogue
-from raylift.testing.batches import synthetic_batch, synthetic_examples
+from raylift.testing.batches import CATEGORIES, synthetic_batch, synthetic_examples
 from raylift.testing.gradients import (
     Measured,
     attached_carries,
@@ -86,8 +86,8 @@ class ModelLaws:
         return catalogue.get(self.recipe, self.overrides)
 
     def info(self) -> DatasetInfo:
-        """What the model is told of the data set: as many images as the batch has."""
-        return DatasetInfo(num_images=self.batch_size)
+        """What the model is told of the data set: as many images as the batch has, and the balls' categories."""
+        return DatasetInfo(num_images=self.batch_size, categories=CATEGORIES)
 
     def build(self) -> Model:
         """The model, freshly initialised, float32, on the CPU."""

@@ -22,7 +22,7 @@ from raylift.geometry.voxels import SparseGrid
 Sample = dict[str, Any]
 
 _CAMERA_FIELDS = ("camera_focal", "camera_principal", "camera_rotation", "camera_translation")
-_OF_BYTES = ("parts", "object_colors", "told_colors")
+_OF_BYTES = ("parts", "object_colors", "told_colors", "amodal")
 """Fields in [0, 1] that are transferred as bytes."""
 
 _NOT_TENSORS = ("id", "key", "camera_projection", *_CAMERA_FIELDS)
@@ -98,6 +98,11 @@ def batch_of(stacked: Mapping[str, Any]) -> Batch:
         if name == "rgba":
             image, mask = on_white(values)
             fields |= {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
+        elif name == "photograph":
+            kept = torch.from_numpy(
+                np.ascontiguousarray(np.moveaxis(values, -1, 1)).astype(np.float32) / np.float32(255)
+            )
+            fields |= {"image": kept[:, :3].contiguous(), "mask": kept[:, 3:].contiguous()}
         elif name in _OF_BYTES:
             fields[name] = torch.from_numpy(values.astype(np.float32) / np.float32(255.0))
         elif name not in _NOT_TENSORS:

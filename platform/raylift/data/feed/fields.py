@@ -8,9 +8,9 @@ import numpy as np
 
 from raylift.core.errors import DataError
 from raylift.core.types import SampleRequest, VoxelRequest
-from raylift.data.feed.batches import Sample
+from raylift.data.feed.batches import Sample, on_white
 from raylift.data.feed.depth_checks import check_depth
-from raylift.data.feed.resizing import nearest_resized, resized_rgba
+from raylift.data.feed.resizing import nearest_resized, resized_pixels, resized_rgba
 from raylift.data.shapes.clouds import visible_cloud
 from raylift.data.shapes.record import ObjectRecord
 from raylift.data.shapes.schema import GRID_RESOLUTION, TRUNCATION
@@ -33,10 +33,14 @@ def pixel_fields(view: StoredView, crop: Crop | None, request: SampleRequest) ->
     """All fields of a view that are computed from pixels; without a crop, from the whole image.
 
     Raises:
-        DataError: the view lacks keypoints or part maps that are requested.
+        DataError: the view lacks keypoints, part maps or an amodal mask that are requested.
     """
     image = rgba(view, crop, request.image_px)
     fields: Sample = {"rgba": image}
+    if request.background:
+        fields = {"photograph": photograph(view, crop, request.image_px)}
+    if request.amodal:
+        fields["amodal"] = amodal(view, crop, request.image_px)[None]
     if view.depth is not None:
         fields["depth"] = depth(view.depth, crop, request.image_px)
     if request.mask_distance:
@@ -53,6 +57,34 @@ def pixel_fields(view: StoredView, crop: Crop | None, request: SampleRequest) ->
 def rgba(view: StoredView, crop: Crop | None, image_px: int) -> np.ndarray:
     """The image at the requested size: uint8 [S, S, 4], not premultiplied."""
     return resized_rgba(view.rgba, image_px) if crop is None else cropped_pixels(view.rgba, crop, image_px)
+
+
+def photograph(view: StoredView, crop: Crop | None, image_px: int) -> np.ndarray:
+    """The image with its background, white if it has none, and the mask: uint8 [S, S, 4]."""
+    if not view.has_background:
+        image, coverage = on_white(rgba(view, crop, image_px))
+        return (np.concatenate([image, coverage]).transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+    # Apart, because colours of RGBA are weighted by coverage when it is resized.
+    parts = (np.ascontiguousarray(view.rgba[..., :3]), view.rgba[..., 3])
+    return np.dstack([_resized(part, crop, image_px) for part in parts])
+
+
+def amodal(view: StoredView, crop: Crop | None, image_px: int) -> np.ndarray:
+    """Coverage of the whole object at the requested size: uint8 [S, S].
+
+    Raises:
+        DataError: it is not known.
+    """
+    if view.amodal is None:
+        raise DataError(
+            f"{view.id} has no amodal mask",
+            "use a data set with masks of whole objects, such as --source scenes:SHAPES",
+        )
+    return _resized(view.amodal, crop, image_px)
+
+
+def _resized(pixels: np.ndarray, crop: Crop | None, image_px: int) -> np.ndarray:
+    return resized_pixels(pixels, image_px) if crop is None else cropped_pixels(pixels, crop, image_px)
 
 
 def depth(stored: np.ndarray, crop: Crop | None, image_px: int) -> np.ndarray:

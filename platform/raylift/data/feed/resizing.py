@@ -10,7 +10,12 @@ from raylift.data.feed.batches import on_white
 
 def resized_rgba(rgba: np.ndarray, image_px: int) -> np.ndarray:
     """Average an image over each new pixel's area, colours weighted by coverage: uint8 [S, S, 4], not premultiplied."""
-    picture = Image.fromarray(rgba)
+    return resized_pixels(rgba, image_px)
+
+
+def resized_pixels(pixels: np.ndarray, image_px: int) -> np.ndarray:
+    """The same for any uint8 image: [H, W], [H, W, 3], or [H, W, 4], whose colours are weighted by coverage."""
+    picture = Image.fromarray(pixels)
     if picture.size != (image_px, image_px):
         # Pillow weights RGBA by alpha when it resizes; BOX is the exact area mean if the sizes divide.
         divides = picture.width % image_px == 0 and picture.height % image_px == 0

@@ -81,12 +81,16 @@ def prepare_view(view: StoredView, request: SampleRequest) -> PreparedView:
 
     Raises:
         DataError: a silhouette without area; no visible point although the request conditions on them or needs depth;
-            missing keypoints, parts or camera that it requests.
+            missing keypoints, parts, amodal mask or camera that it requests.
     """
     if not (view.rgba[..., 3] > 127).any():
         raise DataError(f"the silhouette of {view.id} has no area", "use an image whose alpha channel shows the object")
     if request.truth and view.camera is None:
         raise DataError(f"the camera of {view.id} is not known", "score this data set without cameras")
+    if request.supervised_camera and view.camera is None:
+        raise DataError(
+            f"the camera of {view.id} is not known", "train on images with cameras, such as --source scenes:SHAPES"
+        )
     if request.depth:
         require_depth(view)
     fields: Sample = {"id": view.id, "key": np.int64(stable_hash(view.id))}

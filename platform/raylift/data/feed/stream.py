@@ -75,6 +75,7 @@ class SampleStream:
         if request.voxels is not None:
             check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
         self._first_images = first_images(self.entries)
+        self._categories = category_names(dataset, config) if request.category else ()
         self._order = lru_cache(maxsize=4)(self._make_order)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -130,7 +131,17 @@ class SampleStream:
         rng = numpy_generator(self.seed, row.epoch, row.object_id, "sample")
         crop = self.request.crop
         crop_rng = numpy_generator(self.seed, row.epoch, row.object_id, "crop") if crop and crop.is_drawn else None
-        return _sample(self.dataset, self._columns, row.object_id, row.view, row.image, self.request, rng, crop_rng)
+        return _sample(
+            self.dataset,
+            self._columns,
+            row.object_id,
+            row.view,
+            row.image,
+            self.request,
+            self._categories,
+            rng,
+            crop_rng,
+        )
 
     def batches(self, rank: int, world: int, start_step: int, stop_step: int) -> Iterator[Batch]:
         """A rank's batches of steps [start_step, stop_step), made in this process."""
@@ -146,7 +157,18 @@ def dataset_info(dataset: ShardedDataset, config: DataConfig) -> DatasetInfo:
     """
     annotations = dataset.manifest.annotations
     images = first_images(chosen_entries(dataset, "train", config))
-    return DatasetInfo(int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror)
+    return DatasetInfo(
+        int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror, category_names(dataset, config)
+    )
+
+
+def category_names(dataset: ShardedDataset, config: DataConfig) -> tuple[str, ...]:
+    """The categories of the training objects, sorted: ``DatasetInfo.categories``.
+
+    Raises:
+        DataError: no training object of these categories.
+    """
+    return tuple(sorted({entry.category for entry in chosen_entries(dataset, "train", config)}))
 
 
 def first_images(entries: Sequence[ObjectEntry]) -> np.ndarray:
@@ -161,6 +183,7 @@ def _sample(
     view: int,
     image: int,
     request: SampleRequest,
+    categories: Sequence[str],
     rng: np.random.Generator,
     crop_rng: np.random.Generator | None = None,
 ) -> Sample:
@@ -170,6 +193,9 @@ def _sample(
         sample["image_index"] = np.int64(image)
     if request.caption:
         sample["caption"] = encode_caption(dataset.entry(object_id).caption)
+    if request.category:
+        name = dataset.entry(object_id).category
+        sample["category"] = np.int64(categories.index(name) if name in categories else -1)
     return sample
 
 
@@ -179,10 +205,12 @@ def prepared_view(dataset: ShardedDataset, object_id: str, view: int, request: S
     Raises:
         DataError: unknown object or view, a damaged shard, a silhouette without area.
     """
-    request = replace(request, caption=False)  # the object's, not the view's: requests with and without share views
+    # The object's, not the view's: requests with and without share views.
+    request = replace(request, caption=False, category=False)
+    with_truth = request.truth or request.supervised_camera
     return dataset.cached(
         (object_id, f"view {view} at {view_part(request)}"),
-        lambda: prepare_view(kind_of(dataset).picture(dataset, object_id, view, request.truth), request),
+        lambda: prepare_view(kind_of(dataset).picture(dataset, object_id, view, with_truth), request),
     )
 
 
@@ -225,6 +253,7 @@ def evaluation_batches(
     world: int = 1,
     batch_size: int | None = None,
     entries: Sequence[ObjectEntry] | None = None,
+    categories: Sequence[str] | None = None,
 ) -> Iterator[Batch]:
     """A rank's share of the held-out samples: the same objects, views and draws every time, without crop draws.
 
@@ -232,11 +261,15 @@ def evaluation_batches(
 
     Args:
         entries: subset of the split's objects, in its order; None uses all of them.
+        categories: names that ``category`` is an index into: a model's own, if it was trained on another data set; None
+            uses those of this data set's training split.
 
     Raises:
         DataError: no object of this split.
     """
     request = request.without_draws()
+    if categories is None:
+        categories = category_names(dataset, config) if request.category else ()
     all_entries = chosen_entries(dataset, split, config)
     wanted = {entry.id for entry in (all_entries if entries is None else entries)}
     columns = kind_of(dataset).needed_columns(dataset, request)
@@ -257,6 +290,7 @@ def evaluation_batches(
                     view,
                     image,
                     request,
+                    categories,
                     numpy_generator(seed, entry.id, view, "evaluation"),
                 )
                 for entry, view, image in rows[start : start + size]

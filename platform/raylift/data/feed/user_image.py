@@ -59,6 +59,7 @@ def assemble_image(
         mask_distance=request.mask_distance,
         depth=request.depth,
         object_colors=request.object_colors,
+        background=request.background,
     )
     prepared = prepare_view(StoredView(image_id, rgba, camera, known), asked.without_draws())
     sample = dict(prepared.fields)

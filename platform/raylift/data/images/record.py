@@ -112,7 +112,7 @@ def record_of(table: pa.Table) -> ImageRecord:
 
 def _has_background(row: dict[str, Any], rgba: np.ndarray) -> bool:
     stored = row.get("has_background")
-    # Version 2 does not say, but cut-outs were stored with black around the object.
+    # Version 2 does not say, but cut-outs mostly have black around the object.
     return bool(rgba[rgba[..., 3] == 0, :3].any()) if stored is None else bool(stored)
 
 

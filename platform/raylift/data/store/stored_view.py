@@ -101,7 +101,7 @@ def draw_crop(box: tuple[float, float, float, float], request: CropRequest, rng:
 
 
 def cropped_pixels(pixels: np.ndarray, crop: Crop, size_px: int) -> np.ndarray:
-    """A window of uint8 [S, S, 4] or [S, S], resampled with an area mean (RGBA: colours weighted by coverage).
+    """A window of uint8 [S, S, 4], [S, S, 3] or [S, S], resampled with an area mean (RGBA: weighted by coverage).
 
     Pixels outside of the image are 0.
     """

@@ -234,6 +234,14 @@ def load_views(dataset: ShardedDataset, object_id: str) -> list[ViewRecord]:
     return [_decode_view(row) for row in _view_rows(dataset, object_id)]
 
 
+def load_cameras(dataset: ShardedDataset, object_id: str) -> Camera:
+    """The cameras of all views of an object, without their images."""
+    entry = dataset.entry(object_id)
+    columns = ["focal", "principal", "rotation", "translation", "projection"]
+    rows = dataset.read_group(VIEWS_NAME.format(entry.shard), entry.row_group, columns).to_pylist()
+    return Camera.stack([_decode_camera(row) for row in rows])
+
+
 def _view_rows(dataset: ShardedDataset, object_id: str) -> list[dict[str, object]]:
     cached = dataset.lookup((object_id, "views"))
     if isinstance(cached, list):
@@ -249,22 +257,25 @@ def _decode_view(row: dict[str, object]) -> ViewRecord:
     rgba = np.asarray(Image.open(io.BytesIO(row["rgba_png"])).convert("RGBA"))  # type: ignore[arg-type]
     depth = np.asarray(Image.open(io.BytesIO(row["depth_png"])), np.float32) * np.float32(DEPTH_STEP)  # type: ignore[arg-type]
 
-    def tensor(name: str, *shape: int) -> torch.Tensor:
-        return torch.tensor(row[name], dtype=torch.float32).reshape(1, *shape)
-
-    camera = Camera(
-        tensor("focal", 2),
-        tensor("principal", 2),
-        tensor("rotation", 3, 3),
-        tensor("translation", 3),
-        str(row["projection"]),  # type: ignore[arg-type]
-    )
     return ViewRecord(
         str(row["id"]),
         int(row["view"]),  # type: ignore[call-overload]
         rgba,
         depth,
-        camera,
+        _decode_camera(row),
         float(row["azimuth_deg"]),  # type: ignore[arg-type]
         float(row["elevation_deg"]),  # type: ignore[arg-type]
+    )
+
+
+def _decode_camera(row: dict[str, object]) -> Camera:
+    def tensor(name: str, *shape: int) -> torch.Tensor:
+        return torch.tensor(row[name], dtype=torch.float32).reshape(1, *shape)
+
+    return Camera(
+        tensor("focal", 2),
+        tensor("principal", 2),
+        tensor("rotation", 3, 3),
+        tensor("translation", 3),
+        str(row["projection"]),  # type: ignore[arg-type]
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 from raylift.core.types import Camera
 from raylift.geometry.camera_conventions import ImageSize, PixelCamera, WeakPerspective
 from raylift.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
+from raylift.geometry.viewpoints import Viewpoint
 
 
 def random_rotations(count: int, generator: torch.Generator) -> Float[Tensor, "B 3 3"]:
@@ -32,3 +33,28 @@ def to_weak_perspective(camera: Camera) -> WeakPerspective:
     """
     shift = camera.principal + camera.focal * camera.translation[:, :2]
     return WeakPerspective(camera.focal[:, 0], shift, matrix_to_quaternion(camera.rotation))
+
+
+def to_viewpoint(
+    camera: Camera,
+    image_size: ImageSize,
+    center: Float[Tensor, "B 3"],
+    extent: Float[Tensor, "B"],
+    first_center: float = 1.0,
+) -> Viewpoint:
+    """The inverse of ``from_viewpoint``: azimuth in [0, 2 pi), elevation in (-pi/2, pi/2), theta in [-pi, pi)."""
+    height, width = image_size
+    half = camera.focal.new_tensor([width / 2, height / 2])
+    in_cad_units = camera.translation * extent[:, None] - (camera.rotation @ center[..., None]).squeeze(-1)
+    backward, sideways = -camera.rotation[:, 2], camera.rotation[:, :2]
+    azimuth = torch.atan2(backward[:, 0], backward[:, 2]) % (2 * torch.pi)
+    right = torch.stack([azimuth.cos(), 0 * azimuth, -azimuth.sin()], -1)
+    along = (sideways * right[:, None]).sum(-1)
+    return Viewpoint(
+        azimuth=azimuth,
+        elevation=torch.asin(backward[:, 1]),
+        theta=torch.atan2(-along[:, 1], along[:, 0]),
+        distance=in_cad_units[:, 2],
+        focal_px=(camera.focal * half)[:, 0],
+        principal_px=(camera.principal + 1) * half - 0.5 + first_center,
+    )

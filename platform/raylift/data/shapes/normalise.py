@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,30 @@ from raylift.core.errors import DataError
 from raylift.rendering.scene import Scene
 
 
+class NormalisedScene(NamedTuple):
+    """A scene in the common frame, and how it got there: ``normalised = (given - center) / extent``.
+
+    Attributes:
+        scene: valid triangles, centred, longest edge 1.
+        notes: what was left out.
+        center: float64 [3], centre of the bounding box as given.
+        extent: longest edge of the bounding box as given.
+    """
+
+    scene: Scene
+    notes: tuple[str, ...]
+    center: np.ndarray
+    extent: float
+
+
 def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...]]:
-    """The scene's valid triangles in the frame of ``core.types``, and notes on what was left out.
+    """The first two parts of ``normalise_with_frame``."""
+    found = normalise_with_frame(scene, max_faces)
+    return found.scene, found.notes
+
+
+def normalise_with_frame(scene: Scene, max_faces: int) -> NormalisedScene:
+    """The scene's valid triangles in the frame of ``core.types``, notes on what was left out, and the move to it.
 
     Triangles with a corner that is not finite are left out and noted; those without area are never visible and left
     out silently. The source has already oriented the scene: Y up, facing +Z.
@@ -52,8 +75,9 @@ def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...
     if shrunk is not None:
         notes.append(shrunk)
     indices, renamed = np.unique(faces, return_inverse=True)
-    vertices = (scene.vertices.astype(np.float64)[indices] - (low + high) / 2) / float((high - low).max())
-    return (
+    center, longest = (low + high) / 2, float((high - low).max())
+    vertices = (scene.vertices.astype(np.float64)[indices] - center) / longest
+    return NormalisedScene(
         replace(
             scene,
             vertices=vertices.astype(np.float32),
@@ -63,6 +87,8 @@ def normalise_scene(scene: Scene, max_faces: int) -> tuple[Scene, tuple[str, ...
             vertex_colors=None if scene.vertex_colors is None else scene.vertex_colors[indices],
         ),
         tuple(notes),
+        center,
+        longest,
     )
 
 

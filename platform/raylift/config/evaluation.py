@@ -41,6 +41,10 @@ class EvaluationConfig:
             from.
         true_shapes: for image collections made from a data set of shapes, the present location of that data set; empty
             uses the recorded one, "none" omits shape and unseen views.
+        symmetries: for recognisers of objects, symmetries about the vertical axis as CATEGORY=SYMMETRY, with none,
+            half_turn, quarter_turn or round; ``auto`` lets the training shapes decide for the categories not listed.
+        calibration_images: for recognisers, maximum number of validation images that fit the temperature of the class
+            probabilities; 0 omits it.
     """
 
     protocols: tuple[Protocol, ...] = ALL_PROTOCOLS
@@ -55,11 +59,15 @@ class EvaluationConfig:
     image_px: int = 0
     keypoint_sources: int = 10
     true_shapes: str = ""
+    symmetries: tuple[str, ...] = ("auto",)
+    calibration_images: int = 200
 
     def __post_init__(self) -> None:
         if self.resolution < 16:
             raise ConfigError(f"evaluation.resolution is {self.resolution}", "use at least 16")
         if self.image_px and self.image_px < LEAST_PX:
             raise ConfigError(f"evaluation.image_px is {self.image_px}", f"use 0, or at least {LEAST_PX}")
+        if self.calibration_images < 0:
+            raise ConfigError(f"evaluation.calibration_images is {self.calibration_images}", "use 0 or more")
         if self.keypoint_sources < 1:
             raise ConfigError(f"evaluation.keypoint_sources is {self.keypoint_sources}", "use at least 1")

@@ -26,6 +26,7 @@ ALARM = "alarm/"
 COLLAPSED_CAMERAS, FLAT_SHAPES = f"{ALARM}collapsed_cameras", f"{ALARM}flat_shapes"
 FLOATERS, PAINTED_BACKGROUND = f"{ALARM}floaters", f"{ALARM}painted_background"
 DEAD_DISCRIMINATOR = f"{ALARM}dead_discriminator"
+COLLAPSED_CLASSES, COLLAPSED_POSES = f"{ALARM}collapsed_classes", f"{ALARM}collapsed_poses"
 
 COLLAPSED_SPREAD_DEG = 20.0
 """Spread of predicted azimuths below which they have collapsed to one side."""
@@ -45,6 +46,8 @@ LEAST_LARGEST_COMPONENT = 0.98
 PAINTED_SHARE = 0.05
 SATURATED_SIGN = 0.98
 LEAST_DIVERSITY = 0.05
+LEAST_CLASS_SHARE = 0.5
+"""Effective number of predicted classes over that of the true ones at which classes have collapsed."""
 
 MEANINGS: Mapping[str, str] = {
     COLLAPSED_CAMERAS: (
@@ -69,6 +72,14 @@ MEANINGS: Mapping[str, str] = {
     DEAD_DISCRIMINATOR: (
         "the discriminator teaches nothing any more: it is always right (or always wrong) about real images, or all"
         " generated images are alike; raise its gradient penalty or the augmentation, or lower its learning rate"
+    ),
+    COLLAPSED_CLASSES: (
+        "the model tells far fewer classes than the images show, so it hardly looks at them: check that categories are"
+        " balanced and that the loss between classes has weight, or lower the learning rate"
+    ),
+    COLLAPSED_POSES: (
+        "the model sees almost every object from one side, although the images do not (its azimuths spread far less"
+        " than the true ones): check the camera convention of the data and the weight of the loss on poses"
     ),
 }
 """By metric: the meaning of the value 1, and the remedy."""
@@ -107,6 +118,15 @@ def flat_shapes(thickness_median: float, depth_ratio_median: float = math.nan, u
 def floaters(largest_component_median: float) -> float:
     """1 if half of the shapes have loose parts; NaN is unknown. An empty shape (0) is flat and has no loose parts."""
     return float(0 < largest_component_median < LEAST_LARGEST_COMPONENT)
+
+
+def collapsed_classes(predicted: float, truth: float) -> float:
+    """1 if a recogniser's classes have collapsed, although the images show two or more.
+
+    Args:
+        predicted, truth: effective numbers of classes (exponential of the entropy of their frequencies).
+    """
+    return float(truth > 1.5 and predicted <= max(1.0, LEAST_CLASS_SHARE * truth))
 
 
 def model_alarms(statistics: Mapping[str, float]) -> dict[str, float]:

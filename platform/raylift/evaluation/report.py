@@ -10,6 +10,12 @@ from typing import Any
 import torch
 
 from raylift.evaluation.color import COLOR_METRICS
+from raylift.evaluation.images.recognition_metrics import (
+    MAIN_RECOGNITION_METRIC,
+    RECOGNITION_METRICS,
+    STORED,
+    recognition_summaries,
+)
 from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.pose import circular_std_deg
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, MetricSpec, disn_f_scores
@@ -38,6 +44,7 @@ METRICS: Mapping[str, Mapping[str, MetricSpec]] = {
     },
     "keypoints": {"pck": MetricSpec(True, 100)},
     "sanity": {"depth_ratio": MetricSpec(True), "largest_component": MetricSpec(True)},
+    **RECOGNITION_METRICS,
 }
 """Direction and printed factor of every metric, by protocol."""
 MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()} | {
@@ -48,6 +55,7 @@ MAIN_METRIC = {name: protocol.main for name, protocol in SHAPE_PROTOCOLS.items()
     "pose": "aligned_deg",
     "keypoints": "pck",
     "sanity": "depth_ratio",
+    **MAIN_RECOGNITION_METRIC,
 }
 
 
@@ -94,10 +102,17 @@ class EvaluationReport:
 
     def summaries(self, method: str, category: str | None = None) -> dict[str, Summary]:
         """Mean and median of every metric; F-scores of ``disn`` and the azimuth spread exist per class only, without a
-        median."""
+        median. For those of recognitions see ``images.recognition_metrics``."""
         table = self.tables[method]
         azimuth = f"pose/{AZIMUTH}"
-        found = {metric: table.summary(metric, category) for metric in table.metrics if metric != azimuth}
+        found = {
+            metric: table.summary(metric, category)
+            for metric in table.metrics
+            if metric != azimuth and metric not in STORED
+        }
+        # A category may have no value of a metric, such as a pose.
+        found = {metric: summary for metric, summary in found.items() if summary.count}
+        found |= recognition_summaries(table, category)
         if azimuths := table.values(azimuth, category):
             spread = circular_std_deg(torch.tensor(azimuths, dtype=torch.float64))
             found[f"pose/{AZIMUTH_SPREAD}"] = Summary(spread, float("nan"), len(azimuths))
@@ -119,7 +134,9 @@ class EvaluationReport:
     def object_rows(self) -> list[dict[str, Any]]:
         """One row per method and sample, for a table."""
         return [
-            {"method": method, "id": row.id, "category": row.category, **row.values}
+            {"method": method, "id": row.id, "category": row.category}
+            | ({"object": row.object} if row.object else {})
+            | dict(row.values)
             for method, table in self.tables.items()
             for row in table.rows
         ]

@@ -27,11 +27,13 @@ class Score:
         category: category of the object.
         values: values by metric, for example ``occnet/chamfer_l1``. A value that does not exist for this object (colour
             without a view to compare with) is omitted, not set to NaN.
+        object: object that the sample shows, where several samples show one; "" if it is the part of the id before "#".
     """
 
     id: str
     category: str
     values: Mapping[str, float]
+    object: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from raylift.config.recipe import Recipe
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.generators import stable_hash
-from raylift.core.model import ImageTextMatcher, Model, ReconstructionModel
+from raylift.core.model import ImageTextMatcher, Model, ObjectRecogniser, ReconstructionModel
 from raylift.core.precision import flushed_subnormals
-from raylift.core.types import Batch
+from raylift.core.types import Batch, SampleRequest
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.pipeline import ray_batches
 from raylift.data.feed.stream import SampleStream, chosen_entries, dataset_info, evaluation_batches
@@ -26,6 +26,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
 from raylift.evaluation.alarms import AlarmBell
 from raylift.evaluation.held_out_scores import validate_scores
+from raylift.evaluation.images.recognition_validation import RecognitionValidation
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
 from raylift.evaluation.retrieval import KnownImages, known_images, validate_retrieval
@@ -213,32 +214,53 @@ def _evaluation(
         return None
     if isinstance(model, ImageTextMatcher):
         return partial(_retrieval_scores, dataset, recipe, _known_images(dataset, recipe, model))
+    if isinstance(model, ObjectRecogniser):
+        return _recognition(dataset, model, recipe, tracker)
     if not isinstance(model, ReconstructionModel):
         return partial(_mean_scores, dataset, recipe)
     kind = evaluation_of(dataset)
     kind.check_best_metric(recipe.schedule.best_metric)
     validation = kind.validation(dataset, model.request, recipe.evaluation, recipe.data, recipe.seed)
     bell = AlarmBell()
-    rank, world = collectives.rank(), collectives.world_size()
 
     def evaluate(model: Model, done: int) -> Mapping[str, float]:
         assert isinstance(model, ReconstructionModel)
-        # A worker evaluates its share in batches of its training size.
-        size = max(1, recipe.data.batch_size // world)
-        batches = evaluation_batches(dataset, validation.request, "val", recipe.data, recipe.seed, rank, world, size)
+        batches = _shares(dataset, recipe, validation.request, "val")
         found = validation.scores(model, batches)
-        if tracker is not None:
-            tracker.set_tags({name.replace("/", "."): f"from step {done}" for name in bell.news(found)})
+        _ring(bell, found, tracker, done)
         return found
 
     return evaluate
+
+
+def _recognition(
+    dataset: ShardedDataset, model: ObjectRecogniser, recipe: Recipe, tracker: Tracker | None
+) -> Callable[[Model, int], Mapping[str, float]]:
+    """The validation of a model that tells class, pose and outlines, whether or not it reconstructs, too."""
+    validation = RecognitionValidation(dataset, model, recipe.evaluation, recipe.data, recipe.seed)
+    validation.check_best_metric(recipe.schedule.best_metric)
+    bell = AlarmBell()
+
+    def evaluate(model: Model, done: int) -> Mapping[str, float]:
+        assert isinstance(model, ObjectRecogniser)
+        found = validation.scores(model, _shares(dataset, recipe, validation.request, "val"))
+        _ring(bell, found, tracker, done)
+        return found
+
+    return evaluate
+
+
+def _ring(bell: AlarmBell, found: Mapping[str, float], tracker: Tracker | None, done: int) -> None:
+    """Tag the run with the alarms that start."""
+    if tracker is not None:
+        tracker.set_tags({name.replace("/", "."): f"from step {done}" for name in bell.news(found)})
 
 
 def _retrieval_scores(
     dataset: ShardedDataset, recipe: Recipe, known: KnownImages, model: Model, done: int
 ) -> Mapping[str, float]:
     assert isinstance(model, ImageTextMatcher)
-    batches = _shares(dataset, recipe, model, "val")
+    batches = _shares(dataset, recipe, model.request, "val")
     return {**_mean_scores(dataset, recipe, model, done), **validate_retrieval(model, batches, known)}
 
 
@@ -246,21 +268,25 @@ def _known_images(dataset: ShardedDataset, recipe: Recipe, model: Model) -> Know
     """Training images for the baseline, evenly spread over the split."""
     entries = chosen_entries(dataset, "train", recipe.data)
     return known_images(
-        _shares(dataset, recipe, model, "train", entries[:: math.ceil(len(entries) / MOST_KNOWN_IMAGES)])
+        _shares(dataset, recipe, model.request, "train", entries[:: math.ceil(len(entries) / MOST_KNOWN_IMAGES)])
     )
 
 
 def _mean_scores(dataset: ShardedDataset, recipe: Recipe, model: Model, done: int) -> Mapping[str, float]:
-    return validate_scores(model, _shares(dataset, recipe, model, "val"))
+    return validate_scores(model, _shares(dataset, recipe, model.request, "val"))
 
 
 def _shares(
-    dataset: ShardedDataset, recipe: Recipe, model: Model, split: str, entries: Sequence[ObjectEntry] | None = None
+    dataset: ShardedDataset,
+    recipe: Recipe,
+    request: SampleRequest,
+    split: str,
+    entries: Sequence[ObjectEntry] | None = None,
 ) -> Iterator[Batch]:
     """This worker's share of a split, or of some of its entries, in batches of its training size."""
     rank, world = collectives.rank(), collectives.world_size()
     size = max(1, recipe.data.batch_size // world)
-    return evaluation_batches(dataset, model.request, split, recipe.data, recipe.seed, rank, world, size, entries)
+    return evaluation_batches(dataset, request, split, recipe.data, recipe.seed, rank, world, size, entries)
 
 
 def _drawing(

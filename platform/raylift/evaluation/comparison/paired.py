@@ -53,7 +53,7 @@ class Estimate:
 
 
 def object_scores(rows: Iterable[Mapping[str, Any]], metric: str, method: str = MODEL_METHOD) -> dict[str, float]:
-    """One metric of one method from an evaluation's ``objects`` rows; an object's views are averaged.
+    """One metric of one method from an evaluation's ``objects`` rows; an object's views or images are averaged.
 
     Args:
         rows: ``EvaluationReport.object_rows``, or rows loaded from a file or a tracker.
@@ -62,7 +62,8 @@ def object_scores(rows: Iterable[Mapping[str, Any]], metric: str, method: str = 
     for row in rows:
         value = row.get(metric)
         if row["method"] == method and isinstance(value, int | float) and math.isfinite(value):
-            values.setdefault(str(row["id"]).rpartition("#")[0], []).append(float(value))
+            shown = row.get("object") or str(row["id"]).rpartition("#")[0]
+            values.setdefault(str(shown), []).append(float(value))
     return {name: mean_of(values[name]) for name in sorted(values)}
 
 

@@ -1,0 +1,131 @@
+"""Scores of recognised objects: calibration of classes, and outlines of which a part is hidden.
+
+Errors of poses are in ``metrics.rotation_symmetry``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import minimize_scalar
+from scipy.stats import rankdata
+
+from raylift.metrics.iou import iou
+
+NUM_BINS = 15
+"""Bins of the calibration error, as in Guo et al. 2017."""
+LEAST_LOG_PROB = math.log(1e-6)
+"""Log-probabilities below it count as this one: a single sure mistake must not decide a mean."""
+MOST_TEMPERATURE = 20.0
+LEAST_HIDDEN = 0.05
+LEVELS = {"L0": (-math.inf, LEAST_HIDDEN), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
+"""Range [low, high) of the hidden share at each level of Occluded PASCAL3D+ (Wang et al. 2020)."""
+BETWEEN = "between"
+"""Name of what is at none of the levels."""
+THRESHOLD = 0.5
+"""Coverage from which a pixel belongs to an outline."""
+
+
+# --- classes --------------------------------------------------------------------------------------------------------
+
+
+def expected_calibration_error(
+    confidence: Float[np.ndarray, "N"], is_right: Bool[np.ndarray, "N"], num_bins: int = NUM_BINS
+) -> float:
+    """The expected calibration error, in [0, 1]: sum_b n_b / N |accuracy_b - confidence_b| (Guo et al. 2017, eq. 5).
+
+    Args:
+        confidence: probability of the chosen class, in [0, 1]; bins are of equal width.
+        is_right: whether the chosen class is the true one.
+
+    Returns:
+        0 if each bin is right as often as it claims; NaN without samples.
+    """
+    if not len(confidence):
+        return math.nan
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    gaps = np.bincount(bins, weights=is_right.astype(np.float64) - confidence, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def negative_log_likelihood(log_probs: Float[np.ndarray, "N C"], truth: Int[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+    """``-log p`` of the true class; at most 13.8, see ``LEAST_LOG_PROB``."""
+    return -np.maximum(log_probs[np.arange(len(truth)), truth], LEAST_LOG_PROB)
+
+
+def tempered(log_probs: Float[np.ndarray, "N C"], temperature: float) -> Float[np.ndarray, "N C"]:
+    """Log-probabilities proportional to ``p^(1 / temperature)``; the most likely class stays."""
+    scaled = np.maximum(log_probs.astype(np.float64), LEAST_LOG_PROB) / temperature
+    shifted = scaled - scaled.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def fit_temperature(log_probs: Float[np.ndarray, "N C"], truth: Int[np.ndarray, "N"]) -> float:
+    """The temperature with the least mean negative log-likelihood (Guo et al. 2017, section 4.2).
+
+    The likelihood is unimodal in the temperature. The result is between 1 / 20 and 20; without samples it is 1.
+    """
+    if not len(truth):
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        return float(negative_log_likelihood(tempered(log_probs, math.exp(log_temperature)), truth).mean())
+
+    bound = math.log(MOST_TEMPERATURE)
+    return math.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-5}).x)
+
+
+def area_under_curve(scores: Float[np.ndarray, "N"], is_positive: Bool[np.ndarray, "N"]) -> float | None:
+    """The area under the receiver operating characteristic: how often a positive's score is above a negative's.
+
+    Ties count a half (Mann-Whitney). None without positives or without negatives.
+    """
+    positives = int(is_positive.sum())
+    negatives = len(is_positive) - positives
+    if not positives or not negatives:
+        return None
+    ranks = rankdata(scores)[is_positive].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+# --- outlines -------------------------------------------------------------------------------------------------------
+
+
+def hidden_share(visible: Float[np.ndarray, "H W"], amodal: Float[np.ndarray, "H W"]) -> float:
+    """The share of an object's area that something hides, from coverages in [0, 1]; NaN if the object has no area."""
+    area = float(amodal.sum())
+    return 1.0 - float(np.minimum(visible, amodal).sum()) / area if area > 0 else math.nan
+
+
+def occlusion_level(hidden: float) -> str:
+    """The level of a hidden share: ``L0`` to ``L3``, or ``between``."""
+    return next((name for name, (low, high) in LEVELS.items() if low <= hidden < high), BETWEEN)
+
+
+def outline_iou(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W"]) -> float:
+    """Intersection over union of an image's pixels of at least a half, in [0, 1]; two empty outlines agree: 1."""
+    return iou(predicted >= THRESHOLD, truth >= THRESHOLD)
+
+
+def hidden_iou(
+    amodal: Float[np.ndarray, "H W"],
+    visible: Float[np.ndarray, "H W"],
+    true_amodal: Float[np.ndarray, "H W"],
+    true_visible: Float[np.ndarray, "H W"],
+) -> float:
+    """Intersection over union of the hidden parts: what belongs to the object and is not visible."""
+    ours = (amodal >= THRESHOLD) & (visible < THRESHOLD)
+    return iou(ours, (true_amodal >= THRESHOLD) & (true_visible < THRESHOLD))
+
+
+def occluder_auc(
+    occluder: Float[np.ndarray, "H W"], true_amodal: Float[np.ndarray, "H W"], true_visible: Float[np.ndarray, "H W"]
+) -> float | None:
+    """How well an occluder map separates the object's hidden pixels from its visible ones, see ``area_under_curve``.
+
+    Only the object's own pixels count: whether an occluder goes on beyond it is not known.
+    """
+    own = true_amodal >= THRESHOLD
+    return area_under_curve(occluder[own], true_visible[own] < THRESHOLD)

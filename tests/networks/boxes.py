@@ -67,6 +67,8 @@ def examples(num_views: int = 6, num_points: int = 300, px: int = 32, resolution
         torch.tensor(owners),
         torch.arange(len(SIZES)),
         {f"box{index}": index for index in range(len(SIZES))},
+        tuple(f"box{index}" for index in range(len(SIZES))),
+        {f"box{index}": 0 for index in range(len(SIZES))},
     )
 
 

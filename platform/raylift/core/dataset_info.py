@@ -16,12 +16,14 @@ class DatasetInfo:
         keypoint_mirror: for each keypoint, the index of its mirror image; empty without keypoints.
         part_mirror: the same for parts; part 0 is the background.
         categories: names of the training split's categories, sorted; a sample's ``category`` is an index into them.
+        num_objects: number of training objects.
     """
 
     num_images: int = 0
     keypoint_mirror: tuple[int, ...] = ()
     part_mirror: tuple[int, ...] = ()
     categories: tuple[str, ...] = ()
+    num_objects: int = 0
 
     @property
     def num_keypoints(self) -> int:

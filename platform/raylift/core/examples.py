@@ -42,6 +42,8 @@ class Examples:
         owners: index of each silhouette's object.
         bodies: body number of each object; objects with the same body share it.
         samples: body number by object id, for every object of the training split, kept or not.
+        ids: object id of each.
+        categories: index in ``DatasetInfo.categories`` by object id, for every object of the training split.
     """
 
     sdf: Float[Tensor, "C R R R"]
@@ -50,3 +52,5 @@ class Examples:
     owners: Tensor
     bodies: Tensor
     samples: dict[str, int]
+    ids: tuple[str, ...]
+    categories: dict[str, int]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.captions import encode_caption
@@ -146,13 +146,18 @@ def synthetic_batch(request: SampleRequest, size: int, seed: int = 0, dtype: tor
     if request.image_index:
         fields["image_index"] = torch.arange(size)
     if request.category:
-        index = torch.arange(size)
-        fields["category"] = torch.where(index % 5 == 4, -1, index % len(CATEGORIES))
+        fields["category"] = categories_of(size)
     if request.caption:
         texts = [CAPTIONS[index % len(CAPTIONS)] for index in range(size)]
         fields["caption"] = torch.from_numpy(np.stack([encode_caption(text) for text in texts]))
     is_blind = is_crop and not (request.truth or request.supervised_camera)
     return Batch(ids, keys, fields, None if is_blind else camera.to("cpu", dtype))
+
+
+def categories_of(size: int) -> Int[Tensor, "B"]:
+    """The category of samples 0, 1, 2, ...: an index into ``CATEGORIES``, or -1."""
+    index = torch.arange(size)
+    return torch.where(index % 5 == 4, -1, index % len(CATEGORIES))
 
 
 def synthetic_examples(request: ExampleRequest, batch: Batch, seed: int = 0) -> Examples:
@@ -175,6 +180,11 @@ def synthetic_examples(request: ExampleRequest, batch: Batch, seed: int = 0) -> 
         owners=torch.arange(kept).repeat_interleave(request.num_views),
         bodies=torch.arange(kept),
         samples={name.partition("#")[0]: index for index, name in enumerate(batch.ids)},
+        ids=tuple(name.partition("#")[0] for name in batch.ids[:kept]),
+        categories={
+            name.partition("#")[0]: int(index)
+            for name, index in zip(batch.ids, categories_of(len(batch)).tolist(), strict=True)
+        },
     )
 
 

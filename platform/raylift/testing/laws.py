@@ -86,8 +86,8 @@ class ModelLaws:
         return catalogue.get(self.recipe, self.overrides)
 
     def info(self) -> DatasetInfo:
-        """What the model is told of the data set: as many images as the batch has, and the balls' categories."""
-        return DatasetInfo(num_images=self.batch_size, categories=CATEGORIES)
+        """What the model is told of the data set: as many images and objects as the batch has, and its categories."""
+        return DatasetInfo(self.batch_size, categories=CATEGORIES, num_objects=self.batch_size)
 
     def build(self) -> Model:
         """The model, freshly initialised, float32, on the CPU."""

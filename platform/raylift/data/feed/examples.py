@@ -9,7 +9,7 @@ from torch.nn import functional
 from raylift.config.data import DataConfig
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import numpy_generator
-from raylift.data.feed.stream import chosen_entries
+from raylift.data.feed.stream import category_names, chosen_entries
 from raylift.data.shapes.record import load_object, load_view
 from raylift.data.store.dataset import ShardedDataset
 
@@ -23,6 +23,7 @@ def load_examples(dataset: ShardedDataset, config: DataConfig, request: ExampleR
     entries = chosen_entries(dataset, "train", config)
     numbers: dict[str, int] = {}
     samples = {entry.id: numbers.setdefault(entry.group or entry.id, len(numbers)) for entry in entries}
+    categories = category_names(dataset, config)
     kept = [entries[index] for index in _spread(request.num_objects, len(entries))]
     grids, points, silhouettes, owners = [], [], [], []
     for place, entry in enumerate(kept):
@@ -44,6 +45,8 @@ def load_examples(dataset: ShardedDataset, config: DataConfig, request: ExampleR
         torch.tensor(owners),
         torch.tensor([samples[entry.id] for entry in kept]),
         samples,
+        tuple(entry.id for entry in kept),
+        {entry.id: categories.index(entry.category) for entry in entries},
     )
 
 

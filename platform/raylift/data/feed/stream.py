@@ -156,9 +156,13 @@ def dataset_info(dataset: ShardedDataset, config: DataConfig) -> DatasetInfo:
         DataError: no training object of these categories.
     """
     annotations = dataset.manifest.annotations
-    images = first_images(chosen_entries(dataset, "train", config))
+    entries = chosen_entries(dataset, "train", config)
     return DatasetInfo(
-        int(images[-1]), annotations.keypoint_mirror, annotations.part_mirror, category_names(dataset, config)
+        int(first_images(entries)[-1]),
+        annotations.keypoint_mirror,
+        annotations.part_mirror,
+        category_names(dataset, config),
+        len(entries),
     )
 
 

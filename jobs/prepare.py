@@ -6,6 +6,7 @@
     python jobs/prepare.py images --source cutouts:photos --out data/photos --image-px 128
     python jobs/prepare.py images --source stamps:fetch --categories birds --out data/birds
     python jobs/prepare.py images --source shapes:data/seats#4 --out data/seat-views
+    python jobs/prepare.py images --source scenes:data/seats#10,occluders=stamps:fetch --out data/seat-scenes
 
 Each of the two kinds has its own --help. Running the same command again makes only what is missing.
 """

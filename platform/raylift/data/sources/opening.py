@@ -37,7 +37,7 @@ def open_source(specification: str, seed: int = 0) -> AnySource:
     Args:
         specification: source, such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (40 chairs),
             ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views per object),
-            ``stamps:fetch`` or ``meshes``.
+            ``scenes:data#4`` (four scenes per object), ``stamps:fetch`` or ``meshes``.
         seed: seed of the procedural set and of single views.
 
     Raises:

@@ -63,7 +63,8 @@ class InferenceConfig:
         num_starts: coarse poses per category that are refined.
         occlusion_price: cosine similarity that a pixel inside the outline loses where clutter explains it better. 0 is
             NeMo's loss, under which a larger outline is never worse.
-        solver: "adam", or "levenberg" (Levenberg-Marquardt on the features alone).
+        solver: "adam"; "levenberg", Levenberg-Marquardt on the features alone; or "both", Adam until poses are dropped,
+            then the other.
         pose_steps: steps of the pose.
         drop_after: steps after which only ``num_kept`` poses per category go on.
         num_kept: see ``drop_after``.
@@ -83,7 +84,7 @@ class InferenceConfig:
     num_categories: int = 3
     num_starts: int = 8
     occlusion_price: float = 0.1
-    solver: Literal["adam", "levenberg"] = "adam"
+    solver: Literal["adam", "levenberg", "both"] = "both"
     pose_steps: int = 30
     drop_after: int = 10
     num_kept: int = 2

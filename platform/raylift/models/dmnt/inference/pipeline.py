@@ -126,7 +126,7 @@ def refine(
 def _pose_steps(
     scene: Scene, candidates: Candidates, first: int, end: int, config: InferenceConfig
 ) -> tuple[Candidates, Float[Tensor, "M"]]:
-    if config.solver == "levenberg":
+    if config.solver == "levenberg" or (config.solver == "both" and first > 0):
         return levenberg_steps(scene, candidates, end - first)
     return adam_steps(scene, candidates, end - first, config.learning_rate, first, config.pose_steps)
 

@@ -9,14 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from raylift.core.types import Camera
 from raylift.models.dmnt.inference.candidates import Candidates
 from raylift.models.dmnt.inference.objective import Scene, explain
-from raylift.rendering.screen import project_to_screen
-from raylift.rendering.soft_silhouette import soft_silhouette
+from raylift.rendering.uv_fragments import uv_fragments
 
-SHARPNESS_PX = 0.5
-"""Softness of the amodal outline, pixels of the image."""
+SAMPLES = 2
+"""Samples per pixel and axis of the amodal outline."""
 
 
 class PixelMaps(NamedTuple):
@@ -37,8 +35,8 @@ class PixelMaps(NamedTuple):
 def pixel_maps(scene: Scene, fits: Candidates, image_px: int, temperature: float) -> PixelMaps:
     """Maps of one fit per image.
 
-    The amodal map is the soft silhouette of the fitted mesh. Inside it a pixel shows the object with the probability
-    sigmoid((o - c) / temperature), o and c the similarities of object and clutter at the features' resolution.
+    The amodal map is the silhouette of the fitted mesh, softened. Inside it a pixel shows the object with probability
+    sigmoid((o - c) / temperature), with o and c the similarities of object and clutter at the features' resolution.
 
     Args:
         temperature: in cosine similarity.
@@ -51,11 +49,16 @@ def pixel_maps(scene: Scene, fits: Candidates, image_px: int, temperature: float
 
 
 def silhouettes(scene: Scene, fits: Candidates, image_px: int) -> Float[Tensor, "B 1 H W"]:
-    """Soft silhouettes of the fitted meshes."""
-    camera: Camera = fits.camera
-    screen = project_to_screen(scene.vertices(fits), camera)
-    sigma = (SHARPNESS_PX * 2 / image_px) ** 2
-    return soft_silhouette(screen, scene.templates.faces, image_px, sigma)[:, None].clamp(0, 1)
+    """Coverage of pixels by the fitted meshes, softened over one pixel around each.
+
+    Not the soft rasteriser's: where faces are smaller than a pixel, their soft edges add up to an outline that is too
+    large.
+    """
+    templates = scene.templates
+    vertices, side = scene.vertices(fits), image_px * SAMPLES
+    found = uv_fragments(vertices, templates.faces, templates.corner_uvs, fits.camera, side)
+    coverage = avg_pool2d(found.mask[:, None].to(vertices), SAMPLES)
+    return avg_pool2d(coverage, 3, 1, 1, count_include_pad=False)
 
 
 def _spread(margin: Float[Tensor, "B S S"], outline: Bool[Tensor, "B S S"]) -> Float[Tensor, "B S S"]:

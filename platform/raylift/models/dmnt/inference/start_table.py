@@ -76,10 +76,8 @@ def start_cameras(config: StartConfig, device: torch.device | str = "cpu") -> Ca
 
 def pixel_shifts(config: StartConfig, side: int, device: torch.device | str = "cpu") -> Int[Tensor, "J 2"]:
     """Offsets to try, without duplicates after rounding to whole pixels; the first is none at all."""
-    axis = (
-        torch.linspace(-config.max_offset, config.max_offset, config.offsets) if config.offsets > 1 else torch.zeros(1)
-    )
-    pixels = sorted({round(float(offset) * side / 2) for offset in axis} | {0}, key=lambda shift: (abs(shift), shift))
+    axis = torch.linspace(-config.max_offset, config.max_offset, config.offsets).tolist() if config.offsets > 1 else []
+    pixels = sorted({0} | {round(offset * side / 2) for offset in axis})
     pairs = [(right, down) for right in pixels for down in pixels]
     return torch.tensor(sorted(pairs, key=lambda pair: math.hypot(*pair)), device=device)
 

@@ -37,14 +37,23 @@ def box_of_points(uv: Float[Tensor, "*B V 2"]) -> Box:
 
 
 def box_of_mask(mask: Float[Tensor, "B H W"]) -> Box:
-    """The box of the pixels that are at least half as covered as the most covered one, up to their outer edges.
+    """The box of ``edges_of_mask``."""
+    low, high = edges_of_mask(mask)
+    return Box((low + high) / 2, (high - low).amax(dim=-1) / 2)
 
-    An empty mask has the box of the whole image.
+
+def edges_of_mask(mask: Float[Tensor, "B H W"]) -> tuple[Float[Tensor, "B 2"], Float[Tensor, "B 2"]]:
+    """The outer edges of the pixels that are at least half as covered as the most covered one.
+
+    An empty mask has the edges of the whole image.
+
+    Returns:
+        (left, top) and (right, bottom), normalised image coordinates.
     """
     covered = mask >= 0.5 * mask.flatten(1).amax(dim=1).clamp(min=LEAST_SIDE)[:, None, None]
     edges = [_extent(covered.any(dim=dim)) for dim in (1, 2)]
     low, high = (torch.stack([edge[side] for edge in edges], dim=-1).to(mask.dtype) for side in (0, 1))
-    return Box((low + high) / 2, (high - low).amax(dim=-1) / 2)
+    return low, high
 
 
 def _extent(covered: Tensor) -> tuple[Tensor, Tensor]:

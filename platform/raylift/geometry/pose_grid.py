@@ -1,4 +1,4 @@
-"""Poses by azimuth, elevation and roll: their rotations, their ranges, and a grid over those ranges."""
+"""Poses by azimuth, elevation and roll: to rotations and back, their ranges, and a grid over those ranges."""
 
 from __future__ import annotations
 
@@ -115,3 +115,20 @@ def pose_quaternions(
     tilted = torch.stack([tilt.cos(), tilt.sin(), zero, zero], dim=-1)
     rolled = torch.stack([(roll / 2).cos(), zero, zero, (roll / 2).sin()], dim=-1)
     return quaternion_multiply(rolled, quaternion_multiply(tilted, turned))
+
+
+def pose_angles(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
+    """Azimuth, elevation and roll of a world-to-camera rotation, radians: the inverse of ``pose_quaternions``.
+
+    Azimuth and roll are in (-pi, pi], the elevation in [-pi/2, pi/2]. Straight above and below, where azimuth and roll
+    are one rotation, the azimuth is what is left of rounding, and the roll fits it.
+    """
+    backward = -rotation[..., 2, :]
+    azimuth = torch.atan2(backward[..., 0], backward[..., 2])
+    elevation = torch.atan2(backward[..., 1], torch.linalg.vector_norm(backward[..., [0, 2]], dim=-1))
+    # The image's right and down axes of the upright camera of that azimuth, of which the first row is turned by roll.
+    zero = torch.zeros_like(azimuth)
+    right = torch.stack([azimuth.cos(), zero, -azimuth.sin()], dim=-1)
+    down = torch.linalg.cross(rotation[..., 2, :], right)
+    roll = torch.atan2(-(rotation[..., 0, :] * down).sum(-1), (rotation[..., 0, :] * right).sum(-1))
+    return torch.stack([azimuth, elevation, roll], dim=-1)

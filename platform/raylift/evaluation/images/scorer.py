@@ -107,7 +107,7 @@ class ImageScorer(Scorer):
         self._located: dict[str, Located] = {}
 
     def request(self, wanted: SampleRequest) -> SampleRequest:
-        return replace(wanted, num_points=0)
+        return replace(wanted, num_points=0, supervised_camera=False)
 
     def prepare(self, model: ReconstructionModel, split: str) -> None:
         """Align the model's world on the training split, if held-out cameras are known."""

@@ -93,7 +93,7 @@ class ImageValidation(Validation):
     def __init__(
         self, dataset: ShardedDataset, wanted: SampleRequest, config: EvaluationConfig, data: DataConfig, seed: int
     ) -> None:
-        self.request = replace(wanted, num_points=0)
+        self.request = replace(wanted, num_points=0, supervised_camera=False)
         self._dataset, self._data, self._seed = dataset, data, seed
         self._shapes = config.true_shapes
         self._cameras: dict[str, Camera | None] = {}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +17,11 @@ from raylift.data.prepare.ingest import ingest
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.store.annotations import Annotations
 from raylift.data.store.dataset import ShardedDataset
-from raylift.evaluation.images import recognition_data
 from raylift.geometry.cameras import orbit_rotations
 from raylift.geometry.rotations import axis_angle_to_matrix
 
 CATEGORIES = ("cup", "dish")
-STORED_PX = 56  # a silhouette of 40 pixels with a margin of a fifth: nothing is resampled
+STORED_PX = 56  # of the window, so that nothing is resampled
 SEEN, TALL = 10, 40
 WIDTHS = (10, 14, 20, 32)
 """Whole widths, of which 10 pixels are seen: hidden 0, 2/7, 1/2 and 11/16: L0 to L3."""
@@ -44,6 +39,7 @@ def camera_of(index: int) -> Camera:
 
 @dataclass(frozen=True)
 class SlabSource:
+    amodal: bool = True
     kind: str = "slabs"
 
     def annotations(self) -> Annotations:
@@ -67,45 +63,23 @@ class SlabSource:
         rgba = np.full((100, 100, 4), 200, np.uint8)
         rgba[..., 3] = 0
         rgba[30 : 30 + TALL, 45 : 45 + SEEN] = (20 * (index % 8), 90, 120, 255)
-        # Two images show one object.
-        return LoadedImage(rgba, "A slab.", camera=camera_of(index), truth=f"body-{index // 2}#{index % 2}")
+        whole = np.zeros((100, 100), np.uint8)
+        whole[30 : 30 + TALL, 45 + SEEN - WIDTHS[index % 4] : 45 + SEEN] = 255
+        return LoadedImage(
+            rgba,
+            "A slab.",
+            camera=camera_of(index),
+            truth=f"body-{index // 2}#{index % 2}",  # two images show one object
+            amodal=whole if self.amodal else None,
+            window=(22.0, 22.0, 78.0, 78.0),
+        )
 
 
-def prepare_slabs(folder: Path) -> ShardedDataset:
+def prepare_slabs(folder: Path, amodal: bool = True) -> ShardedDataset:
     """12 to train on, 6 to validate, 12 to test, one of them of a category of its own."""
     config = ImagesConfig(image_px=STORED_PX, min_object_px=4, objects_per_shard=16)
-    ingest([SlabSource()], str(folder), config, parallel="none")
+    ingest([SlabSource(amodal)], str(folder), config, parallel="none")
     return ShardedDataset.open(folder)
-
-
-def whole_of(name: str, mask: Tensor) -> Tensor:
-    """The whole slab of a seen one: it goes on to the left."""
-    width = WIDTHS[int(name.partition("#")[0].rpartition("-")[2]) % 4]
-    columns = (mask[0] > 0.5).any(dim=0).nonzero()[:, 0]
-    whole = torch.zeros_like(mask)
-    scale = mask.shape[-1] / STORED_PX
-    rows = (mask[0] > 0.5).any(dim=1)
-    left = max(0, round(int(columns.max()) + 1 - width * scale))
-    whole[0, rows, left : int(columns.max()) + 1] = 1.0
-    return whole
-
-
-@contextmanager
-def with_amodal() -> Iterator[None]:
-    """Batches with the amodal masks of the slabs."""
-    batches = recognition_data.evaluation_batches
-
-    def patched(dataset: ShardedDataset, request: SampleRequest, *rest: Any, **more: Any) -> Iterator[Batch]:
-        for batch in batches(dataset, replace(request, amodal=False), *rest, **more):
-            if request.amodal:
-                masks = zip(batch.ids, batch["mask"].float(), strict=True)
-                whole = torch.stack([whole_of(name, mask) for name, mask in masks])
-                batch = replace(batch, fields={**batch.fields, "amodal": whole})
-            yield batch
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognition_data, "evaluation_batches", patched)
-        yield
 
 
 class PlantedRecogniser(ObjectRecogniser):
@@ -175,6 +149,7 @@ class PlantedRecogniser(ObjectRecogniser):
         visible = torch.zeros(1, STORED_PX, STORED_PX)
         left = (STORED_PX - SEEN) // 2
         visible[0, 8 : 8 + TALL, left : left + SEEN] = 1.0
-        whole = whole_of(f"slab-{known:02d}#0", visible)
+        whole = torch.zeros_like(visible)
+        whole[0, 8 : 8 + TALL, left + SEEN - WIDTHS[known % 4] : left + SEEN] = 1.0
         outlines = (part.roll(self.shift_px, dims=2) for part in (whole, visible))
         return (probabilities.log(), turn @ camera_of(known).rotation[0], *outlines)

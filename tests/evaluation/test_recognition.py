@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from raylift.evaluation.images.recognition_validation import RecognitionValidati
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.testing.ranks import run_ranks
-from tests.evaluation.recognisable import NUM_TEST, STORED_PX, PlantedRecogniser, prepare_slabs, with_amodal
+from tests.evaluation.recognisable import NUM_TEST, STORED_PX, PlantedRecogniser, prepare_slabs
 
 CONFIG = EvaluationConfig(symmetries=())  # the bodies are no data set of shapes
 DATA = DataConfig(batch_size=5)
@@ -36,8 +37,7 @@ def slabs(tmp_path_factory: pytest.TempPathFactory) -> ShardedDataset:
 
 
 def evaluated(model: PlantedRecogniser, slabs: ShardedDataset, **more: object) -> EvaluationReport:
-    with with_amodal():
-        return evaluate_recognition(model, slabs, "test", replace(CONFIG, **more), DATA)  # type: ignore[arg-type]
+    return evaluate_recognition(model, slabs, "test", replace(CONFIG, **more), DATA)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -155,15 +155,14 @@ def test_symmetries_are_listed_by_category(slabs: ShardedDataset) -> None:
 
 def test_each_sample_is_handed_on_for_panels(slabs: ShardedDataset) -> None:
     kept: list[Recognised] = []
-    with with_amodal():
-        evaluate_recognition(PlantedRecogniser(), slabs, "test", CONFIG, DATA, on_sample=kept.append)
+    evaluate_recognition(PlantedRecogniser(), slabs, "test", CONFIG, DATA, on_sample=kept.append)
     assert len(kept) == NUM_TEST
     assert kept[0].evidence["image"].shape == (1, 3, STORED_PX, STORED_PX)
     assert kept[0].scores["viewpoint/pose_pi6"] == 1.0
 
 
-def test_images_without_amodal_masks_are_scored_by_the_rest(slabs: ShardedDataset) -> None:
-    report = evaluate_recognition(PlantedRecogniser(), slabs, "test", CONFIG, DATA)
+def test_images_without_amodal_masks_are_scored_by_the_rest(tmp_path: Path) -> None:
+    report = evaluate_recognition(PlantedRecogniser(), prepare_slabs(tmp_path, amodal=False), "test", CONFIG, DATA)
     metrics = report.metrics()
     assert metrics["test/viewpoint/pose_pi6_mean"] == 1.0
     assert not any("amodal" in name or "/L0/" in name for name in metrics)
@@ -179,11 +178,10 @@ def test_shapes_are_refused(chairs: ShardedDataset) -> None:
 
 
 def validated(slabs: ShardedDataset, model: PlantedRecogniser) -> dict[str, float]:
-    with with_amodal():
-        validation = RecognitionValidation(slabs, model, CONFIG, DATA, 0)
-        share = collectives.rank(), collectives.world_size()
-        images = RecognitionData(slabs, DATA, model.categories, model.request)
-        return validation.scores(model, images.batches(validation.request, "val", 0, share))
+    validation = RecognitionValidation(slabs, model, CONFIG, DATA, 0)
+    share = collectives.rank(), collectives.world_size()
+    images = RecognitionData(slabs, DATA, model.categories, model.request)
+    return validation.scores(model, images.batches(validation.request, "val", 0, share))
 
 
 def test_validation_names_what_checkpoints_are_chosen_by(slabs: ShardedDataset) -> None:
@@ -196,8 +194,7 @@ def test_validation_names_what_checkpoints_are_chosen_by(slabs: ShardedDataset) 
     assert found["val/constant/class_accuracy"] < 1
     assert found[COLLAPSED_CLASSES] == found[COLLAPSED_POSES] == 0.0
     assert validated(slabs, PlantedRecogniser(blind=True))[COLLAPSED_CLASSES] == 1.0
-    with with_amodal():
-        validation = RecognitionValidation(slabs, PlantedRecogniser(), CONFIG, DATA, 0)
+    validation = RecognitionValidation(slabs, PlantedRecogniser(), CONFIG, DATA, 0)
     validation.check_best_metric("val/pose_pi6")
     with pytest.raises(ConfigError, match="val/pose_pi6"):
         validation.check_best_metric("val/iou")
@@ -216,8 +213,7 @@ def test_ranks_share_the_work_and_agree(slabs: ShardedDataset) -> None:
 
 
 def test_batches_do_not_matter(slabs: ShardedDataset, of_truth: EvaluationReport) -> None:
-    with with_amodal():
-        again = evaluate_recognition(PlantedRecogniser(), slabs, "test", CONFIG, DataConfig(batch_size=2))
+    again = evaluate_recognition(PlantedRecogniser(), slabs, "test", CONFIG, DataConfig(batch_size=2))
     assert again.to_json() == of_truth.to_json()
 
 

@@ -12,10 +12,8 @@ from raylift.metrics.recognition import (
     expected_calibration_error,
     fit_temperature,
     hidden_iou,
-    hidden_share,
     negative_log_likelihood,
     occluder_auc,
-    occlusion_level,
     outline_iou,
     tempered,
 )
@@ -68,19 +66,8 @@ def slab(left: int, right: int, side: int = 10) -> np.ndarray:
     return outline
 
 
-@pytest.mark.parametrize(
-    ("hidden", "level"),
-    [(0.0, "L0"), (0.049, "L0"), (0.05, "between"), (0.2, "L1"), (0.4, "L2"), (0.6, "L3"), (0.79, "L3"),
-     (0.8, "between"), (1.0, "between")],
-)  # fmt: skip
-def test_levels_start_at_their_lower_end(hidden: float, level: str) -> None:
-    assert occlusion_level(hidden) == level
-
-
 def test_outlines() -> None:
     whole, seen = slab(0, 8), slab(4, 8)
-    assert hidden_share(seen, whole) == 0.5
-    assert math.isnan(hidden_share(seen, np.zeros_like(seen)))
     assert outline_iou(slab(2, 8), whole) == pytest.approx(6 / 8)
     assert outline_iou(0 * seen, 0 * seen) == 1.0
     # Ours takes 2..8 for the whole and 4..8 for the seen part: 2..4 of the hidden 0..4.

@@ -73,11 +73,12 @@ class EvaluationReport:
         split: evaluated split.
         tables: scores by method: "model" first, then baselines.
         num_views: views per object.
-        resolution: resolution of extracted surfaces.
+        resolution: resolution of extracted surfaces, or of outlines.
         num_empty: reconstructions without any surface (scored as the worst).
         seconds: wall time per reconstruction for extracting and scoring the model's output.
         notes: remarks for the reader, such as why a metric is missing.
         level: iso-level of fields; None for meshes.
+        unit: unit of the resolution: cells of extracted surfaces, or pixels of true outlines.
     """
 
     split: str
@@ -88,6 +89,7 @@ class EvaluationReport:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     level: float | None = None
+    unit: str = "cells"
 
     @property
     def model(self) -> ScoreTable:

@@ -19,11 +19,6 @@ NUM_BINS = 15
 LEAST_LOG_PROB = math.log(1e-6)
 """Log-probabilities below it count as this one: a single sure mistake must not decide a mean."""
 MOST_TEMPERATURE = 20.0
-LEAST_HIDDEN = 0.05
-LEVELS = {"L0": (-math.inf, LEAST_HIDDEN), "L1": (0.2, 0.4), "L2": (0.4, 0.6), "L3": (0.6, 0.8)}
-"""Range [low, high) of the hidden share at each level of Occluded PASCAL3D+ (Wang et al. 2020)."""
-BETWEEN = "between"
-"""Name of what is at none of the levels."""
 THRESHOLD = 0.5
 """Coverage from which a pixel belongs to an outline."""
 
@@ -91,17 +86,6 @@ def area_under_curve(scores: Float[np.ndarray, "N"], is_positive: Bool[np.ndarra
 
 
 # --- outlines -------------------------------------------------------------------------------------------------------
-
-
-def hidden_share(visible: Float[np.ndarray, "H W"], amodal: Float[np.ndarray, "H W"]) -> float:
-    """The share of an object's area that something hides, from coverages in [0, 1]; NaN if the object has no area."""
-    area = float(amodal.sum())
-    return 1.0 - float(np.minimum(visible, amodal).sum()) / area if area > 0 else math.nan
-
-
-def occlusion_level(hidden: float) -> str:
-    """The level of a hidden share: ``L0`` to ``L3``, or ``between``."""
-    return next((name for name, (low, high) in LEVELS.items() if low <= hidden < high), BETWEEN)
 
 
 def outline_iou(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W"]) -> float:

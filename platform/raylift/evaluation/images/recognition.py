@@ -98,19 +98,19 @@ def evaluate_recognition(
     """
     share = collectives.rank(), collectives.world_size()
     images = RecognitionData(dataset, data, model.categories, model.request)
-    request = images.request(split)
+    amodal, truth_px = images.has_amodal(split), config.image_px or images.stored_px(split)
     symmetries = Symmetries(dataset, model.categories, config, data)
-    notes = [symmetries.note, *([] if request.amodal else [NO_AMODAL])]
+    notes = [symmetries.note, *([] if amodal else [NO_AMODAL])]
     baselines = None
     if config.baselines:
-        known = images.training_images(request.amodal, MAX_TRAINING_IMAGES)
+        known = images.training_images(amodal, MAX_TRAINING_IMAGES)
         baselines = RecognitionBaselines(known, symmetries.by_index)
         notes.append(GIVEN)
 
     def score(batch: Batch) -> Iterator[_Scored]:
         categories = images.categories_of(batch.ids)
         evidence, start = evidence_of(batch), time.perf_counter()
-        found, told = _recognised(model, evidence, categories)
+        found, told = _recognised(model, evidence, categories, batch["mask"].shape[-1])
         seconds = (time.perf_counter() - start) / len(batch)
         for row, truth in enumerate(truths_of(batch, categories, len(images.categories), symmetries.by_index)):
             sample, is_known = batch.ids[row], categories[row] >= 0
@@ -130,7 +130,7 @@ def evaluate_recognition(
     total = len(range(share[0], sum(1 for _ in dataset.entries(split, data.categories)), share[1]))
     everyone = over_samples(
         model,
-        images.batches(request, split, seed, share),
+        images.scored_batches(split, seed, share, truth_px, amodal),
         score,
         None if progress is None else lambda done, sample: progress(done, total, sample),
     )
@@ -140,19 +140,18 @@ def evaluate_recognition(
         notes.append(_calibrate(model, images, config.calibration_images, seed, whole, everyone))
     alarms = recognition_alarms([everyone[name].seen for name in names])
     notes += [f"{name}: {meaning}" for name, meaning in AlarmBell().news(alarms).items()]
-    return EvaluationReport(
-        split, whole.tables, 1, request.image_px, 0, whole.seconds / max(1, len(names)), tuple(notes)
-    )
+    seconds = whole.seconds / max(1, len(names))
+    return EvaluationReport(split, whole.tables, 1, truth_px, 0, seconds, tuple(notes), unit="pixels")
 
 
 def _recognised(
-    model: ObjectRecogniser, evidence: Batch, categories: Sequence[int]
+    model: ObjectRecogniser, evidence: Batch, categories: Sequence[int], truth_px: int
 ) -> tuple[list[Answer], list[Answer]]:
-    """Answers without and with the class told; those told of an unknown category mean nothing."""
+    """Answers without and with the class told, with maps of the truth's size; those told of an unknown category mean
+    nothing."""
     told = torch.tensor([max(0, index) for index in categories], device=evidence["image"].device)
-    size = evidence["image"].shape[-1]
-    found = answers_of(model.recognise(evidence), size)
-    with_class = answers_of(model.recognise(evidence, told), size) if max(categories) >= 0 else found
+    found = answers_of(model.recognise(evidence), truth_px)
+    with_class = answers_of(model.recognise(evidence, told), truth_px) if max(categories) >= 0 else found
     pairs = zip(with_class, categories, strict=True)
     return found, [replace(answer, log_probs=None, category=category) for answer, category in pairs]
 
@@ -177,8 +176,8 @@ def _calibrate(
             found.append((answer.log_probs, category))
         return found
 
-    request = images.request_of(amodal=False)
-    known = over_samples(model, images.batches(request, "val", seed, share, most), probabilities)
+    batches = images.batches(images.evidence_request(), "val", seed, share, most)
+    known = over_samples(model, batches, probabilities)
     pairs = [known[name] for name in sorted(known)]
     temperature = fit_temperature(np.stack([one for one, _ in pairs]), np.array([truth for _, truth in pairs]))
     for sample, scored in everyone.items():

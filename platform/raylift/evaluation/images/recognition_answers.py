@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,19 +14,20 @@ from torch.nn.functional import interpolate
 
 from raylift.core.model import Recognition
 from raylift.core.types import Batch
+from raylift.data.scenes.levels import hidden_share, level_of
+from raylift.evaluation.images.recognition_metrics import BETWEEN
 from raylift.evaluation.scorer import Values
 from raylift.metrics.recognition import (
-    LEAST_HIDDEN,
     LEAST_LOG_PROB,
     hidden_iou,
-    hidden_share,
     negative_log_likelihood,
     occluder_auc,
-    occlusion_level,
     outline_iou,
 )
 from raylift.metrics.rotation_symmetry import PI_6_DEG, PI_18_DEG, Symmetry, pose_error_deg
 
+LEAST_HIDDEN = 0.05
+"""Hidden share below which an object counts as not hidden: the level L0."""
 Outline = Float[np.ndarray, "H W"]
 """Coverage, or its probability, in [0, 1]."""
 
@@ -50,13 +52,17 @@ class Truth:
 
     @property
     def hidden(self) -> float:
-        """The hidden share; NaN if unknown."""
-        return float("nan") if self.amodal is None else hidden_share(self.visible, self.amodal)
+        """The hidden share, from areas of coverage; NaN if unknown, or if the object is out of the picture."""
+        if self.amodal is None or not self.amodal.any():
+            return math.nan
+        return hidden_share(self.amodal, np.minimum(self.visible, self.amodal))
 
     @property
     def level(self) -> str:
-        """The level of occlusion; "" if unknown."""
-        return occlusion_level(self.hidden) if self.hidden == self.hidden else ""
+        """``L0`` if less than 5 % are hidden, a level of ``data.scenes.levels``, or ``between``; "" if unknown."""
+        if math.isnan(self.hidden):
+            return ""
+        return "L0" if self.hidden < LEAST_HIDDEN else level_of(self.hidden) or BETWEEN
 
 
 @dataclass(frozen=True)
@@ -144,9 +150,9 @@ def score_answer(answer: Answer, truth: Truth) -> Values:
 def _class_scores(answer: Answer, truth: Truth) -> Values:
     if answer.chosen is None:
         return {}
-    scores = {"class_accuracy": float(answer.chosen == truth.category), "hidden_share": truth.hidden}
-    if truth.amodal is None:
-        del scores["hidden_share"]
+    scores = {"class_accuracy": float(answer.chosen == truth.category)}
+    if not math.isnan(truth.hidden):
+        scores["hidden_share"] = truth.hidden
     if answer.log_probs is not None:
         probabilities = np.exp(answer.log_probs)
         nll = negative_log_likelihood(answer.log_probs[None], np.array([truth.category]))

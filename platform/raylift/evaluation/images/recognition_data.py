@@ -12,6 +12,7 @@ from raylift.core.types import Batch, SampleRequest
 from raylift.data.feed.stream import chosen_entries, evaluation_batches
 from raylift.data.images.record import load_image
 from raylift.data.store.dataset import ShardedDataset
+from raylift.data.store.manifest import ObjectEntry
 from raylift.evaluation.images.recognition_baselines import TrainingImages, baseline_request
 
 NO_AMODAL = "outline: the images have no amodal masks, so whole objects, hidden parts and levels are not scored"
@@ -42,18 +43,22 @@ class RecognitionData:
             )
 
     def has_amodal(self, split: str) -> bool:
-        """Whether the images have amodal masks; told by the split's first."""
-        first = chosen_entries(self.dataset, split, self.data)[:1]
-        request = self.request_of(amodal=True)
-        try:
-            batch = next(evaluation_batches(self.dataset, request, split, self.data, entries=first, batch_size=1))
-        except DataError:
-            return False
-        return "amodal" in batch
+        """Whether the images have amodal masks; the split's first decides."""
+        return load_image(self.dataset, self._entries(split)[0].id).amodal is not None
+
+    def stored_px(self, split: str) -> int:
+        """Side of the stored images, pixels."""
+        return int(load_image(self.dataset, self._entries(split)[0].id).rgba.shape[0])
 
     def request(self, split: str) -> SampleRequest:
-        """The request of held-out samples of a split: what the model wants, with all that is known for scoring."""
-        return self.request_of(self.has_amodal(split))
+        """The request of quick validation: what the model wants, with all that is known for scoring."""
+        return replace(self.wanted, amodal=self.has_amodal(split), truth=True, num_points=0)
+
+    def evidence_request(self) -> SampleRequest:
+        """The request of what a model may see."""
+        return SampleRequest(
+            self.wanted.image_px, crop=self.wanted.crop, background=self.wanted.background, truth=True
+        ).without_draws()
 
     def training_images(self, amodal: bool, most: int) -> TrainingImages:
         """The images that the model was trained on, at most so many, evenly spread.
@@ -61,7 +66,7 @@ class RecognitionData:
         Raises:
             DataError: no training images.
         """
-        entries = chosen_entries(self.dataset, "train", self.data)
+        entries = self._entries("train")
         some = entries[:: max(1, math.ceil(len(entries) / most))]
         request = baseline_request(self.wanted, amodal)
         batches = evaluation_batches(self.dataset, request, "train", self.data, batch_size=TRAINING_BATCH, entries=some)
@@ -76,9 +81,19 @@ class RecognitionData:
             share: rank and number of ranks.
             most: maximum number of images of the whole split, evenly spread; 0 for all.
         """
-        entries = chosen_entries(self.dataset, split, self.data)
+        entries = self._entries(split)
         some = entries[:: math.ceil(len(entries) / most)] if most else entries
         return evaluation_batches(self.dataset, request, split, self.data, seed, *share, entries=some)
+
+    def scored_batches(
+        self, split: str, seed: int, share: tuple[int, int], truth_px: int, amodal: bool
+    ) -> Iterator[Batch]:
+        """A rank's share of a split: images of the model's size, with masks of the truth's size, and cameras."""
+        truth = SampleRequest(truth_px, crop=self.wanted.crop, amodal=amodal)
+        shown = self.batches(self.evidence_request(), split, seed, share)
+        for evidence, known in zip(shown, self.batches(truth, split, seed, share), strict=True):
+            masks = {name: known[name] for name in ("mask", "amodal") if name in known}
+            yield replace(evidence, fields={"image": evidence["image"], **masks})
 
     def category_of(self, sample: str) -> int:
         """Index of a sample's category; -1: none of the model's."""
@@ -95,6 +110,5 @@ class RecognitionData:
         """The object that an image shows, by which images are grouped; "" if unknown."""
         return load_image(self.dataset, sample.rpartition("#")[0]).truth.rpartition("#")[0]
 
-    def request_of(self, amodal: bool) -> SampleRequest:
-        """The same, with amodal masks or without."""
-        return replace(self.wanted, amodal=amodal, truth=True, num_points=0).without_draws()
+    def _entries(self, split: str) -> list[ObjectEntry]:
+        return chosen_entries(self.dataset, split, self.data)

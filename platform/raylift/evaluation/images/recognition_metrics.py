@@ -8,7 +8,7 @@ viewpoint       pose without any help: the rotation's error, and the shares belo
 outline         amodal, visible and hidden part, without any help; ``hidden_iou`` only where 5 % or more are hidden, and
                 ``occluder_auc`` within the object where it is partly hidden
 told            pose and outlines if the model is told the true class
-L0 ... L3       class, viewpoint and outline by the share of the object that is hidden, see ``metrics.recognition``
+L0 ... L3       class, viewpoint and outline by the share of the object that is hidden, see ``recognition_answers``
 class_mean      unweighted mean over the true classes; the other protocols weigh images equally
 ==============  ========================================================================================================
 """
@@ -20,10 +20,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from raylift.data.scenes.levels import LEVELS
 from raylift.metrics.protocols import MetricSpec
-from raylift.metrics.recognition import BETWEEN, LEVELS, area_under_curve, expected_calibration_error
+from raylift.metrics.recognition import area_under_curve, expected_calibration_error
 from raylift.metrics.scores import ScoreTable, Summary, mean_of
 
+BETWEEN = "between"
+"""Name of what is at none of the levels of occlusion."""
 _SHARE = MetricSpec(True, 100)
 _CLASS = {
     "class_accuracy": _SHARE,

@@ -6,7 +6,8 @@ simple baselines.
     python jobs/evaluate.py --checkpoint runs/seats/checkpoints/step-00000500.pt --data data/seats --tracking none
 
 Writes scores.json (everything), panels.png, turntable.gif, viewer.html and meshes, prints the tables, and logs all of
-it to the run in MLflow.
+it to the run in MLflow. A model that recognises objects is scored by class, pose and outlines; its pictures are
+panels.png and worst.png.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from raylift.config.recipe import Recipe
 from raylift.console import progress_bar, run_job
 from raylift.core.errors import ConfigError
 from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.images.recognition_tables import recognition_tables
 from raylift.evaluation.tables import category_table, score_tables, worst_table
-from raylift.runs.evaluate import evaluate_run, track_evaluation
-from raylift.runs.reconstruct import Reconstructor
+from raylift.runs.evaluate import track_evaluation
+from raylift.runs.evaluate_trained import evaluate_trained
+from raylift.runs.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Arguments:
         return self.out or root / "evaluation" / self.split
 
 
-def open_model(arguments: Arguments) -> tuple[Reconstructor, Recipe]:
+def open_model(arguments: Arguments) -> tuple[TrainedModel, Recipe]:
     """The model, and its recipe with the overrides, which may change the evaluation but not the model."""
     if bool(arguments.run) == bool(arguments.checkpoint):
         raise ConfigError("neither or both of --run and --checkpoint are given", "give exactly one of them")
@@ -75,9 +78,9 @@ def open_model(arguments: Arguments) -> tuple[Reconstructor, Recipe]:
         if not text.startswith(("evaluation.", "data.")):
             raise ConfigError(f"{text} cannot change a trained model", "override evaluation.* or data.* only")
     if arguments.run:
-        model = Reconstructor.of_run(arguments.run, arguments.device)
+        model = TrainedModel.of_run(arguments.run, arguments.device)
     else:
-        model = Reconstructor.open(arguments.checkpoint, arguments.device)
+        model = TrainedModel.open(arguments.checkpoint, arguments.device)
     return model, tree.override(model.recipe, arguments.overrides)
 
 
@@ -90,11 +93,12 @@ def main(arguments: Arguments, console: Console) -> None:
     with progress_bar(console, "samples") as bar:
         if config.baselines:
             bar.say("preparing the baselines from the training set")
-        evaluated = evaluate_run(
+        evaluated = evaluate_trained(
             model, recipe, dataset, arguments.split, arguments.out_folder, arguments.panels_of, bar.show
         )
     report = evaluated.report
-    console.print(*score_tables(report), category_table(report), worst_table(report))
+    plain = [*score_tables(report), category_table(report), worst_table(report)]
+    console.print(*(recognition_tables(report) or plain))
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True)
     if report.num_empty:

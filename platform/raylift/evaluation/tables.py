@@ -46,9 +46,9 @@ def _protocol_table(
     return table
 
 
-def category_table(report: EvaluationReport) -> Table:
-    """The main metric by category: a row per method, the model first."""
-    metric = report.main_metric
+def category_table(report: EvaluationReport, metric: str = "") -> Table:
+    """A metric, by default the main one, by category: a row per method, the model first."""
+    metric = metric or report.main_metric
     table = Table(title=f"{metric} by category: mean / median", title_justify="left")
     table.add_column("method")
     for category in report.model.categories:

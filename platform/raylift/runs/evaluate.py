@@ -61,12 +61,7 @@ def evaluate_run(
         ConfigError: an object is not in the split.
         DataError: no objects of that split, or a damaged shard.
     """
-    unknown = set(panels_of) - {entry.id for entry in dataset.entries(split)}
-    if unknown:
-        raise ConfigError(
-            f"{', '.join(sorted(unknown))}: not in split {split} of {dataset.uri}",
-            "use ids as in the table of worst cases or in jobs/inspect_data.py",
-        )
+    check_panels(dataset, split, panels_of)
     panels: list[Panel] = []
 
     def keep_panel(found: Reconstruction, solid: Solid) -> None:
@@ -82,6 +77,20 @@ def evaluate_run(
     if recipe.evaluation.level == "auto" and report.level is not None:
         keep_level(model.where, report.level)
     return Evaluated(report, tuple(_write_results(report, panels, folder)))
+
+
+def check_panels(dataset: ShardedDataset, split: str, panels_of: Sequence[str]) -> None:
+    """Check that the objects to draw are in the split.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    unknown = set(panels_of) - {entry.id for entry in dataset.entries(split)}
+    if unknown:
+        raise ConfigError(
+            f"{', '.join(sorted(unknown))}: not in split {split} of {dataset.uri}",
+            "use ids as in the table of worst cases or in jobs/inspect_data.py",
+        )
 
 
 def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: ShardedDataset, step: int) -> str:
@@ -100,7 +109,7 @@ def track_evaluation(run: str, tracking: str, evaluated: Evaluated, dataset: Sha
     tracker.log_table(f"{place}/objects", report.object_rows())
     tracker.log_table(f"{place}/summary", report.summary_rows())
     # Only runs evaluated on the same objects with the same settings can be compared object by object.
-    tags = {"data": manifest.fingerprint, "how": f"{report.resolution} cells, {report.num_views} views"}
+    tags = {"data": manifest.fingerprint, "how": f"{report.resolution} {report.unit}, {report.num_views} views"}
     tracker.set_tags({f"evaluation.{report.split}.{name}": value for name, value in tags.items()})
     tracker.log_dataset(Path(dataset.uri).name, dataset.uri, manifest.fingerprint, manifest.counts, report.split)
     for path, below in evaluated.files:

@@ -21,8 +21,8 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import MANIFEST_NAME, Manifest
 from raylift.evaluation.images.parts import predict_parts
 from raylift.models import catalogue
-from raylift.runs.reconstruct import best_entry, find_checkpoints
-from raylift.training.checkpoint import CheckpointStore
+from raylift.runs.trained_model import best_entry
+from raylift.training.checkpoint import CheckpointStore, find_checkpoints
 
 Progress = Callable[[int, int], None]
 

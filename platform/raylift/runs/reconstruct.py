@@ -16,8 +16,7 @@ import pandas as pd
 import torch
 
 from raylift.config.recipe import Recipe
-from raylift.core.dataset_info import DatasetInfo
-from raylift.core.errors import CheckpointError, RayliftError
+from raylift.core.errors import RayliftError
 from raylift.core.model import ReconstructionModel, require_reconstruction
 from raylift.core.storage import Storage
 from raylift.core.types import Camera, Field, Mesh
@@ -28,16 +27,11 @@ from raylift.export.mesh_files import encode_glb
 from raylift.geometry.iso_surface import extract
 from raylift.models import catalogue
 from raylift.runs.finishing import FINISHED_RESOLUTION, Finishing, finish
+from raylift.runs.trained_model import TrainedModel, best_entry
 from raylift.texturing.bake import field_colors
 from raylift.tracking.address import tracking_beside
 from raylift.tracking.tracker import Tracker
-from raylift.training.checkpoint import (
-    Checkpoint,
-    CheckpointEntry,
-    CheckpointStore,
-    find_checkpoints,
-    open_checkpoint,
-)
+from raylift.training.checkpoint import CheckpointStore, find_checkpoints
 
 if TYPE_CHECKING:
     from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -88,27 +82,21 @@ class Reconstructor:
     level: float = 0.0
 
     @staticmethod
-    def of_checkpoint(checkpoint: Checkpoint, where: str, device: str | None = None) -> Reconstructor:
-        """Build the model of a checkpoint's recipe and load its (averaged) weights.
+    def of_trained(trained: TrainedModel) -> Reconstructor:
+        """From a trained model.
 
         Raises:
-            CheckpointError: weights that do not fit.
-            ConfigError: a recipe that this version does not know.
+            ConfigError: it does not reconstruct shapes.
         """
-        recipe = catalogue.from_json(json.dumps(checkpoint.entry.recipe))
-        model = require_reconstruction(
-            catalogue.build_model(recipe, DatasetInfo.from_dict(checkpoint.entry.info)), recipe.name
-        )
-        checkpoint.load_weights(model)
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        asked = recipe.evaluation.level
+        model, where = require_reconstruction(trained.model, trained.recipe.name), trained.where
+        asked = trained.recipe.evaluation.level
         level = kept_level(where) if asked == "auto" else asked
-        return Reconstructor(model.to(target).eval(), recipe, where, target, level)
+        return Reconstructor(model, trained.recipe, where, trained.device, level)
 
     @staticmethod
     def open(path: str | Path, device: str | None = None) -> Reconstructor:
         """From ``.../step-NNNNNNNN.pt``, local or s3://."""
-        return Reconstructor.of_checkpoint(open_checkpoint(path), str(path), device)
+        return Reconstructor.of_trained(TrainedModel.open(path, device))
 
     @staticmethod
     def of_run(run: str | Path, device: str | None = None) -> Reconstructor:
@@ -117,9 +105,7 @@ class Reconstructor:
         Raises:
             CheckpointError: the run has no checkpoint.
         """
-        store = CheckpointStore(find_checkpoints(run))
-        entry = best_entry(store)
-        return Reconstructor.of_checkpoint(store.read(entry), store.path(entry), device)
+        return Reconstructor.of_trained(TrainedModel.of_run(run, device))
 
     @torch.no_grad()
     def __call__(
@@ -190,20 +176,6 @@ def _run_of(where: str) -> tuple[Storage | None, str]:
     folder, _, name = where.rpartition("/")
     run, _, kind = folder.rpartition("/")
     return (Storage.at(run), name) if run and kind == "checkpoints" else (None, name)
-
-
-def best_entry(store: CheckpointStore) -> CheckpointEntry:
-    """The best checkpoint by its own recipe's metric, or the last if none was evaluated.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    entries = store.entries()
-    if not entries:
-        raise CheckpointError(f"{store.folder.uri} has no checkpoint", "use a run's folder, or --checkpoint PATH")
-    schedule = catalogue.from_json(json.dumps(entries[-1].recipe)).schedule
-    store.best_metric, store.best_is = schedule.best_metric, schedule.best_is
-    return store.best() or entries[-1]
 
 
 def load_predictor(checkpoint: Path) -> Predict:

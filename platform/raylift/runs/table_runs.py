@@ -18,9 +18,10 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.comparison.curves import Curve
 from raylift.evaluation.evaluator import Progress
 from raylift.models.catalogue import build_model
-from raylift.runs.evaluate import evaluate_run, track_evaluation
-from raylift.runs.reconstruct import Reconstructor
+from raylift.runs.evaluate import track_evaluation
+from raylift.runs.evaluate_trained import evaluate_trained
 from raylift.runs.train import train
+from raylift.runs.trained_model import TrainedModel
 from raylift.runs.worker import RunPaths, mlflow_run
 from raylift.tables.paper_table import PaperTable, PlannedRow
 from raylift.tables.results import RowResult
@@ -138,11 +139,11 @@ class TableRuns:
                 scores: dict[str, Any] = found["scores"]
                 return scores
         watch.say(f"evaluating {name}")
-        model = Reconstructor.of_run(folder.uri)
+        model = TrainedModel.of_run(folder.uri)
         with tempfile.TemporaryDirectory() as work:
             # In a local run's folder, as jobs/evaluate.py writes it and model cards read it.
             place = Path(work) if "://" in folder.uri else Path(folder.uri) / "evaluation" / SPLIT
-            evaluated = evaluate_run(model, recipe, self.dataset, SPLIT, place, progress=watch.evaluate)
+            evaluated = evaluate_trained(model, recipe, self.dataset, SPLIT, place, progress=watch.evaluate)
             if self.tracking:
                 step = int(Path(model.where).stem.rpartition("-")[2])
                 track_evaluation(folder.uri, self.tracking, evaluated, self.dataset, step)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from raylift.config.recipe import Recipe
@@ -26,6 +27,8 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
 from raylift.evaluation.alarms import AlarmBell
 from raylift.evaluation.held_out_scores import validate_scores
+from raylift.evaluation.images.recognition import first_recognised
+from raylift.evaluation.images.recognition_panels import recognition_panel
 from raylift.evaluation.images.recognition_validation import RecognitionValidation
 from raylift.evaluation.kinds import evaluation_of
 from raylift.evaluation.panels import draw_panels, stack_panels
@@ -293,16 +296,16 @@ def _drawing(
     dataset: ShardedDataset, model: Model, recipe: Recipe, tracker: Tracker | None
 ) -> Callable[[Model, int], None] | None:
     """Logs panels and meshes of fixed held-out objects to a tracker that accepts images."""
-    if (
-        not isinstance(tracker, MlflowTracker)
-        or not isinstance(model, ReconstructionModel)
-        or not recipe.evaluation.panels
-    ):
+    if not isinstance(tracker, MlflowTracker) or not recipe.evaluation.panels:
         return None
     held_out = next((split for split in ("val", "test") if dataset.entries(split, recipe.data.categories)), None)
     if held_out is None:
         return None
     split: str = held_out
+    if isinstance(model, ObjectRecogniser):
+        return partial(_draw_recognised, dataset, recipe, split, tracker)
+    if not isinstance(model, ReconstructionModel):
+        return None
 
     def draw(model: Model, done: int) -> None:
         assert isinstance(model, ReconstructionModel)
@@ -316,6 +319,14 @@ def _drawing(
                     tracker.log_artifact(path, f"meshes/step-{done:08d}")
 
     return draw
+
+
+def _draw_recognised(
+    dataset: ShardedDataset, recipe: Recipe, split: str, tracker: Tracker, model: Model, done: int
+) -> None:
+    assert isinstance(model, ObjectRecogniser)
+    found = first_recognised(model, dataset, split, recipe.data, recipe.evaluation.panels, recipe.seed)
+    tracker.log_image("panels", np.concatenate([recognition_panel(one, model.categories) for one in found]), done)
 
 
 def describe(place: RunPaths, recipe: Recipe) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from raylift.evaluation.images.recognition_data import NO_AMODAL, RecognitionDat
 from raylift.evaluation.images.recognition_metrics import by_protocol
 from raylift.evaluation.images.recognition_symmetries import Symmetries
 from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, SampleScores, Tally
-from raylift.evaluation.samples import over_samples
+from raylift.evaluation.samples import eval_mode, over_samples
 from raylift.metrics.recognition import fit_temperature, negative_log_likelihood, tempered
 from raylift.metrics.scores import Score
 
@@ -142,6 +142,26 @@ def evaluate_recognition(
     notes += [f"{name}: {meaning}" for name, meaning in AlarmBell().news(alarms).items()]
     seconds = whole.seconds / max(1, len(names))
     return EvaluationReport(split, whole.tables, 1, truth_px, 0, seconds, tuple(notes), unit="pixels")
+
+
+def first_recognised(
+    model: ObjectRecogniser, dataset: ShardedDataset, split: str, data: DataConfig, count: int, seed: int = 0
+) -> list[Recognised]:
+    """The first ``count`` held-out images: always the same ones, so that their pictures show progress."""
+    images = RecognitionData(dataset, data, model.categories, model.request)
+    found: list[Recognised] = []
+    with eval_mode(model) as device:
+        for batch in images.scored_batches(split, seed, (0, 1), images.stored_px(split), images.has_amodal(split)):
+            categories = images.categories_of(batch.ids)
+            evidence = evidence_of(batch).to(device)
+            answers = answers_of(model.recognise(evidence), batch["mask"].shape[-1])
+            for row, truth in enumerate(truths_of(batch, categories, len(images.categories))):
+                sample, own = batch.ids[row], evidence.select(slice(row, row + 1)).to("cpu")
+                scores = by_protocol(score_answer(answers[row], truth), {}, truth.level)
+                found.append(Recognised(sample, images.category_name(sample), own, answers[row], truth, scores))
+            if len(found) >= count:
+                break
+    return found[:count]
 
 
 def _recognised(

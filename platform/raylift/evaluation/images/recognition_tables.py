@@ -1,0 +1,72 @@
+"""Terminal tables of a recognition: the main scores with intervals, next to the best baseline, and by category."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from raylift.evaluation.comparison.paired import Estimate, mean_estimate, object_scores, paired_difference
+from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, metric_spec
+from raylift.evaluation.tables import category_table, score_tables, worst_table
+
+MAIN_SCORES = (
+    "class/class_accuracy",
+    "viewpoint/pose_pi6",
+    "viewpoint/pose_pi18",
+    "viewpoint/symmetric_pi6",
+    "viewpoint/symmetric_pi18",
+    "outline/amodal_iou",
+    "outline/hidden_iou",
+)
+BY_CATEGORY = ("class/class_accuracy", "viewpoint/symmetric_pi6", "outline/amodal_iou")
+
+
+def recognition_tables(report: EvaluationReport) -> list[Table]:
+    """Every table of a recogniser's evaluation; empty for another one."""
+    if BY_CATEGORY[0] not in report.model.metrics:
+        return []
+    by_category = [category_table(report, metric) for metric in BY_CATEGORY if metric in report.model.metrics]
+    return [*score_tables(report), *by_category, worst_table(report), interval_table(report)]
+
+
+def interval_table(report: EvaluationReport) -> Table:
+    """The main scores with 95 % bootstrap intervals over objects, and how much better than the best baseline.
+
+    Means are over objects, each with equal weight; the other tables weigh images equally.
+    """
+    count = len(object_scores(report.object_rows(), report.model.metrics[0]))
+    table = Table(title=f"main scores on {report.split}, means over {count} objects", title_justify="left")
+    for name in ("metric", "model", "95 % interval", "best baseline", "", "better by", "95 % interval"):
+        table.add_column(name, justify="left" if name in ("metric", "best baseline") else "right")
+    rows = report.object_rows()
+    for metric in MAIN_SCORES:
+        ours = object_scores(rows, metric)
+        mean = mean_estimate([ours])
+        if mean is None:
+            continue
+        name, theirs = _best_baseline(report, metric)
+        gain = paired_difference([ours], [theirs]) if theirs else None
+        factor = metric_spec(metric).printed_factor
+        cells = [f"{metric} x{factor:g}" if factor != 1 else metric, *_texts(mean, factor), name.replace("_", " ")]
+        baseline = mean_estimate([theirs])
+        cells.append("" if baseline is None else _number(baseline.mean, factor))
+        table.add_row(*cells, *(("", "") if gain is None else _texts(gain, factor)))
+    return table
+
+
+def _best_baseline(report: EvaluationReport, metric: str) -> tuple[str, dict[str, float]]:
+    rows = report.object_rows()
+    found = {name: object_scores(rows, metric, name) for name in report.tables if name != MODEL_METHOD}
+    means = {name: estimate.mean for name, scores in found.items() if (estimate := mean_estimate([scores])) is not None}
+    if not means:
+        return "", {}
+    best = max(means, key=lambda name: means[name])
+    return best, found[best]
+
+
+def _texts(estimate: Estimate, factor: float) -> tuple[str, str]:
+    bounds = f"[{_number(estimate.low, factor)}, {_number(estimate.high, factor)}]"
+    return _number(estimate.mean, factor), bounds
+
+
+def _number(value: float, factor: float) -> str:
+    return f"{factor * value:.3f}" if factor == 1 else f"{factor * value:.1f}"

@@ -207,9 +207,25 @@ def test_cutouts_of_a_category_do_not_hide_it(tmp_path: Path) -> None:
     found = pictures.cutouts(source, "train", ("lamps", "seats"))  # type: ignore[arg-type]
     assert found.names
     assert all("owl" in name for name in found.names)
-    assert found.draw(np.random.default_rng(0)).shape == (5, 5, 4), "cut to what it shows"
+    assert found.draw(np.random.default_rng(0), []).shape == (5, 5, 4), "cut to what it shows"
     with pytest.raises(DataError, match="none of the 0 occluders"):
         pictures.cutouts(source, "train", ("lamps", "owls"))  # type: ignore[arg-type]
+
+
+def test_an_unusable_picture_is_passed_over_and_noted(tmp_path: Path) -> None:
+    rgba = np.zeros((9, 9, 4), np.uint8)
+    rgba[2:7, 2:7] = 255
+    for index in range(9):
+        save(tmp_path / f"owl_{index}.png", rgba if index % 2 else rgba[..., :3])
+    found = pictures.cutouts(open_source(f"cutouts:{tmp_path}"), "train", ())  # type: ignore[arg-type]
+    rejected: list[str] = []
+    rng = np.random.default_rng(0)
+    assert all(found.draw(rng, rejected).shape == (5, 5, 4) for _ in range(9))
+    assert rejected
+    assert all("has no alpha channel" in reason for reason in rejected)
+    opaque = pictures.Pictures(tuple(name for name in found.names if int(name[-5]) % 2 == 0), found.load)
+    with pytest.raises(DataError, match="10 pictures in a row cannot be used"):
+        opaque.draw(rng, rejected)
 
 
 def test_other_objects_of_the_split_hide_where_no_cutouts_are_given(shapes: ShardedDataset, tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ PHOTOGRAPH = (0.6, 1.0)
 """The same for photographs."""
 
 
-def drawn_backdrop(px: int, key: str, seed: int, details_of: Pictures | None) -> np.ndarray:
+def drawn_backdrop(px: int, key: str, seed: int, details_of: Pictures | None, rejected: list[str]) -> np.ndarray:
     """A background without photographs: noise, a checkerboard or waves, half the time under a picture's detail.
 
     Args:
         px: side of the image.
         key: name of the image: the draws are a function of (seed, key).
         details_of: pictures to take details of; None takes none.
+        rejected: takes the reasons why pictures could not be used.
 
     Returns:
         RGB [P, P, 3] in [0, 1].
@@ -31,14 +32,14 @@ def drawn_backdrop(px: int, key: str, seed: int, details_of: Pictures | None) ->
     rng = np.random.Generator(np.random.Philox(key=stable_hash(seed, key, "detail")))
     if details_of is None or rng.random() < 0.5:
         return plain
-    detail = cropped(details_of.draw(rng), px, DETAIL, rng)
+    detail = cropped(details_of.draw(rng, rejected), px, DETAIL, rng)
     coverage = detail[..., 3:]
     return plain * (1 - coverage) + detail[..., :3] * coverage
 
 
-def photographed_backdrop(px: int, pictures: Pictures, rng: np.random.Generator) -> np.ndarray:
+def photographed_backdrop(px: int, pictures: Pictures, rng: np.random.Generator, rejected: list[str]) -> np.ndarray:
     """A square crop of a photograph, half the time mirrored: RGB [P, P, 3] in [0, 1]."""
-    return cropped(pictures.draw(rng), px, PHOTOGRAPH, rng)[..., :3]
+    return cropped(pictures.draw(rng, rejected), px, PHOTOGRAPH, rng)[..., :3]
 
 
 def cropped(rgba: np.ndarray, px: int, sides: tuple[float, float], rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,7 @@ from raylift.data.store.stored_view import silhouette_box
 
 VAL_SHARE, TEST_SHARE = 0.15, 0.3
 """Fractions of the pictures for validation and test scenes."""
+MOST_REJECTED = 10
 MOST_BYTES, MOST_PIXELS = 64 << 20, 100_000_000
 KEPT_PX = 256
 """Pictures are kept at this length of their longer edge at most: scenes show them smaller."""
@@ -42,8 +43,19 @@ class Pictures:
     names: tuple[str, ...]
     load: Callable[[str], np.ndarray]
 
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        return self.load(self.names[int(rng.integers(len(self.names)))])
+    def draw(self, rng: np.random.Generator, rejected: list[str]) -> np.ndarray:
+        """A drawn picture; for one that cannot be used, another is drawn, and the reason is added to ``rejected``.
+
+        Raises:
+            DataError: too many in a row cannot be used.
+        """
+        for _ in range(MOST_REJECTED):
+            name = self.names[int(rng.integers(len(self.names)))]
+            try:
+                return self.load(name)
+            except DataError as error:
+                rejected.append(f"not pasted: {error.problem}")
+        raise DataError(f"{MOST_REJECTED} pictures in a row cannot be used, such as {name}", "check the folder")
 
 
 def cutouts(source: ImageSource, split: str, categories: Sequence[str]) -> Pictures:

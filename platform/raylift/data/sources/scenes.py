@@ -132,8 +132,9 @@ class ScenesSource:
         mesh = load_object(shapes, entry.id, ("mesh_vertices", "mesh_faces", "mesh_colors")).mesh
         colors, amodal = render_object(mesh, camera, px, draw_light(numpy_generator(self.seed, scene, "light")))
         rng = numpy_generator(self.seed, scene, "occluders", level)
-        pasted = occlude(amodal, level, lambda: self._cutouts(entry).draw(rng), rng)
-        around = self._backdrop(entry, scene, px) * (1 - amodal[..., None] / np.float32(255))
+        rejected: list[str] = []
+        pasted = occlude(amodal, level, lambda: self._cutouts(entry).draw(rng, rejected), rng)
+        around = self._backdrop(entry, scene, px, rejected) * (1 - amodal[..., None] / np.float32(255))
         image = (colors + around) * (1 - pasted.coverage[..., None]) + pasted.colors
         rgb = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
         return LoadedImage(
@@ -143,16 +144,17 @@ class ScenesSource:
             camera=camera,
             truth=f"{entry.id}#{nearest_view(camera, load_cameras(shapes, entry.id))}",
             truth_data=self.uri,
+            notes=tuple(sorted(set(rejected))),
             amodal=amodal,
             window=(0.0, 0.0, float(px), float(px)),
         )
 
-    def _backdrop(self, entry: ObjectEntry, scene: str, px: int) -> np.ndarray:
+    def _backdrop(self, entry: ObjectEntry, scene: str, px: int, rejected: list[str]) -> np.ndarray:
         if self.backgrounds is not None:
             rng = numpy_generator(self.seed, scene, "background")
-            return photographed_backdrop(px, _photographs(self.backgrounds, entry.split), rng)
+            return photographed_backdrop(px, _photographs(self.backgrounds, entry.split), rng, rejected)
         details = None if self.occluders is None else self._cutouts(entry)
-        return drawn_backdrop(px, scene, self.seed, details)
+        return drawn_backdrop(px, scene, self.seed, details, rejected)
 
     def _cutouts(self, entry: ObjectEntry) -> Pictures:
         return _cutouts(self.uri, cast(Hashable, self.occluders), entry.split, entry.category)

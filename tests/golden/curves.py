@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 
 from raylift.core.captions import encode_caption
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
 from raylift.models import catalogue
+from raylift.testing.batches import CATEGORIES, synthetic_batch, synthetic_examples
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.loop import BatchSource, Hooks, fit
 from raylift.training.plan import FitPlan
@@ -44,6 +46,8 @@ NUM_STEPS_OF_IMAGES = 2
 EPOCHS_A_STEP = 6
 """The second step is past the epochs in which terms begin and end (``TermSchedule``)."""
 """After three, another CPU's rounding of the drawn weights has changed which face is the nearest at some pixel."""
+NUM_BALLS = 10
+BALLS = DatasetInfo(categories=CATEGORIES, num_objects=NUM_BALLS)
 KEPT = ("loss/", "gradient_norm/", "learning_rate/")
 
 
@@ -71,6 +75,11 @@ def ball(request: SampleRequest, number: int) -> Batch:
         shell = (distance.abs() < 0.05).float()[None]
         painted = torch.cat([shell / shell.sum(), shell * color[:, None, None, None]])
         fields["voxels"] = painted if request.voxels.num_channels == 4 else shell
+    if request.num_told_points:
+        directions = torch.randn(request.num_told_points, 3, generator=draws)
+        fields["told_points"] = radius * directions / directions.norm(dim=1, keepdim=True)
+    if request.category:
+        fields["category"] = torch.tensor(number % len(CATEGORIES))
     if request.caption:
         fields["caption"] = torch.from_numpy(encode_caption(f"a ball, number {number}"))
     name = f"ball-{number}#0"
@@ -88,7 +97,7 @@ def ball(request: SampleRequest, number: int) -> Batch:
 def balls(request: SampleRequest, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
     """Global batches of steps [start, stop)."""
     for step in range(start, stop):
-        parts = [ball(request, number % 10) for number in range(step * batch_size, (step + 1) * batch_size)]
+        parts = [ball(request, number % NUM_BALLS) for number in range(step * batch_size, (step + 1) * batch_size)]
         yield Batch(
             ids=tuple(part.ids[0] for part in parts),
             keys=torch.cat([part.keys for part in parts]),
@@ -108,7 +117,9 @@ def curve(name: str) -> list[dict[str, float]]:
         singles = feed(recipe.model.image_px, recipe.data.batch_size)
         batches: BatchSource = lambda start, stop: map(as_double, singles(start, stop))  # noqa: E731
     else:
-        model = catalogue.build_model(recipe)
+        model = catalogue.build_model(recipe, BALLS)
+        if model.example_request is not None:
+            model.keep_examples(synthetic_examples(model.example_request, synthetic_batch(model.request, NUM_BALLS)))
         batches = partial(balls, model.request, recipe.data.batch_size)
     fit(
         model,

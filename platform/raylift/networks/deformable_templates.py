@@ -195,7 +195,7 @@ class DeformableTemplates(nn.Module):
         """
         own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         if "vertices" not in own or "names" not in own:
-            raise CheckpointError(f"{where} has no templates", "start from a run of a templates/ recipe")
+            raise CheckpointError(f"{where} has no templates", "start from a run that fits templates to shapes")
         for name in ("faces", "corner_uvs"):
             mine = getattr(self, name)
             if name not in own or own[name].shape != mine.shape or not torch.equal(own[name].to(mine), mine):

@@ -55,7 +55,7 @@ def test_same_as_plain_torch(noise: float, dtype: torch.dtype) -> None:
     fragments = warped(2, 24, 20, noise, holes=0.05)
     coverage = cover_texels(fragments, 12, replace(PLAIN, max_side=0.4))
     assert int(coverage.num_quads.max()) > (1 if noise > 1 else 0)
-    leaves = [part.to(dtype).requires_grad_() for part in (random(2 * 24 * 20, 9), fragments.uv.reshape(-1, 2))]
+    leaves = [part.to(dtype).requires_grad_() for part in (random(2, 9, 24 * 20), fragments.uv.flatten(1, 2))]
     results = []
     for transform in (transform_compiled, transform_plain):
         out = transform(*leaves, coverage)
@@ -158,11 +158,11 @@ def test_chosen_texels_equal_those_of_the_whole_surface() -> None:
     chosen = torch.multinomial(seen.double(), 40, generator=torch.Generator().manual_seed(0))
     chosen[:, 1] = chosen[:, 0]
     chosen[:, 2] = (~seen).int().argmax(dim=1)
-    weights = random(2, 40, 5, seed=5)
+    weights = random(2, 5, 40, seed=5)
     some = texel_features(leaves[0], fragments, coverage.select(chosen))
-    whole = texel_features(leaves[0], fragments, coverage).flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 5))
+    whole = texel_features(leaves[0], fragments, coverage).flatten(2).gather(2, chosen[:, None].expand(-1, 5, -1))
     assert torch.equal(some, whole)
-    assert not some[:, 2].any()
+    assert not some[..., 2].any()
     one, other = (torch.autograd.grad((part * weights).sum(), leaves) for part in (some, whole))
     for found, expected in zip(one, other, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)

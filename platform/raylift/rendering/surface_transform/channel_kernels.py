@@ -1,4 +1,7 @@
-"""Compiled channel passes: features gathered by texel, gradients gathered by pixel. No two tasks write to one place."""
+"""Compiled channel passes: features gathered by texel, gradients gathered by pixel. No two tasks write to one place.
+
+They work on rows of channels (``packing_kernels``), which vectorise.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +109,7 @@ def gather_pixels(
     place: np.ndarray,
     by_out: np.ndarray,
     pull: np.ndarray,
+    used: np.ndarray,
     by_features: np.ndarray,
     by_uv: np.ndarray,
 ) -> None:
@@ -117,6 +121,7 @@ def gather_pixels(
         quad_start, order: pairs of each quad.
         row: texel of each pair.
         pull: z / n of each pair.
+        used: pixels that are corners of quads; the others are left as they are.
     """
     real = by_out.dtype.type
     channels = by_out.shape[1]
@@ -125,10 +130,10 @@ def gather_pixels(
     for line in range(first, end):
         for column in range(width):
             pixel = line * width + column
+            if not used[pixel]:
+                continue
             if with_features:
                 by_features[pixel] = real(0)
-            if with_uv:
-                by_uv[pixel] = real(0)
             for corner in range(4):
                 left, up = corner == 1 or corner == 2, corner >= 2
                 if (left and column == 0) or (up and line % height == 0):

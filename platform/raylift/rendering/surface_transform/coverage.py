@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,13 +48,17 @@ class Coverage:
         """Number of quads that each texel is the mean of; 0 where it is not seen."""
         return self.row_start.diff().reshape(self.rows)
 
+    @property
+    def rows_per_image(self) -> int:
+        return math.prod(self.rows[1:])
+
     def select(self, chosen: Int[Tensor, "B K"]) -> Coverage:
         """The coverage of K texels of each image alone, in that order; a texel may be chosen more than once.
 
         Args:
             chosen: j N + i of each texel; row j is at v = (j + 1/2) / N.
         """
-        per_image = int(np.prod(self.rows[1:]))
+        per_image = self.rows_per_image
         if (
             chosen.device.type == "cpu"
             and chosen.numel()

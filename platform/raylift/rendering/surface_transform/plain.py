@@ -43,16 +43,18 @@ def plain_pairs(fragments: UvFragments, texels: int, options: TransformOptions) 
 
 
 def transform_plain(
-    features: Float[Tensor, "P D"], uv: Float[Tensor, "P 2"], coverage: Coverage
-) -> Float[Tensor, "R D"]:
+    features: Float[Tensor, "B D P"], uv: Float[Tensor, "B P 2"], coverage: Coverage
+) -> Float[Tensor, "B D R"]:
     """Gather corners, weigh them, and add to texels; autograd differentiates (s, t) through a last Newton step."""
+    rows, uv = features.movedim(1, -1).flatten(0, 1), uv.flatten(0, 1)
     corners = _corners(coverage.quad, coverage.pixels[2])
     place = coverage.place.to(uv.dtype)
     center = bilinear(uv.detach()[corners], place)
     weights = bilinear_weights(place + newton_step(uv[corners], place, center))
-    values = (weights[..., None] * features[corners]).sum(dim=1)
-    total = features.new_zeros(len(coverage.row_start) - 1, features.shape[1]).index_add(0, coverage.row, values)
-    return total / coverage.row_start.diff().clamp(min=1)[:, None]
+    values = (weights[..., None] * rows[corners]).sum(dim=1)
+    total = rows.new_zeros(len(coverage.row_start) - 1, rows.shape[1]).index_add(0, coverage.row, values)
+    mean = total / coverage.row_start.diff().clamp(min=1)[:, None]
+    return mean.reshape(len(features), coverage.rows_per_image, -1).movedim(-1, 1)
 
 
 def accepted_quads(fragments: UvFragments, options: TransformOptions) -> Int[Tensor, "Q"]:

@@ -55,19 +55,18 @@ def to_surface(
         DataError: sizes that do not fit, or coordinates that are not finite.
     """
     coverage = cover_texels(fragments, texels, options)
-    flat = texel_features(features, fragments, coverage)
-    return SurfaceFeatures(flat.movedim(-1, 1), coverage.num_quads, coverage.num_dropped)
+    return SurfaceFeatures(texel_features(features, fragments, coverage), coverage.num_quads, coverage.num_dropped)
 
 
 def texel_features(
     features: Float[Tensor, "B D H W"], fragments: UvFragments, coverage: Coverage
-) -> Float[Tensor, "B ... D"]:
-    """``to_surface`` for a coverage found before: of all texels [B, N, N, D], or of those selected [B, K, D].
+) -> Float[Tensor, "B D ..."]:
+    """``to_surface`` for a coverage found before: of all texels [B, D, N, N], or of those selected [B, D, K].
 
     Training compares about 1000 of the texels that an image shows: choose them by ``coverage.num_quads``, and compute
     those alone with ``coverage.select(chosen)``.
     """
-    batch, channels, height, width = features.shape
+    batch, _, height, width = features.shape
     if (batch, height, width) != coverage.pixels or tuple(fragments.mask.shape) != coverage.pixels:
         raise DataError(
             f"features of shape {tuple(features.shape)} do not fit fragments of shape {coverage.pixels}",
@@ -76,12 +75,12 @@ def texel_features(
     dtype = torch.promote_types(torch.promote_types(features.dtype, fragments.uv.dtype), torch.float32)
     device = features.device
     with torch.autocast(device.type, enabled=False):
-        rows = features.to(dtype).movedim(1, -1).reshape(-1, channels)
-        uv = fragments.uv.to(dtype).reshape(-1, 2)
+        planes = features.to(dtype).flatten(2)
+        uv = fragments.uv.to(dtype).flatten(1, 2)
         if device.type == "cpu":
-            found = transform_compiled(rows, uv, coverage)
+            found = transform_compiled(planes, uv, coverage)
         else:
             from raylift.rendering.surface_transform.plain import transform_plain
 
-            found = transform_plain(rows, uv, coverage)
-    return found.reshape(*coverage.rows, channels)
+            found = transform_plain(planes, uv, coverage)
+    return found.unflatten(2, coverage.rows[1:])

@@ -15,6 +15,7 @@ from raylift.core.types import Camera
 from raylift.geometry.cameras import focal_of_fov
 from raylift.geometry.pose_grid import pose_quaternions
 from raylift.geometry.rotations import quaternion_to_matrix
+from raylift.models.dmnt.inference.candidates import shifted_camera
 from raylift.networks.deformable_templates import DeformableTemplates, DeformableTemplatesConfig
 from raylift.networks.neural_texture import NeuralTexture, NeuralTextureConfig
 from raylift.rendering.uv_fragments import uv_fragments
@@ -83,12 +84,13 @@ def random_cameras(
     roll = torch.deg2rad(-30 + 60 * torch.rand(count, generator=draws))
     translation = torch.zeros(count, 3)
     translation[:, 2] = distances[0] + (distances[1] - distances[0]) * torch.rand(count, generator=draws)
-    return Camera(
+    camera = Camera(
         focal=torch.full((count, 2), focal_of_fov(FOV_DEG)),
-        principal=offset * (2 * torch.rand(count, 2, generator=draws) - 1),
+        principal=torch.zeros(count, 2),
         rotation=quaternion_to_matrix(pose_quaternions(azimuth, elevation, roll)),
         translation=translation,
     )
+    return shifted_camera(camera, offset * (2 * torch.rand(count, 2, generator=draws) - 1), "translation")
 
 
 def pictures(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.types import Camera
+from raylift.models.dmnt.inference.candidates import shifted_camera
 from raylift.models.dmnt.inference.evidence import Evidence, similarity
 from raylift.models.dmnt.inference.start_table import StartTable
 from raylift.models.dmnt.inference.texture_banks import TextureBanks
@@ -89,7 +90,7 @@ def _best(scores: Float[Tensor, "K J"], table: StartTable, count: int) -> tuple[
     start = where // scores.shape[1] * num_rotations + rotation
     shift = table.shifts[where % scores.shape[1]]
     camera = table.camera[start]
-    return score, replace(camera, principal=camera.principal + shift.to(camera.principal) * (2 / table.side))
+    return score, shifted_camera(camera, shift.to(camera.principal) * (2 / table.side), table.offset)
 
 
 def _num_rotations(table: StartTable) -> int:

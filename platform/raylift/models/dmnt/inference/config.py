@@ -9,6 +9,8 @@ from typing import Literal
 from raylift.core.errors import ConfigError
 from raylift.geometry.pose_grid import PoseRange
 
+OffsetKind = Literal["translation", "principal"]
+
 
 @dataclass(frozen=True)
 class StartConfig:
@@ -23,6 +25,8 @@ class StartConfig:
         max_offset: largest offset of the object's centre along each image axis, in half image sizes.
         offsets: number of offsets per axis, evenly spaced over [-max_offset, max_offset] and rounded to whole pixels of
             the feature map; 1 for none.
+        offset: what moves an object off the centre: its "translation" across the line of sight, or the camera's
+            "principal" point, as in PASCAL3D+. The same image has slightly different rotations under the two.
         stride: feature pixels per pixel of the map that starts are ranked on.
         max_texels: largest side of the textures that starts are ranked with; finer ones are averaged down.
     """
@@ -36,6 +40,7 @@ class StartConfig:
     distances: tuple[float, ...] = (2.2,)
     max_offset: float = 0.0
     offsets: int = 1
+    offset: OffsetKind = "translation"
     stride: int = 1
     max_texels: int = 32
 
@@ -83,16 +88,16 @@ class InferenceConfig:
     starts: StartConfig = field(default_factory=StartConfig)
     num_categories: int = 3
     num_starts: int = 8
-    occlusion_price: float = 0.1
+    occlusion_price: float = 0.05
     solver: Literal["adam", "levenberg", "both"] = "both"
-    pose_steps: int = 30
+    pose_steps: int = 24
     drop_after: int = 10
     num_kept: int = 2
-    learning_rate: float = 0.05
+    learning_rate: float = 0.03
     shape_steps: int = 30
     shape_learning_rate: float = 0.1
     prior_weight: float = 0.1
-    silhouette_weight: float = 1.0
+    silhouette_weight: float = 0.3
     sigma_px: float = 0.5
     temperature: float = 0.01
     none_score: float = 0.02

@@ -44,7 +44,7 @@ def levenberg_steps(scene: Scene, candidates: Candidates, num_steps: int) -> tup
     now = _normal_equations(scene, candidates, vertices)
     damping = torch.full_like(now.score, FIRST_DAMPING)
     for _ in range(num_steps):
-        tried = candidates.moved(_solve(now, damping))
+        tried = candidates.moved(_solve(now, damping), scene.offset)
         found = _normal_equations(scene, tried, vertices)
         better = found.score > now.score
         candidates = replace(candidates, camera=_chosen(better, tried.camera, candidates.camera))
@@ -78,7 +78,7 @@ def _chosen(better: Tensor, new: Camera, old: Camera) -> Camera:
 def _normal_equations(scene: Scene, candidates: Candidates, vertices: Float[Tensor, "M V 3"]) -> _Normal:
     templates, evidence, camera = scene.templates, scene.evidence, candidates.camera
     found = uv_fragments(vertices, templates.faces, templates.corner_uvs, camera, evidence.side)
-    motion = uv_motion(vertices, templates.faces, templates.corner_uvs, camera, found)
+    motion = uv_motion(vertices, templates.faces, templates.corner_uvs, camera, found, scene.offset)
     at, image = (motion.candidate, motion.row, motion.column), candidates.image[motion.candidate]
     rendered, slope = _read_with_slope(scene, candidates, found.uv)
     rendered, slope = rendered[at], slope[at]

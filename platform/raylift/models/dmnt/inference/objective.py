@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from raylift.models.dmnt.inference.candidates import Candidates
+from raylift.models.dmnt.inference.config import OffsetKind
 from raylift.models.dmnt.inference.evidence import Evidence
 from raylift.networks.deformable_templates import DeformableTemplates
 from raylift.networks.neural_texture import NeuralTexture
@@ -28,6 +29,7 @@ class Scene:
         price: what a pixel inside the outline loses if clutter explains it better, in cosine similarity.
         silhouette_weight: of the outline's term; see ``explain``.
         sigma: softness of the outline, squared half image sizes.
+        offset: what moves an object off the centre.
     """
 
     evidence: Evidence
@@ -36,6 +38,7 @@ class Scene:
     price: float
     silhouette_weight: float
     sigma: float
+    offset: OffsetKind = "translation"
 
     def vertices(self, candidates: Candidates) -> Float[Tensor, "M V 3"]:
         """Deformed vertices, with gradients to the latent."""

@@ -90,7 +90,9 @@ def scene_of(matcher: Matcher, evidence: Evidence) -> Scene:
     config = matcher.config
     sigma = (config.sigma_px * 2 / evidence.side) ** 2
     weight = config.silhouette_weight
-    return Scene(evidence, matcher.texture, matcher.templates, config.occlusion_price, weight, sigma)
+    return Scene(
+        evidence, matcher.texture, matcher.templates, config.occlusion_price, weight, sigma, config.starts.offset
+    )
 
 
 def refine(

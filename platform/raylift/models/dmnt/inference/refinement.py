@@ -52,7 +52,7 @@ def adam_steps(
     best = _Best(candidates)
     for step in range(num_steps + 1):
         with torch.enable_grad():
-            now = replace(candidates.moved(pose), latent=latent)
+            now = replace(candidates.moved(pose, scene.offset), latent=latent)
             score = explain(scene, now).score
             objective = score - 0.5 * prior_weight * latent.square().sum(1)
             loss = -objective.sum()

@@ -13,7 +13,7 @@ from raylift.core.types import Camera
 from raylift.geometry.cameras import focal_of_fov
 from raylift.geometry.pose_grid import pose_grid
 from raylift.geometry.rotations import quaternion_to_matrix
-from raylift.models.dmnt.inference.config import StartConfig
+from raylift.models.dmnt.inference.config import OffsetKind, StartConfig
 from raylift.networks.deformable_templates import DeformableTemplates
 from raylift.rendering.uv_fragments import uv_fragments
 
@@ -29,11 +29,13 @@ class StartTable:
         camera: one per start: rotations x distances, the rotation changing fastest.
         texels: index into a ``TextureBanks`` texture; -1 beside the object. int16 for up to 32 767 texels.
         shifts: offsets of the object to try, (right, down) in whole pixels of this table.
+        offset: what moves by them.
     """
 
     camera: Camera
     texels: Int[Tensor, "C K S S"]
     shifts: Int[Tensor, "J 2"]
+    offset: OffsetKind
 
     @property
     def side(self) -> int:
@@ -56,7 +58,8 @@ def build_start_table(templates: DeformableTemplates, config: StartConfig, featu
         label = torch.tensor([category], device=templates.faces.device)
         vertices = templates(label, templates.latent_mean[label])
         tables.append(torch.cat([_seen_texels(vertices, templates, part, side, texels) for part in _parts(camera)]))
-    return StartTable(camera, torch.stack(tables).to(dtype), pixel_shifts(config, side, camera.focal.device))
+    shifts = pixel_shifts(config, side, camera.focal.device)
+    return StartTable(camera, torch.stack(tables).to(dtype), shifts, config.offset)
 
 
 def start_cameras(config: StartConfig, device: torch.device | str = "cpu") -> Camera:

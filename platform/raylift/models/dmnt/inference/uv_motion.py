@@ -11,6 +11,7 @@ from torch import Tensor
 from raylift.core.types import Camera
 from raylift.geometry.cameras import pixel_centers, to_camera_axes
 from raylift.models.dmnt.inference.candidates import POSE_SIZE
+from raylift.models.dmnt.inference.config import OffsetKind
 from raylift.rendering.uv_fragments import UvFragments
 
 
@@ -34,17 +35,20 @@ def uv_motion(
     corner_uvs: Float[Tensor, "F 3 2"],
     camera: Camera,
     found: UvFragments,
+    offset: OffsetKind,
 ) -> UvMotion:
     """Differentiate the intersection of each pixel's ray with its face.
 
     The ray z r meets the face at X, whose surface point moves with velocity V, while the ray turns with r'. Relative to
     the surface the intersection moves within the face's plane, of normal n, by D = (r n^T / n.r - I) (V - z r'). uv
     changes by G D, G the gradient of the barycentric interpolation. V is w x (X - t) for a rotation w, t for the
-    logarithm of the distance; r' is -(1 / fx, 0, 0) and -(0, 1 / fy, 0) for a shift of the image.
+    logarithm of the distance, and (t_z / fx, 0, 0) and (0, t_z / fy, 0) for a shift by translation. For a shift of the
+    principal point r' is -(1 / fx, 0, 0) and -(0, 1 / fy, 0).
 
     Args:
         camera: M perspective cameras.
         found: of these meshes and cameras.
+        offset: what a shift moves.
     """
     candidate, row, column = found.mask.nonzero(as_tuple=True)
     face = found.face[candidate, row, column]
@@ -59,7 +63,8 @@ def uv_motion(
     arm = depth * ray - origin
     velocity[:, :3] = torch.linalg.cross(axes.expand(len(face), 3, 3), arm[:, None].expand(-1, 3, -1))
     velocity[:, 3] = origin
-    velocity[:, 4:, :2] = torch.diag_embed(depth / camera.focal[candidate])
+    far = depth if offset == "principal" else origin[:, 2:]
+    velocity[:, 4:, :2] = torch.diag_embed(far / camera.focal[candidate])
 
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     normal = torch.linalg.cross(first, second)

@@ -43,6 +43,7 @@ from tests.data.posed_layouts import (
     write_ood_cv,
     write_pascal3d,
 )
+from tests.reference.pascal3d_projection import convex_outline
 
 CONFIG = ImagesConfig(image_px=64, min_object_px=4, objects_per_shard=8)
 BIG, MANY = 1 << 24, 10**7
@@ -178,7 +179,7 @@ def test_what_is_beyond_the_edge_is_part_of_the_outline_but_not_visible(tmp_path
     release = write_pascal3d(tmp_path / "release")
     view = Drawn(px=5.0, py=20.0)
     assert (view.pixels().min(axis=0) < 0).all()
-    add_photo(release, "n03_2", [view], [view.matlab(truncated=1)])
+    add_photo(release, "n03_2", [view])
     list_photo(release, "n03_2")
     image = loaded(f"pascal3d:{release}")["pascal3d/car/n03_2"]
     assert image.camera is not None
@@ -196,7 +197,9 @@ def test_what_is_beyond_the_edge_is_part_of_the_outline_but_not_visible(tmp_path
     np.testing.assert_array_equal(
         image.rgba[top : top + HEIGHT, left : left + WIDTH, 3], image.amodal[top : top + HEIGHT, left : left + WIDTH]
     )
-    assert "edge cuts it off" in image.notes[0]
+    whole = convex_outline(view.pixels() + 100, (300, 300), 1.0)
+    cut_off = 1 - whole[100 : 100 + HEIGHT, 100 : 100 + WIDTH].sum() / whole.sum()
+    assert image.notes == (f"the image's edge cuts off {cut_off:.0%} of it",)
 
 
 def test_an_image_in_both_lists_is_held_out(tmp_path: Path) -> None:
@@ -301,6 +304,13 @@ def test_a_coarse_viewpoint_replaces_a_missing_one_and_is_noted(tmp_path: Path) 
     assert image.camera is not None
     turned = replace(VIEW, azimuth=VIEW.azimuth + 5)
     np.testing.assert_allclose(corner_pixels(image.camera, WIDTH), turned.pixels() - 0.5, atol=1e-3)
+
+
+def test_an_occluder_that_is_not_annotated_is_noted(tmp_path: Path) -> None:
+    release = write_pascal3d(tmp_path / "release")
+    add_photo(release, "n03_4", [VIEW], [VIEW.matlab(occluded=1)])
+    list_photo(release, "n03_4")
+    assert "counts as visible" in loaded(f"pascal3d:{release}")["pascal3d/car/n03_4"].notes[0]
 
 
 def test_a_wholly_hidden_object_is_set_aside_and_unusable_neighbours_are_noted(tmp_path: Path) -> None:

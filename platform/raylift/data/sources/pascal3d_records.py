@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ def annotated_image(
 
 def read_or_reason(path: Path) -> tuple[PosedPhoto, str]:
     """The annotation and an empty text, or an empty annotation and why it cannot be read."""
+    return _read_once(path, file_stamp(path))
+
+
+@lru_cache(maxsize=1 << 15)
+def _read_once(path: Path, stamp: str) -> tuple[PosedPhoto, str]:
+    """Cached, because all levels of occlusion have the annotations of the same few thousand images."""
     try:
         return read_photo(path), ""
     except DataError as error:

@@ -26,6 +26,8 @@ from raylift.geometry.cameras import project
 from raylift.geometry.viewpoints import Viewpoint, from_viewpoint
 from raylift.rendering.outline import outline
 
+_NOTED_CUT = 0.01
+"""Share of an outline beyond the image's edge that is noted."""
 _LEAVE_OUT = "nothing to do: the object is left out"
 
 
@@ -185,6 +187,9 @@ def load_posed(
     _refuse_elsewhere(amodal, target.box, canvas, (width, height))
     neighbours, notes = _nearer_objects(posed, cads, canvas, max_bytes, first_center)
     seen = canvas.placed(np.ones((height, width), np.float64))
+    cut_off = 1 - float((amodal * seen).sum()) / float(amodal.sum())
+    if cut_off >= _NOTED_CUT:
+        notes.append(f"the image's edge cuts off {cut_off:.0%} of it")
     if occluders is not None:
         seen *= ~canvas.placed(occluders)
     visible = np.rint(amodal * seen * (1 - neighbours)).astype(np.uint8)

@@ -85,7 +85,7 @@ def object_of(
     Missing angles are replaced by those of the coarse viewpoint (``azimuth_coarse``...), which is noted.
 
     Args:
-        annotation: ``class``, ``cad_index``, ``bbox``; whether it is ``occluded`` or ``truncated``.
+        annotation: ``class``, ``cad_index``, ``bbox``; whether it is ``occluded``.
         viewpoint: angles, ``distance``, ``focal``, ``viewport``, ``px``, ``py``.
         unit: unit of the angles.
         one_based: whether the box counts pixels from 1 and names its last ones, as MATLAB and PASCAL VOC do.
@@ -98,12 +98,8 @@ def object_of(
     pose, problem, notes = _pose(viewpoint, 1.0 if unit == "radians" else math.pi / 180)
     if not problem and (index is None or not 1 <= index <= _MAX_CAD_INDEX or index != int(index)):
         pose, problem = None, f"the number of its CAD model is {'missing' if index is None else f'{index:g}'}"
-    for flag, note in (
-        ("occluded", "something that is not annotated hides a part of it, which counts as visible"),
-        ("truncated", "the image's edge cuts it off"),
-    ):
-        if number(annotation.get(flag)):
-            notes.append(note)
+    if number(annotation.get("occluded")):
+        notes.append("something that is not annotated hides a part of it, which counts as visible")
     return PosedObject(category, 0 if pose is None else int(index or 0), pose, box, problem, tuple(notes))
 
 

@@ -110,6 +110,8 @@ def check_image(found: LoadedImage, view: Drawn, first_center: float = 1.0) -> N
     drawn = np.zeros((side, side), bool)
     drawn[:HEIGHT] = view.outline(first_center)
     assert iou(found.amodal > 127, drawn) > 0.97
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    assert found.box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     assert found.has_background
     assert tuple(found.rgba[2, 2, :3]) == (20, 20, 200), "the background is kept"
 
@@ -192,6 +194,8 @@ def test_what_is_beyond_the_edge_is_part_of_the_outline_but_not_visible(tmp_path
     assert left > 5
     assert top > 0
     assert (image.rgba[top : top + HEIGHT, left : left + WIDTH, :3] == paint([view])).all()
+    x0, y0, x1, y1 = view.box()
+    assert image.box == (left + x0 - 1, top + y0 - 1, left + x1, top + y1)
     assert not image.rgba[:, :left, 3].any()
     assert (image.amodal[:, :left] > 127).any()
     np.testing.assert_array_equal(

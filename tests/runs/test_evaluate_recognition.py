@@ -19,7 +19,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.comparison.runs import compare_runs
 from raylift.evaluation.images.recognition import first_recognised
 from raylift.evaluation.images.recognition_panels import HEADER_PX, recognition_panel
-from raylift.evaluation.images.recognition_tables import interval_table, recognition_tables
+from raylift.evaluation.images.recognition_tables import interval_table, level_table, recognition_tables
 from raylift.models import catalogue
 from raylift.runs.evaluate import Evaluated
 from raylift.runs.evaluate_trained import evaluate_trained
@@ -104,6 +104,17 @@ def test_tables_name_the_best_baseline(evaluated: Evaluated) -> None:
     assert mean == "75.0"
     assert baseline in ("constant", "nearest silhouette")
     assert rows["outline/amodal_iou"][0] == "1.000"
+
+
+def test_levels_stand_side_by_side(evaluated: Evaluated) -> None:
+    table = level_table(evaluated.report, "pose_pi18")
+    assert [str(column.header) for column in table.columns] == [
+        "method", "all", "class mean", "L0 (3)", "L1 (2)", "L2 (3)", "L3 (3)"
+    ]  # fmt: skip
+    rows = {row[0]: row[1:] for row in zip(*(list(column.cells) for column in table.columns), strict=True)}
+    assert rows["model"] == rows["model, class told"][:1] + ("0.0",) * 5
+    assert rows["model, class told"][1] == "-"
+    assert set(rows) >= {"constant", "constant, class told", "random pose"}
 
 
 def test_two_recognisers_are_compared_object_by_object(slabs: ShardedDataset, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from raylift.evaluation.color import COLOR_METRICS
 from raylift.evaluation.images.recognition_metrics import (
     MAIN_RECOGNITION_METRIC,
     RECOGNITION_METRICS,
-    STORED,
     recognition_summaries,
 )
 from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
@@ -110,10 +109,8 @@ class EvaluationReport:
         found = {
             metric: table.summary(metric, category)
             for metric in table.metrics
-            if metric != azimuth and metric not in STORED
+            if metric != azimuth and metric.partition("/")[0] not in RECOGNITION_METRICS
         }
-        # A category may have no value of a metric, such as a pose.
-        found = {metric: summary for metric, summary in found.items() if summary.count}
         found |= recognition_summaries(table, category)
         if azimuths := table.values(azimuth, category):
             spread = circular_std_deg(torch.tensor(azimuths, dtype=torch.float64))

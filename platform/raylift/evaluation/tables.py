@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rich.table import Table
 
@@ -11,15 +11,19 @@ from raylift.evaluation.report import EvaluationReport, metric_spec
 from raylift.metrics.scores import Summary
 
 
-def score_tables(report: EvaluationReport) -> list[Table]:
+def score_tables(report: EvaluationReport, chosen: Collection[str] | None = None) -> list[Table]:
     """Mean / median by protocol: a row per method, the model first, so that any number of baselines fits a terminal.
 
     Figures are multiplied by the papers' factors, which the column headers show.
+
+    Args:
+        chosen: protocols to show; by default all.
     """
     summaries = {method: report.summaries(method) for method in report.tables}
     metrics = list(dict.fromkeys(metric for found in summaries.values() for metric in found))
     protocols = list(dict.fromkeys(metric.partition("/")[0] for metric in metrics))
-    return [_protocol_table(report, protocol, metrics, summaries) for protocol in protocols]
+    shown = [protocol for protocol in protocols if chosen is None or protocol in chosen]
+    return [_protocol_table(report, protocol, metrics, summaries) for protocol in shown]
 
 
 def _protocol_table(
@@ -73,7 +77,7 @@ def worst_table(report: EvaluationReport, count: int = 5) -> Table:
 
 
 def _cell(summary: Summary | None, factor: float) -> str:
-    if summary is None:
+    if summary is None or not summary.count:
         return "-"
     mean = _number(summary.mean * factor)
     return mean if math.isnan(summary.median) else f"{mean} / {_number(summary.median * factor)}"

@@ -9,6 +9,7 @@ outline         amodal, visible and hidden part, without any help; ``hidden_iou`
                 ``occluder_auc`` within the object where it is partly hidden
 told            pose and outlines if the model is told the true class
 L0 ... L3       class, viewpoint and outline by the share of the object that is hidden, see ``recognition_answers``
+told_L0 ...     pose and outline by that share, if the model is told the true class
 class_mean      unweighted mean over the true classes; the other protocols weigh images equally
 ==============  ========================================================================================================
 """
@@ -55,12 +56,15 @@ _BY_LEVEL = {
     )
 }  # fmt: skip
 _MEANS = {**_BY_LEVEL, "rotation_deg": MetricSpec(False), "symmetric_deg": MetricSpec(False)}
+_TOLD_BY_LEVEL = {name: spec for name, spec in _BY_LEVEL.items() if name not in ("class_accuracy", "joint_pi6")}
+TOLD = "told_"
 RECOGNITION_METRICS: Mapping[str, Mapping[str, MetricSpec]] = {
     "viewpoint": {**_EXACT, **_JOINT, **_SYMMETRIC},
     "class": _CLASS,
     "outline": _OUTLINE,
     "told": {**_EXACT, **_SYMMETRIC, **_OUTLINE},
     **dict.fromkeys((*LEVELS, BETWEEN), _BY_LEVEL),
+    **{f"{TOLD}{level}": _TOLD_BY_LEVEL for level in (*LEVELS, BETWEEN)},
     "class_mean": _MEANS,
 }
 """Direction and printed factor of every metric, by protocol."""
@@ -70,6 +74,7 @@ MAIN_RECOGNITION_METRIC = {
     "class": "class_accuracy",
     "outline": "amodal_iou",
 }
+_NAMES = tuple(f"{protocol}/{name}" for protocol, metrics in RECOGNITION_METRICS.items() for name in metrics)
 STORED = frozenset(
     f"class/{name}" for name in ("confidence", "calibrated_confidence", "none_probability", "is_none", "hidden_share")
 )
@@ -93,13 +98,14 @@ def by_protocol(found: Mapping[str, float], told: Mapping[str, float], level: st
     scores |= {f"told/{name}": value for name, value in told.items() if name in RECOGNITION_METRICS["told"]}
     if level:
         scores |= {f"{level}/{name}": value for name, value in found.items() if name in _BY_LEVEL}
+        scores |= {f"{TOLD}{level}/{name}": value for name, value in told.items() if name in _TOLD_BY_LEVEL}
     return scores
 
 
 def recognition_summaries(table: ScoreTable, category: str | None = None) -> dict[str, Summary]:
-    """Summaries of a method's recognitions; those of all samples together, and of classes, have no median.
+    """Summaries of a method's recognitions, in the order of ``RECOGNITION_METRICS``; empty for other evaluations.
 
-    Shares have no median either. Empty for reports of other evaluations.
+    Shares have no median, nor have scores of all samples together.
     """
     protocols = [name for name in table.metrics if name.partition("/")[0] in RECOGNITION_METRICS]
     found = {metric: _summary(table, metric, category) for metric in protocols if metric not in STORED}
@@ -109,7 +115,8 @@ def recognition_summaries(table: ScoreTable, category: str | None = None) -> dic
             found[f"class/{kind}ece"] = error
     if (separation := _none_auc(table, category)) is not None:
         found["class/none_auc"] = separation
-    return found | (_class_means(table) if category is None else {})
+    found |= _class_means(table) if category is None else {}
+    return {name: found[name] for name in _NAMES if name in found}
 
 
 def _summary(table: ScoreTable, metric: str, category: str | None) -> Summary:

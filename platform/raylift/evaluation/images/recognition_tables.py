@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from raylift.data.scenes.levels import LEVELS
 from raylift.evaluation.comparison.paired import Estimate, mean_estimate, object_scores, paired_difference
+from raylift.evaluation.images.recognition_metrics import BETWEEN, TOLD
 from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, metric_spec
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 
@@ -17,6 +19,9 @@ MAIN_SCORES = (
     "outline/amodal_iou",
     "outline/hidden_iou",
 )
+PROTOCOLS = ("viewpoint", "class", "outline", "told")
+"""Protocols with a table of their own."""
+BY_LEVEL = ("class_accuracy", *(name.partition("/")[2] for name in MAIN_SCORES[1:]))
 BY_CATEGORY = ("class/class_accuracy", "viewpoint/symmetric_pi6", "outline/amodal_iou")
 
 
@@ -25,7 +30,38 @@ def recognition_tables(report: EvaluationReport) -> list[Table]:
     if BY_CATEGORY[0] not in report.model.metrics:
         return []
     by_category = [category_table(report, metric) for metric in BY_CATEGORY if metric in report.model.metrics]
-    return [*score_tables(report), *by_category, worst_table(report), interval_table(report)]
+    by_level = [level_table(report, name) for name in BY_LEVEL if f"L0/{name}" in _known(report)]
+    return [*score_tables(report, PROTOCOLS), *by_level, *by_category, worst_table(report), interval_table(report)]
+
+
+def level_table(report: EvaluationReport, name: str) -> Table:
+    """Means of one metric over all images and by level, and the mean of the classes' means: a row per method.
+
+    A second row has the scores with the class told, where there are some.
+    """
+    whole = next(f"{protocol}/{name}" for protocol in PROTOCOLS if f"{protocol}/{name}" in _known(report))
+    factor = metric_spec(whole).printed_factor
+    levels = [level for level in (*LEVELS, BETWEEN) if f"{level}/{name}" in _known(report)]
+    title = f"{name.replace('_', ' ')}{f' x{factor:g}' if factor != 1 else ''} by level of occlusion"
+    table = Table(title=title, title_justify="left")
+    for column in ("method", "all", "class mean"):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for level in levels:
+        table.add_column(f"{level} ({report.model.summary(f'{level}/{name}').count})", justify="right")
+    for method in report.tables:
+        found = report.summaries(method)
+        named = [whole, f"class_mean/{name}", *(f"{level}/{name}" for level in levels)]
+        told = [f"told/{name}", "", *(f"{TOLD}{level}/{name}" for level in levels)]
+        for label, metrics in ((method.replace("_", " "), named), (f"{method.replace('_', ' ')}, class told", told)):
+            means = [found[metric].mean if metric in found else None for metric in metrics]
+            if means[0] is not None:
+                table.add_row(label, *("-" if mean is None else _number(mean, factor) for mean in means))
+    return table
+
+
+def _known(report: EvaluationReport) -> set[str]:
+    """Names of all metrics of the model."""
+    return set(report.model.metrics)
 
 
 def interval_table(report: EvaluationReport) -> Table:

@@ -89,7 +89,7 @@ def show(bar: ProgressBar) -> Callable[[RunProgress], None]:
 
     def update(report: RunProgress) -> None:
         seen.update(report.metrics)
-        names = ("loss/total", "val/iou", "val/mask_iou", "throughput/samples_per_s")
+        names = ("loss/total", "val/iou", "val/mask_iou", "val/joint_pi6", "throughput/samples_per_s")
         news = "  ".join(f"{name.split('/')[-1]} {seen[name]:.4g}" for name in names if name in seen)
         bar.show(report.step, report.num_steps, news)
         scores = {name: value for name, value in report.metrics.items() if name.startswith("val/")}

@@ -21,8 +21,8 @@ class ScheduleConfig:
         panel_every: steps between image panels of fixed held-out objects; 0: only at the end.
         checkpoint_every: steps between checkpoints.
         keep_last: number of newest checkpoints to keep, in addition to the best one.
-        best_metric: metric of the best checkpoint, such as ``val/iou`` for data sets of shapes and ``val/mask_iou`` or
-            ``val/ssim`` for image collections.
+        best_metric: metric of the best checkpoint, such as ``val/iou`` for data sets of shapes, ``val/mask_iou`` or
+            ``val/ssim`` for image collections, and ``val/joint_pi6`` for recognisers.
         best_is: "max" or "min": whether a higher or a lower value is better.
     """
 

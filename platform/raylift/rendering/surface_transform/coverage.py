@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,10 @@ def cover_texels(fragments: UvFragments, texels: int, options: TransformOptions 
         if not bool(torch.isfinite(fragments.uv).all()):
             raise DataError("UVs are not finite", "a diverged pose gives such values: use a lower learning rate")
         pairs = _compiled_pairs(fragments, texels, options)
+    elif device.type == "cuda" and find_spec("triton") is not None:
+        from raylift.rendering.surface_transform.fused import fused_pairs
+
+        pairs = fused_pairs(fragments, texels, options)
     else:
         from raylift.rendering.surface_transform.plain import plain_pairs
 

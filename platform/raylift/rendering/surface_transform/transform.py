@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int
@@ -44,7 +45,8 @@ def to_surface(
         by f_k: (w_k / n_v) g          by u_k: -(w_k / n_v) J^-T (F_s . g, F_t . g)
 
     Both are exact; which quads own a texel is a constant. On the CPU it is compiled, in float32 or float64, to the same
-    bits for any number of threads; elsewhere it is plain torch.
+    bits for any number of threads. On an NVIDIA GPU Triton kernels do the same, also in a fixed order; without Triton
+    it is plain torch.
 
     Args:
         features: at least float32 is computed with.
@@ -79,6 +81,10 @@ def texel_features(
         uv = fragments.uv.to(dtype).flatten(1, 2)
         if device.type == "cpu":
             found = transform_compiled(planes, uv, coverage)
+        elif device.type == "cuda" and find_spec("triton") is not None:
+            from raylift.rendering.surface_transform.fused import transform_fused
+
+            found = transform_fused(planes, uv, coverage)
         else:
             from raylift.rendering.surface_transform.plain import transform_plain
 

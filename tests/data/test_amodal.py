@@ -20,6 +20,7 @@ from raylift.data.feed.user_image import assemble_image
 from raylift.data.images.config import ImagesConfig
 from raylift.data.images.part_maps import write_part_maps
 from raylift.data.images.record import ImageRecord, load_image
+from raylift.data.images.statistics import image_statistics
 from raylift.data.prepare.ingest import IngestReport, ingest
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.store.annotations import Annotations
@@ -146,6 +147,10 @@ def test_collections_of_version_2_are_still_read(tmp_path: Path, hidden: Sharded
     assert load_image(ShardedDataset.open(tmp_path / "parts"), "chair-0").has_background
     write_part_maps(hidden, str(tmp_path / "kept"), blank, ("background", "a"), "labels", "a test")
     assert load_image(ShardedDataset.open(tmp_path / "kept"), "chair-0").amodal is not None
+
+
+def test_an_inspection_judges_the_whole_outline(hidden: ShardedDataset) -> None:
+    assert image_statistics(hidden, hidden.entry("chair-0")).coverage == pytest.approx(24 * 30 / SIDE**2)
 
 
 # --- batches --------------------------------------------------------------------------------------------------------

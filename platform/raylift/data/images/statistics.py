@@ -16,7 +16,7 @@ from raylift.geometry.cameras import camera_centers
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """Statistics of one image.
+    """Statistics of one image; of the whole object's outline where it is known, else of its silhouette.
 
     Attributes:
         coverage: fraction of the stored square that the silhouette covers.
@@ -62,9 +62,10 @@ def image_statistics(dataset: ShardedDataset, entry: ObjectEntry) -> ImageStatis
         DataError: its shard is damaged.
     """
     record = load_image(dataset, entry.id)
-    covered = record.rgba[..., 3] > 127
+    outline = record.rgba[..., 3] if record.amodal is None else record.amodal
+    covered = outline > 127
     side = covered.shape[0]
-    left, top, right, bottom = silhouette_box(record.rgba)
+    left, top, right, bottom = silhouette_box(outline)
     window_px = record.crop_box[2] - record.crop_box[0]
     box = record.object_box
     pieces, count = label(covered)

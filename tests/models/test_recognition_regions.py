@@ -124,6 +124,19 @@ def test_terms_do_not_depend_on_what_the_process_drew() -> None:
     assert float(later["objectness"].detach()) != float(first["objectness"])
 
 
+def test_coordinates_are_not_rounded_by_bfloat16() -> None:
+    model = recogniser("model.image_px=512").float()  # it has whole numbers up to 256
+    batch = synthetic_batch(model.request, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model.network.propose(batch["image"])
+        terms = shares(model, batch)
+    exact = model.network.propose(batch["image"])
+    assert rounded.anchors.dtype == rounded.boxes[0].dtype == torch.float32
+    assert torch.equal(rounded.anchors, exact.anchors)
+    torch.testing.assert_close(rounded.deltas, exact.deltas, rtol=0, atol=0.05)
+    assert all(bool(torch.isfinite(share)) for share in terms.values())
+
+
 def test_images_of_no_category_are_background_and_leave_no_parameter_without_a_gradient() -> None:
     """A rank may have only such images, and DistributedDataParallel waits for every parameter."""
     model = recogniser()
@@ -131,8 +144,8 @@ def test_images_of_no_category_are_background_and_leave_no_parameter_without_a_g
     nothing = replace(batch, fields={**batch.fields, "category": torch.full((4,), -1)})
     terms = {term.name: term.share for term in model.losses("fit", nothing, STEP, {}).terms}
     assert all(bool(torch.isfinite(share)) for share in terms.values())
-    assert all(float(terms[name]) == 0 for name in ("box", "amodal", "pose", "pose_offset", "proposal"))
-    assert min(float(terms[name]) for name in ("category", "objectness")) > 0
+    assert all(float(terms[name].detach()) == 0 for name in ("box", "amodal", "pose", "pose_offset", "proposal"))
+    assert min(float(terms[name].detach()) for name in ("category", "objectness")) > 0
     torch.stack(list(terms.values())).sum().backward()
     assert [name for name, one in model.named_parameters() if one.grad is None] == []
 

@@ -109,7 +109,9 @@ class Detector(nn.Module):
 
     def propose(self, image: Float[Tensor, "B 3 H W"]) -> Proposals:
         """Boxes that may hold an object; no gradient passes through them."""
-        levels, _ = self.trunk(image)
+        found, _ = self.trunk(image)
+        # Anchors and pooled regions take the maps' type, and bfloat16 rounds a coordinate by whole pixels.
+        levels = OrderedDict((name, at_least_float32(one)) for name, one in found.items())
         maps = list(levels.values())
         sizes = self._sizes(len(image))
         scores, offsets = self.proposals.head(maps)

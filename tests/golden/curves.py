@@ -17,7 +17,7 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.types import GRID_HALF_EXTENT, Batch, Camera, SampleRequest
 from raylift.models import catalogue
-from raylift.testing.batches import CATEGORIES, synthetic_batch, synthetic_examples
+from raylift.testing.batches import CATEGORIES, rows_of, synthetic_batch, synthetic_examples
 from raylift.tracking.tracker import MemoryTracker
 from raylift.training.loop import BatchSource, Hooks, fit
 from raylift.training.plan import FitPlan
@@ -47,7 +47,7 @@ EPOCHS_A_STEP = 6
 """The second step is past the epochs in which terms begin and end (``TermSchedule``)."""
 """After three, another CPU's rounding of the drawn weights has changed which face is the nearest at some pixel."""
 NUM_BALLS = 10
-BALLS = DatasetInfo(categories=CATEGORIES, num_objects=NUM_BALLS)
+BALLS = DatasetInfo(NUM_BALLS, num_objects=NUM_BALLS, categories=CATEGORIES)
 KEPT = ("loss/", "gradient_norm/", "learning_rate/")
 
 
@@ -106,6 +106,13 @@ def balls(request: SampleRequest, batch_size: int, start: int, stop: int) -> Ite
         )
 
 
+def recognised_balls(request: SampleRequest, batch_size: int, start: int, stop: int) -> Iterator[Batch]:
+    """The same balls with categories, backgrounds and cameras, over and over, for models that ask for them."""
+    kept = synthetic_batch(request, NUM_BALLS)
+    for step in range(start, stop):
+        yield rows_of(kept, [(step * batch_size + row) % NUM_BALLS for row in range(batch_size)])
+
+
 def curve(name: str) -> list[dict[str, float]]:
     """What a recipe logs at each of its first steps, on balls or, of image collections, on ellipsoids."""
     num_steps = NUM_STEPS_OF_IMAGES if name in OF_IMAGES else NUM_STEPS
@@ -120,7 +127,8 @@ def curve(name: str) -> list[dict[str, float]]:
         model = catalogue.build_model(recipe, BALLS)
         if model.example_request is not None:
             model.keep_examples(synthetic_examples(model.example_request, synthetic_batch(model.request, NUM_BALLS)))
-        batches = partial(balls, model.request, recipe.data.batch_size)
+        source = recognised_balls if model.request.supervised_camera else balls
+        batches = partial(source, model.request, recipe.data.batch_size)
     fit(
         model,
         batches,

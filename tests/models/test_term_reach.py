@@ -15,6 +15,7 @@ from raylift.models.implicit.config import ImplicitWeights
 from raylift.models.mesh_texture.config import MeshTextureConfig
 from raylift.models.mesh_texture.model import MeshTextureModel
 from raylift.networks.feature_extractors import Frozen
+from raylift.testing.batches import CATEGORIES, synthetic_batch
 from raylift.testing.gradients import wake
 from tests.models.implicit_samples import STEP, small_config, small_model, spheres
 from tests.models.mesh_texture_samples import FACTS, NUM_IMAGES, as_double, ellipsoids, with_poses
@@ -214,6 +215,25 @@ def test_every_term_of_implicit_reaches_what_it_is_for(variant: str) -> None:
 def test_the_readme_of_implicit_has_the_table() -> None:
     columns = (*READERS, "layers", "distance head", "colour head")
     assert table(IMPLICIT, columns) in (README / "implicit" / "README.md").read_text()
+
+
+DMNT = {"contrast": {"features", "latents"}, "latent_size": {"latents"}}
+"""The model README's table."""
+
+
+@pytest.mark.parametrize("reading", ["transform", "direct"])
+def test_every_term_of_dmnt_reaches_what_it_is_for(reading: str) -> None:
+    recipe = catalogue.get("dmnt/test", [f"model.contrast.reading={reading}"])
+    model = catalogue.build_model(recipe, DatasetInfo(NUM_IMAGES, categories=CATEGORIES))
+    wake(model)
+    groups = {name: Group(tuple(values)) for name, values in model.parameter_groups().items()}
+    output = model.losses("fit", synthetic_batch(model.request, NUM_IMAGES), STEP, {})
+    found = reach_of([term for term in output.terms if term.weight], groups)
+    assert found == DMNT, table(found, groups)
+
+
+def test_the_readme_of_dmnt_has_the_table() -> None:
+    assert table(DMNT, ("features", "latents")) in (README / "dmnt" / "README.md").read_text()
 
 
 def test_every_term_of_poses_trains_the_mesh_of_its_own_start() -> None:

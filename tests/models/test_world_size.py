@@ -16,10 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raylift.core.captions import encode_caption
 from raylift.core.collectives import rank, world_size
+from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import Model
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.models import catalogue
+from raylift.testing.batches import CATEGORIES, synthetic_batch
+from raylift.testing.gradients import wake
 from raylift.testing.ranks import run_ranks
 from tests.models import mesh_texture_samples
 from tests.models.implicit_samples import STEP, VARIANTS, as_double, small_config, small_model, spheres
@@ -51,7 +54,13 @@ SHELF = {
     "equivariant by two angles": ("model.volume.group=c4v", "model.camera.kind=angles", "model.weights.camera_use=0"),
 }
 """Of ``shelf/test``."""
+DMNT = {
+    "direct reading": ("model.contrast.reading=direct",),
+    "without clutter": ("model.contrast.weights.background=0", "model.texture.num_clutter=0"),
+}
+"""Of ``dmnt/test``."""
 CASES = [
+    *(f"dmnt/{name}" for name in DMNT),
     *(f"implicit/{name}" for name in VARIANTS),
     *(f"mesh_texture/{name}" for name in MESH_TEXTURE),
     *(f"shelf/{name}" for name in SHELF),
@@ -70,6 +79,8 @@ def build(case: str) -> tuple[Model, Batch]:
         return _shelf(variant)
     if name == "poses":
         return _pose_search()
+    if name == "dmnt":
+        return _dmnt(variant)
     config = small_config(variant)
     return small_model(config).double().train(), as_double(spheres(config, GLOBAL_BATCH))
 
@@ -99,6 +110,17 @@ def _shelf(variant: str) -> tuple[Model, Batch]:
     captions = [encode_caption("" if index == 1 else f"an ellipsoid {index % 3}") for index in range(NUM_IMAGES)]
     fields = {**batch.fields, "caption": torch.from_numpy(np.stack(captions))}
     return model, replace(batch, fields=fields).select(slice(0, GLOBAL_BATCH))
+
+
+def _dmnt(variant: str) -> tuple[Model, Batch]:
+    """With banks that have seen the batch, so that other surfaces count."""
+    info = DatasetInfo(GLOBAL_BATCH, categories=CATEGORIES)
+    model = catalogue.build_model(catalogue.get("dmnt/test", DMNT[variant]), info).double().train()
+    wake(model)
+    batch = synthetic_batch(model.request, GLOBAL_BATCH, dtype=torch.float64)
+    part = slice(rank() * GLOBAL_BATCH // world_size(), (rank() + 1) * GLOBAL_BATCH // world_size())
+    model.after_step(STEP, model.losses("fit", batch.select(part), STEP, {}).carry)
+    return model, batch
 
 
 def _pose_search() -> tuple[Model, Batch]:

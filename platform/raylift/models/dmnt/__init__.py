@@ -1,0 +1,1 @@
+"""Neural textured deformable meshes: an object's class, pose, shape and outline by comparing features."""

@@ -131,6 +131,9 @@ def test_templates_come_from_their_run_by_name() -> None:
     state["templates.vertices"] = state["templates.vertices"] + 1
     model.load_pretrained(state, "there")
     assert torch.equal(model.network.templates.vertices, other.network.templates.vertices + 1)
+    stiff = model_of("model.templates.deforms=false")
+    stiff.load_pretrained(state, "there")
+    assert torch.equal(stiff.network.templates.vertices, model.network.templates.vertices)
     with pytest.raises(CheckpointError, match="templates"):
         model.load_pretrained({"x": torch.zeros(1)}, "there")
 

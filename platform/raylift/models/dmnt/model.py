@@ -238,6 +238,8 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         if any(name.startswith("network.texture.") for name in state):
             super().load_pretrained(state, where)
             return
+        if not self.config.templates.deforms:
+            state = {name: value for name, value in state.items() if not name.startswith("templates.deformation.")}
         self.network.templates.load_from(state, where)
 
 

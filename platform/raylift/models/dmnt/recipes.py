@@ -22,7 +22,7 @@ from raylift.networks.neural_texture import NeuralTextureConfig
 from raylift.networks.stride_features import StrideFeaturesConfig
 from raylift.rendering.surface_transform.options import TransformOptions
 
-BEST_METRIC = "val/right_place"
+BEST_METRIC = "val/symmetric_pi6"
 
 
 def paper() -> Recipe:

@@ -103,15 +103,17 @@ def evaluate_recognition(
     notes = [symmetries.note, *([] if amodal else [NO_AMODAL])]
     baselines = None
     if config.baselines:
-        known = images.training_images(amodal, MAX_TRAINING_IMAGES)
+        known = images.training_images(amodal and images.has_amodal("train"), MAX_TRAINING_IMAGES)
         baselines = RecognitionBaselines(known, symmetries.by_index)
         notes.append(GIVEN)
 
     def score(batch: Batch) -> Iterator[_Scored]:
         categories = images.categories_of(batch.ids)
-        evidence, start = evidence_of(batch), time.perf_counter()
-        found, told = _recognised(model, evidence, categories, batch["mask"].shape[-1])
+        evidence, size = evidence_of(batch), batch["mask"].shape[-1]
+        start = time.perf_counter()
+        found = answers_of(model.recognise(evidence), size)
         seconds = (time.perf_counter() - start) / len(batch)
+        told = _told(model, evidence, categories, size) if max(categories) >= 0 else found
         for row, truth in enumerate(truths_of(batch, categories, len(images.categories), symmetries.by_index)):
             sample, is_known = batch.ids[row], categories[row] >= 0
             of_model = score_answer(found[row], truth), score_answer(told[row], truth) if is_known else {}
@@ -164,16 +166,12 @@ def first_recognised(
     return found[:count]
 
 
-def _recognised(
-    model: ObjectRecogniser, evidence: Batch, categories: Sequence[int], truth_px: int
-) -> tuple[list[Answer], list[Answer]]:
-    """Answers without and with the class told, with maps of the truth's size; those told of an unknown category mean
-    nothing."""
+def _told(model: ObjectRecogniser, evidence: Batch, categories: Sequence[int], truth_px: int) -> list[Answer]:
+    """Answers with the class told, with maps of the truth's size; those of an unknown category mean nothing."""
     told = torch.tensor([max(0, index) for index in categories], device=evidence["image"].device)
-    found = answers_of(model.recognise(evidence), truth_px)
-    with_class = answers_of(model.recognise(evidence, told), truth_px) if max(categories) >= 0 else found
-    pairs = zip(with_class, categories, strict=True)
-    return found, [replace(answer, log_probs=None, category=category) for answer, category in pairs]
+    answers = answers_of(model.recognise(evidence, told), truth_px)
+    pairs = zip(answers, categories, strict=True)
+    return [replace(answer, log_probs=None, category=category) for answer, category in pairs]
 
 
 def _calibrate(

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
-from raylift.core.errors import ConfigError
-from raylift.data.feed.stream import chosen_entries
+from raylift.core.errors import ConfigError, DataError, StorageError
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
 from raylift.evaluation.images.target import NO_SHAPES
@@ -44,7 +43,7 @@ class Symmetries:
         listed = listed_symmetries(config.symmetries, categories)
         found: dict[str, Symmetry] = {}
         if AUTO in config.symmetries and config.true_shapes != NO_SHAPES:
-            entries = chosen_entries(dataset, "train", data)
+            entries = dataset.entries("train", data.categories)
             solids = TrueSolids(dataset, config.true_shapes)
             for name in categories:
                 if name not in listed:
@@ -84,6 +83,12 @@ def _of_shapes(entries: Sequence[ObjectEntry], solids: TrueSolids) -> Symmetry:
     """The symmetry of a category from some of its images; images of one object count once."""
     side = SOLID_RESOLUTION
     some = [entries[index] for index in spread(NUM_IMAGES, len(entries))]
-    shapes = {known.object_id: entry.id for entry in some if (known := solids.shape(entry.id)) is not None}
+    try:
+        shapes = {known.object_id: entry.id for entry in some if (known := solids.shape(entry.id)) is not None}
+    except (DataError, StorageError) as error:
+        raise DataError(
+            f"the symmetry of categories is that of their training shapes: {error.problem}",
+            "set evaluation.true_shapes to where the shapes are now, or list evaluation.symmetries without auto",
+        ) from None
     found = [solids.of(shapes[name]) for name in list(shapes)[:NUM_SHAPES]]
     return symmetry_of([solid.reshape(side, side, side) for solid in found if solid is not None])

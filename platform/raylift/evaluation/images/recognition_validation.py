@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
-from raylift.core.errors import ConfigError, DataError, StorageError
+from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import ObjectRecogniser
 from raylift.core.types import Batch
 from raylift.data.store.dataset import ShardedDataset
@@ -80,7 +80,8 @@ class RecognitionValidation:
         self.request = self._images.request("val")
         self._seed = seed
         self._symmetries = _symmetries(dataset, model, config, data)
-        known = self._images.training_images(self.request.amodal, MAX_TRAINING_IMAGES)
+        amodal = self.request.amodal and self._images.has_amodal("train")
+        known = self._images.training_images(amodal, MAX_TRAINING_IMAGES)
         self._baselines = RecognitionBaselines(known, self._symmetries.by_index)
 
     def check_best_metric(self, name: str) -> None:
@@ -142,7 +143,7 @@ def _symmetries(
     """The symmetries; if the training shapes are missing, those that the recipe lists, with a warning."""
     try:
         return Symmetries(dataset, model.categories, config, data)
-    except (DataError, StorageError) as error:
+    except DataError as error:
         logger.warning("validation knows no symmetries of shapes: %s; %s", error.problem, error.remedy)
         listed = tuple(text for text in config.symmetries if text != AUTO)
         return Symmetries(dataset, model.categories, replace(config, symmetries=listed), data)

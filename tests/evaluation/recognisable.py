@@ -106,6 +106,7 @@ class PlantedRecogniser(ObjectRecogniser):
         self.turn_deg, self.wrong_every, self.sureness = turn_deg, wrong_every, sureness
         self.blind, self.shift_px = blind, shift_px
         self.seen_fields: set[str] = set()
+        self.seen_ids: set[str] = set()
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -129,6 +130,7 @@ class PlantedRecogniser(ObjectRecogniser):
         assert not self.training
         assert not torch.is_grad_enabled()
         self.seen_fields |= set(batch.fields)
+        self.seen_ids |= set(batch.ids)
         assert batch.camera is not None
         assert not batch.camera.rotation.sub(torch.eye(3)).any(), "the pose is not shown"
         rows = [self._one(name, None if category is None else int(category[row])) for row, name in enumerate(batch.ids)]
@@ -145,7 +147,9 @@ class PlantedRecogniser(ObjectRecogniser):
         chosen = told if told is not None else 1 - truth if wrong else truth
         probabilities = torch.full((3,), (1 - self.sureness) / 2)
         probabilities[chosen] = self.sureness
-        turn = axis_angle_to_matrix(torch.tensor([0.0, 0.0, self.turn_deg * torch.pi / 180]))
+        # Told a wrong class, it is wrong about the pose.
+        turn_deg = 90.0 if told is not None and told != truth else self.turn_deg
+        turn = axis_angle_to_matrix(torch.tensor([0.0, 0.0, turn_deg * torch.pi / 180]))
         visible = torch.zeros(1, STORED_PX, STORED_PX)
         left = (STORED_PX - SEEN) // 2
         visible[0, 8 : 8 + TALL, left : left + SEEN] = 1.0

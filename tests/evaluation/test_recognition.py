@@ -23,12 +23,10 @@ from raylift.evaluation.images.recognition_validation import RecognitionValidati
 from raylift.evaluation.report import EvaluationReport
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 from raylift.testing.ranks import run_ranks
-from tests.evaluation.recognisable import NUM_TEST, STORED_PX, PlantedRecogniser, prepare_slabs
+from tests.evaluation.recognisable import NUM_TEST, NUM_TRAIN, NUM_VAL, STORED_PX, PlantedRecogniser, prepare_slabs
 
 CONFIG = EvaluationConfig(symmetries=())  # the bodies are no data set of shapes
 DATA = DataConfig(batch_size=5)
-KNOWN = NUM_TEST - 1
-"""Test images of the model's categories."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +59,10 @@ def test_the_truth_scores_best(of_truth: EvaluationReport) -> None:
         assert metrics[f"test/{level}/class_accuracy_mean"] == 1.0
     assert not any("between" in name for name in metrics)
     assert all(math.isfinite(value) for value in metrics.values())
+    # A median of shares would be 0 or 1.
+    medians = [name for name in metrics if name.endswith("_median")]
+    assert "test/viewpoint/rotation_deg_median" in medians
+    assert not any("_pi" in name or "accuracy" in name for name in medians)
     assert not any("alarm" in note for note in of_truth.notes)
 
 
@@ -118,6 +120,13 @@ def test_the_model_sees_the_images_alone(slabs: ShardedDataset) -> None:
     model = PlantedRecogniser()
     evaluated(model, slabs, baselines=False)
     assert model.seen_fields == {"image"}
+    # Temperatures are fitted to validation images.
+    assert model.seen_ids == {f"slab-{index:02d}#0" for index in range(NUM_TRAIN, NUM_TRAIN + NUM_VAL + NUM_TEST)}
+
+
+def test_an_unknown_class_cannot_be_told(of_truth: EvaluationReport) -> None:
+    assert len(of_truth.model.values("outline/amodal_iou")) == NUM_TEST
+    assert len(of_truth.model.values("told/amodal_iou")) == NUM_TEST - 1
 
 
 def test_images_of_one_object_are_one_unit(of_truth: EvaluationReport) -> None:

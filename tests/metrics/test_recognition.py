@@ -52,6 +52,11 @@ def test_a_single_sure_mistake_costs_a_bounded_amount() -> None:
     assert np.isfinite(tempered(log_probs, 2.0)).all()
 
 
+def test_a_temperature_above_1_is_less_sure() -> None:
+    shares = np.sqrt([0.9, 0.1])
+    np.testing.assert_allclose(np.exp(tempered(np.log([[0.9, 0.1]]), 2.0))[0], shares / shares.sum(), rtol=1e-12)
+
+
 def test_the_curve_counts_pairs_in_order() -> None:
     rng = np.random.default_rng(1)
     scores, positive = rng.integers(0, 5, 40).astype(float), rng.random(40) < 0.4

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError, DataError
+from raylift.core.generators import stable_hash
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.losses.surface_contrast import ContrastWeights
@@ -136,6 +137,25 @@ def test_templates_come_from_their_run_by_name() -> None:
     assert torch.equal(stiff.network.templates.vertices, model.network.templates.vertices)
     with pytest.raises(CheckpointError, match="templates"):
         model.load_pretrained({"x": torch.zeros(1)}, "there")
+
+
+def test_images_start_at_the_shapes_of_their_objects() -> None:
+    """By name, as the templates' run has fitted them; the mean shape of the category for all others."""
+    model = model_of("model.contrast.uv_gradient=false")
+    batch = synthetic_batch(model.request, 3)
+    batch = replace(batch, ids=("a/b@c@0-L1#0", "d#2", "unknown@1-L0#0"))
+    rows = torch.arange(8.0).view(2, 4)
+    state = {f"templates.{name}": value for name, value in model.network.templates.state_dict().items()}
+    state |= {"object_keys": torch.tensor([stable_hash("d"), stable_hash("a/b@c")]), "latents": rows}
+    model.load_pretrained(state, "there")
+    mean = model.network.mean_latents(batch["category"])
+    torch.testing.assert_close(model.network.training_latents(batch), torch.stack([rows[1], rows[0], mean[2]]))
+    again = model_of("model.contrast.uv_gradient=false")
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again.network.training_latents(batch), torch.stack([rows[1], rows[0], mean[2]]))
+    means = model_of("model.start_shapes=mean", "model.contrast.uv_gradient=false")
+    means.load_pretrained(state, "there")
+    torch.testing.assert_close(means.network.training_latents(batch), mean)
 
 
 def test_banks_that_were_never_seen_are_doubted() -> None:

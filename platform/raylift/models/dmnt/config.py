@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from raylift.config.tree import FREE
 from raylift.core.errors import ConfigError
@@ -24,6 +25,8 @@ class DmntConfig:
         features: the backbone.
         texture: the banks.
         templates: the meshes, as in the run of ``templates/`` that this one starts from.
+        start_shapes: shapes that training images start at: "objects", those that the templates' run has fitted to the
+            objects that they show, or, for unknown ones and with "mean", their categories' mean shapes.
         contrast: the loss.
         inference: how class, pose and shape are found; it does not decide what is learned.
         prior: weight of half the squared length of a training image's whitened latent.
@@ -35,6 +38,7 @@ class DmntConfig:
     features: StrideFeaturesConfig = field(default_factory=StrideFeaturesConfig)
     texture: NeuralTextureConfig = field(default_factory=NeuralTextureConfig)
     templates: DeformableTemplatesConfig = field(default_factory=DeformableTemplatesConfig)
+    start_shapes: Literal["objects", "mean"] = "objects"
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     prior: float = 0.01
     inference: InferenceConfig = field(default_factory=InferenceConfig, metadata=FREE)

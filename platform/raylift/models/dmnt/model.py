@@ -234,13 +234,15 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         return tuple(found)
 
     def load_pretrained(self, state: Mapping[str, Tensor], where: str) -> None:
-        """Take the templates of a run of ``templates/``, or everything of another run of this model."""
+        """Take templates and fitted shapes of a run of ``templates/``, or all of another run of this model."""
         if any(name.startswith("network.texture.") for name in state):
             super().load_pretrained(state, where)
             return
         if not self.config.templates.deforms:
             state = {name: value for name, value in state.items() if not name.startswith("templates.deformation.")}
         self.network.templates.load_from(state, where)
+        if self.config.start_shapes == "objects" and "object_keys" in state and "latents" in state:
+            self.network.objects.fill(state["object_keys"], state["latents"])
 
 
 def known_camera(batch: Batch) -> Camera:

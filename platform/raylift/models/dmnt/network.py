@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Camera
 from raylift.models.dmnt.config import DmntConfig
+from raylift.models.dmnt.object_latents import ObjectLatents
 from raylift.networks.deformable_templates import DeformableTemplates
 from raylift.networks.neural_texture import NeuralTexture
 from raylift.networks.stride_features import StrideFeatures
@@ -27,8 +28,9 @@ class DmntNetwork(nn.Module):
         seed: of the initial weights and banks.
 
     Attributes:
-        latents: whitened latent of each training image, which starts at its category's mean shape and is moved by the
-            gradient of the surface coordinates; None if they stay there.
+        objects: shapes that training images start at, if they are known; otherwise they start at their category's mean.
+        latents: whitened change of each training image's latent since then, moved by the gradient of the surface
+            coordinates; None if they stay there.
     """
 
     def __init__(self, config: DmntConfig, categories: Sequence[str], num_images: int, seed: int) -> None:
@@ -38,6 +40,7 @@ class DmntNetwork(nn.Module):
         self.texture = NeuralTexture(config.texture, len(categories), config.features.channels, seed)
         # The run that made the templates has trained them, on shapes.
         self.templates = DeformableTemplates(config.templates, categories, seed).requires_grad_(False)
+        self.objects = ObjectLatents(config.templates.latent)
         self.latents: nn.Parameter | None = None
         if config.templates.deforms and config.contrast.uv_gradient:
             self.latents = nn.Parameter(torch.zeros(num_images, config.templates.latent))
@@ -58,15 +61,18 @@ class DmntNetwork(nn.Module):
         Raises:
             DataError: an image that the table of latents does not have.
         """
+        category = batch["category"].clamp(min=0)
+        start = self.objects(batch.ids, self.mean_latents(category))
         if self.latents is None:
-            return self.mean_latents(batch["category"].clamp(min=0))
+            return start
         index = batch["image_index"]
         if int(index.max()) >= len(self.latents):
             raise DataError(
                 f"image {int(index.max())} of a data set that was said to have {len(self.latents)}",
                 "train on the data set that the run was started with",
             )
-        return self.templates.latent_at(batch["category"].clamp(min=0), self.latents[index])
+        change: Tensor = self.templates.latent_factor[category] @ self.latents[index][..., None]
+        return start + change[..., 0]
 
     def fragments(
         self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"], camera: Camera, cells: int

@@ -23,7 +23,7 @@ TEXELS = 9
 
 def fragments(noise: float, dtype: torch.dtype) -> UvFragments:
     """Without noise, pixels are texels: every centre is on edges of four quads."""
-    found = warped(2, 5, 6, noise, holes=0.1) if noise else fragments_of((grid(5, 6, 0, 5) + 0.5) / TEXELS)
+    found = warped(2, 6, 7, noise, holes=0.05) if noise else fragments_of((grid(6, 7, 0, 6) + 0.5) / TEXELS)
     return replace(found, uv=found.uv.to(dtype), depth=found.depth.to(dtype))
 
 
@@ -32,7 +32,8 @@ def differences(noise: float, options: TransformOptions, dtype: torch.dtype) -> 
     shape = tuple(source.mask.shape)
     coverage = cover_texels(source, TEXELS, options)
     found = coverage_of(fused_pairs(source, TEXELS, options), shape, TEXELS, options.max_quads)
-    assert len(coverage.row) > 10
+    assert len(coverage.row) > 25
+    assert options.max_quads is None or (bool(coverage.num_dropped.any()) and int(coverage.num_quads.max()) > 1)
     for name in ("row_start", "row", "quad", "num_dropped"):
         assert torch.equal(getattr(coverage, name), getattr(found, name)), name
     results = [[coverage.place], [found.place]]
@@ -49,7 +50,7 @@ def differences(noise: float, options: TransformOptions, dtype: torch.dtype) -> 
 def main() -> None:
     for case in sys.argv[1:]:
         noise, chart, max_quads, dtype = case.split(",")
-        options = TransformOptions(0.7, 0.2, chart, int(max_quads) or None)  # type: ignore[arg-type]
+        options = TransformOptions(0.9, 0.2, chart, int(max_quads) or None)  # type: ignore[arg-type]
         found = differences(float(noise), options, getattr(torch, dtype))
         print(case, *(f"{value:.3e}" for value in found))
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 CASES = (
     "0,plain,0,float64",
     "0.4,octahedral,0,float32",
-    "2,plain,2,float64",
+    "1.7,plain,2,float64",
 )
 
 

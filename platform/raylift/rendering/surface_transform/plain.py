@@ -85,8 +85,10 @@ def newton_step(corners: Float[Tensor, "E 4 2"], place: Float[Tensor, "E 2"], po
     """J^-1 (point - X(s, t)), with J a constant: at a solution its derivative by the corners is that of (s, t)."""
     a, b, c, d = corners.detach().unbind(dim=1)
     s, t = place[:, :1], place[:, 1:]
-    jacobian = torch.stack([(1 - t) * (b - a) + t * (c - d), (1 - s) * (d - a) + s * (c - b)], dim=2)
-    return torch.linalg.solve(jacobian, points - bilinear(corners, place))
+    by_s, by_t = (1 - t) * (b - a) + t * (c - d), (1 - s) * (d - a) + s * (c - b)
+    gap = points - bilinear(corners, place)
+    solved = torch.stack([_cross(gap, by_t), _cross(by_s, gap)], dim=1)
+    return solved / _cross(by_s, by_t)[:, None]
 
 
 def bilinear(corners: Float[Tensor, "E 4 2"], place: Float[Tensor, "E 2"]) -> Float[Tensor, "E 2"]:
@@ -105,10 +107,14 @@ def _corners(quads: Int[Tensor, "E"], width: int) -> Int[Tensor, "E 4"]:
     return quads[:, None] + torch.tensor([0, 1, width + 1, width], device=quads.device)
 
 
+def _cross(one: Float[Tensor, "*E 2"], other: Float[Tensor, "*E 2"]) -> Float[Tensor, "*E"]:
+    return one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]
+
+
 def _is_convex(corners: Float[Tensor, "Q 4 2"]) -> Bool[Tensor, "Q"]:
     """Whether the outline turns the same way at all four corners."""
     along, onward = corners - corners.roll(1, dims=1), corners.roll(-1, dims=1) - corners
-    turns = along[..., 0] * onward[..., 1] - along[..., 1] * onward[..., 0]
+    turns = _cross(along, onward)
     return (turns > 0).all(dim=1) | (turns < 0).all(dim=1)
 
 

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor
 
 from raylift.core.errors import DataError
+from raylift.core.types import Mesh
+from raylift.geometry.cameras import orbit
+from raylift.geometry.octahedral import octasphere
 from raylift.metrics.pose import rotation_error_deg
 from raylift.models.dmnt.inference.config import InferenceConfig, StartConfig
 from raylift.models.dmnt.inference.pipeline import Matcher, fit_images
 from raylift.models.dmnt.inference.posterior import ClassPosterior
-from raylift.models.dmnt.inference.recognition import colored_mesh, fitted_meshes, recognise_features, vertex_normals
+from raylift.models.dmnt.inference.recognition import colored_mesh, fitted_meshes, recognise_features
+from raylift.rendering.uv_fragments import uv_fragments
 from tests.models.dmnt.planted import LEVELS, World, pictures, world
 
 SIDE = 24
@@ -97,25 +101,37 @@ def test_feature_maps_must_be_square(planted: World) -> None:
         fit_images(matcher, torch.zeros(1, 16, SIDE, SIDE + 1))
 
 
-def test_meshes_have_the_colours_of_the_image(planted: World) -> None:
-    """Left half red, right half blue: vertices that face the camera have their side's colour."""
-    seen = pictures(planted, 2, 64, noise=0.0)
-    matcher = Matcher.of(planted.texture, planted.templates, replace(FAST, pose_steps=0, shape_steps=0), 64)
+def test_vertices_have_the_colours_of_the_image() -> None:
+    """A ball, half red and half blue, from the front: what is hidden takes its mirror image's colour, or the mean."""
+    vertices, faces, _ = octasphere(8)
+    ball, camera = Mesh(0.5 * vertices, faces), orbit(0, 0)
+    image = torch.zeros(3, 64, 64)
+    image[0, :, :32], image[2, :, 32:] = 1, 1
+    seen = uv_fragments(ball.vertices[None], faces, torch.zeros(len(faces), 3, 2), camera, 64).mask[0].float()
+    front = vertices[:, 2] > 0.7
+    left, right, back = front & (vertices[:, 0] < -0.25), front & (vertices[:, 0] > 0.25), vertices[:, 2] < -0.5
+    red, blue = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+    colors = colored_mesh(ball, camera, image, seen).vertex_colors
+    assert colors is not None
+    assert torch.allclose(colors[left], red.expand(int(left.sum()), 3), atol=0.3)
+    assert torch.allclose(colors[right], blue.expand(int(right.sum()), 3), atol=0.3)
+    assert torch.allclose(colors[back], (0.5 * (red + blue)).expand(int(back.sum()), 3), atol=0.05)
+    seen[:, :36] = 0  # the left half is hidden
+    mirrored = colored_mesh(ball, camera, image, seen).vertex_colors
+    assert mirrored is not None
+    assert torch.allclose(mirrored[left], blue.expand(int(left.sum()), 3), atol=0.3)
+    blank = colored_mesh(ball, camera, image, torch.zeros(64, 64)).vertex_colors
+    assert blank is not None
+    assert torch.equal(blank, torch.full_like(vertices, 0.5))
+
+
+def test_fitted_meshes_are_in_the_pose_of_the_fit(planted: World) -> None:
+    seen = pictures(planted, 2, SIDE)
+    matcher = Matcher.of(planted.texture, planted.templates, replace(FAST, pose_steps=2, shape_steps=0), SIDE)
     fits = fit_images(matcher, seen.features, seen.category)
-    image = torch.zeros(2, 3, 64, 64)
-    image[:, 0, :, :32], image[:, 2, :, 32:] = 1, 1
-    meshes = fitted_meshes(fits, image, torch.ones(2, 1, 64, 64))
-    for mesh, camera in meshes:
+    meshes = fitted_meshes(fits, torch.rand(2, 3, 48, 48), torch.ones(2, 1, 48, 48))
+    for index, (mesh, camera) in enumerate(meshes):
+        assert torch.equal(camera.rotation, fits.best.camera.rotation[index : index + 1])
+        assert torch.allclose(mesh.vertices, planted.templates(seen.category, torch.zeros(2, 4))[index])
         assert mesh.vertex_colors is not None
-        assert mesh.vertex_colors.min() >= 0
-        assert mesh.vertex_colors.max() <= 1
-        in_camera = mesh.vertices @ camera.rotation[0].T
-        facing = (vertex_normals(mesh) @ camera.rotation[0].T)[:, 2] < -0.6
-        left, right = facing & (in_camera[:, 0] < -0.06), facing & (in_camera[:, 0] > 0.06)
-        assert left.any()
-        assert right.any()
-        assert (mesh.vertex_colors[left, 0] > mesh.vertex_colors[left, 2]).all()
-        assert (mesh.vertex_colors[right, 2] > mesh.vertex_colors[right, 0]).all()
-    unseen = colored_mesh(*meshes[0], image[0], torch.zeros(64, 64))
-    assert unseen.vertex_colors is not None
-    assert torch.equal(unseen.vertex_colors, torch.full_like(unseen.vertices, 0.5))
+        assert mesh.corner_uvs is not None

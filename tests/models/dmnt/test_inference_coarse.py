@@ -12,7 +12,7 @@ from raylift.geometry.pose_grid import PoseRange
 from raylift.metrics.pose import rotation_error_deg
 from raylift.models.dmnt.inference.coarse_pose import best_starts, start_scores
 from raylift.models.dmnt.inference.config import InferenceConfig, StartConfig
-from raylift.models.dmnt.inference.evidence import Evidence, category_scores, proposals, similarity
+from raylift.models.dmnt.inference.evidence import NEVER_SEEN, Evidence, category_scores, proposals, similarity
 from raylift.models.dmnt.inference.start_table import build_start_table, start_cameras
 from raylift.models.dmnt.inference.texture_banks import TextureBanks, texture_banks
 from tests.models.dmnt.planted import LEVELS, Pictures, World, pictures, world
@@ -59,6 +59,8 @@ def test_a_category_that_was_never_seen_is_never_proposed(planted: World) -> Non
     seen[1] = 0
     banks = texture_banks(planted.texture.texture, seen, 16)
     shown = pictures(planted, 6, SIDE)
+    assert (similarity(shown.features, banks, 1) == NEVER_SEEN).all()
+    assert (similarity(shown.features, banks, 0) > NEVER_SEEN).all()
     scores = category_scores(_evidence(planted, banks, shown), banks)
     assert torch.isneginf(scores[:, 1]).all()
     assert proposals(scores, 3).shape == (6, 2)

@@ -14,18 +14,23 @@ from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
 from raylift.geometry.cameras import orbit_poses
+from raylift.geometry.octahedral import octasphere
 from raylift.geometry.voxels import grid_points
 from raylift.models import catalogue
 from raylift.models.templates.fitting import fit_latents, summarise_latents, surface_error
 from raylift.models.templates.model import TemplatesModel
 from raylift.models.templates.recipes import ENTRY
 from raylift.networks.deformable_templates import DeformableTemplates
+from raylift.rendering.screen import project_to_screen
+from raylift.rendering.soft_silhouette import soft_silhouette
 from raylift.testing.gradients import wake
 from tests.models.term_reach import Group, reach_of
 
 CATEGORIES = ("flat", "tall")
 HEIGHTS = (0.1, 0.15, 0.2, 0.25, 0.3)
 NUM_POINTS = 200
+IMAGE_PX = 32
+SPHERE, FACES, _ = octasphere(8)
 
 
 def _radii(category: int, height: float) -> torch.Tensor:
@@ -41,15 +46,20 @@ def _points(category: int, height: float, seed: int, count: int = NUM_POINTS) ->
 OBJECTS = {f"{CATEGORIES[c]}-{h}": (c, h) for c in range(2) for h in HEIGHTS}
 
 
+def _grid(category: int, height: float) -> torch.Tensor:
+    """Not a distance, but zero on the surface, negative inside, and of about the right slope."""
+    cells, radii = torch.from_numpy(grid_points(16)).float(), _radii(category, height)
+    return (((cells / radii).norm(dim=-1) - 1) * radii.min()).reshape(16, 16, 16)
+
+
+def _silhouettes(kinds: list[tuple[int, float]], camera: Camera) -> torch.Tensor:
+    vertices = torch.stack([SPHERE * _radii(*kind) for kind in kinds])
+    return soft_silhouette(project_to_screen(vertices, camera), FACES, IMAGE_PX, 1e-5)[:, None]
+
+
 def _examples() -> Examples:
-    cells = torch.from_numpy(grid_points(16)).float()
-    grids = []
-    for category, height in OBJECTS.values():
-        radii = _radii(category, height)
-        # Not a distance, but zero on the surface, negative inside, and of about the right slope.
-        grids.append((((cells / radii).norm(dim=-1) - 1) * radii.min()).reshape(16, 16, 16))
     return Examples(
-        sdf=torch.stack(grids),
+        sdf=torch.stack([_grid(*kind) for kind in OBJECTS.values()]),
         points=torch.stack([_points(*kind, seed=1) for kind in OBJECTS.values()]),
         silhouettes=torch.zeros(0, 1, 1),
         owners=torch.zeros(0),
@@ -63,12 +73,14 @@ def _examples() -> Examples:
 def _batch(names: list[str], seed: int, kinds: dict[str, tuple[int, float]] | None = None) -> Batch:
     chosen = [(kinds or OBJECTS)[name] for name in names]
     points = torch.stack([_points(*kind, seed=seed + index) for index, kind in enumerate(chosen)])
+    camera = orbit_poses(torch.linspace(0, 300, len(names)), torch.full((len(names),), 20.0))
     fields = {
         "told_points": points,
+        "voxels": torch.stack([_grid(*kind) for kind in chosen])[:, None],
+        "mask": _silhouettes(chosen, camera),
         "told_colors": points + 0.5,
         "category": torch.tensor([category for category, _ in chosen]),
     }
-    camera: Camera = orbit_poses(torch.zeros(len(names)), torch.zeros(len(names)))
     return Batch(
         tuple(f"{name}#0" for name in names), torch.tensor([stable_hash(name) for name in names]), fields, camera
     )
@@ -161,7 +173,14 @@ def test_every_term_reaches_what_it_is_for() -> None:
     output = model.losses("fit", _batch(["flat-0.1", "tall-0.3"], seed=0), StepInfo(3, 4), {})
     groups = {"deformation": Group.of(model.templates), "latents": Group((model.latents,))}
     both = {"deformation", "latents"}
-    assert reach_of(output.terms, groups) == {"surface": both, "smooth": both, "edges": both, "latent": {"latents"}}
+    assert reach_of(output.terms, groups) == {
+        "surface": both,
+        "silhouette": both,
+        "outward": both,
+        "smooth": both,
+        "edges": both,
+        "latent": {"latents"},
+    }
 
 
 def test_only_the_latents_of_a_batch_s_objects_are_reached() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -118,6 +120,18 @@ def test_templates_are_loaded_by_the_names_of_their_categories() -> None:
     latent = torch.randn(2, 4)
     torch.testing.assert_close(target(torch.tensor([0, 1]), latent), source(torch.tensor([2, 0]), latent))
     assert decode_names(target.names) == ["tische ä", "bed"]
+
+
+def test_loaded_templates_keep_the_limit_that_they_were_trained_with_and_may_lose_their_deformation() -> None:
+    source = _awake(replace(SMALL, max_offset=0.4))
+    state = {f"templates.{name}": value for name, value in source.state_dict().items()}
+    category, latent = torch.tensor([1, 0]), torch.randn(2, 4)
+    target = DeformableTemplates(SMALL, ("bed", "chair"))
+    target.load_from(state, "run")
+    torch.testing.assert_close(target(category, latent), source(category, latent))
+    rigid = DeformableTemplates(replace(SMALL, deforms=False), ("bed", "chair"))
+    rigid.load_from(state, "run")
+    assert torch.equal(rigid(category, latent), source.undeformed(category))
 
 
 def test_a_checkpoint_without_a_chart_or_a_category_is_refused() -> None:

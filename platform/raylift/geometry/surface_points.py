@@ -17,6 +17,24 @@ def surface_points(
         faces: faces of all meshes.
         uniforms: draws in [0, 1): for the face, and for the place on it.
     """
+    return _drawn(vertices, faces, uniforms)[0]
+
+
+def drawn_points(
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], uniforms: Float[Tensor, "B N 3"]
+) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3"]]:
+    """``surface_points`` with the unit normal of each point's face, outwards where faces are counter-clockwise."""
+    points, corners = _drawn(vertices, faces, uniforms)
+    a, b, c = corners.unbind(dim=2)
+    cross = torch.linalg.cross(b - a, c - a, dim=-1)
+    squared = cross.square().sum(dim=-1, keepdim=True)
+    # A face without area is not drawn, except from a mesh without area.
+    return points, cross / squared.clamp(min=1e-24).sqrt()
+
+
+def _drawn(
+    vertices: Tensor, faces: Tensor, uniforms: Tensor
+) -> tuple[Float[Tensor, "B N 3"], Float[Tensor, "B N 3 3"]]:
     corners = vertices[:, faces]
     with torch.no_grad():
         sides = corners[:, :, 1:] - corners[:, :, :1]
@@ -27,4 +45,5 @@ def surface_points(
         root, share = uniforms[..., 1].sqrt(), uniforms[..., 2]
         weights = torch.stack([1 - root, root * (1 - share), root * share], dim=-1)
     samples = torch.arange(len(vertices), device=vertices.device)[:, None]
-    return (corners[samples, drawn] * weights[..., None]).sum(dim=2)
+    chosen = corners[samples, drawn]
+    return (chosen * weights[..., None]).sum(dim=2), chosen

@@ -39,7 +39,8 @@ class DeformableTemplatesConfig:
         hidden: width of the deformation network.
         layers: number of its layers.
         octaves: number of its sine and cosine pairs per coordinate.
-        max_offset: limit of a vertex's offset, as a fraction of the diagonal of the template's bounding box.
+        max_offset: limit of a vertex's offset, as a fraction of the diagonal of the template's bounding box. Templates
+            that are loaded from another run keep that run's.
     """
 
     kind: TemplateKind = "hull"
@@ -78,6 +79,7 @@ class DeformableTemplates(nn.Module):
         corner_uvs: chart coordinates of each face's corners, see ``geometry.octahedral``.
         latent_mean: mean of the latents of each category's training objects.
         latent_factor: lower triangular F of each category, whose F F^T is the covariance of those latents.
+        max_offset: limit of a vertex's offset, relative to the template's diagonal.
         names: names of the categories, UTF-8, zero-padded.
 
     Raises:
@@ -89,6 +91,7 @@ class DeformableTemplates(nn.Module):
     corner_uvs: Tensor
     latent_mean: Tensor
     latent_factor: Tensor
+    max_offset: Tensor
     names: Tensor
     directions: Tensor
 
@@ -108,6 +111,7 @@ class DeformableTemplates(nn.Module):
         self.register_buffer("corner_uvs", corner_uvs)
         self.register_buffer("latent_mean", torch.zeros(count, latent))
         self.register_buffer("latent_factor", torch.eye(latent).expand(count, -1, -1).clone())
+        self.register_buffer("max_offset", torch.full((count,), config.max_offset))
         self.register_buffer("names", encode_names(self.categories))
         self.register_buffer("directions", directions, persistent=False)
         self.deformation: CoordinateOffsets | None = None
@@ -145,13 +149,13 @@ class DeformableTemplates(nn.Module):
         return self.vertices[category]
 
     def offsets(self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"]) -> Float[Tensor, "B V 3"]:
-        """Offset of each vertex from the undeformed template, world units; shorter than ``config.max_offset``."""
+        """Offset of each vertex from the undeformed template, world units; shorter than ``max_offset`` allows."""
         start = self.undeformed(category)
         if self.deformation is None:
             return torch.zeros_like(start)
         with torch.autocast(start.device.type, enabled=False):
             raw = self.deformation(category, latent.to(start.dtype), start, self.directions)
-            return bounded(raw, self.config.max_offset * diagonals(start))
+            return bounded(raw, self.max_offset[category][:, None, None] * diagonals(start))
 
     def forward(self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"]) -> Float[Tensor, "B V 3"]:
         """Deformed templates, world frame; differentiable in the latent.
@@ -186,6 +190,8 @@ class DeformableTemplates(nn.Module):
     def load_from(self, state: Mapping[str, Tensor], where: str, prefix: str = "templates.") -> None:
         """Take these categories' templates, deformation and priors from another model's state, by their names.
 
+        If these templates do not deform, the deformation is left out.
+
         Args:
             state: a ``state_dict`` that has a ``DeformableTemplates`` under ``prefix``.
             where: names the checkpoint in errors.
@@ -211,6 +217,8 @@ class DeformableTemplates(nn.Module):
                 "train templates on a data set with these categories, or choose others (data.categories)",
             )
         rows = torch.tensor([known.index(name) for name in self.categories])
+        if self.deformation is None:
+            own = {name: value for name, value in own.items() if not name.startswith("deformation.")}
         picked = {name: value if name in ("faces", "corner_uvs") else value[rows] for name, value in own.items()}
         try:
             self.load_state_dict(picked, strict=True)

@@ -17,18 +17,22 @@ class TemplatesWeights:
 
     Attributes:
         surface: Chamfer distance between deformed template and object, both ways.
+        silhouette: 1 - IoU of the deformed template's soft silhouette in the sample's view.
+        outward: share of the surface that is inside out, by the true signed distance on both of its sides.
         smooth: squared Laplacian of the offsets.
         edges: squared change of each edge's length, relative to the mean edge.
         latent: mean square of the latent.
     """
 
     surface: float = 1.0
+    silhouette: float = 0.1
+    outward: float = 0.02
     smooth: float = 30.0
     edges: float = 0.01
     latent: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.surface <= 0 or min(self.smooth, self.edges, self.latent) < 0:
+        if self.surface <= 0 or min(self.silhouette, self.outward, self.smooth, self.edges, self.latent) < 0:
             raise ConfigError(f"weights {self}", "use a surface weight above 0 and others of 0 or more")
 
 
@@ -46,7 +50,7 @@ class TemplatesConfig:
             category's mean latent, "template" the undeformed template.
         fit_steps: steps of a fit.
         fit_prior: weight of a fit's prior, the mean square of the latent in units of the category's spread.
-        image_px: side of the images that a sample carries; only the evaluation looks at them.
+        image_px: side of the silhouettes.
     """
 
     templates: DeformableTemplatesConfig = field(default_factory=DeformableTemplatesConfig)
@@ -68,6 +72,8 @@ class TemplatesConfig:
                 f" {self.fit_prior}",
                 "use at least 1 for counts, and a prior of 0 or more",
             )
+        if self.image_px < 8:
+            raise ConfigError(f"image_px is {self.image_px}", "use at least 8 pixels; 64 is usual")
         if not self.templates.deforms:
             raise ConfigError(
                 "model.templates.deforms is false, so there is nothing to train",

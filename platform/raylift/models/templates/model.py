@@ -15,12 +15,16 @@ from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
 from raylift.core.step_info import StepInfo
-from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
+from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest, VoxelRequest
 from raylift.geometry.laplacian import Adjacency, adjacency, uniform_laplacian
+from raylift.losses.inside_out import insideout_share
+from raylift.losses.silhouette import silhouette_iou_loss
 from raylift.models.templates.config import TemplatesConfig
 from raylift.models.templates.fitting import fit_latents, summarise_latents, surface_error
 from raylift.models.templates.wrapping import wrap_templates
 from raylift.networks.deformable_templates import DeformableTemplates
+from raylift.rendering.screen import project_to_screen
+from raylift.rendering.soft_silhouette import soft_silhouette
 
 FEW_OBJECTS = 8
 START_STD = 0.1
@@ -73,14 +77,12 @@ class TemplatesModel(ReconstructionModel):
         return {"deformation": list(self.templates.parameters()), "latents": [self.latents]}
 
     @property
-    def leaves_parameters_out(self) -> bool:
-        """A step's objects have only some of the categories, the same on every rank's global batch."""
-        return False
-
-    @property
     def request(self) -> SampleRequest:
-        """Surface points, the category, and an image, which only the evaluation looks at."""
-        return SampleRequest(self.config.image_px, num_told_points=self.config.num_points, category=True)
+        """Surface points, silhouette and signed distances of the true shape, and its category."""
+        distances = VoxelRequest("gt_sdf", "occupancy")
+        return SampleRequest(
+            self.config.image_px, voxels=distances, num_told_points=self.config.num_points, category=True
+        )
 
     @property
     def example_request(self) -> ExampleRequest:
@@ -128,14 +130,25 @@ class TemplatesModel(ReconstructionModel):
             start = self.templates.undeformed(category)
             offsets = self.templates.offsets(category, latent)
             uniforms = _draws(batch.keys, step_info, config.num_points).to(points)
-            surface = surface_error(start + offsets, self.templates.faces, points, uniforms)
+            vertices = start + offsets
+            surface = surface_error(vertices, self.templates.faces, points, uniforms)
+            inside_out = insideout_share(vertices, self.templates.faces, batch["voxels"][:, 0], uniforms)
             terms = [
                 Term("surface", share_of_weighted_mean(surface, known), weights.surface),
+                Term("silhouette", share_of_weighted_mean(self._missed(vertices, batch), known), weights.silhouette),
+                Term("outward", share_of_weighted_mean(inside_out, known), weights.outward),
                 Term("smooth", share_of_weighted_mean(self._roughness(offsets), known), weights.smooth),
                 Term("edges", share_of_weighted_mean(self._stretch(start, offsets), known), weights.edges),
                 Term("latent", share_of_weighted_mean(latent.square().mean(dim=1), known), weights.latent),
             ]
         return LossOutput(terms)
+
+    def _missed(self, vertices: Float[Tensor, "B V 3"], batch: Batch) -> Float[Tensor, "B"]:
+        """1 - IoU with each sample's silhouette, in its view."""
+        assert batch.camera is not None, "shapes' views have cameras"
+        screen = project_to_screen(vertices, batch.camera.to(vertices.device, vertices.dtype))
+        drawn = soft_silhouette(screen, self.templates.faces, self.config.image_px)
+        return silhouette_iou_loss(drawn, batch["mask"][:, 0])
 
     @property
     def _neighbors(self) -> Adjacency:

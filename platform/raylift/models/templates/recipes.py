@@ -58,7 +58,7 @@ def test() -> Recipe:
     return Recipe(
         name="templates/test",
         model=TemplatesConfig(templates, num_points=64, fit_steps=5, image_px=32),
-        data=DataConfig(batch_size=4),
+        data=DataConfig(batch_size=10),
         optimizers=_optimizers(),
         schedule=ScheduleConfig(num_steps=12, log_every=2, eval_every=6, checkpoint_every=3),
         evaluation=EvaluationConfig(resolution=32, color_views=1, color_px=32, lpips=False, panels=1),

@@ -91,14 +91,22 @@ def symmetry_of(solids: Sequence[Bool[np.ndarray, "R R R"]]) -> Symmetry:
 
 
 def turn_likeness(solid: Bool[np.ndarray, "R R R"], angle_deg: float) -> float:
-    """How much a solid is like its copy turned about Y: the F-score of their voxels within one voxel, in [0, 1]."""
-    turned = _turned(solid, angle_deg)
-    if not solid.any() or not turned.any():
+    """How much a solid is like its copy turned about Y: the F-score of their surfaces within one voxel, in [0, 1].
+
+    Of the voxels only those at the surface count: a bed's body would hide its headboard.
+    """
+    ours, turned = (_surface(one) for one in (solid, _turned(solid, angle_deg)))
+    if not ours.any() or not turned.any():
         return 0.0
     cube = np.ones((3, 3, 3), bool)
-    found = (turned & ndimage.binary_dilation(solid, cube)).sum() / turned.sum()
-    covered = (solid & ndimage.binary_dilation(turned, cube)).sum() / solid.sum()
+    found = (turned & ndimage.binary_dilation(ours, cube)).sum() / turned.sum()
+    covered = (ours & ndimage.binary_dilation(turned, cube)).sum() / ours.sum()
     return float(2 * found * covered / (found + covered)) if found + covered else 0.0
+
+
+def _surface(solid: Bool[np.ndarray, "R R R"]) -> Bool[np.ndarray, "R R R"]:
+    """The voxels with a face to the outside."""
+    return np.asarray(solid & ~ndimage.binary_erosion(solid))
 
 
 def _turned(solid: Bool[np.ndarray, "R R R"], angle_deg: float) -> Bool[np.ndarray, "R R R"]:

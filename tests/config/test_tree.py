@@ -35,6 +35,14 @@ def test_overrides_reach_the_leaf_and_nothing_else() -> None:
     assert tree.differences(base, changed) == {"model.weights.sdf": (10.0, 5.0), "data.categories": ((), ("chair",))}
 
 
+@pytest.mark.parametrize("text", ['["a","b c"]', "a,b c", "[a,b c]", "[a, b c]", "['a','b c']"])
+def test_a_list_of_words_is_written_in_any_usual_way(text: str) -> None:
+    """A shell takes the quotes out of ["a","b"]: what is left must not become the words "[a" and "b]"."""
+    assert catalogue.get("implicit/quick", [f"data.categories={text}"]).data.categories == ("a", "b c")
+    assert catalogue.get("implicit/quick", ["data.categories=[a]"]).data.categories == ("a",)
+    assert catalogue.get("implicit/quick", ["data.categories=[]"]).data.categories == ()
+
+
 def test_two_values_that_only_fit_together_may_come_in_either_order() -> None:
     forward = catalogue.get("implicit/quick", ["schedule.num_steps=0", "schedule.num_epochs=3"])
     assert forward == catalogue.get("implicit/quick", ["schedule.num_epochs=3", "schedule.num_steps=0"])

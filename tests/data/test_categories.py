@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raylift.config.data import DataConfig
+from raylift.core.errors import DataError
 from raylift.core.examples import ExampleRequest
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.stream import dataset_info
@@ -30,6 +31,9 @@ def test_a_model_is_told_the_number_of_training_objects(mixed: ShardedDataset) -
 def test_kept_objects_have_their_names_and_every_training_object_its_category(mixed: ShardedDataset) -> None:
     examples = load_examples(mixed, DataConfig(), ExampleRequest(num_views=1))
     names = dataset_info(mixed, DataConfig()).categories
+    with pytest.raises(DataError, match="has no category 'chairs'") as refused:
+        dataset_info(mixed, DataConfig(categories=(names[0], "chairs")))
+    assert refused.value.remedy
     assert examples.ids == tuple(entry.id for entry in mixed.entries("train"))
     assert {name: names[index] for name, index in examples.categories.items()} == {
         entry.id: entry.category for entry in mixed.entries("train")

@@ -127,4 +127,7 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
+        if text.startswith("[") and text.endswith("]"):
+            text = text[1:-1] + ","  # a list of bare words, as a shell leaves of ["a", "b"]
+            return [part.strip().strip("'\"") for part in text.split(",") if part.strip()]
         return [part.strip() for part in text.split(",")] if "," in text else text

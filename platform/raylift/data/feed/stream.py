@@ -7,6 +7,7 @@ samples do not depend on the reader, the number of ranks, or where a run was res
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -222,9 +223,11 @@ def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> l
     """The objects of a split that the configuration keeps; ``max_objects`` bounds the training split only.
 
     Raises:
-        DataError: no such object.
+        DataError: no such object, or a category to train on that the data set does not have.
     """
     entries = dataset.entries(split, config.categories)
+    if split == "train":
+        _require_categories(dataset, config.categories)
     if split == "train" and config.max_objects:
         entries = entries[: config.max_objects]
     if not entries:
@@ -235,6 +238,15 @@ def chosen_entries(dataset: ShardedDataset, split: str, config: DataConfig) -> l
             f"use what it has: {counts['by_split']}, categories {', '.join(counts['by_category'])}",
         )
     return entries
+
+
+def _require_categories(dataset: ShardedDataset, wanted: Sequence[str]) -> None:
+    known = list(dataset.manifest.counts["by_category"])
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise DataError(f"{dataset.uri} has no category {name!r} (data.categories)", hint)
 
 
 def evaluation_views(entry: ObjectEntry, eval_views: int) -> list[int]:

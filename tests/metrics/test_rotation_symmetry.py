@@ -98,7 +98,7 @@ def test_symmetries_of_solids() -> None:
     assert symmetry_of([seat()]) == "none"
     assert symmetry_of([]) == "none"
     # Most of a bed's volume is its body, but the headboard says where its head is.
-    bed = box(20, 12, 30) | ((np.abs(GRID[0]) <= 10) & (np.abs(GRID[1]) <= 12) & (np.abs(GRID[2] + 14) <= 1))
+    bed = box(20, 12, 30) | ((np.abs(GRID[0]) <= 10) & (np.abs(GRID[1]) <= 10) & (np.abs(GRID[2] + 14) <= 1))
     assert symmetry_of([bed]) == "none"
     assert symmetry_of([box(20, 12, 30)]) == "half_turn"
     # Half of them, or more, decide.

@@ -14,9 +14,11 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import ObjectRecogniser
 from raylift.core.step_info import StepInfo
+from raylift.core.types import Batch
 from raylift.geometry.cameras import project
 from raylift.geometry.framing import box_of_mask
-from raylift.geometry.rotations import rotation_angle
+from raylift.geometry.pose_grid import pose_angles, pose_quaternions
+from raylift.geometry.rotations import quaternion_to_matrix, rotation_angle
 from raylift.models import catalogue
 from raylift.models.recognition.camera import CameraPrior
 from raylift.models.recognition.config import RecognitionConfig, RecognitionWeights, TrunkConfig
@@ -29,7 +31,10 @@ from tests.models.term_reach import table
 
 STEP = StepInfo(step=3, num_steps=10, seed=5)
 RECIPES = ("recognition/resnet-test", "recognition/mask-rcnn-test")
-OF_OUTLINES = {RECIPES[0]: ("model.image_px=64", "model.trunk.channels=32"), RECIPES[1]: ()}
+OF_OUTLINES = {
+    RECIPES[0]: ("model.mirror=false", "model.image_px=64", "model.trunk.channels=32"),
+    RECIPES[1]: ("model.mirror=false",),
+}
 """For outlines that are worth a comparison: a ResNet's have a quarter of the image's side."""
 README = Path(__file__).parents[2] / "platform" / "raylift" / "models" / "recognition" / "README.md"
 
@@ -144,6 +149,28 @@ def test_planted_balls_are_learned_by_heart(recipe: str) -> None:
     assert float((found & hidden)[known].sum() / hidden[known].sum()) > 0.6
     uv, _ = project(said.camera, torch.zeros(7, 1, 3))
     assert float((uv[:, 0] - box_of_mask(batch["amodal"][:, 0]).center)[known].abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_mirrored_image_has_the_mirrored_pose(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All mirrored: the terms of images that were mirrored beforehand, with azimuth and roll turned round."""
+    model, plain = recogniser(recipe), recogniser(recipe, "model.mirror=false")
+    batch = synthetic_batch(model.request, 4)
+    assert batch.camera is not None
+    turned = pose_angles(batch.camera.rotation) * torch.tensor([-1.0, 1.0, -1.0])
+    rotation = quaternion_to_matrix(pose_quaternions(*turned.unbind(-1)))
+    fields = {name: batch[name].flip(-1) for name in ("image", "mask", "amodal")}
+    beforehand = replace(batch, fields={**batch.fields, **fields}, camera=replace(batch.camera, rotation=rotation))
+
+    def shares(one: ObjectRecogniser, seen: Batch) -> dict[str, float]:
+        return {term.name: float(term.share.detach()) for term in one.losses("fit", seen, STEP, {}).terms}
+
+    wanted, unmoved = shares(plain, beforehand), shares(plain, batch)
+    monkeypatch.setattr("raylift.models.recognition.model.keyed_uniforms", lambda keys, *_: torch.zeros(len(keys)))
+    found = shares(model, batch)
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert found["pose"] != pytest.approx(unmoved["pose"], rel=1e-4)
+    assert shares(plain, batch) == unmoved
 
 
 # --- the camera -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ ALL = ("model.regions.num_anchors=100000", "model.regions.num_regions=100000")
 
 
 def recogniser(*overrides: str) -> MaskRCNNRecogniser:
-    recipe = catalogue.get("recognition/mask-rcnn-test", overrides)
+    recipe = catalogue.get("recognition/mask-rcnn-test", ("model.mirror=false", *overrides))
     model = catalogue.build_model(recipe, DatasetInfo(categories=CATEGORIES)).double().train()
     assert isinstance(model, MaskRCNNRecogniser)
     wake(model)

@@ -97,11 +97,13 @@ class RecognitionConfig:
     Attributes:
         network: "resnet" reads the whole image; "mask_rcnn" finds the object's box first.
         image_px: side of the images, a multiple of 32.
+        mirror: whether half of the training images are mirrored left to right, with their outlines and poses.
         trunk, pose, regions, weights: nested configs, see their classes.
     """
 
     network: Literal["resnet", "mask_rcnn"] = "resnet"
     image_px: int = 256
+    mirror: bool = True
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     pose: PoseBinsConfig = field(default_factory=PoseBinsConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from raylift.core.collectives import share_of_weighted_mean
 from raylift.core.errors import ConfigError, DataError
+from raylift.core.generators import keyed_uniforms
 from raylift.core.model import Carry, LossOutput, ObjectRecogniser, Phase, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, SampleRequest
@@ -19,6 +21,9 @@ from raylift.losses.pose_bins import pose_bin_error, pose_offset_error
 from raylift.models.recognition.camera import CameraPrior
 from raylift.models.recognition.config import RecognitionConfig
 from raylift.networks.pose_bins import PoseBins
+
+MIRROR = (-1.0, 1.0, -1.0)
+"""Signs of azimuth, elevation and roll in a mirrored image (``geometry.pose_grid.pose_quaternions``)."""
 
 
 class MultiTaskRecogniser(ObjectRecogniser):
@@ -63,10 +68,15 @@ class MultiTaskRecogniser(ObjectRecogniser):
         """
         if batch.camera is None:
             raise DataError("this batch has no camera", "train on images whose poses are known")
-        angles = pose_angles(batch.camera.rotation)
-        terms = self.terms(batch, angles, step_info)
         observed = self.camera_prior.observed(batch.camera, batch["amodal"], batch["category"])
-        return LossOutput(terms, observed)
+        angles = pose_angles(batch.camera.rotation)
+        if self.config.mirror:
+            flips = keyed_uniforms(batch.keys, step_info.seed, step_info.step, "recognition mirror") < 0.5
+            batch, angles = (
+                mirrored(batch, flips),
+                torch.where(flips[:, None], angles * angles.new_tensor(MIRROR), angles),
+            )
+        return LossOutput(self.terms(batch, angles, step_info), observed)
 
     def after_step(self, step_info: StepInfo, carry: Carry) -> None:
         """Update the camera's training means."""
@@ -95,6 +105,15 @@ class MultiTaskRecogniser(ObjectRecogniser):
     def target_of(self, category: Int[Tensor, "B"]) -> Int[Tensor, "B"]:
         """Index of the true class: the category, or the last one for "none of them"."""
         return torch.where(category < 0, len(self._categories), category)
+
+
+def mirrored(batch: Batch, flips: Bool[Tensor, "B"]) -> Batch:
+    """The batch with the images and outlines of some samples mirrored left to right; the camera is not changed."""
+    fields = {
+        name: torch.where(flips[:, None, None, None], batch[name].flip(-1), batch[name])
+        for name in ("image", "mask", "amodal")
+    }
+    return replace(batch, fields={**batch.fields, **fields})
 
 
 def believed(log_probs: Float[Tensor, "B C+1"], told: Int[Tensor, "B"] | None) -> Int[Tensor, "B"]:

@@ -13,7 +13,7 @@ from raylift.config.schedule import ScheduleConfig
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import Model
 from raylift.models.entry import ModelEntry
-from raylift.models.recognition.config import RecognitionConfig, RegionsConfig, TrunkConfig
+from raylift.models.recognition.config import RecognitionConfig, RecognitionWeights, RegionsConfig, TrunkConfig
 from raylift.networks.pose_bins import PoseBinsConfig
 
 BEST_METRIC = "val/joint_pi6"
@@ -47,7 +47,12 @@ def resnet_quick() -> Recipe:
     """
     return Recipe(
         name="recognition/resnet-quick",
-        model=RecognitionConfig(image_px=128, trunk=QUICK_TRUNK),
+        model=RecognitionConfig(
+            image_px=128,
+            trunk=QUICK_TRUNK,
+            pose=PoseBinsConfig(num_bins=8),
+            weights=RecognitionWeights(pose=3.0, pose_offset=3.0),
+        ),
         data=DataConfig(batch_size=32),
         optimizers={
             "default": OptimizerConfig(learning_rate=1e-3, weight_decay=0.02, schedule=LearningRateConfig("cosine"))

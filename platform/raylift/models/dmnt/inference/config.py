@@ -75,7 +75,9 @@ class InferenceConfig:
         num_kept: see ``drop_after``.
         learning_rate: Adam's, at the first step: radians, logarithm of the distance, half image sizes. It falls to a
             tenth along a cosine.
-        shape_steps: Adam steps of pose and shape together, after those of the pose; 0 keeps the template.
+        shape_steps: Adam steps of pose and shape together, after those of the pose; 0 keeps the mean shape.
+        shape_rounds: rounds that these steps are divided into; unless the solver is "adam", each ends with a few steps
+            of Levenberg-Marquardt on the pose alone.
         shape_learning_rate: of the whitened latent, in standard deviations.
         prior_weight: of half the squared length of the whitened latent, relative to the summed similarity of pixels.
         silhouette_weight: of the outline's term; 0 for features alone.
@@ -95,7 +97,8 @@ class InferenceConfig:
     num_kept: int = 2
     learning_rate: float = 0.03
     shape_steps: int = 30
-    shape_learning_rate: float = 0.1
+    shape_rounds: int = 3
+    shape_learning_rate: float = 0.15
     prior_weight: float = 0.1
     silhouette_weight: float = 0.3
     sigma_px: float = 0.5
@@ -104,7 +107,7 @@ class InferenceConfig:
     pixel_temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("num_categories", "num_starts", "num_kept"):
+        for name in ("num_categories", "num_starts", "num_kept", "shape_rounds"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}", "use 1 or more")
         for name in ("pose_steps", "drop_after", "shape_steps", "occlusion_price", "prior_weight", "silhouette_weight"):

@@ -13,13 +13,16 @@ from raylift.models.dmnt.inference.coarse_pose import Starts, best_starts
 from raylift.models.dmnt.inference.config import InferenceConfig
 from raylift.models.dmnt.inference.evidence import Evidence, category_scores, proposals
 from raylift.models.dmnt.inference.levenberg import levenberg_steps
-from raylift.models.dmnt.inference.objective import Scene
+from raylift.models.dmnt.inference.objective import Scene, explain
 from raylift.models.dmnt.inference.posterior import filled_scores
 from raylift.models.dmnt.inference.refinement import adam_steps
 from raylift.models.dmnt.inference.start_table import StartTable, build_start_table
 from raylift.models.dmnt.inference.texture_banks import TextureBanks, texture_banks
 from raylift.networks.deformable_templates import DeformableTemplates
 from raylift.networks.neural_texture import NeuralTexture
+
+POLISH_STEPS = 4
+"""Steps of Levenberg-Marquardt on the pose after each round of shapes."""
 
 
 @dataclass(frozen=True)
@@ -112,17 +115,28 @@ def refine(
     moved, score = best_of_groups(moved, score, groups.numel(), config.num_kept)
     if first < config.pose_steps:
         moved, score = _pose_steps(scene, moved, first, config.pose_steps, config)
-    moved, score = best_of_groups(moved, score, groups.numel(), 1)
-    if config.shape_steps:
-        moved, score = adam_steps(
+    moved, _ = best_of_groups(moved, score, groups.numel(), 1)
+    moved = _shape_rounds(scene, moved, config)
+    return moved, explain(scene, moved).score
+
+
+def _shape_rounds(scene: Scene, candidates: Candidates, config: InferenceConfig) -> Candidates:
+    """Fit pose and shape in turns: Adam on both, then the pose alone, which a wrong shape had misled."""
+    for number in range(config.shape_rounds):
+        first, end = (config.shape_steps * part // config.shape_rounds for part in (number, number + 1))
+        if first == end:
+            continue
+        candidates, _ = adam_steps(
             scene,
-            moved,
-            config.shape_steps,
-            config.learning_rate / 5,
+            candidates,
+            end - first,
+            config.learning_rate / 2,
             shape_learning_rate=config.shape_learning_rate,
             prior_weight=config.prior_weight,
         )
-    return moved, score
+        if config.solver != "adam":
+            candidates, _ = levenberg_steps(scene, candidates, POLISH_STEPS)
+    return candidates
 
 
 def _pose_steps(

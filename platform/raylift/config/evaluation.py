@@ -45,6 +45,8 @@ class EvaluationConfig:
             half_turn, quarter_turn or round; ``auto`` lets the training shapes decide for the categories not listed.
         calibration_images: for recognisers, maximum number of validation images that fit the temperature of the class
             probabilities; 0 omits it.
+        validation_images: for recognisers, maximum number of images that are validated on while training, drawn
+            by their ids; 0 uses all.
     """
 
     protocols: tuple[Protocol, ...] = ALL_PROTOCOLS
@@ -61,6 +63,7 @@ class EvaluationConfig:
     true_shapes: str = ""
     symmetries: tuple[str, ...] = ("auto",)
     calibration_images: int = 200
+    validation_images: int = 0
 
     def __post_init__(self) -> None:
         if self.resolution < 16:
@@ -69,5 +72,7 @@ class EvaluationConfig:
             raise ConfigError(f"evaluation.image_px is {self.image_px}", f"use 0, or at least {LEAST_PX}")
         if self.calibration_images < 0:
             raise ConfigError(f"evaluation.calibration_images is {self.calibration_images}", "use 0 or more")
+        if self.validation_images < 0:
+            raise ConfigError(f"evaluation.validation_images is {self.validation_images}", "use 0 or more")
         if self.keypoint_sources < 1:
             raise ConfigError(f"evaluation.keypoint_sources is {self.keypoint_sources}", "use at least 1")

@@ -91,7 +91,7 @@ def quick() -> Recipe:
         schedule=ScheduleConfig(
             num_steps=2000, log_every=20, eval_every=500, checkpoint_every=250, best_metric=BEST_METRIC
         ),
-        evaluation=EvaluationConfig(panels=0),
+        evaluation=EvaluationConfig(panels=0, validation_images=48),
         scale=ScaleConfig(workers=2, cpus_per_worker=0.5),
     )
 

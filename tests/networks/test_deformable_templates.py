@@ -83,6 +83,17 @@ def test_gradients_reach_the_latent_and_the_category_s_own_weights() -> None:
     assert bool(grad[1].any())
 
 
+def test_a_stretch_is_the_latent_s_first_three_values_and_bounded() -> None:
+    templates = DeformableTemplates(replace(SMALL, max_stretch=0.5), ("bed", "chair"))
+    latent = torch.tensor([[0.4, 0.0, -0.2, 3.0], [100.0, -100.0, 0.0, 0.0]])
+    found = templates(torch.tensor([0, 1]), latent) / templates.vertices
+    expected = torch.exp(0.5 * torch.tanh(latent[:, :3]))
+    moved = templates.vertices.abs() > 1e-3
+    torch.testing.assert_close(found[moved], expected[:, None].expand_as(found)[moved])
+    with pytest.raises(ConfigError, match="max_stretch"):
+        DeformableTemplatesConfig(latent=2, max_stretch=0.5)
+
+
 def test_without_deformation_there_are_no_parameters() -> None:
     rigid = DeformableTemplates(DeformableTemplatesConfig(level=3, latent=4, deforms=False), ("bed",))
     assert not list(rigid.parameters())
@@ -123,7 +134,7 @@ def test_templates_are_loaded_by_the_names_of_their_categories() -> None:
 
 
 def test_loaded_templates_keep_the_limit_that_they_were_trained_with_and_may_lose_their_deformation() -> None:
-    source = _awake(replace(SMALL, max_offset=0.4))
+    source = _awake(replace(SMALL, max_offset=0.4, max_stretch=0.7))
     state = {f"templates.{name}": value for name, value in source.state_dict().items()}
     category, latent = torch.tensor([1, 0]), torch.randn(2, 4)
     target = DeformableTemplates(SMALL, ("bed", "chair"))

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.types import Mesh
@@ -22,6 +23,7 @@ from raylift.networks.coordinate_offsets import CoordinateOffsets, bounded
 
 TemplateKind = Literal["hull", "cuboid"]
 START_RADIUS = 0.4
+NUM_STRETCHES = 3
 NAME_BYTES = 64
 """Longest name of a category in UTF-8, stored with the templates."""
 
@@ -41,6 +43,9 @@ class DeformableTemplatesConfig:
         octaves: number of its sine and cosine pairs per coordinate.
         max_offset: limit of a vertex's offset, as a fraction of the diagonal of the template's bounding box. Templates
             that are loaded from another run keep that run's.
+        max_stretch: limit of the logarithm of an object's stretch along each axis, which the latent's first three
+            values give; 0 for none. Extents differ more than anything else between objects of a category, and a
+            network that saw few of them does not extrapolate. Loaded templates keep theirs.
     """
 
     kind: TemplateKind = "hull"
@@ -51,6 +56,7 @@ class DeformableTemplatesConfig:
     layers: int = 3
     octaves: int = 3
     max_offset: float = 0.15
+    max_stretch: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.level, self.latent, self.hidden) < 1 or self.layers < 2 or self.octaves < 0:
@@ -61,10 +67,17 @@ class DeformableTemplatesConfig:
             )
         if not 0 < self.max_offset <= 1:
             raise ConfigError(f"max_offset is {self.max_offset}", "use a value in (0, 1]; 0.15 is usual")
+        if not 0 <= self.max_stretch <= 2 or (self.max_stretch and self.latent < NUM_STRETCHES):
+            raise ConfigError(
+                f"max_stretch is {self.max_stretch}, latent {self.latent}",
+                "use a stretch of 0 for none, up to 2, and a latent of 3 or more with it",
+            )
 
 
 class DeformableTemplates(nn.Module):
-    """Template V_c plus a bounded offset of every vertex, a neural field of the object's latent.
+    """Template V_c plus a bounded offset of every vertex, a neural field of the object's latent; then stretched.
+
+    V = exp(s tanh z_1..3) * (V_c + offset(z)), the stretch about the origin, the centre of every object's bounding box.
 
     Untrained, all templates are spheres, or cubes for "cuboid", and latents do not move them.
 
@@ -80,6 +93,7 @@ class DeformableTemplates(nn.Module):
         latent_mean: mean of the latents of each category's training objects.
         latent_factor: lower triangular F of each category, whose F F^T is the covariance of those latents.
         max_offset: limit of a vertex's offset, relative to the template's diagonal.
+        max_stretch: limit of the logarithm of a stretch; 0 for none.
         names: names of the categories, UTF-8, zero-padded.
 
     Raises:
@@ -92,6 +106,7 @@ class DeformableTemplates(nn.Module):
     latent_mean: Tensor
     latent_factor: Tensor
     max_offset: Tensor
+    max_stretch: Tensor
     names: Tensor
     directions: Tensor
 
@@ -112,6 +127,7 @@ class DeformableTemplates(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(count, latent))
         self.register_buffer("latent_factor", torch.eye(latent).expand(count, -1, -1).clone())
         self.register_buffer("max_offset", torch.full((count,), config.max_offset))
+        self.register_buffer("max_stretch", torch.full((count,), config.max_stretch))
         self.register_buffer("names", encode_names(self.categories))
         self.register_buffer("directions", directions, persistent=False)
         self.deformation: CoordinateOffsets | None = None
@@ -157,6 +173,15 @@ class DeformableTemplates(nn.Module):
             raw = self.deformation(category, latent.to(start.dtype), start, self.directions)
             return bounded(raw, self.max_offset[category][:, None, None] * diagonals(start))
 
+    def stretches(self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"]) -> Float[Tensor, "B 1 3"]:
+        """Factor along each axis; 1 without deformation."""
+        limit = self.max_stretch[category][:, None, None]
+        if self.deformation is None:
+            return torch.ones_like(limit).expand(-1, 1, 3)
+        # A latent of fewer values has no stretch: the limit is 0.
+        first = functional.pad(latent, (0, max(0, NUM_STRETCHES - latent.shape[1])))[:, None, :NUM_STRETCHES]
+        return (limit * first.to(limit.dtype).tanh()).exp()
+
     def forward(self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"]) -> Float[Tensor, "B V 3"]:
         """Deformed templates, world frame; differentiable in the latent.
 
@@ -167,7 +192,7 @@ class DeformableTemplates(nn.Module):
         Raises:
             DataError: a category without a template, such as -1.
         """
-        return self.undeformed(category) + self.offsets(category, latent)
+        return (self.undeformed(category) + self.offsets(category, latent)) * self.stretches(category, latent)
 
     def latent_at(self, category: Int[Tensor, "B"], unit: Float[Tensor, "B L"]) -> Float[Tensor, "B L"]:
         """The latent at standard-normal coordinates: mean + F z. A fit that starts at z = 0 starts at the mean shape,

@@ -27,7 +27,7 @@ class TemplatesWeights:
     surface: float = 1.0
     silhouette: float = 0.1
     outward: float = 0.02
-    smooth: float = 30.0
+    smooth: float = 15.0
     edges: float = 0.01
     latent: float = 1e-4
 

@@ -130,7 +130,7 @@ class TemplatesModel(ReconstructionModel):
             start = self.templates.undeformed(category)
             offsets = self.templates.offsets(category, latent)
             uniforms = _draws(batch.keys, step_info, config.num_points).to(points)
-            vertices = start + offsets
+            vertices = (start + offsets) * self.templates.stretches(category, latent)
             surface = surface_error(vertices, self.templates.faces, points, uniforms)
             inside_out = insideout_share(vertices, self.templates.faces, batch["voxels"][:, 0], uniforms)
             terms = [

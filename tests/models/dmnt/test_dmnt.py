@@ -14,13 +14,16 @@ from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.generators import stable_hash
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
+from raylift.geometry.octahedral import directions_of
 from raylift.losses.surface_contrast import ContrastWeights
 from raylift.models import catalogue
+from raylift.models.dmnt.augmentation import Augmentation, AugmentationConfig
 from raylift.models.dmnt.config import DmntConfig
 from raylift.models.dmnt.model import DmntModel
 from raylift.models.dmnt.sampling import drawn_places
 from raylift.models.dmnt.weights import ContrastConfig
 from raylift.networks.neural_texture import NeuralTextureConfig
+from raylift.rendering.uv_fragments import uv_fragments
 from raylift.testing.batches import CATEGORIES, synthetic_batch
 from raylift.testing.gradients import wake
 from raylift.testing.laws import ModelLaws
@@ -72,7 +75,7 @@ def trained(model: DmntModel, batch: Batch, steps: int) -> list[float]:
 
 def test_features_find_their_places() -> None:
     """On a few images that it has seen, the model finds places, categories and the background far above chance."""
-    model = model_of("model.contrast.reading=direct")
+    model = model_of("model.contrast.reading=direct", "model.augmentation.mirror=false")
     batch = synthetic_batch(model.request, SIZE).select(slice(0, 3))
     found = trained(model, batch, 60)
     assert found[-1] > 10 * found[0]
@@ -80,6 +83,49 @@ def test_features_find_their_places() -> None:
     assert scores["right_category"] > 0.8
     assert scores["place_if_told"] > 0.8
     assert scores["object_above_clutter"] + scores["clutter_above_object"] > 1.8
+
+
+def test_a_mirrored_image_shows_the_mirrored_object() -> None:
+    """Surface coordinates of a mirrored image are those that the mirrored mesh and camera give."""
+    model = model_of()
+    batch = synthetic_batch(model.request, SIZE)
+    templates = model.network.templates
+    vertices = templates(torch.tensor([0, 1, 2, 0, 0]), 0.5 * torch.ones(SIZE, 4))
+    assert batch.camera is not None
+    camera, flip = batch.camera, torch.tensor([-1.0, 1.0, 1.0])
+    mirror = replace(
+        camera,
+        principal=camera.principal * flip[:2],
+        rotation=flip[:, None] * camera.rotation * flip,
+        translation=camera.translation * flip,
+    )
+    direct = uv_fragments(vertices * flip, templates.faces, templates.corner_uvs, mirror, 16)
+    # The chart of the mirrored mesh, whose vertices keep their numbers, is not mirrored yet.
+    ours = uv_fragments(vertices, templates.faces, templates.corner_uvs, camera, 16)
+    change = replace(Augmentation.drawn(AugmentationConfig(), batch.keys, STEP), mirrored=torch.arange(SIZE) < 3)
+    found = change.fragments(ours)
+    assert torch.equal(found.mask[:3], direct.mask[:3])
+    wanted = torch.stack([1 - direct.uv[..., 0], direct.uv[..., 1]], dim=-1)
+    torch.testing.assert_close(found.uv[:3][direct.mask[:3]], wanted[:3][direct.mask[:3]], atol=1e-4, rtol=0)
+    assert torch.equal(found.uv[3:], ours.uv[3:])
+    torch.testing.assert_close(
+        directions_of(wanted[direct.mask]), directions_of(direct.uv[direct.mask]) * flip, atol=1e-5, rtol=0
+    )
+
+
+def test_changes_of_images_are_keyed_by_sample() -> None:
+    config = AugmentationConfig(mirror=True, color=0.4, grey=0.8)
+    keys, image = torch.arange(6), torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    change = Augmentation.drawn(config, keys, STEP)
+    found = change.image(image)
+    again = Augmentation.drawn(config, keys.flip(0), STEP).image(image.flip(0)).flip(0)
+    assert torch.equal(found, again)
+    assert 0 < int(change.mirrored.sum()) < 6
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    assert not torch.equal(found, Augmentation.drawn(config, keys, StepInfo(1, 8)).image(image))
+    assert torch.equal(Augmentation.drawn(AugmentationConfig(), keys, STEP).image(image), image)
+    with pytest.raises(ConfigError, match="grey"):
+        AugmentationConfig(grey=2.0)
 
 
 def test_an_image_of_no_category_is_background() -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from raylift.config.tree import FREE
 from raylift.core.errors import ConfigError
+from raylift.models.dmnt.augmentation import AugmentationConfig
 from raylift.models.dmnt.inference.config import InferenceConfig
 from raylift.models.dmnt.weights import ContrastConfig
 from raylift.networks.deformable_templates import DeformableTemplatesConfig
@@ -22,6 +23,7 @@ class DmntConfig:
         image_px: the image's side.
         visible_above: part of a cell that must show the object for its feature to be one of the surface.
         background_below: part of a cell below which its feature is one of the background.
+        augmentation: how training images are changed.
         features: the backbone.
         texture: the banks.
         templates: the meshes, as in the run of ``templates/`` that this one starts from.
@@ -35,6 +37,7 @@ class DmntConfig:
     image_px: int = 640
     visible_above: float = 0.5
     background_below: float = 0.05
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     features: StrideFeaturesConfig = field(default_factory=StrideFeaturesConfig)
     texture: NeuralTextureConfig = field(default_factory=NeuralTextureConfig)
     templates: DeformableTemplatesConfig = field(default_factory=DeformableTemplatesConfig)

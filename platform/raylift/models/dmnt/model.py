@@ -25,6 +25,7 @@ from raylift.core.model import (
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera, Reconstruction, SampleRequest
 from raylift.losses.surface_contrast import surface_contrast_loss
+from raylift.models.dmnt.augmentation import Augmentation
 from raylift.models.dmnt.config import DmntConfig
 from raylift.models.dmnt.inference.pipeline import Fits, Matcher
 from raylift.models.dmnt.inference.posterior import ClassPosterior
@@ -105,9 +106,10 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         features that find their place.
         """
         config, network, wanted = self.config, self.network, self.config.contrast
-        features = network.encode(batch["image"])
+        change = Augmentation.drawn(config.augmentation, batch.keys, step_info)
+        features = network.encode(change.image(batch["image"]))
         with torch.autocast(features.device.type, enabled=False):
-            view = self._true_view(batch, network.training_latents(batch))
+            view = self._true_view(batch, network.training_latents(batch), change)
             category = view.category
             surface = self.surface_samples(features, view, batch.keys, step_info)
             background = background_samples(features, view.background, wanted.num_background, batch.keys, step_info)
@@ -135,12 +137,15 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
             },
         )
 
-    def _true_view(self, batch: Batch, latent: Float[Tensor, "B L"]) -> TrueView:
-        """What the true cameras show of the templates, where the object is seen."""
+    def _true_view(self, batch: Batch, latent: Float[Tensor, "B L"], change: Augmentation | None = None) -> TrueView:
+        """What the true cameras show of the templates, where the object is seen, in changed images if they are."""
         config, category = self.config, batch["category"]
         known = category >= 0
         fragments = self.network.fragments(category.clamp(min=0), latent, known_camera(batch), config.cells)
-        shown = covered_cells(batch["mask"], config.cells) * known[:, None, None]
+        mask = batch["mask"]
+        if change is not None:
+            fragments, mask = change.fragments(fragments), change.flipped(mask)
+        shown = covered_cells(mask, config.cells) * known[:, None, None]
         fragments = replace(fragments, mask=fragments.mask & (shown > config.visible_above))
         if self.network.latents is None:
             fragments = replace(fragments, uv=fragments.uv.detach())

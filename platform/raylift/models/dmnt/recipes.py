@@ -13,6 +13,7 @@ from raylift.config.schedule import ScheduleConfig
 from raylift.core.dataset_info import DatasetInfo
 from raylift.core.model import Model
 from raylift.geometry.pose_grid import PoseRange
+from raylift.models.dmnt.augmentation import AugmentationConfig
 from raylift.models.dmnt.config import DmntConfig
 from raylift.models.dmnt.inference.config import InferenceConfig, StartConfig
 from raylift.models.dmnt.weights import ContrastConfig
@@ -65,6 +66,7 @@ def quick() -> Recipe:
         name="dmnt/quick",
         model=DmntConfig(
             image_px=128,
+            augmentation=AugmentationConfig(mirror=True, color=0.3, grey=0.5),
             features=StrideFeaturesConfig(
                 backbone="resnet18", pretrained="efficientnet_lite0", stride=4, hidden=64, channels=64
             ),
@@ -104,6 +106,7 @@ def test() -> Recipe:
         name="dmnt/test",
         model=DmntConfig(
             image_px=64,
+            augmentation=AugmentationConfig(mirror=True, color=0.3, grey=0.5),
             features=StrideFeaturesConfig(backbone="resnet18", width=8, stride=4, hidden=16, channels=16),
             texture=NeuralTextureConfig(texels=8, num_clutter=4, clutter_patience=2),
             templates=DeformableTemplatesConfig(level=4, latent=4, hidden=8, layers=2, octaves=2),

@@ -1,0 +1,89 @@
+"""Other colours and mirror images of training images: a few dozen objects have more of them than their renders show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from raylift.core.errors import ConfigError
+from raylift.core.generators import keyed_uniforms
+from raylift.core.step_info import StepInfo
+from raylift.rendering.uv_fragments import UvFragments
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """What training changes in its images; none by default, as in NeMo.
+
+    Attributes:
+        mirror: whether half of the samples are mirrored. Their surface coordinates are those of the mirrored object.
+        color: largest relative change of contrast and of each channel, and twice the largest change of brightness.
+        grey: largest part of its colour that an image loses.
+    """
+
+    mirror: bool = False
+    color: float = 0.0
+    grey: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.color < 1 and 0 <= self.grey <= 1):
+            raise ConfigError(
+                f"augmentation.color is {self.color}, grey {self.grey}", "use 0 <= color < 1 and 0 <= grey <= 1"
+            )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Changes of B samples, keyed by (seed, step, sample).
+
+    Attributes:
+        mirrored: samples that are mirrored left to right.
+        gain, shift: of each channel.
+        grey: part of the colour that is lost.
+    """
+
+    mirrored: Bool[Tensor, "B"]
+    gain: Float[Tensor, "B 3"]
+    shift: Float[Tensor, "B 3"]
+    grey: Float[Tensor, "B"]
+
+    @staticmethod
+    def drawn(config: AugmentationConfig, keys: Int[Tensor, "B"], step_info: StepInfo) -> Augmentation:
+        """The changes of these samples at this step."""
+
+        def uniform(purpose: str) -> Tensor:
+            return keyed_uniforms(keys, step_info.seed, step_info.step, f"augmentation {purpose}")
+
+        def signed(purpose: str) -> Tensor:
+            return config.color * (2 * uniform(purpose) - 1)
+
+        contrast = 1 + signed("contrast")[:, None]
+        gain = contrast * (1 + torch.stack([signed(channel) for channel in "rgb"], dim=1))
+        shift = (0.5 * (1 - contrast) + 0.5 * signed("brightness")[:, None]).expand(-1, 3)
+        return Augmentation((uniform("mirror") < 0.5) & config.mirror, gain, shift, config.grey * uniform("grey"))
+
+    def image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """Changed RGB in [0, 1]."""
+        luma = (image * image.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+        grey, gain, shift = (part.to(image) for part in (self.grey[:, None, None, None], self.gain, self.shift))
+        faded = image + grey * (luma - image)
+        return self.flipped((faded * gain[..., None, None] + shift[..., None, None]).clamp(0, 1))
+
+    def flipped(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Maps of mirrored images."""
+        return torch.where(self.mirrored[:, None, None, None], values.flip(-1), values)
+
+    def fragments(self, fragments: UvFragments) -> UvFragments:
+        """What mirrored images show: in the octahedral chart, the mirror image at x = 0 of (u, v) is (1 - u, v)."""
+        which = self.mirrored[:, None, None]
+        u, v = fragments.uv.flip(2).unbind(-1)
+        uv = torch.where(which[..., None], torch.stack([1 - u, v], dim=-1), fragments.uv)
+        mask, depth, face = (
+            torch.where(which, part.flip(2), part) for part in (fragments.mask, fragments.depth, fragments.face)
+        )
+        return replace(fragments, uv=uv, mask=mask, depth=depth, face=face)

@@ -251,7 +251,7 @@ def test_steps_and_epochs(tiny: ShardedDataset) -> None:
     assert [len(stream.rows_of(0, rank, 3)) for rank in range(3)] == [1, 1, 2]
     with pytest.raises(ConfigError, match="number of workers"):
         stream.rows_of(0, 0, 5)
-    with pytest.raises(DataError, match="categories lamps"):
+    with pytest.raises(DataError, match="no category 'lamps'"):
         SampleStream(tiny, SampleRequest(16), DataConfig(categories=("lamps",)), seed=0)
 
 

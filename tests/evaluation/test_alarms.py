@@ -8,6 +8,8 @@ import pytest
 
 from raylift.evaluation.alarms import (
     COLLAPSED_CAMERAS,
+    COLLAPSED_CLASSES,
+    COLLAPSED_POSES,
     DEAD_DISCRIMINATOR,
     FLAT_SHAPES,
     FLOATERS,
@@ -68,6 +70,7 @@ def test_a_model_reports_what_only_it_can_know(statistics: dict[str, float], exp
 
 def test_every_alarm_says_what_to_do() -> None:
     known = {COLLAPSED_CAMERAS, FLAT_SHAPES, FLOATERS, PAINTED_BACKGROUND, DEAD_DISCRIMINATOR}
+    known |= {COLLAPSED_CLASSES, COLLAPSED_POSES}
     assert set(MEANINGS) == known
     assert all(":" in meaning or ";" in meaning for meaning in MEANINGS.values())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from raylift.tracking.embedded_store import make_store
 from raylift.tracking.spool import Spool, SpooledEvent, SpooledMetric
 
 # The delivery thread retries itself; MLflow's own retries (7, of 120 s each) would delay a run's end by minutes.
@@ -69,6 +70,7 @@ class Delivery:
 
         identity = self._spool.read_identity()
         if self._client is None:
+            make_store(identity["tracking_uri"])
             self._client = MlflowClient(tracking_uri=identity["tracking_uri"])
         self._steps_there, self._must_ask = {}, True
         run_id = identity.get("run_id")

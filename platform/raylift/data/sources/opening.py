@@ -36,8 +36,8 @@ def open_source(specification: str, seed: int = 0) -> AnySource:
 
     Args:
         specification: source, such as ``sh3f:libraries``, ``folder:meshes``, ``procedural:40`` (40 chairs),
-            ``procedural:vehicles:40``, ``cutouts:photos``, ``shapes:data#4`` (four views per object),
-            ``scenes:data#4`` (four scenes per object), ``stamps:fetch`` or ``meshes``.
+            ``procedural:vehicles:40``, ``procedural:furniture:60``, ``cutouts:photos``, ``shapes:data#4`` (four views
+            per object), ``scenes:data#4`` (four scenes per object), ``stamps:fetch`` or ``meshes``.
         seed: seed of the procedural set and of single views.
 
     Raises:

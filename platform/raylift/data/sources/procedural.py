@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,18 +10,16 @@ import numpy as np
 from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
 from raylift.data.sources.base import AnySource, LoadedScene, SourceItem
-from raylift.data.sources.procedural_parts import COLORS, Parts, patterned_texture, to_bytes
+from raylift.data.sources.procedural_parts import COLORS, WOODS, Parts, patterned_texture, wood_texture
 from raylift.data.sources.registry import source
 from raylift.rendering.scene import Material, Scene
 
-_WOODS: dict[str, tuple[float, float, float]] = {
-    "oak": (0.68, 0.50, 0.30),
-    "walnut": (0.36, 0.23, 0.14),
-    "birch": (0.83, 0.72, 0.52),
-}
 
-
-@source("procedural", delivers="shapes", help="generated chairs, or vehicles: COUNT or vehicles:COUNT")
+@source(
+    "procedural",
+    delivers="shapes",
+    help="generated chairs, vehicles, or furniture of six categories: COUNT, vehicles:COUNT, furniture:COUNT",
+)
 @dataclass(frozen=True)
 class ProceduralSource:
     """``count`` chairs and stools, each a pure function of (seed, index).
@@ -35,20 +34,26 @@ class ProceduralSource:
 
     @staticmethod
     def open(place: str, seed: int) -> AnySource:
-        """The source of ``COUNT`` chairs or ``vehicles:COUNT``."""
-        # Imported here: vehicles are made of the same parts.
+        """The source of ``COUNT`` chairs, ``vehicles:COUNT`` or ``furniture:COUNT``."""
+        # Imported here: they are made of the same parts.
+        from raylift.data.sources.procedural_furniture.source import ProceduralFurnitureSource
         from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource
 
+        makers: dict[str, Callable[[int, int], AnySource]] = {
+            "": ProceduralSource,
+            "chairs": ProceduralSource,
+            "vehicles": ProceduralVehiclesSource,
+            "furniture": ProceduralFurnitureSource,
+        }
         kind, separator, number = place.rpartition(":")
-        if not separator and place == "vehicles":
+        if not separator and place in makers:
             kind, number = place, ""
-        if kind not in ("", "chairs", "vehicles") or (number and not number.isdigit()):
+        if kind not in makers or (number and not number.isdigit()):
             raise ConfigError(
                 f"--source procedural:{place}: {place!r} is not a count",
-                "use procedural:40 or procedural:vehicles:40",
+                "use procedural:40, procedural:vehicles:40 or procedural:furniture:60",
             )
-        made = ProceduralVehiclesSource if kind == "vehicles" else ProceduralSource
-        return made(int(number or 40), seed)
+        return makers[kind](int(number or 40), seed)
 
     def items(self) -> list[SourceItem]:
         return [self._item(index) for index in range(self.count)]
@@ -105,7 +110,7 @@ class _Plan:
             cushion=bool(rng.random() < 0.5),
             leg_radius=rng.uniform(0.014, 0.032),
             splay=rng.uniform(0.03, 0.09),
-            wood=str(rng.choice(list(_WOODS))),
+            wood=str(rng.choice(list(WOODS))),
             seat_color=str(rng.choice(list(COLORS))),
             pattern=str(rng.choice(["plain", "stripes", "checks", "weave"])),
         )
@@ -132,7 +137,7 @@ def procedural_chair(seed: int, index: int) -> Scene:
             parts.tube(np.array([x, h - 0.01, 0.6 * d]), np.array([x, y, 0.6 * d]), np.full((2, 2), r), 8, _WOOD)
     return parts.scene(
         (
-            Material((1.0, 1.0, 1.0), _wood_texture(rng, _WOODS[plan.wood]), f"wood {plan.wood}"),
+            Material((1.0, 1.0, 1.0), wood_texture(rng, WOODS[plan.wood]), f"wood {plan.wood}"),
             Material((1.0, 1.0, 1.0), patterned_texture(rng, COLORS[plan.seat_color], plan.pattern), "fabric"),
         )
     )
@@ -180,13 +185,3 @@ def _add_back(parts: Parts, plan: _Plan, w: float, d: float, h: float, r: float)
         for x in np.linspace(-w, w, 6)[1:-1]:
             parts.tube(at(float(x), 0.2), at(float(x), 0.95), np.full((2, 2), 0.6 * r), 4, _SEAT)
     assert top > h
-
-
-def _wood_texture(rng: np.random.Generator, color: tuple[float, float, float]) -> np.ndarray:
-    rows, columns = np.mgrid[0:64, 0:64] / 64.0
-    waves = sum(
-        np.sin(2 * np.pi * (columns * rng.integers(2, 9) + 0.3 * np.sin(2 * np.pi * rows + rng.uniform(0, 6))))
-        for _ in range(3)
-    )
-    shade = 1.0 + 0.07 * waves
-    return to_bytes(np.asarray(color) * shade[..., None])

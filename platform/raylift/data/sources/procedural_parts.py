@@ -18,6 +18,11 @@ COLORS: dict[str, tuple[float, float, float]] = {
     "white": (0.88, 0.87, 0.84),
     "purple": (0.42, 0.22, 0.50),
 }
+WOODS: dict[str, tuple[float, float, float]] = {
+    "oak": (0.68, 0.50, 0.30),
+    "walnut": (0.36, 0.23, 0.14),
+    "birch": (0.83, 0.72, 0.52),
+}
 
 
 @dataclass
@@ -112,7 +117,7 @@ class Parts:
 
 
 def patterned_texture(rng: np.random.Generator, color: tuple[float, float, float], pattern: str) -> np.ndarray:
-    """A cloth or paint of one colour: plain, stripes, checks or weave, uint8 [64, 64, 3]."""
+    """A cloth or paint of one colour: plain, stripes, checks, weave or dots, uint8 [64, 64, 3]."""
     rows, columns = np.mgrid[0:64, 0:64]
     period = int(rng.choice([8, 16, 32]))
     if pattern == "stripes":
@@ -121,11 +126,24 @@ def patterned_texture(rng: np.random.Generator, color: tuple[float, float, float
         light = (columns // period + rows // period) % 2
     elif pattern == "weave":
         light = ((columns // 4) % 2) ^ ((rows // 4) % 2)
+    elif pattern == "dots":
+        light = ((columns % period - period / 2) ** 2 + (rows % period - period / 2) ** 2 < (period / 3) ** 2) * 1
     else:
         light = np.zeros_like(rows)
     other = np.clip(np.asarray(color) * 0.4 + 0.55, 0, 1)
     blend = light[..., None] * (0.35 if pattern == "weave" else 0.9)
     return to_bytes(np.asarray(color) * (1 - blend) + other * blend)
+
+
+def wood_texture(rng: np.random.Generator, color: tuple[float, float, float], contrast: float = 0.07) -> np.ndarray:
+    """Wavy grain along the rows, uint8 [64, 64, 3]."""
+    rows, columns = np.mgrid[0:64, 0:64] / 64.0
+    waves = sum(
+        np.sin(2 * np.pi * (columns * rng.integers(2, 9) + 0.3 * np.sin(2 * np.pi * rows + rng.uniform(0, 6))))
+        for _ in range(3)
+    )
+    shade = 1.0 + contrast * waves
+    return to_bytes(np.asarray(color) * shade[..., None])
 
 
 def to_bytes(rgb: np.ndarray) -> np.ndarray:

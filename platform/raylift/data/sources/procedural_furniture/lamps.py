@@ -21,7 +21,7 @@ STYLES = {
 }
 
 WITHOUT_SHADE = frozenset({"desk lamp", "lantern", "chandelier", "street lamp"})
-"""Styles that are called after their body's colour, not after a shade's."""
+"""Styles that are named after their body's colour, not a shade's."""
 
 
 def build_lamp(parts: Parts, style: str, rng: np.random.Generator) -> None:

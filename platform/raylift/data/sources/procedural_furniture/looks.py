@@ -58,7 +58,7 @@ class Surface:
     def draw(rng: np.random.Generator, kinds: tuple[str, ...]) -> Surface:
         """A surface of one of the kinds; its colour varies about the named one."""
         kind = str(rng.choice(kinds))
-        if kind == "paint" and rng.random() < 0.5:  # most painted furniture is
+        if kind == "paint" and rng.random() < 0.5:  # as most painted furniture is
             return Surface.named(rng, kind, str(rng.choice(["white", "white", "cream", "grey", "black"])))
         return Surface.named(rng, kind, str(rng.choice(list(_colors(kind)))))
 

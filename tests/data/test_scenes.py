@@ -314,3 +314,14 @@ def test_scenes_need_shapes(scenes: ShardedDataset, shapes: ShardedDataset) -> N
         open_source(f"scenes:{scenes.uri}").items()
     with pytest.raises(ConfigError, match="delivers no images"):
         open_source(f"scenes:{shapes.uri},occluders=procedural:3")
+
+
+def test_shapes_with_too_few_views_for_their_colours_are_refused(tmp_path: Path) -> None:
+    """What no view has seen has the colour of something else."""
+    splits = {"procedural/0-00000": "train"}
+    ingest(
+        [open_source("procedural:1")], str(tmp_path), replace(TINY, num_views=3), listed_splits=splits, parallel="none"
+    )
+    with pytest.raises(DataError, match="objects with 3 views") as caught:
+        open_source(f"scenes:{tmp_path}").items()
+    assert "--num-views" in caught.value.remedy

@@ -28,6 +28,8 @@ from raylift.data.store.annotations import Annotations
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
 
+MIN_VIEWS = 4
+"""Fewest views of an object: what none of them sees gets the colour of the nearest point that is seen."""
 VERSION = 1
 """Incremented when the same options make other images."""
 
@@ -84,6 +86,12 @@ class ScenesSource:
         shapes = _opened(self.uri)
         if shapes.manifest.kind != "shapes":
             raise DataError(f"{self.uri} is not a data set of shapes", "prepare meshes first: jobs/prepare.py shapes")
+        fewest = min((entry.num_views for entry in shapes.entries()), default=MIN_VIEWS)
+        if fewest < MIN_VIEWS:
+            raise DataError(
+                f"{self.uri} has objects with {fewest} views, and meshes have the colours that views have seen",
+                f"prepare it with --num-views 8, or {MIN_VIEWS} at least",
+            )
         stamp, licences = self._stamp(shapes)
         items: list[SourceItem] = []
         for entry in shapes.entries():

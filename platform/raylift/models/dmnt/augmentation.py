@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,6 +11,7 @@ from torch import Tensor
 from raylift.core.errors import ConfigError
 from raylift.core.generators import keyed_uniforms
 from raylift.core.step_info import StepInfo
+from raylift.models.dmnt.pasting import PastingConfig
 from raylift.rendering.uv_fragments import UvFragments
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -24,11 +25,13 @@ class AugmentationConfig:
         mirror: whether half of the samples are mirrored. Their surface coordinates are those of the mirrored object.
         color: largest relative change of contrast and of each channel, and twice the largest change of brightness.
         grey: largest part of its colour that an image loses.
+        paste: occluders.
     """
 
     mirror: bool = False
     color: float = 0.0
     grey: float = 0.0
+    paste: PastingConfig = field(default_factory=PastingConfig)
 
     def __post_init__(self) -> None:
         if not (0 <= self.color < 1 and 0 <= self.grey <= 1):

@@ -32,6 +32,7 @@ from raylift.models.dmnt.inference.posterior import ClassPosterior
 from raylift.models.dmnt.inference.recognition import fitted_meshes, recognise_features
 from raylift.models.dmnt.matching import match_scores
 from raylift.models.dmnt.network import DmntNetwork
+from raylift.models.dmnt.pasting import pasted
 from raylift.models.dmnt.sampling import (
     SurfaceSamples,
     TrueView,
@@ -107,9 +108,11 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         """
         config, network, wanted = self.config, self.network, self.config.contrast
         change = Augmentation.drawn(config.augmentation, batch.keys, step_info)
-        features = network.encode(change.image(batch["image"]))
+        image, mask = change.image(batch["image"]), change.flipped(batch["mask"])
+        image, mask = pasted(image, mask, batch.keys, config.augmentation.paste, step_info)
+        features = network.encode(image)
         with torch.autocast(features.device.type, enabled=False):
-            view = self._true_view(batch, network.training_latents(batch), change)
+            view = self._true_view(batch, network.training_latents(batch), mask, change)
             category = view.category
             surface = self.surface_samples(features, view, batch.keys, step_info)
             background = background_samples(features, view.background, wanted.num_background, batch.keys, step_info)
@@ -137,14 +140,23 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
             },
         )
 
-    def _true_view(self, batch: Batch, latent: Float[Tensor, "B L"], change: Augmentation | None = None) -> TrueView:
-        """What the true cameras show of the templates, where the object is seen, in changed images if they are."""
+    def _true_view(
+        self,
+        batch: Batch,
+        latent: Float[Tensor, "B L"],
+        mask: Float[Tensor, "B 1 H W"],
+        change: Augmentation | None = None,
+    ) -> TrueView:
+        """What the true cameras show of the templates, where the object is seen.
+
+        Args:
+            mask: what is seen of the object, in images that were changed by ``change``.
+        """
         config, category = self.config, batch["category"]
         known = category >= 0
         fragments = self.network.fragments(category.clamp(min=0), latent, known_camera(batch), config.cells)
-        mask = batch["mask"]
         if change is not None:
-            fragments, mask = change.fragments(fragments), change.flipped(mask)
+            fragments = change.fragments(fragments)
         shown = covered_cells(mask, config.cells) * known[:, None, None]
         fragments = replace(fragments, mask=fragments.mask & (shown > config.visible_above))
         if self.network.latents is None:
@@ -186,7 +198,7 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
     @torch.no_grad()
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """How well visible cells find their place at the true pose, without fitting anything (``matching``)."""
-        view = self._true_view(batch, self.network.mean_latents(batch["category"].clamp(min=0)))
+        view = self._true_view(batch, self.network.mean_latents(batch["category"].clamp(min=0)), batch["mask"])
         return match_scores(self.network.encode(batch["image"]), view, self.network.texture)
 
     def recognise(self, batch: Batch, category: Int[Tensor, "B"] | None = None) -> Recognition:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from raylift.core.errors import ConfigError
-from raylift.core.generators import numpy_generator
+from raylift.core.generators import keyed_uniform_rows
 from raylift.core.precision import at_least_float32
 
 _CHANGES = ("mirror", "shift", "scale", "rotation_deg", "brightness", "contrast", "saturation", "cutout")
@@ -64,8 +63,7 @@ def augmentation_draws(keys: Int[Tensor, "B"], seed: int, step: int, purpose: st
         keys: keys of the samples (``Batch.keys``).
         purpose: tells apart the images of one step, such as "real" and "novel view".
     """
-    draws = [numpy_generator(seed, step, int(key), purpose, "augmentation").random(NUM_DRAWS) for key in keys.tolist()]
-    return torch.from_numpy(np.array(draws, np.float32).reshape(-1, NUM_DRAWS)).to(keys.device)
+    return keyed_uniform_rows(keys, seed, step, NUM_DRAWS, purpose, "augmentation")
 
 
 def augmented(

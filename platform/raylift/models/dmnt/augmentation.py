@@ -12,9 +12,8 @@ from raylift.core.errors import ConfigError
 from raylift.core.generators import keyed_uniforms
 from raylift.core.step_info import StepInfo
 from raylift.models.dmnt.pasting import PastingConfig
+from raylift.rendering.image_changes import luminance, mirrored_where
 from raylift.rendering.uv_fragments import UvFragments
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -72,21 +71,20 @@ class Augmentation:
 
     def image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Changed RGB in [0, 1]."""
-        luma = (image * image.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
         grey, gain, shift = (part.to(image) for part in (self.grey[:, None, None, None], self.gain, self.shift))
-        faded = image + grey * (luma - image)
+        faded = image + grey * (luminance(image) - image)
         return self.flipped((faded * gain[..., None, None] + shift[..., None, None]).clamp(0, 1))
 
     def flipped(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Maps of mirrored images."""
-        return torch.where(self.mirrored[:, None, None, None], values.flip(-1), values)
+        return mirrored_where(values, self.mirrored)
 
     def fragments(self, fragments: UvFragments) -> UvFragments:
         """What mirrored images show: in the octahedral chart, the mirror image at x = 0 of (u, v) is (1 - u, v)."""
-        which = self.mirrored[:, None, None]
-        u, v = fragments.uv.flip(2).unbind(-1)
-        uv = torch.where(which[..., None], torch.stack([1 - u, v], dim=-1), fragments.uv)
+        u, v = fragments.uv.unbind(-1)
+        flipped = torch.where(self.mirrored[:, None, None], 1 - u, u)
+        uv = mirrored_where(torch.stack([flipped, v], dim=-1), self.mirrored, axis=2)
         mask, depth, face = (
-            torch.where(which, part.flip(2), part) for part in (fragments.mask, fragments.depth, fragments.face)
+            mirrored_where(part, self.mirrored, axis=2) for part in (fragments.mask, fragments.depth, fragments.face)
         )
         return replace(fragments, uv=uv, mask=mask, depth=depth, face=face)

@@ -23,6 +23,7 @@ from raylift.core.model import (
     Term,
 )
 from raylift.core.step_info import StepInfo
+from raylift.core.stopwatch import Stopwatch
 from raylift.core.types import Batch, Camera, Reconstruction, SampleRequest
 from raylift.losses.surface_contrast import surface_contrast_loss
 from raylift.models.dmnt.augmentation import Augmentation
@@ -30,6 +31,7 @@ from raylift.models.dmnt.config import DmntConfig
 from raylift.models.dmnt.inference.pipeline import Fits, Matcher
 from raylift.models.dmnt.inference.posterior import ClassPosterior
 from raylift.models.dmnt.inference.recognition import fitted_meshes, recognise_features
+from raylift.models.dmnt.inference.stages import FEATURES, PREPARATION
 from raylift.models.dmnt.matching import match_scores
 from raylift.models.dmnt.network import DmntNetwork
 from raylift.models.dmnt.pasting import pasted
@@ -212,13 +214,14 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         return [Reconstruction(name, mesh, camera) for name, (mesh, camera) in zip(batch.ids, meshes, strict=True)]
 
     def _fitted(self, batch: Batch, category: Int[Tensor, "B"] | None) -> tuple[Recognition, Fits]:
-        network, config = self.network, self.config
-        with torch.no_grad():
+        network, config, watch = self.network, self.config, self.stopwatch or Stopwatch()
+        with watch.stage(FEATURES), torch.no_grad():
             features = network.encode(batch["image"])
         with torch.autocast(features.device.type, enabled=False):
-            if self._matcher is None:
-                self._matcher = Matcher.of(network.texture, network.templates, config.inference, config.cells)
-            return recognise_features(self._matcher, self.posterior, features, config.image_px, category)
+            with watch.stage(PREPARATION):
+                if self._matcher is None:
+                    self._matcher = Matcher.of(network.texture, network.templates, config.inference, config.cells)
+            return recognise_features(self._matcher, self.posterior, features, config.image_px, category, watch)
 
     def train(self, mode: bool = True) -> DmntModel:
         """Set the mode; inference prepares banks and templates again, which training may have changed."""

@@ -5,7 +5,8 @@
     python jobs/reconstruct.py --run runs/mine --images photos --out meshes --refine 150 --texture-px 1024
 
 NAME.json next to NAME.png is its camera, NAME.depth.npy or NAME.depth.png its depth (see
-raylift/data/feed/image_folder.py). Without a camera the canonical one is used, and the summary says so.
+raylift/data/feed/image_folder.py). Without a camera the canonical one is used, and the summary says so. A model that
+recognises objects in front of their background, such as dmnt, takes photographs without a mask.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Arguments:
         texture_px: side of a texture from the photograph, its mirror image and the model's colours, such as 1024; 0
             keeps the model's own colours.
         texture_from: "model" leaves the photograph out of the texture.
+        box: around the object of one photograph without a mask: left, top, right and bottom in pixels; by default its
+            largest centred square is used.
         formats: mesh file formats to write.
         device: cpu or cuda; by default a GPU if available.
         log_to_run: whether to log meshes, page, model and model card to the MLflow run of --run.
@@ -62,6 +65,7 @@ class Arguments:
     refine: int = 0
     texture_px: int = 0
     texture_from: Literal["photo", "model"] = "photo"
+    box: tuple[int, int, int, int] | None = None
     formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
     device: Literal["cpu", "cuda"] | None = None
     log_to_run: bool = False
@@ -86,7 +90,7 @@ def reconstruct_one(
     reconstructor: Reconstructor, path: Path, arguments: Arguments, tell: Callable[[str], None] | None = None
 ) -> tuple[dict[str, object], ViewerRow]:
     """Write the mesh files of one image; returns its entry in the summary and its row on the page."""
-    image = read_image(path)
+    image = read_image(path, reconstructor.model.request.background, arguments.box)
     finishing = Finishing(arguments.refine, arguments.texture_px, arguments.texture_from)
     resolution = arguments.resolution or (FINISHED_RESOLUTION if finishing.is_needed else 256)
     outcome = reconstructor(image, resolution, finishing=finishing, finishing_progress=tell)
@@ -113,6 +117,18 @@ def reconstruct_one(
     return entry, row
 
 
+def check_box(arguments: Arguments, reconstructor: Reconstructor, num_images: int) -> None:
+    """Refuse a box where it means nothing."""
+    if arguments.box is None:
+        return
+    if not reconstructor.model.request.background:
+        raise ConfigError(
+            f"--box with {reconstructor.recipe.name}, which takes cut-outs", "leave it out: alpha frames the object"
+        )
+    if num_images != 1:
+        raise ConfigError(f"--box with {num_images} images", "pass one image: a box is of one image")
+
+
 def log_to_run(arguments: Arguments, entries: list[dict[str, object]], viewer: Path) -> None:
     """Log meshes, page, model and model card to the run that trained the model."""
     from raylift.runs.reconstruct import log_model, open_run_tracker, write_card
@@ -134,6 +150,7 @@ def main(arguments: Arguments, console: Console) -> int:
     Finishing(arguments.refine, arguments.texture_px, arguments.texture_from)  # refused before a model is loaded
     reconstructor = open_reconstructor(arguments)
     paths = list_images(arguments.images)
+    check_box(arguments, reconstructor, len(paths))
     arguments.out.mkdir(parents=True, exist_ok=True)
     console.print(f"{reconstructor.recipe.name} from {reconstructor.where} on {reconstructor.device}", soft_wrap=True)
     console.print(f"inputs: {reconstructor.model.request.describe()}")

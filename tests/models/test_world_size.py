@@ -56,6 +56,7 @@ SHELF = {
 """Of ``shelf/test``."""
 DMNT = {
     "direct reading": ("model.contrast.reading=direct",),
+    "pasted occluders": ("model.augmentation.paste.probability=0.8",),
     "without clutter": ("model.contrast.weights.background=0", "model.texture.num_clutter=0"),
 }
 """Of ``dmnt/test``."""

@@ -36,8 +36,13 @@ def keyed_uniforms(keys: Tensor, seed: int, step: int, purpose: str) -> Tensor:
     Returns:
         [B], float32, on the device of ``keys``.
     """
-    draws = [numpy_generator(seed, step, int(key), purpose).random() for key in keys.tolist()]
-    return torch.from_numpy(np.array(draws, np.float32)).to(keys.device)
+    return keyed_uniform_rows(keys, seed, step, 1, purpose)[:, 0]
+
+
+def keyed_uniform_rows(keys: Tensor, seed: int, step: int, count: int, *purpose: str) -> Tensor:
+    """``keyed_uniforms`` with ``count`` numbers per sample: [B, N]."""
+    draws = [numpy_generator(seed, step, int(key), *purpose).random(count) for key in keys.tolist()]
+    return torch.from_numpy(np.array(draws, np.float32).reshape(-1, count)).to(keys.device)
 
 
 def torch_generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -341,6 +341,8 @@ class SampleRequest:
         """What an image to reconstruct needs, in words."""
         if self.depth or (self.voxels is not None and self.voxels.source == "visible"):
             return "image, camera and depth"
+        if self.background and self.voxels is None:
+            return "photograph, or cut-out with alpha; no camera"
         if self.num_told_points:
             return "image, camera and surface points, which only a prepared data set has"
         if self.voxels is None:

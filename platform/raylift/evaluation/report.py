@@ -22,6 +22,8 @@ from raylift.metrics.scores import Score, ScoreTable, Summary
 
 MODEL_METHOD = "model"
 WORST_COUNT = 5
+WHOLE = "all"
+"""Of all stages of a model together, and what is between them."""
 AZIMUTH, AZIMUTH_SPREAD = "azimuth_deg", "azimuth_spread_deg"
 """Each image's azimuth is stored with its scores; the report shows the spread of all azimuths."""
 
@@ -78,6 +80,7 @@ class EvaluationReport:
         notes: remarks for the reader, such as why a metric is missing.
         level: iso-level of fields; None for meshes.
         unit: unit of the resolution: cells of extracted surfaces, or pixels of true outlines.
+        stages: CPU seconds per image of each stage of the model, and of ``WHOLE``; empty for a model without stages.
     """
 
     split: str
@@ -89,6 +92,7 @@ class EvaluationReport:
     notes: tuple[str, ...] = ()
     level: float | None = None
     unit: str = "cells"
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def model(self) -> ScoreTable:
@@ -191,11 +195,13 @@ class SampleScores:
         scores: scores by method, "model" first.
         is_empty: whether the reconstruction is known to have no surface.
         seconds: wall time for extracting and scoring the model's output.
+        stages: CPU seconds by stage of the model, and of ``WHOLE``.
     """
 
     scores: Mapping[str, Score]
     is_empty: bool = False
     seconds: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -205,6 +211,7 @@ class Tally:
     tables: dict[str, ScoreTable] = field(default_factory=dict)
     num_empty: int = 0
     seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(samples: Iterable[SampleScores]) -> Tally:
@@ -213,6 +220,8 @@ class Tally:
         for sample in samples:
             tally.num_empty += sample.is_empty
             tally.seconds += sample.seconds
+            for stage, seconds in sample.stages.items():
+                tally.stages[stage] = tally.stages.get(stage, 0.0) + seconds
             for method, score in sample.scores.items():
                 tally.table(method).add(score)
         return tally

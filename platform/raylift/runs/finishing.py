@@ -9,7 +9,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from raylift.core.errors import ConfigError
+from raylift.core.errors import ConfigError, DataError
 from raylift.core.types import Camera, Mesh, SampleRequest
 from raylift.data.feed.batches import collate
 from raylift.data.feed.image_folder import InputImage
@@ -53,6 +53,19 @@ class Finishing:
     @property
     def is_needed(self) -> bool:
         return self.refine_steps > 0 or self.texture_px > 0
+
+    def check(self, image: InputImage) -> None:
+        """Refuse an image without a mask where one is needed.
+
+        Raises:
+            DataError: it has none.
+        """
+        reads_photo = self.texture_px > 0 and self.texture_from == "photo"
+        if not image.has_mask and (self.refine_steps or reads_photo):
+            raise DataError(
+                f"image {image.name} has no mask, which refinement and a texture from the photograph need",
+                "cut the object out and save it as PNG with alpha, or use --texture-from model without --refine",
+            )
 
 
 @dataclass(frozen=True)

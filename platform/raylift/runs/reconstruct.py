@@ -126,14 +126,15 @@ class Reconstructor:
             finishing_progress: see ``runs.finishing``.
 
         Raises:
-            DataError: the image lacks what the recipe conditions on.
+            DataError: the image lacks what the recipe conditions on, or the mask that finishing needs.
         """
+        wanted = finishing or Finishing()
+        wanted.check(image)
         start = time.perf_counter()
         sample = assemble_image(image.rgba, image.depth, image.camera, self.model.request, image.name)
         batch = collate([sample]).to(self.device)
         found = self.model.reconstruct(batch)[0]
         shape, camera = found.shape, found.camera.to("cpu")
-        wanted = finishing or Finishing()
         num_evaluations, generated = 0, None
         if isinstance(shape, Field):
             default = FINISHED_RESOLUTION if wanted.is_needed else self.recipe.evaluation.resolution
@@ -193,7 +194,8 @@ def _predict_row(reconstructor: Reconstructor, row: dict[Any, Any], resolution: 
     given = {name: row.get(name) for name in ("camera", "depth")}
     camera, depth = (None if value is None or value != value else value for value in given.values())
     try:
-        image = make_input("image", bytes(row["image"]), camera, None if depth is None else bytes(depth))
+        known = camera, None if depth is None else bytes(depth)
+        image = make_input("image", bytes(row["image"]), *known, reconstructor.model.request.background)
         mesh = reconstructor(image, resolution).mesh
         glb = encode_glb(mesh)
     except RayliftError as error:

@@ -13,12 +13,14 @@ from raylift.core.dataset_info import DatasetInfo
 from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.generators import stable_hash
 from raylift.core.step_info import StepInfo
+from raylift.core.stopwatch import Stopwatch
 from raylift.core.types import Batch
 from raylift.geometry.octahedral import directions_of
 from raylift.losses.surface_contrast import ContrastWeights
 from raylift.models import catalogue
 from raylift.models.dmnt.augmentation import Augmentation, AugmentationConfig
 from raylift.models.dmnt.config import DmntConfig
+from raylift.models.dmnt.inference.stages import STAGES
 from raylift.models.dmnt.model import DmntModel
 from raylift.models.dmnt.sampling import drawn_places
 from raylift.models.dmnt.weights import ContrastConfig
@@ -229,6 +231,22 @@ def test_recognition_and_reconstruction_go_together() -> None:
     first, _ = model.reconstruct(blind)
     assert first.id == batch.ids[0]
     torch.testing.assert_close(first.camera.rotation, found.camera.rotation[:1].cpu())
+
+
+def test_a_stopwatch_measures_every_stage_and_changes_nothing() -> None:
+    model = model_of()
+    batch = synthetic_batch(model.request, 2)
+    trained(model, batch, 1)
+    free = model.eval().recognise(batch)
+    watch = model.stopwatch = Stopwatch()
+    with watch.stage("whole"):
+        measured = model.train().eval().recognise(batch)
+    assert torch.equal(measured.log_probs, free.log_probs)
+    whole = watch.seconds.pop("whole")
+    assert tuple(watch.seconds) == STAGES
+    assert min(watch.seconds.values()) >= 0
+    assert 0 < sum(watch.seconds.values()) <= whole
+    model.stopwatch = None
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -12,6 +12,8 @@ Next to ``chair.png`` there may be
 
   The second is ``core.types.Camera`` (with an optional "projection"), the third OpenCV's, for the image as
   stored.
+
+A model that sees objects in front of their background (``SampleRequest.background``) takes photographs as they are.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from PIL import Image, UnidentifiedImageError
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
 from raylift.data.feed.depth_checks import check_depth
+from raylift.data.feed.photographs import PixelBox, framed_photograph
 from raylift.data.shapes.schema import DEPTH_STEP
 from raylift.geometry.camera_conventions import PixelCamera, from_pixels
 from raylift.geometry.cameras import canonical_camera, orbit
@@ -47,8 +50,9 @@ class InputImage:
         rgba: uint8 [S, S, 4], square.
         depth: float32 [S, S] or None.
         camera: B = 1.
-        camera_source: "sidecar" or "canonical".
+        camera_source: "sidecar", "canonical", or "model" for a photograph whose camera the model finds.
         notes: assumptions, for the user to read.
+        has_mask: whether alpha is the object's mask; a photograph's covers all of it.
     """
 
     name: str
@@ -57,6 +61,7 @@ class InputImage:
     camera: Camera
     camera_source: str
     notes: tuple[str, ...] = ()
+    has_mask: bool = True
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -82,8 +87,11 @@ def list_images(folder: Path) -> list[Path]:
     return found
 
 
-def read_image(path: Path) -> InputImage:
+def read_image(path: Path, background: bool = False, box: PixelBox | None = None) -> InputImage:
     """Read an image with its sidecars.
+
+    Args:
+        background, box: see ``make_input``.
 
     Raises:
         DataError: a file that cannot be read, an invalid camera, or a depth of another size or unit.
@@ -96,22 +104,41 @@ def read_image(path: Path) -> InputImage:
         _bytes_of(path),
         camera_file.read_text() if camera_file.exists() else None,
         None if depth_file is None else _bytes_of(depth_file),
+        background,
+        box,
     )
 
 
-def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes | None = None) -> InputImage:
+def make_input(
+    name: str,
+    image: bytes,
+    camera: str | None = None,
+    depth: bytes | None = None,
+    background: bool = False,
+    box: PixelBox | None = None,
+) -> InputImage:
     """Like ``read_image``, from the contents of the files.
 
     Without a camera, the object is cropped to its silhouette and assumed to be seen by the canonical camera; depth is
     then meaningless and rejected.
+
+    Args:
+        background: whether the model takes objects in front of their background. An image without transparent pixels is
+            then a photograph, framed by ``photographs.framed_photograph``.
+        box: around the object of a photograph.
     """
     try:
         picture = Image.open(io.BytesIO(image))
         has_alpha = "A" in picture.getbands() or "transparency" in picture.info
         rgba = np.array(picture.convert("RGBA"))
+        is_photograph = background and bool((rgba[..., 3] == 255).all())
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"image {name} cannot be read: {reason}", "use a complete PNG, JPEG or WebP file") from None
+    if is_photograph:
+        return _photograph(name, picture, box, camera is not None or depth is not None)
+    if box is not None:
+        raise DataError(f"image {name} has a box, but is no photograph", "leave the box out: its alpha frames it")
     notes = [] if has_alpha else ["no alpha: the background is assumed to be white"]
     if not has_alpha:
         # White becomes background; a photograph's own background would count as the object.
@@ -143,6 +170,15 @@ def make_input(name: str, image: bytes, camera: str | None = None, depth: bytes 
         values = None if values is None else _pad(values, side)
         given = _padded_camera(given, (height, width))
     return InputImage(name, rgba, values, given, "sidecar", tuple(notes))
+
+
+def _photograph(name: str, picture: Image.Image, box: PixelBox | None, has_sidecars: bool) -> InputImage:
+    rgba, framing = framed_photograph(name, picture, box)
+    notes = [f"photograph without a mask: {framing}"]
+    if has_sidecars:
+        notes.append("its camera and depth are not read: the model finds where it was taken from")
+    camera = canonical_camera().to("cpu", torch.float32)
+    return InputImage(name, rgba, None, camera, "model", tuple(notes), has_mask=False)
 
 
 def parse_camera(text: str, image_size: tuple[int, int], name: str = "") -> Camera:

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig
 from raylift.core import collectives
-from raylift.core.model import ObjectRecogniser
+from raylift.core.model import ObjectRecogniser, Recognition
+from raylift.core.stopwatch import Stopwatch
 from raylift.core.types import Batch
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
@@ -30,7 +31,7 @@ from raylift.evaluation.images.recognition_baselines import RecognitionBaselines
 from raylift.evaluation.images.recognition_data import NO_AMODAL, RecognitionData
 from raylift.evaluation.images.recognition_metrics import by_protocol
 from raylift.evaluation.images.recognition_symmetries import Symmetries
-from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, SampleScores, Tally
+from raylift.evaluation.report import MODEL_METHOD, WHOLE, EvaluationReport, SampleScores, Tally
 from raylift.evaluation.samples import eval_mode, over_samples
 from raylift.metrics.recognition import fit_temperature, negative_log_likelihood, tempered
 from raylift.metrics.scores import Score
@@ -111,7 +112,8 @@ def evaluate_recognition(
         categories = images.categories_of(batch.ids)
         evidence, size = evidence_of(batch), batch["mask"].shape[-1]
         start = time.perf_counter()
-        found = answers_of(model.recognise(evidence), size)
+        said, stages = _timed(model, evidence)
+        found = answers_of(said, size)
         seconds = (time.perf_counter() - start) / len(batch)
         told = _told(model, evidence, categories, size) if max(categories) >= 0 else found
         for row, truth in enumerate(truths_of(batch, categories, len(images.categories), symmetries.by_index)):
@@ -127,7 +129,7 @@ def evaluate_recognition(
                 on_sample(Recognised(sample, category, own, found[row], truth, scores[MODEL_METHOD].values))
             log_probs = found[row].log_probs
             assert log_probs is not None, "a model tells probabilities"
-            yield _Scored(SampleScores(scores, False, seconds), Seen.of(found[row], truth), log_probs)
+            yield _Scored(SampleScores(scores, False, seconds, stages), Seen.of(found[row], truth), log_probs)
 
     total = len(range(share[0], sum(1 for _ in dataset.entries(split, data.categories)), share[1]))
     everyone = over_samples(
@@ -142,8 +144,10 @@ def evaluate_recognition(
         notes.append(_calibrate(model, images, config.calibration_images, seed, whole, everyone))
     alarms = recognition_alarms([everyone[name].seen for name in names])
     notes += [f"{name}: {meaning}" for name, meaning in AlarmBell().news(alarms).items()]
-    seconds = whole.seconds / max(1, len(names))
-    return EvaluationReport(split, whole.tables, 1, truth_px, 0, seconds, tuple(notes), unit="pixels")
+    count = max(1, len(names))
+    stages = {stage: total / count for stage, total in whole.stages.items()}
+    report = EvaluationReport(split, whole.tables, 1, truth_px, 0, whole.seconds / count, tuple(notes), unit="pixels")
+    return replace(report, stages=stages)
 
 
 def first_recognised(
@@ -164,6 +168,19 @@ def first_recognised(
             if len(found) >= count:
                 break
     return found[:count]
+
+
+def _timed(model: ObjectRecogniser, evidence: Batch) -> tuple[Recognition, dict[str, float]]:
+    """A model's answers, and the CPU seconds of its stages per image; none for a model without stages."""
+    watch = model.stopwatch = Stopwatch()
+    try:
+        with watch.stage(WHOLE):
+            said = model.recognise(evidence)
+    finally:
+        model.stopwatch = None
+    if len(watch.seconds) == 1:
+        return said, {}
+    return said, {stage: seconds / len(evidence) for stage, seconds in watch.seconds.items()}
 
 
 def _told(model: ObjectRecogniser, evidence: Batch, categories: Sequence[int], truth_px: int) -> list[Answer]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from raylift.data.scenes.levels import LEVELS
 from raylift.evaluation.comparison.paired import Estimate, mean_estimate, object_scores, paired_difference
 from raylift.evaluation.images.recognition_metrics import BETWEEN, TOLD
-from raylift.evaluation.report import MODEL_METHOD, EvaluationReport, metric_spec
+from raylift.evaluation.report import MODEL_METHOD, WHOLE, EvaluationReport, metric_spec
 from raylift.evaluation.tables import category_table, score_tables, worst_table
 
 MAIN_SCORES = (
@@ -31,7 +31,21 @@ def recognition_tables(report: EvaluationReport) -> list[Table]:
         return []
     by_category = [category_table(report, metric) for metric in BY_CATEGORY if metric in report.model.metrics]
     by_level = [level_table(report, name) for name in BY_LEVEL if f"L0/{name}" in _known(report)]
-    return [*score_tables(report, PROTOCOLS), *by_level, *by_category, worst_table(report), interval_table(report)]
+    times = [stage_table(report)] if report.stages else []
+    main = [worst_table(report), interval_table(report)]
+    return [*score_tables(report, PROTOCOLS), *by_level, *by_category, *main, *times]
+
+
+def stage_table(report: EvaluationReport) -> Table:
+    """CPU seconds per image of each stage of the model, and their share of all of it."""
+    table = Table(title=f"CPU seconds per image, mean over {len(report.model)} images", title_justify="left")
+    for name in ("stage", "seconds", "%"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    whole = report.stages[WHOLE]
+    for stage in (*(stage for stage in report.stages if stage != WHOLE), WHOLE):
+        seconds = report.stages[stage]
+        table.add_row(stage, f"{seconds:.3f}", f"{100 * seconds / whole:.0f}" if whole else "-")
+    return table
 
 
 def level_table(report: EvaluationReport, name: str) -> Table:

@@ -81,4 +81,4 @@ def load_held_out(dataset: ShardedDataset, object_id: str, num_views: int, seed:
 
 def spread(count: int, total: int) -> list[int]:
     """``count`` of ``total`` indices (all, if there are fewer), evenly spread, starting with the first."""
-    return sorted({index * total // count for index in range(count)}) if count else []
+    return sorted({index * total // count for index in range(count)}) if total else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,9 +11,9 @@ from torch import Tensor
 from raylift.core.errors import ConfigError
 from raylift.core.generators import keyed_uniforms
 from raylift.core.step_info import StepInfo
+from raylift.models.dmnt.pasting import PastingConfig
+from raylift.rendering.image_changes import luminance, mirrored_where
 from raylift.rendering.uv_fragments import UvFragments
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class AugmentationConfig:
         mirror: whether half of the samples are mirrored. Their surface coordinates are those of the mirrored object.
         color: largest relative change of contrast and of each channel, and twice the largest change of brightness.
         grey: largest part of its colour that an image loses.
+        paste: occluders.
     """
 
     mirror: bool = False
     color: float = 0.0
     grey: float = 0.0
+    paste: PastingConfig = field(default_factory=PastingConfig)
 
     def __post_init__(self) -> None:
         if not (0 <= self.color < 1 and 0 <= self.grey <= 1):
@@ -69,21 +71,20 @@ class Augmentation:
 
     def image(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Changed RGB in [0, 1]."""
-        luma = (image * image.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
         grey, gain, shift = (part.to(image) for part in (self.grey[:, None, None, None], self.gain, self.shift))
-        faded = image + grey * (luma - image)
+        faded = image + grey * (luminance(image) - image)
         return self.flipped((faded * gain[..., None, None] + shift[..., None, None]).clamp(0, 1))
 
     def flipped(self, values: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Maps of mirrored images."""
-        return torch.where(self.mirrored[:, None, None, None], values.flip(-1), values)
+        return mirrored_where(values, self.mirrored)
 
     def fragments(self, fragments: UvFragments) -> UvFragments:
         """What mirrored images show: in the octahedral chart, the mirror image at x = 0 of (u, v) is (1 - u, v)."""
-        which = self.mirrored[:, None, None]
-        u, v = fragments.uv.flip(2).unbind(-1)
-        uv = torch.where(which[..., None], torch.stack([1 - u, v], dim=-1), fragments.uv)
+        u, v = fragments.uv.unbind(-1)
+        flipped = torch.where(self.mirrored[:, None, None], 1 - u, u)
+        uv = mirrored_where(torch.stack([flipped, v], dim=-1), self.mirrored, axis=2)
         mask, depth, face = (
-            torch.where(which, part.flip(2), part) for part in (fragments.mask, fragments.depth, fragments.face)
+            mirrored_where(part, self.mirrored, axis=2) for part in (fragments.mask, fragments.depth, fragments.face)
         )
         return replace(fragments, uv=uv, mask=mask, depth=depth, face=face)

@@ -23,6 +23,7 @@ from raylift.core.model import (
     Term,
 )
 from raylift.core.step_info import StepInfo
+from raylift.core.stopwatch import Stopwatch
 from raylift.core.types import Batch, Camera, Reconstruction, SampleRequest
 from raylift.losses.surface_contrast import surface_contrast_loss
 from raylift.models.dmnt.augmentation import Augmentation
@@ -30,8 +31,10 @@ from raylift.models.dmnt.config import DmntConfig
 from raylift.models.dmnt.inference.pipeline import Fits, Matcher
 from raylift.models.dmnt.inference.posterior import ClassPosterior
 from raylift.models.dmnt.inference.recognition import fitted_meshes, recognise_features
+from raylift.models.dmnt.inference.stages import FEATURES, PREPARATION
 from raylift.models.dmnt.matching import match_scores
 from raylift.models.dmnt.network import DmntNetwork
+from raylift.models.dmnt.pasting import pasted
 from raylift.models.dmnt.sampling import (
     SurfaceSamples,
     TrueView,
@@ -107,9 +110,11 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         """
         config, network, wanted = self.config, self.network, self.config.contrast
         change = Augmentation.drawn(config.augmentation, batch.keys, step_info)
-        features = network.encode(change.image(batch["image"]))
+        image, mask = change.image(batch["image"]), change.flipped(batch["mask"])
+        image, mask = pasted(image, mask, batch.keys, config.augmentation.paste, step_info)
+        features = network.encode(image)
         with torch.autocast(features.device.type, enabled=False):
-            view = self._true_view(batch, network.training_latents(batch), change)
+            view = self._true_view(batch, network.training_latents(batch), mask, change)
             category = view.category
             surface = self.surface_samples(features, view, batch.keys, step_info)
             background = background_samples(features, view.background, wanted.num_background, batch.keys, step_info)
@@ -137,14 +142,23 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
             },
         )
 
-    def _true_view(self, batch: Batch, latent: Float[Tensor, "B L"], change: Augmentation | None = None) -> TrueView:
-        """What the true cameras show of the templates, where the object is seen, in changed images if they are."""
+    def _true_view(
+        self,
+        batch: Batch,
+        latent: Float[Tensor, "B L"],
+        mask: Float[Tensor, "B 1 H W"],
+        change: Augmentation | None = None,
+    ) -> TrueView:
+        """What the true cameras show of the templates, where the object is seen.
+
+        Args:
+            mask: what is seen of the object, in images that were changed by ``change``.
+        """
         config, category = self.config, batch["category"]
         known = category >= 0
         fragments = self.network.fragments(category.clamp(min=0), latent, known_camera(batch), config.cells)
-        mask = batch["mask"]
         if change is not None:
-            fragments, mask = change.fragments(fragments), change.flipped(mask)
+            fragments = change.fragments(fragments)
         shown = covered_cells(mask, config.cells) * known[:, None, None]
         fragments = replace(fragments, mask=fragments.mask & (shown > config.visible_above))
         if self.network.latents is None:
@@ -186,7 +200,7 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
     @torch.no_grad()
     def scores(self, batch: Batch) -> dict[str, Tensor]:
         """How well visible cells find their place at the true pose, without fitting anything (``matching``)."""
-        view = self._true_view(batch, self.network.mean_latents(batch["category"].clamp(min=0)))
+        view = self._true_view(batch, self.network.mean_latents(batch["category"].clamp(min=0)), batch["mask"])
         return match_scores(self.network.encode(batch["image"]), view, self.network.texture)
 
     def recognise(self, batch: Batch, category: Int[Tensor, "B"] | None = None) -> Recognition:
@@ -200,13 +214,14 @@ class DmntModel(ObjectRecogniser, ReconstructionModel):
         return [Reconstruction(name, mesh, camera) for name, (mesh, camera) in zip(batch.ids, meshes, strict=True)]
 
     def _fitted(self, batch: Batch, category: Int[Tensor, "B"] | None) -> tuple[Recognition, Fits]:
-        network, config = self.network, self.config
-        with torch.no_grad():
+        network, config, watch = self.network, self.config, self.stopwatch or Stopwatch()
+        with watch.stage(FEATURES), torch.no_grad():
             features = network.encode(batch["image"])
         with torch.autocast(features.device.type, enabled=False):
-            if self._matcher is None:
-                self._matcher = Matcher.of(network.texture, network.templates, config.inference, config.cells)
-            return recognise_features(self._matcher, self.posterior, features, config.image_px, category)
+            with watch.stage(PREPARATION):
+                if self._matcher is None:
+                    self._matcher = Matcher.of(network.texture, network.templates, config.inference, config.cells)
+            return recognise_features(self._matcher, self.posterior, features, config.image_px, category, watch)
 
     def train(self, mode: bool = True) -> DmntModel:
         """Set the mode; inference prepares banks and templates again, which training may have changed."""

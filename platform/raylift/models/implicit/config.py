@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raylift.config.checks import require_at_least
 from raylift.core.errors import ConfigError
 from raylift.core.types import VoxelRequest
 
@@ -264,9 +265,8 @@ class ImplicitConfig:
     weights: ImplicitWeights = field(default_factory=ImplicitWeights)
 
     def __post_init__(self) -> None:
-        for name in ("image_px", "image_width", "image_features", "voxel_width", "hidden", "points", "members"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.{name} is {getattr(self, name)}", "use at least 1")
+        counts = ("image_px", "image_width", "image_features", "voxel_width", "hidden", "points", "members")
+        require_at_least(self, 1, *counts, path="model.")
         if self.encoder_px < 0 or self.encoder_px > self.image_px:
             raise ConfigError(f"model.encoder_px is {self.encoder_px}", "use 0 (image_px), or at most image_px")
         if self.voxel_stride not in (1, 2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raylift.config.checks import require_at_least
 from raylift.core.errors import ConfigError
 from raylift.models.mesh_texture.weights import MeshTextureWeights, TermSchedule
 from raylift.networks.feature_extractors import FeatureName
@@ -35,7 +36,7 @@ class EncoderConfig:
     num_features: int = 200
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "num_features")
+        require_at_least(self, 1, "width", "num_features")
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ShapeConfig:
     from_keypoints: bool = False
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "level", "hidden", "refresh_every")
+        require_at_least(self, 0, "level", "hidden", "refresh_every")
         if self.trained and self.refresh_every:
             raise ConfigError("the template is both trained and refreshed", "set model.shape.refresh_every=0")
         if min(self.radii) <= 0:
@@ -100,7 +101,7 @@ class TextureConfig:
     samples_a_side: int = 6
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "height", "width", "channels", "samples_a_side")
+        require_at_least(self, 1, "height", "width", "channels", "samples_a_side")
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,8 @@ class CameraConfig:
     distil_steps: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "num_hypotheses", "azimuths", "keep")
-        _at_least(self, 0, "distil_steps", "rendered")
+        require_at_least(self, 1, "num_hypotheses", "azimuths", "keep")
+        require_at_least(self, 0, "distil_steps", "rendered")
         if self.rendered > self.num_hypotheses:
             raise ConfigError(f"camera.rendered is {self.rendered} of {self.num_hypotheses}", "use a smaller number")
         if self.temperature <= 0 or self.initial_scale <= 0:
@@ -184,7 +185,7 @@ class VarianceConfig:
     num_steps: int = 1
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "num_steps")
+        require_at_least(self, 1, "width", "num_steps")
         if self.limit <= 1 or self.step_size <= 0:
             raise ConfigError(
                 f"variance.limit {self.limit}, step_size {self.step_size}", "use a limit above 1 and a positive step"
@@ -211,7 +212,7 @@ class RenderConfig:
     silhouette_faces: int = 100
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "faces_per_pixel", "silhouette_faces")
+        require_at_least(self, 1, "faces_per_pixel", "silhouette_faces")
         if self.silhouette_faces > 150:
             raise ConfigError(f"render.silhouette_faces is {self.silhouette_faces}", "use at most 150")
         if min(self.sigma, self.texture_sigma, self.gamma) <= 0:
@@ -266,7 +267,7 @@ class CriticConfig:
     reversal: float = 0.2
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "every")
+        require_at_least(self, 1, "width", "every")
         if self.penalty < 0 or self.reversal <= 0:
             raise ConfigError(f"critic.penalty {self.penalty}, reversal {self.reversal}", "use positive values")
 
@@ -292,7 +293,7 @@ class FrechetConfig:
     decay: float = 0.99
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "num_real", "rank")
+        require_at_least(self, 1, "num_real", "rank")
         if not 0 <= self.decay < 1:
             raise ConfigError(f"frechet.decay is {self.decay}", "use a decay in [0, 1)")
 
@@ -349,7 +350,7 @@ class MeshTextureConfig:
     terms: TermSchedule = field(default_factory=TermSchedule)
 
     def __post_init__(self) -> None:
-        _at_least(self, 16, "image_px")
+        require_at_least(self, 16, "image_px")
         weights = self.weights
         if not self.variance.enabled and max(weights.pseudo_label, weights.searched) > 0:
             raise ConfigError("the weights of equations 31 and 32 need D_var", "set model.variance.enabled=true")
@@ -383,9 +384,3 @@ class MeshTextureConfig:
                 f"a camera multiplex needs fixed crops, but jitter is {self.jitter}",
                 "set model.jitter=0: an image's stored cameras must match its crop",
             )
-
-
-def _at_least(config: object, least: int, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < least:
-            raise ConfigError(f"{name} is {getattr(config, name)}", f"use at least {least}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from raylift.config.checks import require_at_least
 from raylift.core.errors import ConfigError
 from raylift.networks.feature_maps import ExtractorName
 from raylift.networks.resnet import Backbone
@@ -32,9 +33,7 @@ class PartWeights:
     balance: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 0:
-                raise ConfigError(f"model.weights.{name} is {value}", "use 0 or more")
+        require_at_least(self, 0, *vars(self), path="model.weights.")
 
 
 @dataclass(frozen=True)

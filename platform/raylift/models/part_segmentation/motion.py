@@ -11,8 +11,7 @@ from torch import Tensor
 from raylift.core.generators import torch_generator
 from raylift.geometry.thin_plate import ThinPlate, control_grid, fit_thin_plate, warp_maps
 from raylift.models.part_segmentation.config import MotionConfig
-
-_GREY = (0.299, 0.587, 0.114)
+from raylift.rendering.image_changes import LUMA, stretched
 
 
 def draw_warps(config: MotionConfig, seed: int, step: int, keys: Tensor, like: Tensor) -> ThinPlate:
@@ -57,7 +56,7 @@ def recolor(
         [torch.rand(6, generator=torch_generator(seed, step, int(key), "parts", "color")) for key in keys.tolist()]
     )
     factors = (1 + config.color * (2 * factors - 1)).to(image)[:, :, None, None]
-    grey = torch.einsum("bchw,c->bhw", image, image.new_tensor(_GREY))[:, None]
-    saturated = grey + factors[:, :1] * (image - grey)
-    contrasted = 0.5 + factors[:, 1:2] * (saturated - 0.5)
+    grey = torch.einsum("bchw,c->bhw", image, image.new_tensor(LUMA))[:, None]
+    saturated = stretched(image, grey, factors[:, :1])
+    contrasted = stretched(saturated, 0.5, factors[:, 1:2])
     return (factors[:, 2:3] * factors[:, 3:6] * contrasted).clamp(0, 1)

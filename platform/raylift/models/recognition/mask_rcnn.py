@@ -15,7 +15,6 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import box_iou, clip_boxes_to_image, roi_align
 
 from raylift.core.collectives import global_count, share_of_mean
-from raylift.core.generators import stable_hash
 from raylift.core.model import Recognition, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
@@ -65,19 +64,13 @@ class Regions:
 
 
 class MaskRCNNRecogniser(MultiTaskRecogniser):
-    """Mask R-CNN with a pose head, for images of one object each.
+    """Mask R-CNN with a pose head, for images of one object each."""
 
-    Args:
-        config: the recipe's model config.
-        seed: the run's seed; the initial weights depend on it alone.
-        categories: the data set's categories.
-    """
+    network: Detector
 
-    def __init__(self, config: RecognitionConfig, seed: int, categories: tuple[str, ...]) -> None:
-        super().__init__(config, categories)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stable_hash(seed, "recognition", "mask_rcnn"))
-            self.network = Detector(config, len(categories))
+    @staticmethod
+    def build_network(config: RecognitionConfig, num_categories: int) -> Detector:
+        return Detector(config, num_categories)
 
     def terms(self, batch: Batch, angles: Float[Tensor, "B 3"], step_info: StepInfo) -> list[Term]:
         """Equation 6, and Faster R-CNN's two terms of the proposals, without which no region would be proposed.

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from raylift.core.collectives import share_of_weighted_mean
 from raylift.core.errors import ConfigError, DataError
-from raylift.core.generators import keyed_uniforms
+from raylift.core.generators import keyed_uniforms, stable_hash
 from raylift.core.model import Carry, LossOutput, ObjectRecogniser, Phase, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, SampleRequest
@@ -21,6 +21,7 @@ from raylift.losses.pose_bins import pose_bin_error, pose_offset_error
 from raylift.models.recognition.camera import CameraPrior
 from raylift.models.recognition.config import RecognitionConfig
 from raylift.networks.pose_bins import PoseBins
+from raylift.rendering.image_changes import mirrored_where
 
 MIRROR = (-1.0, 1.0, -1.0)
 """Signs of azimuth, elevation and roll in a mirrored image (``geometry.pose_grid.pose_quaternions``)."""
@@ -31,19 +32,28 @@ class MultiTaskRecogniser(ObjectRecogniser):
 
     Args:
         config: the recipe's model config.
+        seed: the run's seed; the initial weights depend on it alone.
         categories: the data set's categories.
 
     Raises:
         ConfigError: a data set without categories.
     """
 
-    def __init__(self, config: RecognitionConfig, categories: tuple[str, ...]) -> None:
+    def __init__(self, config: RecognitionConfig, seed: int, categories: tuple[str, ...]) -> None:
         super().__init__()
         if not categories:
             raise ConfigError("the data set has no categories to recognise", "prepare it from a source that has them")
         self.config = config
         self._categories = categories
         self.camera_prior = CameraPrior(len(categories))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stable_hash(seed, "recognition", config.network))
+            self.network = self.build_network(config, len(categories))
+
+    @staticmethod
+    @abstractmethod
+    def build_network(config: RecognitionConfig, num_categories: int) -> nn.Module:
+        """The network, with random weights."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -109,10 +119,7 @@ class MultiTaskRecogniser(ObjectRecogniser):
 
 def mirrored(batch: Batch, flips: Bool[Tensor, "B"]) -> Batch:
     """The batch with the images and outlines of some samples mirrored left to right; the camera is not changed."""
-    fields = {
-        name: torch.where(flips[:, None, None, None], batch[name].flip(-1), batch[name])
-        for name in ("image", "mask", "amodal")
-    }
+    fields = {name: mirrored_where(batch[name], flips) for name in ("image", "mask", "amodal")}
     return replace(batch, fields={**batch.fields, **fields})
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from raylift.core.collectives import share_of_mean
-from raylift.core.generators import stable_hash
 from raylift.core.model import Recognition, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
@@ -19,19 +18,13 @@ from raylift.models.recognition.network import MultiHeadResNet
 
 
 class ResNetRecogniser(MultiTaskRecogniser):
-    """One ResNet with three heads.
+    """One ResNet with three heads."""
 
-    Args:
-        config: the recipe's model config.
-        seed: the run's seed; the initial weights depend on it alone.
-        categories: the data set's categories.
-    """
+    network: MultiHeadResNet
 
-    def __init__(self, config: RecognitionConfig, seed: int, categories: tuple[str, ...]) -> None:
-        super().__init__(config, categories)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stable_hash(seed, "recognition", "resnet"))
-            self.network = MultiHeadResNet(config, len(categories))
+    @staticmethod
+    def build_network(config: RecognitionConfig, num_categories: int) -> MultiHeadResNet:
+        return MultiHeadResNet(config, num_categories)
 
     def terms(self, batch: Batch, angles: Float[Tensor, "B 3"], step_info: StepInfo) -> list[Term]:
         """Class over all images, pose over those of a category, outlines over all pixels."""

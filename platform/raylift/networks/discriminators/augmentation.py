@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from raylift.core.errors import ConfigError
-from raylift.core.generators import numpy_generator
+from raylift.core.generators import keyed_uniform_rows
 from raylift.core.precision import at_least_float32
+from raylift.rendering.image_changes import stretched
 
 _CHANGES = ("mirror", "shift", "scale", "rotation_deg", "brightness", "contrast", "saturation", "cutout")
 """Fields of ``AugmentationConfig`` that each say how strong one change is."""
@@ -64,8 +64,7 @@ def augmentation_draws(keys: Int[Tensor, "B"], seed: int, step: int, purpose: st
         keys: keys of the samples (``Batch.keys``).
         purpose: tells apart the images of one step, such as "real" and "novel view".
     """
-    draws = [numpy_generator(seed, step, int(key), purpose, "augmentation").random(NUM_DRAWS) for key in keys.tolist()]
-    return torch.from_numpy(np.array(draws, np.float32).reshape(-1, NUM_DRAWS)).to(keys.device)
+    return keyed_uniform_rows(keys, seed, step, NUM_DRAWS, purpose, "augmentation")
 
 
 def augmented(
@@ -151,10 +150,9 @@ def _recolored(image: Tensor, applied: dict[str, Tensor], draws: Tensor, config:
     brightness, contrast, saturation = _normal(draws).unbind(1)
     brighter = rgb + _per_image(config.brightness * brightness) * opacity
     rgb = torch.where(_per_image(applied["brightness"]), brighter, rgb)
-    stretched = (rgb - 0.5 * opacity) * _per_image(2 ** (config.contrast * contrast)) + 0.5 * opacity
-    rgb = torch.where(_per_image(applied["contrast"]), stretched, rgb)
-    grey = rgb.mean(dim=1, keepdim=True)
-    saturated = grey + (rgb - grey) * _per_image(2 ** (config.saturation * saturation))
+    contrasted = stretched(rgb, 0.5 * opacity, _per_image(2 ** (config.contrast * contrast)))
+    rgb = torch.where(_per_image(applied["contrast"]), contrasted, rgb)
+    saturated = stretched(rgb, rgb.mean(dim=1, keepdim=True), _per_image(2 ** (config.saturation * saturation)))
     rgb = torch.where(_per_image(applied["saturation"]), saturated, rgb)
     return torch.cat([rgb, alpha], dim=1)
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raylift.config.checks import require_at_least
 from raylift.core.errors import ConfigError
 from raylift.geometry.pose_grid import PoseRange
 
@@ -107,9 +108,7 @@ class InferenceConfig:
     pixel_temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("num_categories", "num_starts", "num_kept", "shape_rounds"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}", "use 1 or more")
+        require_at_least(self, 1, "num_categories", "num_starts", "num_kept", "shape_rounds")
         for name in ("pose_steps", "drop_after", "shape_steps", "occlusion_price", "prior_weight", "silhouette_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}", "use 0 or more")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.stopwatch import Stopwatch
 from raylift.models.dmnt.inference.candidates import Candidates
 from raylift.models.dmnt.inference.coarse_pose import Starts, best_starts
 from raylift.models.dmnt.inference.config import InferenceConfig
@@ -16,6 +17,7 @@ from raylift.models.dmnt.inference.levenberg import levenberg_steps
 from raylift.models.dmnt.inference.objective import Scene, explain
 from raylift.models.dmnt.inference.posterior import filled_scores
 from raylift.models.dmnt.inference.refinement import adam_steps
+from raylift.models.dmnt.inference.stages import COARSE, POSE, PROPOSALS, SHAPE
 from raylift.models.dmnt.inference.start_table import StartTable, build_start_table
 from raylift.models.dmnt.inference.texture_banks import TextureBanks, texture_banks
 from raylift.networks.deformable_templates import DeformableTemplates
@@ -68,21 +70,29 @@ class Fits:
 
 
 @torch.no_grad()
-def fit_images(matcher: Matcher, features: Float[Tensor, "B D S S"], category: Int[Tensor, "B"] | None = None) -> Fits:
+def fit_images(
+    matcher: Matcher,
+    features: Float[Tensor, "B D S S"],
+    category: Int[Tensor, "B"] | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> Fits:
     """Fit category, pose and shape to images' features.
 
     Args:
         features: unit length.
         category: index of each image's category if it is given; otherwise the best ``num_categories`` are fitted.
+        stopwatch: measures the stages.
     """
-    config = matcher.config
-    evidence = Evidence.of(features, matcher.texture, matcher.banks)
-    proposed = category_scores(evidence, matcher.banks)
-    categories = proposals(proposed, config.num_categories) if category is None else category[:, None]
-    coarse = evidence.coarser(config.starts.stride)
-    starts = best_starts(coarse, matcher.banks, matcher.table, categories, config.num_starts)
+    config, watch = matcher.config, stopwatch or Stopwatch()
+    with watch.stage(PROPOSALS):
+        evidence = Evidence.of(features, matcher.texture, matcher.banks)
+        proposed = category_scores(evidence, matcher.banks)
+        categories = proposals(proposed, config.num_categories) if category is None else category[:, None]
+    with watch.stage(COARSE):
+        coarse = evidence.coarser(config.starts.stride)
+        starts = best_starts(coarse, matcher.banks, matcher.table, categories, config.num_starts)
     scene = scene_of(matcher, evidence)
-    fitted, score = refine(scene, _candidates(matcher, categories, starts), categories.shape, config)
+    fitted, score = refine(scene, _candidates(matcher, categories, starts), categories.shape, config, watch)
     refined = score.reshape(categories.shape) / evidence.side**2
     best = refined.argmax(1) + torch.arange(len(refined), device=refined.device) * refined.shape[1]
     return Fits(fitted[best], filled_scores(refined, categories, proposed), scene)
@@ -99,25 +109,32 @@ def scene_of(matcher: Matcher, evidence: Evidence) -> Scene:
 
 
 def refine(
-    scene: Scene, candidates: Candidates, groups: torch.Size, config: InferenceConfig
+    scene: Scene,
+    candidates: Candidates,
+    groups: torch.Size,
+    config: InferenceConfig,
+    stopwatch: Stopwatch,
 ) -> tuple[Candidates, Float[Tensor, "G"]]:
     """Refine candidates together; keep the best of each group, and fit its shape.
 
     Args:
         candidates: groups of equal numbers, one after the other.
         groups: shape of the groups: images by categories.
+        stopwatch: measures the stages.
 
     Returns:
         one candidate per group, and its score, summed over pixels.
     """
     first = min(config.drop_after, config.pose_steps)
-    moved, score = _pose_steps(scene, candidates, 0, first, config)
-    moved, score = best_of_groups(moved, score, groups.numel(), config.num_kept)
-    if first < config.pose_steps:
-        moved, score = _pose_steps(scene, moved, first, config.pose_steps, config)
-    moved, _ = best_of_groups(moved, score, groups.numel(), 1)
-    moved = _shape_rounds(scene, moved, config)
-    return moved, explain(scene, moved).score
+    with stopwatch.stage(POSE):
+        moved, score = _pose_steps(scene, candidates, 0, first, config)
+        moved, score = best_of_groups(moved, score, groups.numel(), config.num_kept)
+        if first < config.pose_steps:
+            moved, score = _pose_steps(scene, moved, first, config.pose_steps, config)
+        moved, _ = best_of_groups(moved, score, groups.numel(), 1)
+    with stopwatch.stage(SHAPE):
+        moved = _shape_rounds(scene, moved, config)
+        return moved, explain(scene, moved).score
 
 
 def _shape_rounds(scene: Scene, candidates: Candidates, config: InferenceConfig) -> Candidates:

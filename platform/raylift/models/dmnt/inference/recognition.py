@@ -9,10 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from raylift.core.model import Recognition
+from raylift.core.stopwatch import Stopwatch
 from raylift.core.types import Camera, Mesh
 from raylift.models.dmnt.inference.pipeline import Fits, Matcher, fit_images
 from raylift.models.dmnt.inference.pixel_maps import pixel_maps
 from raylift.models.dmnt.inference.posterior import ClassPosterior
+from raylift.models.dmnt.inference.stages import ANSWER
 from raylift.texturing.photo_view import PhotoView
 
 
@@ -22,6 +24,7 @@ def recognise_features(
     features: Float[Tensor, "B D S S"],
     image_px: int,
     category: Int[Tensor, "B"] | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> tuple[Recognition, Fits]:
     """Class, pose and outlines of the objects in B images, and the fits that they come from.
 
@@ -29,10 +32,13 @@ def recognise_features(
         features: unit length.
         image_px: side of the outlines.
         category: index of each image's category, if it is given.
+        stopwatch: measures the stages.
     """
-    fits = fit_images(matcher, features, category)
-    maps = pixel_maps(fits.scene, fits.best, image_px, matcher.config.pixel_temperature)
-    found = Recognition(posterior(fits.scores), fits.best.camera, maps.amodal, maps.visible, maps.occluder)
+    watch = stopwatch or Stopwatch()
+    fits = fit_images(matcher, features, category, watch)
+    with watch.stage(ANSWER):
+        maps = pixel_maps(fits.scene, fits.best, image_px, matcher.config.pixel_temperature)
+        found = Recognition(posterior(fits.scores), fits.best.camera, maps.amodal, maps.visible, maps.occluder)
     return found, fits
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raylift.config.checks import require_at_least
 from raylift.core.errors import ConfigError
 from raylift.models.shelf.weights import ShelfWeights
 from raylift.networks.discriminators.adaptive import AdaptiveConfig
@@ -36,7 +37,7 @@ class EncoderConfig:
     latent: int = 128
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "num_features", "latent")
+        require_at_least(self, 1, "width", "num_features", "latent")
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class CameraConfig:
     distil_steps: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(self, 2, "num_hypotheses")
-        _at_least(self, 0, "rendered", "distil_steps")
+        require_at_least(self, 2, "num_hypotheses")
+        require_at_least(self, 0, "rendered", "distil_steps")
         if self.rendered > self.num_hypotheses:
             raise ConfigError(f"camera.rendered is {self.rendered} of {self.num_hypotheses}", "use a smaller number")
         if self.initial_scale <= 0:
@@ -86,8 +87,8 @@ class RenderConfig:
     num_samples: int = 48
 
     def __post_init__(self) -> None:
-        _at_least(self, 8, "view_px")
-        _at_least(self, 2, "num_samples")
+        require_at_least(self, 8, "view_px")
+        require_at_least(self, 2, "num_samples")
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ class CriticConfig:
     augmentation: AdaptiveConfig = field(default_factory=lambda: AdaptiveConfig(target=0.0))
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "every", "lazy_every")
-        _at_least(self, 0, "from_step")
+        require_at_least(self, 1, "width", "every", "lazy_every")
+        require_at_least(self, 0, "from_step")
         if self.fake_weight < 0 or self.r1 < 0:
             raise ConfigError(f"critic.fake_weight {self.fake_weight}, r1 {self.r1}", "use values of 0 or more")
 
@@ -168,7 +169,7 @@ class CaptionConfig:
     from_step: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "from_step")
+        require_at_least(self, 0, "from_step")
         if self.scale <= 0:
             raise ConfigError(f"captions.scale is {self.scale}", "use a scale above 0")
         if self.towers:
@@ -202,7 +203,7 @@ class ShelfConfig:
     weights: ShelfWeights = field(default_factory=ShelfWeights)
 
     def __post_init__(self) -> None:
-        _at_least(self, 32, "image_px")
+        require_at_least(self, 32, "image_px")
         if self.camera.kind != "bins" and max(self.weights.anchor, self.weights.camera_use) > 0:
             raise ConfigError(
                 "weights.anchor and camera_use need azimuth bins",
@@ -247,9 +248,3 @@ class ShelfConfig:
                 " nothing in common",
                 "use ranges that contain the elevations of the images",
             )
-
-
-def _at_least(config: object, least: int, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < least:
-            raise ConfigError(f"{name} is {getattr(config, name)}", f"use at least {least}")

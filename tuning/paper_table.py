@@ -119,9 +119,12 @@ def resized(table: PaperTable, size: str) -> PaperTable:
     """The table with recipes of another size."""
 
     def named(recipe: str) -> str:
-        if recipe.endswith(f"{size}-quick"):  # implicit/paper-quick is implicit/paper made small
-            return recipe.removesuffix("-quick")
-        return f"{recipe.removesuffix('quick')}{size}" if recipe.endswith("quick") else recipe
+        chain, dot, stage = recipe.partition(".stage")
+        if chain.endswith(f"{size}-quick"):  # implicit/paper-quick is implicit/paper made small
+            chain = chain.removesuffix("-quick")
+        elif chain.endswith("quick"):
+            chain = f"{chain.removesuffix('quick')}{size}"
+        return f"{chain}{dot}{stage}"
 
     rows = tuple(replace(row, recipe=named(row.recipe)) for row in table.rows)
     return replace(table, recipe=named(table.recipe), rows=rows)

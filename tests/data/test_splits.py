@@ -218,6 +218,12 @@ def test_prepared_copies_of_one_body_stay_together(tmp_path: Path, copies: Path)
     assert other.manifest.splits == report.manifest.splits
 
 
+def test_copies_are_recognised_however_they_are_rotated(tmp_path: Path, copies: Path) -> None:
+    config = replace(SMALL, rotation="so3", num_views=1, scan_views=20, scan_px=64)
+    groups = groups_of(ingest([FolderSource(copies)], str(tmp_path), config, parallel="none").manifest)
+    assert groups == {name: f"{name[:5]}-0.ply" for name in groups}
+
+
 def test_lists_that_divide_a_body_are_refused_unless_it_is_meant(tmp_path: Path, copies: Path) -> None:
     names = sorted(f"folder/{path.name}" for path in copies.glob("*.ply"))
     listed = {name: "test" if name.endswith("-3.ply") else "train" for name in names}

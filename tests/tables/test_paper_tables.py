@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,25 @@ def test_stages_that_rows_share_are_trained_once() -> None:
     kept = models["neither"].weights
     assert free.weights.align == kept.align + kept.pseudo_label
     assert free.weights.reconstruction == kept.reconstruction + kept.searched
+
+
+def test_symmetry_rows_differ_by_nothing_but_the_group() -> None:
+    from raylift.networks.volumes.decoder import build_decoder
+
+    (path,) = (path for path in TABLES if path.stem == "shelf_symmetry_turned")
+    table = load_table(path)
+    models = {one.row.name: one.runs[-1][1].model for one in plan_table(table, path.stem, "/runs", (), (0,))}
+    plain = models["no group"]
+    assert (plain.camera.trained_by, plain.volume.group, plain.volume.symmetric) == ("known", "none", False)
+    counts = {}
+    for name, model in models.items():
+        alone = replace(model.volume, group=plain.volume.group, symmetric=plain.volume.symmetric)
+        assert replace(model, volume=alone) == plain
+        counts[name] = sum(one.numel() for one in build_decoder(model.volume, model.encoder.latent).parameters())
+    assert {models[name].volume.group for name in models} == {"none", "mirror", "c4v", "o", "oh"}
+    assert max(counts.values()) < 1.03 * min(counts.values()), counts
+    # One image does not tell how its object was turned, so nothing is judged in the world's frame.
+    assert {claim.metric.partition("/")[0] for claim in table.claims} <= {"unseen", "unicorn"}
 
 
 def result(row: TableRow, shift: float, seeds: tuple[int, ...] = (0, 1), **more: Any) -> RowResult:

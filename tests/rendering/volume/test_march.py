@@ -15,6 +15,7 @@ from raylift.core.types import Camera, Projection
 from raylift.geometry.cameras import camera_centers, orbit_views, pixel_rays
 from raylift.rendering.volume.grid import VolumeGrid, VolumeKind
 from raylift.rendering.volume.march import render_volume
+from raylift.rendering.volume.march_kernels import BLOCK
 from tests.rendering.volume.scenes import (
     cameras,
     cell_centers,
@@ -50,6 +51,25 @@ def test_without_thresholds_it_equals_the_dense_renderer(kind: VolumeKind, proje
     for mine, expected in zip(pulled(ours, leaves), pulled(dense, leaves), strict=True):
         assert float(expected.norm()) > 0.1
         torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rays_of_several_blocks_and_channels_beyond_one_vector_are_exact(kind: VolumeKind) -> None:
+    grid, camera, num_samples = random_grid(kind, channels=6), cameras(2), 2 * BLOCK + 5
+    leaves = leaves_of(replace(grid, density=grid.density / 4), camera)  # light is left behind the last block
+    ours = stacked(render_exactly(*of_leaves(leaves, grid, camera), 7, num_samples))
+    dense = stacked(render_densely(*of_leaves(leaves, grid, camera), 7, num_samples))
+    torch.testing.assert_close(ours, dense, rtol=0, atol=1e-12)
+    for mine, expected in zip(pulled(ours, leaves), pulled(dense, leaves), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-11)
+
+
+def test_a_picture_has_the_same_bits_without_gradients() -> None:
+    grid, camera = chair(2), cameras(2, dtype=torch.float32)
+    leaves = leaves_of(grid, camera)
+    with torch.no_grad():
+        alone = stacked(render_volume(grid, camera, 16))
+    assert torch.equal(stacked(render_volume(*of_leaves(leaves, grid, camera), 16)), alone)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args
 from raylift.core.errors import ConfigError
 from raylift.data.prepare.config import PrepareConfig
 from raylift.data.prepare.groups import parse_grouping
+from raylift.data.shapes.orientation import ObjectRotation
 from raylift.data.store.manifest import DataKind
 from raylift.rendering.lighting import LightingKind
 
@@ -26,6 +27,9 @@ class ShapesConfig(PrepareConfig):
             which inflates pose scores.
         image_px: side of the views, pixels.
         elevation_range_deg: range of the views' elevations, spread evenly by area of the sphere.
+        rotation: rotation of each object before it is normalised and rendered, drawn by (seed, id): "none" keeps it
+            upright as its source has it, "vertical" turns it about the vertical axis, "so3" is uniform over all
+            rotations. Copies of one body are grouped as if unrotated.
         lighting: light of the views: "fixed", "ambient", or "random" per object (the implicit paper names the fixed
             light as a flaw).
         sigmas: standard deviations of the noise added to surface samples, object units.
@@ -47,6 +51,7 @@ class ShapesConfig(PrepareConfig):
     views: ViewPlacement = "random"
     image_px: int = 224
     elevation_range_deg: tuple[float, float] = (5.0, 60.0)
+    rotation: ObjectRotation = "none"
     lighting: LightingKind = "random"
     sigmas: tuple[float, ...] = (0.1, 0.01)
     samples: int = 100_000
@@ -67,6 +72,8 @@ class ShapesConfig(PrepareConfig):
                 raise ConfigError(f"{name} is {getattr(self, name)}", "use 1 or more")
         if self.views not in get_args(ViewPlacement):
             raise ConfigError(f"views is {self.views!r}", f"use one of {', '.join(get_args(ViewPlacement))}")
+        if self.rotation not in get_args(ObjectRotation):
+            raise ConfigError(f"rotation is {self.rotation!r}", f"use one of {', '.join(get_args(ObjectRotation))}")
         if not self.sigmas or min(self.sigmas) < 0:
             raise ConfigError(f"sigmas are {self.sigmas}", "use at least one, each 0 or more; IF-Net uses 0.1 and 0.01")
         if self.truth_resolution < 32 or self.scan_px < 64:

@@ -19,6 +19,7 @@ from raylift.data.shapes.captions import dominant_material, make_caption
 from raylift.data.shapes.clouds import merged_cloud
 from raylift.data.shapes.config import ShapesConfig
 from raylift.data.shapes.normalise import normalise_scene
+from raylift.data.shapes.orientation import drawn_rotation, rotate_scene
 from raylift.data.shapes.schema import DEPTH_STEP, GRID_RESOLUTION, TRUNCATION, object_columns, sample_columns
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.geometry.cameras import camera_centers, orbit_views, random_orbit_views
@@ -28,6 +29,7 @@ from raylift.geometry.signed_distance import THICKNESS, ScanDistance
 from raylift.geometry.voxels import grid_points
 from raylift.rendering.lighting import Lighting
 from raylift.rendering.render import Rendering, render
+from raylift.rendering.scene import Scene
 from raylift.rendering.virtual_scan import scan
 
 COLOR_NEIGHBOURS = 2
@@ -57,8 +59,9 @@ def make_rows(item: SourceItem, loaded: LoadedScene, source_kind: str, config: S
     Raises:
         DataError: the scene cannot be used; the message says why.
     """
-    scene, notes = normalise_scene(loaded.scene, config.max_faces)
+    upright, notes = normalise_scene(loaded.scene, config.max_faces)
     notes = (*loaded.notes, *notes)
+    scene = _rotated(upright, item.id, config)
     columns = object_columns(len(config.sigmas))
     cameras = place_cameras(item.id, config)
     pictures = render(scene, cameras, config.image_px, Lighting.named(config.lighting, config.seed, item.id))
@@ -112,7 +115,16 @@ def make_rows(item: SourceItem, loaded: LoadedScene, source_kind: str, config: S
         "notes": "; ".join(notes),
     }
     row |= {name: column.pack(arrays[name]) for name, column in columns.items()}
-    return ObjectPayload(row, _view_rows(item.id, rgba, pictures, cameras), notes, body_measures(scene))
+    return ObjectPayload(row, _view_rows(item.id, rgba, pictures, cameras), notes, body_measures(upright))
+
+
+def _rotated(upright: Scene, object_id: str, config: ShapesConfig) -> Scene:
+    """The object as it is prepared, again with a longest edge of 1; unrotated, it stays as it is to the last bit."""
+    if config.rotation == "none":
+        return upright
+    rotation = drawn_rotation(config.rotation, config.seed, object_id)
+    # A degenerate triangle may pass in one frame and not in another, so what is left out is noted once.
+    return normalise_scene(rotate_scene(upright, rotation), config.max_faces)[0]
 
 
 def place_cameras(object_id: str, config: ShapesConfig) -> Camera:

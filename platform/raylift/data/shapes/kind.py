@@ -29,7 +29,10 @@ class Shapes(DatasetKind[ShapesConfig]):
     schema_version = SCHEMA_VERSION
 
     def identity(self, config: ShapesConfig, annotations: Annotations) -> list[Any]:
-        return [PAYLOAD_VERSION, asdict(config)]
+        settings = asdict(config)
+        if config.rotation == "none":
+            del settings["rotation"]  # data sets prepared before there was a choice stay what they are
+        return [PAYLOAD_VERSION, settings]
 
     def tables(self, config: ShapesConfig) -> tuple[tuple[str, pa.Schema], ...]:
         return (OBJECTS_NAME, objects_schema(self.sigmas(config))), (VIEWS_NAME, views_schema())

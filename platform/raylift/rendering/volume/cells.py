@@ -151,11 +151,3 @@ def slopes(real: Any, corners: Corners, fx: float, fy: float, fz: float) -> tupl
     by_x = gy * (ef - ab) + fy * (gh - cd)
     by_z = gx * (gy * (b - a) + fy * (d - c)) + fx * (gy * (f - e) + fy * (h - g))
     return by_x, gx * (cd - ab) + fx * (gh - ef), by_z
-
-
-@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
-def weighted(corners: Corners, weights: Corners) -> float:
-    """Sum over the corners."""
-    low = weights[0] * corners[0] + weights[1] * corners[1] + weights[2] * corners[2] + weights[3] * corners[3]
-    high = weights[4] * corners[4] + weights[5] * corners[5] + weights[6] * corners[6] + weights[7] * corners[7]
-    return low + high

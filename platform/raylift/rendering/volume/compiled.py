@@ -74,19 +74,20 @@ class _March(torch.autograd.Function):
         count, pixels = rays.shape[:2]
         seen, alpha = rays.new_empty(count, features.shape[1], pixels), rays.new_empty(count, pixels)
         depth = torch.empty_like(alpha)
-        ctx.owner, ctx.occupied = np.ascontiguousarray(grid_of_view.numpy(), np.int64), occupied
+        opacities = rays.new_empty(count if any(ctx.needs_input_grad) else 0, pixels, settings[0])
+        ctx.owner = np.ascontiguousarray(grid_of_view.numpy(), np.int64)
         ctx.settings = tuple(size), *settings
         bands = num_bands(count, math.isqrt(pixels))
         inputs = rays.numpy(), ctx.owner, _in_rows(cells), _in_rows(colors), occupied
-        outputs = seen.numpy(), alpha.numpy(), depth.numpy()
+        outputs = seen.numpy(), alpha.numpy(), depth.numpy(), opacities.numpy()
         run_tasks(render_bands, count * bands, bands, *inputs, *ctx.settings, *outputs)
-        ctx.save_for_backward(cells, colors, rays)
+        ctx.save_for_backward(cells, colors, rays, opacities)
         return seen, alpha, depth
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, by_seen: Tensor, by_alpha: Tensor, by_depth: Tensor) -> tuple[Tensor | None, ...]:
-        cells, colors, rays = ctx.saved_tensors
+        cells, colors, rays, opacities = ctx.saved_tensors
         batch, lanes, channels = len(cells), colors.shape[4], by_seen.shape[1]
         wanted = bool(ctx.needs_input_grad[1]), bool(ctx.needs_input_grad[2])
         parts = num_gradient_parts(cells.shape, lanes, cells.element_size())
@@ -95,10 +96,12 @@ class _March(torch.autograd.Function):
         by_rays = torch.zeros_like(rays)
         order = np.argsort(ctx.owner, kind="stable")
         ends = np.searchsorted(ctx.owner[order], np.arange(batch), side="right")
-        inputs = rays.numpy(), order, ends, _in_rows(cells), _in_rows(colors), ctx.occupied
+        inputs = rays.numpy(), order, ends, _in_rows(cells), _in_rows(colors), opacities.numpy()
+        size, num_samples, occupancy, _, min_weight, stop = ctx.settings
+        settings = size, num_samples, occupancy, min_weight, stop
         pulls = (part.contiguous().numpy() for part in (by_seen, by_alpha, by_depth))
         outputs = _in_rows(by_cells.flatten(0, 1)), _in_rows(by_colors.flatten(0, 1)), by_rays.numpy()
-        run_tasks(gradient_parts, batch * parts, parts, *inputs, *ctx.settings, wanted, *pulls, *outputs)
+        run_tasks(gradient_parts, batch * parts, parts, *inputs, *settings, wanted, *pulls, *outputs)
         return (
             _unpacked(by_cells, 1) if ctx.needs_input_grad[0] else None,
             _unpacked(by_colors, channels) if wanted[0] else None,

@@ -10,8 +10,10 @@ in their order. Their number depends on the shapes alone, so that gradients are 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit, uintp
+from numba import njit
 
 from raylift.rendering.volume.cells import (
     LANES,
@@ -24,25 +26,20 @@ from raylift.rendering.volume.cells import (
     slopes,
     stays_inside,
 )
-from raylift.rendering.volume.march_kernels import march
+from raylift.rendering.volume.lanes import pulled_blend, spread
+from raylift.rendering.volume.march_kernels import close_records, composite
 
 
 @njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
-def _products(features: np.ndarray, places: tuple[int, ...], pull: np.ndarray) -> Corners:
-    """Products of ``pull`` [lanes] with the features of a cell's eight corners."""
-    zero = pull[0] - pull[0]
-    a, b, c, d, e, f, g, h = zero, zero, zero, zero, zero, zero, zero, zero
-    for lane in range(pull.shape[0]):
-        p, corners = pull[lane], read_corners(features, places, lane)
-        a += p * corners[0]
-        b += p * corners[1]
-        c += p * corners[2]
-        d += p * corners[3]
-        e += p * corners[4]
-        f += p * corners[5]
-        g += p * corners[6]
-        h += p * corners[7]
-    return a, b, c, d, e, f, g, h
+def _pulled(
+    features: np.ndarray, places: tuple[int, ...], fractions: tuple[float, float, float], pull: np.ndarray
+) -> Any:
+    """The features of a sample times ``pull`` [lanes], and the slopes of that by the fractions of its cell."""
+    value, by_x, by_y, by_z = pulled_blend(features, 0, places, fractions, pull)
+    for lane in range(LANES, pull.shape[0], LANES):
+        more, more_x, more_y, more_z = pulled_blend(features, lane, places, fractions, pull)
+        value, by_x, by_y, by_z = value + more, by_x + more_x, by_y + more_y, by_z + more_z
+    return value, by_x, by_y, by_z
 
 
 @njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
@@ -56,34 +53,6 @@ def _add_density(by_density: np.ndarray, places: tuple[int, ...], weights: Corne
     by_density[places[5]] += weights[5]
     by_density[places[6]] += weights[6]
     by_density[places[7]] += weights[7]
-
-
-@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
-def _add_lanes(by_features: np.ndarray, place: int, weight: float, pull: np.ndarray) -> None:
-    """Features of one corner += weight * pull."""
-    for lane in range(0, pull.shape[0], LANES):
-        o = place + uintp(lane)
-        one = by_features[o] + weight * pull[lane]
-        two = by_features[o + uintp(1)] + weight * pull[lane + 1]
-        three = by_features[o + uintp(2)] + weight * pull[lane + 2]
-        four = by_features[o + uintp(3)] + weight * pull[lane + 3]
-        by_features[o] = one
-        by_features[o + uintp(1)] = two
-        by_features[o + uintp(2)] = three
-        by_features[o + uintp(3)] = four
-
-
-@njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
-def _add_features(by_features: np.ndarray, places: tuple[int, ...], weights: Corners, pull: np.ndarray) -> None:
-    """The same for features: ``pull`` [lanes] times each corner's weight."""
-    _add_lanes(by_features, places[0], weights[0], pull)
-    _add_lanes(by_features, places[1], weights[1], pull)
-    _add_lanes(by_features, places[2], weights[2], pull)
-    _add_lanes(by_features, places[3], weights[3], pull)
-    _add_lanes(by_features, places[4], weights[4], pull)
-    _add_lanes(by_features, places[5], weights[5], pull)
-    _add_lanes(by_features, places[6], weights[6], pull)
-    _add_lanes(by_features, places[7], weights[7], pull)
 
 
 @njit(cache=True, fastmath={"contract"}, nogil=True, error_model="numpy")
@@ -117,9 +86,9 @@ def _gradient_of_ray(
     zero, one = real(0), real(1)
     with_features, with_rays = wanted
     spacing, record, end, lanes = ray[6], records[0] - 1, records[1], pull.shape[0]
-    passed = light[record] * (one - opacity[record]) if record >= 0 else one
+    passed = light[record] * (one - opacity[index[record]]) if record >= 0 else one
     cell, fx, fy, fz = locate(real, ray, index[record] if record >= 0 else num_samples // 2, size)
-    color_pull = blend(real, _products(features, corner_places(cell, size, lanes), pull), fx, fy, fz)
+    color_pull, _, _, _ = _pulled(features, corner_places(cell, size, lanes), (fx, fy, fz), pull)
     tail = zero
     sx, sy, sz, ix, iy, iz, by_spacing, by_depth, by_depth_step = zero, zero, zero, zero, zero, zero, zero, zero, zero
     for at in range(end - 1, -1, -1):
@@ -133,17 +102,16 @@ def _gradient_of_ray(
                 by_density, places, corner_weights(real, fx, fy, fz, pulled if occupancy else pulled * spacing)
             )
             continue
-        stopped, passed = opacity[record], light[record]
+        stopped, passed = opacity[at], light[record]
         gx, gy, gz = zero, zero, zero
         if read_weight[record] >= zero:
             rows, weight = corner_places(cell, size, lanes), read_weight[record]
-            products = _products(features, rows, pull)
-            color_pull = blend(real, products, fx, fy, fz)
+            color_pull, gx, gy, gz = _pulled(features, rows, (fx, fy, fz), pull)
+            gx, gy, gz = weight * gx, weight * gy, weight * gz
             if with_features:
-                _add_features(by_features, rows, corner_weights(real, fx, fy, fz, weight), pull)
-            if with_rays:
-                gx, gy, gz = slopes(real, products, fx, fy, fz)
-                gx, gy, gz = weight * gx, weight * gy, weight * gz
+                weights = corner_weights(real, fx, fy, fz, weight)
+                for lane in range(0, lanes, LANES):
+                    spread(by_features, lane, rows, weights, pull)
         value = far + color_pull
         pulled = passed * (value - tail)
         tail = stopped * value + (one - stopped) * tail
@@ -178,11 +146,10 @@ def gradient_parts(
     view_ends: np.ndarray,
     density: np.ndarray,
     features: np.ndarray,
-    occupied: np.ndarray,
+    opacities: np.ndarray,
     size: tuple[int, int, int],
     num_samples: int,
     occupancy: bool,
-    limit: float,
     min_weight: float,
     stop: float,
     wanted: tuple[bool, bool],
@@ -198,18 +165,22 @@ def gradient_parts(
     Args:
         views: views in the order of their volumes; those of volume b end before ``view_ends[b]``.
         wanted: whether gradients by features and by rays are asked for.
+        opacities: [V, P, N], as ``render_bands`` left them.
         by_seen, by_alpha, by_far: the gradients by what ``render_bands`` returns.
         by_density, by_features: zeros [B * parts, cells] and [B * parts, cells * lanes] (or nothing in it).
         by_rays: zeros [V, P, 9].
     """
     real = density.dtype.type
     channels, pixels = by_seen.shape[1], rays.shape[1]
-    index = np.empty(num_samples, np.int64)
-    opacity, light, read_weight = np.empty(num_samples, real), np.empty(num_samples, real), np.empty(num_samples, real)
+    index, light, read_weight = (
+        np.empty(num_samples, np.int64),
+        np.empty(num_samples, real),
+        np.empty(num_samples, real),
+    )
     pull = np.zeros(features.shape[1] // density.shape[1], real)
     for task in range(first, end):
         volume, part = task // num_parts, task % num_parts
-        cells, colors, bricks = density[volume], features[volume], occupied[volume]
+        cells, colors = density[volume], features[volume]
         for place in range(view_ends[volume - 1] if volume else 0, view_ends[volume]):
             view = views[place]
             for pixel in range(part * pixels // num_parts, (part + 1) * pixels // num_parts):
@@ -222,21 +193,11 @@ def gradient_parts(
                     asked = asked or pull[channel] != real(0)
                 if not asked:
                     continue
-                records = march(
-                    ray,
-                    cells,
-                    bricks,
-                    size,
-                    num_samples,
-                    occupancy,
-                    limit,
-                    min_weight,
-                    stop,
-                    index,
-                    opacity,
-                    light,
-                    read_weight,
+                opacity = opacities[view, pixel]
+                state, end_sample = composite(
+                    0, num_samples, opacity, min_weight, stop, (real(1), real(0), 0), index, light, read_weight
                 )
+                records = close_records(state, read_weight), min(end_sample, num_samples)
                 _gradient_of_ray(
                     ray,
                     cells,

@@ -52,5 +52,6 @@ def bytes_needed(
     volumes = cells * (2 * (channels + 1) + copies)
     # Some thirty vectors of three per ray are kept by autograd; pictures and their gradients.
     images = rays * (90 + 4 * (channels + 2))
-    samples = rays * num_samples * (3 * (channels + 1) + 24) if dense else 0
+    # The ray-marcher keeps the opacity of each sample for the backward pass.
+    samples = rays * num_samples * (3 * (channels + 1) + 24 if dense else 1)
     return itemsize * (volumes + images + samples)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -83,7 +83,11 @@ def progress_bar(console: Console, description: str) -> Iterator[ProgressBar]:
 
 
 def run_job(
-    arguments: type[Arguments], main: Callable[[Arguments, Console], int | None], description: str | None
+    arguments: type[Arguments],
+    main: Callable[[Arguments, Console], int | None],
+    description: str | None,
+    words: Sequence[str] | None = None,
+    program: str | None = None,
 ) -> int:
     """Parse the command line, run the job, print an error with its remedy; returns the exit status.
 
@@ -91,9 +95,11 @@ def run_job(
         arguments: dataclass of the command line.
         main: the job; returns the exit status, or None for 0.
         description: shown by ``--help``.
+        words: command line; by default the process's.
+        program: name shown by ``--help``; by default the script's.
     """
     console = Console()
-    given = tyro.cli(arguments, description=description)
+    given = tyro.cli(arguments, description=description, args=words, prog=program)
     try:
         return main(given, console) or 0
     except RayliftError as error:

@@ -87,7 +87,8 @@ def test_nothing_outside_its_folder_names_a_model() -> None:
             for found in _imports(path)
             if found.startswith("raylift.models.") and found.split(".")[2] in names
         ]
-        strays += [f"{path}:{line} {text!r}" for line, text in _code_words(path) if words.search(text)]
+        if path.parent.name != "commands":  # whose defaults are recipes
+            strays += [f"{path}:{line} {text!r}" for line, text in _code_words(path) if words.search(text)]
     assert not strays, "\n".join(strays)
 
 

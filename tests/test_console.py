@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
+import tyro
 from rich.console import Console
 
 from raylift import console as speaking
@@ -49,3 +51,23 @@ def test_the_job_decides_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["job"])
     assert speaking.run_job(_Arguments, lambda arguments, console: 1, None) == 1
     assert speaking.run_job(_Arguments, lambda arguments, console: None, None) == 0
+
+
+@dataclass(frozen=True)
+class _WithOverrides:
+    """A job with a recipe.
+
+    Attributes:
+        names: several.
+        overrides: recipe values.
+    """
+
+    names: tuple[str, ...] = ()
+    overrides: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+
+
+def test_an_option_with_several_values_swallows_no_override() -> None:
+    seen: list[_WithOverrides] = []
+    words = ["model.a=1", "--names", "x", "y", "stage2:seed=2"]
+    speaking.run_job(_WithOverrides, lambda arguments, console: seen.append(arguments), None, words, "job")
+    assert seen == [_WithOverrides(("x", "y"), ("model.a=1", "stage2:seed=2"))]

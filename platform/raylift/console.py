@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from raylift.config.overrides import take_overrides
 from raylift.core.errors import RayliftError
 
 if TYPE_CHECKING:
@@ -92,14 +95,14 @@ def run_job(
     """Parse the command line, run the job, print an error with its remedy; returns the exit status.
 
     Args:
-        arguments: dataclass of the command line.
+        arguments: dataclass of the command line; ``overrides`` are collected from anywhere on it.
         main: the job; returns the exit status, or None for 0.
         description: shown by ``--help``.
         words: command line; by default the process's.
         program: name shown by ``--help``; by default the script's.
     """
     console = Console()
-    given = tyro.cli(arguments, description=description, args=words, prog=program)
+    given = _parsed(arguments, description, sys.argv[1:] if words is None else words, program)
     try:
         return main(given, console) or 0
     except RayliftError as error:
@@ -108,6 +111,18 @@ def run_job(
         if error.remedy:
             console.print(f"  remedy: {error.remedy}", markup=False, highlight=False, soft_wrap=True)
         return EXIT_FAILED
+
+
+def _parsed(
+    arguments: type[Arguments], description: str | None, words: Sequence[str], program: str | None
+) -> Arguments:
+    fields = {field.name for field in dataclasses.fields(arguments)} if dataclasses.is_dataclass(arguments) else set()
+    if "overrides" not in fields:
+        return tyro.cli(arguments, description=description, args=words, prog=program)
+    # An option that takes several values would swallow them.
+    words, overrides = take_overrides(words)
+    given: Any = tyro.cli(arguments, description=description, args=words, prog=program)
+    return dataclasses.replace(given, overrides=(*overrides, *given.overrides)) if overrides else given
 
 
 def print_table(console: Console, content: PageTable) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from raylift.config.codec import built, constructed, hints_of, join, unknown_name
+from raylift.config.overrides import parse_override
 from raylift.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -43,17 +43,19 @@ def flatten(node: Any, path: str = "") -> dict[str, Any]:
 
 
 def override(node: T, assignments: Iterable[str]) -> T:
-    """Apply ``path.to.value=text`` assignments, in order; text is JSON, or a bare word.
+    """Apply ``path=value`` assignments, in order; see ``config.overrides``.
 
     Raises:
         ConfigError: not of that form, an unknown path, a wrong type, an impossible value.
     """
     values: dict[str, Any] = {}
     for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals or not path:
-            raise ConfigError(f"override {assignment!r} is not of the form path=value", "write model.weights.sdf=5")
-        values[path.strip()] = _parsed(text.strip())
+        scope, path, value, text = parse_override(assignment)
+        if scope:
+            raise ConfigError(
+                f"override {assignment!r} is for {scope!r}, which this command does not have", f"write {text}"
+            )
+        values[path] = value
     return override_values(node, values)
 
 
@@ -121,13 +123,3 @@ def _as_list(hint: Any, value: Any) -> Any:
     if typing.get_origin(hint) is tuple and isinstance(value, str):
         return [value] if value else []
     return value
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        if text.startswith("[") and text.endswith("]"):
-            text = text[1:-1] + ","  # a list of bare words, as a shell leaves of ["a", "b"]
-            return [part.strip().strip("'\"") for part in text.split(",") if part.strip()]
-        return [part.strip() for part in text.split(",")] if "," in text else text

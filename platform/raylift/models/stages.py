@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raylift.config.overrides import parse_override
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.models import catalogue
@@ -46,24 +47,21 @@ def stage_labels(name: str) -> list[str]:
 
 def stage_of(override: str) -> str:
     """Return the stage that an override names; "" if it applies to every stage."""
-    stage, colon, _ = override.partition("=")[0].partition(":")
-    return stage if colon else ""
+    return parse_override(override).scope
 
 
 def stage_overrides(overrides: Sequence[str], label: str, labels: Sequence[str]) -> list[str]:
     """Select the overrides for every stage, and those for this stage without its label.
 
     Raises:
-        ConfigError: an unknown stage.
+        ConfigError: an unknown stage, or not an override.
     """
     chosen = []
     for override in overrides:
-        stage = stage_of(override)
-        if not stage:
-            chosen.append(override)
-        elif not label or stage not in labels:
+        stage, _, _, text = parse_override(override)
+        if stage and (not label or stage not in labels):
             known = ", ".join(labels) if label else "none (this is a single recipe)"
             raise ConfigError(f"override {override!r} is for an unknown stage {stage!r}", f"known stages: {known}")
-        elif stage == label:
-            chosen.append(override.partition(":")[2])
+        if stage in ("", label):
+            chosen.append(text)
     return chosen

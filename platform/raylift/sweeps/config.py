@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from raylift.config import tree
 from raylift.config.codec import read_json, to_dict
+from raylift.config.overrides import Override, parse_override
 from raylift.core.errors import ConfigError
 from raylift.sweeps.space import Space
 from raylift.sweeps.stop_rules import StopConfig
 
-PREFIX = "sweep:"
-"""Begins an override of the sweep's own values, such as sweep:budget.trials=4; the others are the recipe's."""
+SCOPE = "sweep"
+"""Scope of overrides of the sweep's own values, such as sweep:budget.trials=4; the others are the recipe's."""
 EXTENDABLE = ("title", "about", "budget.trials", "budget.minutes", "resources.concurrency")
 """What may change between two calls for one sweep: it decides how far a sweep goes, not what its trials are."""
 
@@ -225,11 +226,10 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
         raise ConfigError(f"cannot read the sweep {path}: {error.strerror}", remedy) from None
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is not JSON: {error}", "fix it") from None
-    given = list(overrides)
-    own = [text.removeprefix(PREFIX) for text in given if text.startswith(PREFIX)]
-    recipe = [text for text in given if not text.startswith(PREFIX)]
+    given = [(word, parse_override(word)) for word in overrides]
     if isinstance(values, dict):
-        _assign(values, own)
+        _assign(values, [one for _, one in given if one.scope == SCOPE])
+        recipe = [word for word, one in given if one.scope != SCOPE]
         values["overrides"] = [*values.get("overrides", []), *recipe]
     try:
         return from_dict(values)
@@ -237,18 +237,13 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
         raise ConfigError(f"{path}: {error.problem}", error.remedy) from None
 
 
-def _assign(values: dict[str, Any], assignments: Iterable[str]) -> None:
+def _assign(values: dict[str, Any], overrides: Iterable[Override]) -> None:
     """Put ``group.name=value`` into plain values; the types are checked when the sweep is built."""
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        group, dot, name = path.partition(".")
-        if not equals or (dot and not isinstance(values.setdefault(group, {}), dict)):
-            raise ConfigError(f"override {PREFIX}{assignment}", f"write {PREFIX}budget.trials=4")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
+    for one in overrides:
+        group, dot, name = one.path.partition(".")
+        if dot and not isinstance(values.setdefault(group, {}), dict):
+            raise ConfigError(f"override {SCOPE}:{one.text}", f"write {SCOPE}:budget.trials=4")
         if dot:
-            values[group][name] = value
+            values[group][name] = one.value
         else:
-            values[group] = value
+            values[group] = one.value

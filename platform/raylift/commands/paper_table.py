@@ -1,9 +1,9 @@
 """Train and evaluate every row of a paper's table, show our figures next to the paper's, and judge its claims.
 
-    raylift table tuning/tables/implicit_1.json --data data/seats --storage runs/tables
-    raylift table tuning/tables/implicit_1.json --data data/seats --rows ours "2D only" --seeds 0
-    raylift table tuning/tables/implicit_reads.json --data data/seats --points schedule.num_steps=300
-    raylift table tuning/tables/implicit_1.json --data s3://bucket/cars --size paper scale.workers=4
+    raylift table implicit_1 --data data/seats --storage runs/tables
+    raylift table implicit_1 --data data/seats --rows ours "2D only" --seeds 0
+    raylift table implicit_reads --data data/seats --points schedule.num_steps=300
+    raylift table implicit_1 --data s3://bucket/cars --size paper scale.workers=4
 
 Every row and seed is its own run; rerunning the command does only what is missing, and prints the table again.
 Overrides are recipe values for every row. In MLflow the table is a run whose children are the rows'.
@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from raylift.config.ready_files import find_file
 from raylift.console import EXIT_FAILED, ProgressBar, print_table, progress_bar
 from raylift.core.errors import ConfigError, RayliftError
 from raylift.data.store.dataset import ShardedDataset
@@ -27,7 +28,7 @@ from raylift.evaluation.comparison.curves import Curve
 from raylift.export.comparison import write_comparison
 from raylift.runs.table_page import claims_table, scores_table, table_page
 from raylift.runs.table_runs import TableRuns, Watch, gather, open_table_run, read_curves
-from raylift.tables.paper_table import PaperTable, PlannedRow, by_points, load_table, plan_table
+from raylift.tables.paper_table import READY, PaperTable, PlannedRow, by_points, load_table, plan_table
 from raylift.tables.results import ClaimResult, RowResult, evaluate_claims, rows_of, score_rows
 from raylift.tracking.address import tracking_for
 from raylift.tracking.mlflow_tracker import MlflowTracker
@@ -38,7 +39,7 @@ class Arguments:
     """Train and evaluate every row of a paper's table; rerun the same command to resume.
 
     Attributes:
-        table: JSON file of the table; see tuning/tables.
+        table: name of a ready table (see raylift recipes), or a table's JSON file.
         data: prepared data set: a folder or s3://.
         storage: folder of runs: local (shared by all nodes) or s3://.
         rows: names of the rows to run; by default all.
@@ -205,7 +206,7 @@ def keep(
     (folder / "directions.json").write_text(json.dumps(directions, indent=1))
     (folder / "scores.json").write_text(json.dumps(figures, indent=1))
     if tracker is not None:
-        for path in (page, arguments.table):
+        for path in (page, find_file(arguments.table, READY)):
             tracker.log_artifact(path, "table")
         tracker.log_table("table/scores", figures)
         tracker.log_table("table/directions", directions)

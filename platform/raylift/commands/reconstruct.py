@@ -153,7 +153,8 @@ def main(arguments: Arguments, console: Console) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     console.print(f"{reconstructor.recipe.name} from {reconstructor.where} on {reconstructor.device}", soft_wrap=True)
     console.print(f"inputs: {reconstructor.model.request.describe()}")
-    entries, rows = [], []
+    entries: list[dict[str, object]] = []
+    rows: list[ViewerRow] = []
     with progress_bar(console, "images") as bar:
         for path in paths:
 

@@ -50,7 +50,7 @@ def main(arguments: Arguments, console: Console) -> None:
         if "://" not in folder and not Path(folder).is_dir():
             raise ConfigError(
                 f"the run {run.name!r} has logged no model, and its folder {folder} is not on this machine",
-                "run this where the folder is, or log the model there: jobs/reconstruct.py --run FOLDER --log-to-run",
+                "run this where the folder is, or log the model there: raylift reconstruct --run FOLDER --log-to-run",
             )
         console.print(f"logging the best checkpoint of {folder}", soft_wrap=True)
         tracker = open_run_tracker(folder, reader.uri)

@@ -1,13 +1,13 @@
 """Search for good recipe values on your data, with parallel trials on a laptop or a cluster.
 
-    raylift sweep tuning/sweeps/implicit_fourier.json --data data/seats --storage runs --name fourier
-    raylift sweep tuning/sweeps/implicit_weights.json --data data/seats sweep:budget.trials=8 model.hidden=64
+    raylift sweep implicit_fourier --data data/seats --storage runs --name fourier
+    raylift sweep implicit_weights --data data/seats sweep:budget.trials=8 model.hidden=64
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
-        raylift sweep tuning/sweeps/implicit_fourier.json --data s3://bucket/cars --storage s3://bucket/runs
+        python tuning/sweep.py implicit_fourier --data s3://bucket/cars --storage s3://bucket/runs
 
 Overrides are values of the recipe that every trial shares (path=value), or the sweep's own (sweep:path=value). Rerun
 the same command to resume a sweep; a larger sweep:budget.trials extends it. The best recipe is best.json in the
-sweep's folder, for jobs/train.py:
+sweep's folder, for raylift train:
 
     raylift train runs/fourier/best.json --data data/seats --storage runs --name best
 """
@@ -38,7 +38,7 @@ class Arguments:
     """Run a sweep; rerun the same command to resume.
 
     Attributes:
-        sweep: JSON file of the sweep; see tuning/sweeps for examples.
+        sweep: name of a ready sweep (see raylift recipes), or a sweep's JSON file.
         data: prepared data set: a folder or s3://.
         storage: folder of sweeps and runs: local (shared by all nodes) or s3://.
         name: sweep name, for its folder in --storage and its MLflow run; by default the file's name with "-" for "_".

@@ -3,7 +3,7 @@
     raylift train implicit/quick --data data/seats --storage runs --name seats
     raylift train implicit/quick --data s3://bucket/seats --storage s3://bucket/runs --name seats scale.workers=4
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
-        raylift train implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
+        python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
 Any recipe value can be set by its dotted path, such as model.weights.sdf=5. Rerun the same command to resume a run.
 

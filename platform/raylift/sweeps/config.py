@@ -12,12 +12,15 @@ from typing import Any, Literal
 from raylift.config import tree
 from raylift.config.codec import read_json, to_dict
 from raylift.config.overrides import Override, parse_override
+from raylift.config.ready_files import find_file, ready_names
 from raylift.core.errors import ConfigError
 from raylift.sweeps.space import Space
 from raylift.sweeps.stop_rules import StopConfig
 
 SCOPE = "sweep"
 """Scope of overrides of the sweep's own values, such as sweep:budget.trials=4; the others are the recipe's."""
+READY = Path(__file__).parent / "ready"
+"""Folder of the ready sweeps: ``tuning/sweeps`` in a checkout."""
 EXTENDABLE = ("title", "about", "budget.trials", "budget.minutes", "resources.concurrency")
 """What may change between two calls for one sweep: it decides how far a sweep goes, not what its trials are."""
 
@@ -210,19 +213,21 @@ def from_dict(values: Any) -> Sweep:
 
 
 def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
-    """Read a sweep's JSON file.
+    """Read a sweep's JSON file, or a ready sweep.
 
     Args:
+        path: of the file, or the name of a ready sweep.
         overrides: recipe values as path=value, and the sweep's own as sweep:path=value.
 
     Raises:
         ConfigError: not a file, not JSON, or not a sweep.
     """
+    path = find_file(path, READY)
     try:
         values = json.loads(path.read_text())
     except OSError as error:
         ready = ", ".join(sorted(file.stem for file in path.parent.glob("*.json")))
-        remedy = f"there are: {ready}" if ready else "see tuning/sweeps"
+        remedy = f"there are: {ready}" if ready else f"ready ones: {', '.join(ready_names(READY))}"
         raise ConfigError(f"cannot read the sweep {path}: {error.strerror}", remedy) from None
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is not JSON: {error}", "fix it") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from raylift.config.codec import read_json
+from raylift.config.ready_files import find_file, ready_names
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
 from raylift.data.store.manifest import DataKind
@@ -19,6 +20,8 @@ from raylift.evaluation.shapes.surface_color import SURFACE_COLOR_METRICS
 from raylift.metrics.protocols import SHAPE_PROTOCOLS
 from raylift.models.stages import plan_runs, stage_labels, stage_of
 
+READY = Path(__file__).parent / "ready"
+"""Folder of the ready tables: ``tuning/tables`` in a checkout."""
 BASELINE = "baseline:"
 """Prefix of a baseline's name, in a claim that compares a row with a baseline of the evaluation."""
 POINTS_IOU = "points/iou"
@@ -195,13 +198,18 @@ class PlannedRow:
 def load_table(path: Path) -> PaperTable:
     """Read a table.
 
+    Args:
+        path: of its JSON file, or the name of a ready table.
+
     Raises:
         ConfigError: no such file, not JSON, an unknown field, a wrong type, a claim about a missing row or metric.
     """
+    path = find_file(path, READY)
     try:
         return read_json(PaperTable, path.read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read the table {path}: {error.strerror}", "see tuning/tables") from None
+        ready = ", ".join(ready_names(READY))
+        raise ConfigError(f"cannot read the table {path}: {error.strerror}", f"ready ones: {ready}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.problem}", error.remedy) from None
 

@@ -5,7 +5,8 @@
     ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
         python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
-Any recipe value can be set by its dotted path, such as model.weights.sdf=5. Rerun the same command to resume a run.
+Any recipe value can be set by its dotted path, such as model.weights.sdf=5; "raylift recipes show NAME" lists them.
+--dry-run checks everything and prints the recipe and its cost. Rerun the same command to resume a run.
 
 A name for several stages, such as mesh_texture/umr-quick, trains them in order, each from the one before. Overrides
 apply to all stages, or with a stage's name and a colon (stage2:seed=1) to that stage only:
@@ -24,9 +25,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from raylift.config.explain import explain
 from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar
 from raylift.models.stages import plan_runs
+from raylift.runs.dry_run import RunEstimate, estimate_run
 from raylift.runs.train import TrainOutcome, train
 from raylift.tracking.address import tracking_for
 from raylift.training.loop import RunProgress
@@ -44,6 +47,7 @@ class Arguments:
         tracking: MLflow tracking URI; by default mlflow.db in --storage (current folder for s3://); "none" disables
             tracking.
         experiment: MLflow experiment; by default the model's name.
+        dry_run: check everything, print the recipe, its steps and its samples, and start nothing.
         overrides: recipe values, as path=value.
     """
 
@@ -54,12 +58,35 @@ class Arguments:
     name: str = ""
     tracking: str = ""
     experiment: str = ""
+    dry_run: bool = False
 
 
 def main(arguments: Arguments, console: Console) -> None:
     """Train, with the latest metrics next to the bar and a line per evaluation."""
-    for name, recipe in plan_runs(arguments.recipe, arguments.overrides, arguments.storage, arguments.name):
-        train_one(arguments, recipe, name, console)
+    planned = plan_runs(arguments.recipe, arguments.overrides, arguments.storage, arguments.name)
+    for number, (name, recipe) in enumerate(planned):
+        if arguments.dry_run:
+            earlier = [one for one, _ in planned[:number]]
+            rehearse(recipe, name, estimate_run(recipe, arguments.data, arguments.storage, name, earlier), console)
+        else:
+            train_one(arguments, recipe, name, console)
+    if arguments.dry_run:
+        console.print("nothing was started; not checked: free CPUs and GPUs, and the MLflow server", highlight=False)
+
+
+def rehearse(recipe: Recipe, name: str, cost: RunEstimate, console: Console) -> None:
+    """Print the resolved recipe, a value per line as an override, and what the run would cost."""
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    for one in explain(recipe):
+        say(f"{one.path}={one.value}")
+    done = f", {cost.done_steps} of them done" if cost.done_steps else ""
+    say(f"run {name}: {recipe.name} ({recipe.fingerprint}), {cost.num_parameters:,} parameters")
+    say(f"  {cost.num_steps:,} steps{done}: {cost.num_epochs:.3g} epochs of {cost.num_objects:,} objects")
+    say(f"  {cost.num_samples:,} samples to train on, {cost.batch_size} per step, with {recipe.scale.workers} workers")
+    say(f"  {cost.num_evaluations} evaluations of {cost.num_validated} validation samples")
 
 
 def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console) -> None:

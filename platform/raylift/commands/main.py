@@ -44,6 +44,7 @@ COMMANDS = (
     Command("recipes", "raylift.commands.recipes:main", "List recipes, explain one, or compare two.", TOOLS),
     Command("demo", "raylift.commands.demo:main", "Run the whole pipeline on furniture.", TOOLS),
     Command("fetch-weights", "raylift.commands.fetch_weights:main", "Fetch pretrained ImageNet weights.", TOOLS),
+    Command("completion", "raylift.commands.completion:main", "Print a script for completion in bash.", TOOLS),
 )
 """Every subcommand, in the order of ``raylift --help``. A new one is one line here and its module."""
 

@@ -53,7 +53,7 @@ def explain(node: Any, path: str = "", is_free: bool = False) -> Iterator[Explai
 
 
 @cache
-def field_meanings(cls: Any) -> dict[str, str]:
+def field_meanings(cls: type) -> dict[str, str]:
     """Descriptions of a dataclass's fields by name, from "Attributes" of its docstring, on one line each."""
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__):

@@ -63,7 +63,7 @@ def test_missing_names_the_places_and_the_remedy(nowhere: Path) -> None:
         imagenet_convolutions("vgg16")
     assert str(nowhere) in str(caught.value)
     assert "RAYLIFT_WEIGHTS" in caught.value.remedy
-    assert "jobs/fetch_weights.py vgg16" in caught.value.remedy
+    assert "raylift fetch-weights vgg16" in caught.value.remedy
 
 
 def test_the_library_fetches_nothing(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

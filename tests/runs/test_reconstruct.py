@@ -89,7 +89,7 @@ def test_a_run_without_checkpoints_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def job() -> ModuleType:
-    """``jobs/reconstruct.py``, which is no package."""
+    """The module of ``raylift reconstruct``."""
     return load_job("reconstruct")
 
 

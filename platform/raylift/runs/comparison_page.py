@@ -110,7 +110,7 @@ def _scores(comparison: RunComparison) -> Table:
         note += (
             " Differences are paired by object and positive where the run is better. Their intervals cover other"
             " objects, not another training run: with one seed each, which recipe is better stays undecided"
-            " (tuning/paper_table.py trains rows with several seeds)."
+            " (raylift table trains rows with several seeds)."
         )
     rows = [_score_row(score, comparison.shares_objects) for score in comparison.scores]
     return Table(f"Scores on {comparison.split}", head, rows, note, line)

@@ -89,7 +89,7 @@ def check_panels(dataset: ShardedDataset, split: str, panels_of: Sequence[str]) 
     if unknown:
         raise ConfigError(
             f"{', '.join(sorted(unknown))}: not in split {split} of {dataset.uri}",
-            "use ids as in the table of worst cases or in jobs/inspect_data.py",
+            "use ids as in the table of worst cases or in raylift inspect",
         )
 
 

@@ -226,7 +226,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
 
 
 def write_card(run: str | Path, path: Path) -> Path:
-    """The model card of a run's best checkpoint, with the scores of ``jobs/evaluate.py`` if they are in its folder."""
+    """The model card of a run's best checkpoint, with the scores of ``raylift evaluate`` if they are in its folder."""
     from raylift.export.model_card import write_model_card
 
     entry = best_entry(CheckpointStore(find_checkpoints(run)))

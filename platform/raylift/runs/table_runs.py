@@ -75,7 +75,7 @@ class TableRuns:
         if kind != table.data:
             raise ConfigError(
                 f"{dataset.uri} holds {kind}, but the table {table.title!r} needs {table.data}",
-                "prepare a data set of that kind with jobs/prepare.py",
+                "prepare a data set of that kind with raylift prepare",
             )
         self.dataset, self.storage = dataset, storage
         self.tracking, self.experiment, self.parent_run_id = tracking, experiment, parent_run_id
@@ -141,7 +141,7 @@ class TableRuns:
         watch.say(f"evaluating {name}")
         model = TrainedModel.of_run(folder.uri)
         with tempfile.TemporaryDirectory() as work:
-            # In a local run's folder, as jobs/evaluate.py writes it and model cards read it.
+            # In a local run's folder, as raylift evaluate writes it and model cards read it.
             place = Path(work) if "://" in folder.uri else Path(folder.uri) / "evaluation" / SPLIT
             evaluated = evaluate_trained(model, recipe, self.dataset, SPLIT, place, progress=watch.evaluate)
             if self.tracking:

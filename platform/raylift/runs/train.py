@@ -236,7 +236,7 @@ def check_before_start(recipe: Recipe, place: RunPaths) -> None:
             "use a data.batch_size of at least scale.workers",
         )
     if not dataset.entries("train", recipe.data.categories):
-        raise ConfigError(f"{place.data} has no training objects of these categories", "see jobs/inspect_data.py")
+        raise ConfigError(f"{place.data} has no training objects of these categories", "see raylift inspect")
     if len(recipe.optimizers) > 1:  # groups that the model may not have
         build_groups(build_model(recipe, dataset_info(dataset, recipe.data)), recipe.optimizers, recipe.data.batch_size)
     store = checkpoint_store(recipe, place)

@@ -87,7 +87,7 @@ def trial_rows(trials: Sequence[Trial], sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def best_recipe(base: Recipe, trial: Trial) -> Recipe:
-    """The recipe that a trial ended with, for ``jobs/train.py``."""
+    """The recipe that a trial ended with, for ``raylift train``."""
     return trial_recipe(base, trial.generation.values)
 
 

@@ -25,7 +25,7 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """The URI for ``jobs/reconstruct.py --model`` and ``mlflow.pyfunc.load_model``."""
+        """The URI for ``raylift reconstruct --model`` and ``mlflow.pyfunc.load_model``."""
         return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
 
 

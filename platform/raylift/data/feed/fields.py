@@ -102,7 +102,7 @@ def keypoints(view: StoredView, crop: Crop) -> np.ndarray:
 def parts(view: StoredView, crop: Crop, image_px: int) -> np.ndarray:
     """Part maps [K, S, S]; a mirrored crop exchanges left and right parts."""
     if view.parts is None:
-        raise DataError(f"{view.id} has no part maps", "add them with jobs/segment_parts.py")
+        raise DataError(f"{view.id} has no part maps", "add them with raylift segment-parts")
     maps = np.stack([cropped_pixels(part, crop, image_px) for part in view.parts])
     return maps[list(view.part_mirror)] if crop.mirrored else maps
 

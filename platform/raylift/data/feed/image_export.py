@@ -1,4 +1,4 @@
-"""Exports views of a prepared data set as an image folder for ``jobs/reconstruct.py``: image, camera and depth."""
+"""Exports views of a prepared data set as an image folder for ``raylift reconstruct``: image, camera and depth."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LEAST_IOU = 0.05
 _MOST_POINTS = 20_000
 _REMEDY = (
     f"grids are indexed [x, y, z] at the centres of {GRID_RESOLUTION}^3 cells over [-{GRID_HALF_EXTENT}, "
-    f"{GRID_HALF_EXTENT}]^3, negative (or 1) inside: prepare the data set again with jobs/prepare.py"
+    f"{GRID_HALF_EXTENT}]^3, negative (or 1) inside: prepare the data set again with raylift prepare"
 )
 
 

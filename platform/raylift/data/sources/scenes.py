@@ -85,7 +85,7 @@ class ScenesSource:
     def items(self) -> list[SourceItem]:
         shapes = _opened(self.uri)
         if shapes.manifest.kind != "shapes":
-            raise DataError(f"{self.uri} is not a data set of shapes", "prepare meshes first: jobs/prepare.py shapes")
+            raise DataError(f"{self.uri} is not a data set of shapes", "prepare meshes first: raylift prepare shapes")
         fewest = min((entry.num_views for entry in shapes.entries()), default=MIN_VIEWS)
         if fewest < MIN_VIEWS:
             raise DataError(

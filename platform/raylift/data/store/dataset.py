@@ -88,7 +88,7 @@ class ShardedDataset:
         try:
             return self._by_id[object_id]
         except KeyError:
-            remedy = f"see jobs/inspect_data.py {self.uri}"
+            remedy = f"see raylift inspect {self.uri}"
             raise DataError(f"{self.uri} has no object {object_id!r}", remedy) from None
 
     def cached(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:

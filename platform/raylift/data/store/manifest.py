@@ -117,7 +117,7 @@ class Manifest:
         if storage.size(MANIFEST_NAME) is None:
             raise DataError(
                 f"{storage.uri} is not a prepared data set: it has no {MANIFEST_NAME}",
-                "run `python jobs/prepare.py --source ... --out DIR` first (again, if it was stopped)",
+                "run `raylift prepare --source ... --out DIR` first (again, if it was stopped)",
             )
         text = storage.read(MANIFEST_NAME)
         try:

@@ -86,7 +86,7 @@ def compare_runs(runs: Sequence[TrackedRun]) -> RunComparison:
         raise ConfigError(
             f"nothing in these runs can be compared: {_listed(runs, [run.model or 'unknown' for run in runs])} are"
             " different models without a common metric",
-            "evaluate them on the same data with jobs/evaluate.py, or compare runs of one model",
+            "evaluate them on the same data with raylift evaluate, or compare runs of one model",
         )
     return RunComparison(
         runs=tuple(runs),
@@ -187,7 +187,7 @@ def _notes(runs: Sequence[TrackedRun], split: str, same_model: bool, shares_obje
         )
     missing = [run.name for run in runs if split and split not in run.scores]
     if not split:
-        notes.append("No split was evaluated for two runs: use python jobs/evaluate.py --run FOLDER --data DATA.")
+        notes.append("No split was evaluated for two runs: use raylift evaluate --run FOLDER --data DATA.")
     elif missing:
         notes.append(f"Not evaluated on {split}: {', '.join(missing)}.")
     measured = [run for run in runs if split in run.scores]

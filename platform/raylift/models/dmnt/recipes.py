@@ -29,7 +29,7 @@ BEST_METRIC = "val/symmetric_pi6"
 def paper() -> Recipe:
     """The size of the paper's relatives (NeMo, NOVUM): ResNet-50, stride 8, 128 channels, all counts of appendix A.3.
 
-    ``python jobs/train.py dmnt/paper --data DIR start_from=RUN``, where RUN is one of ``templates/paper``; for GPUs.
+    ``raylift train dmnt/paper --data DIR start_from=RUN``, where RUN is one of ``templates/paper``; for GPUs.
     The paper states neither the texture's size nor the length of training; these are ours.
     """
     return Recipe(
@@ -58,7 +58,7 @@ def paper() -> Recipe:
 def quick() -> Recipe:
     """128-pixel images, features every 4 pixels: for two CPU cores.
 
-    ``python jobs/train.py dmnt/quick --data SCENES start_from=RUN``, where RUN is one of ``templates/quick`` on the
+    ``raylift train dmnt/quick --data SCENES start_from=RUN``, where RUN is one of ``templates/quick`` on the
     shapes that SCENES shows.
     """
     return replace(

@@ -19,7 +19,7 @@ BEST_METRIC = "val/top5"
 def quick() -> Recipe:
     """A thin ResNet-18 at 64 pixels and hashed n-grams, for two CPU cores.
 
-    ``python jobs/train.py image_text/quick --data DIR``; the model's README has the expected result.
+    ``raylift train image_text/quick --data DIR``; the model's README has the expected result.
     """
     return Recipe(
         name="image_text/quick",

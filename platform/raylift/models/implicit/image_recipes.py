@@ -22,7 +22,7 @@ from raylift.models.implicit.config import (
 def best_image_paper() -> Recipe:
     """``best-image`` for a GPU and thousands of objects: wider, finer, longer. Untested.
 
-    ``python jobs/train.py implicit/best-image-paper --data DIR``
+    ``raylift train implicit/best-image-paper --data DIR``
     """
     quick = best_image_quick()
     model = replace(
@@ -42,7 +42,7 @@ def best_image_paper() -> Recipe:
 def best_image() -> Recipe:
     """Image only, for several classes at once: training shapes of similar silhouettes, stretched, carved, corrected.
 
-    ``python jobs/train.py implicit/best-image --data DIR``; two CPU cores take about an hour.
+    ``raylift train implicit/best-image --data DIR``; two CPU cores take about an hour.
     """
     schedule = ScheduleConfig(num_steps=6000, eval_every=1000, checkpoint_every=1000)
     return replace(best_image_quick(), name="implicit/best-image", schedule=schedule)
@@ -51,7 +51,7 @@ def best_image() -> Recipe:
 def best_image_quick() -> Recipe:
     """``best-image`` in fewer steps: minutes on two CPU cores.
 
-    ``python jobs/train.py implicit/best-image-quick --data DIR``
+    ``raylift train implicit/best-image-quick --data DIR``
     """
     return Recipe(
         name="implicit/best-image-quick",

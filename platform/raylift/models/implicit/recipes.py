@@ -27,7 +27,7 @@ def paper() -> Recipe:
     """The paper's model and training: ResNet-50, 224 pixels, 80 epochs of 1-cycle at 2e-3, batch 10.
 
     With the inputs of the authors' published code: the raw pixel, density over its maximum. Gradients are not clipped.
-    For a GPU: ``python jobs/train.py implicit/paper --data DIR``. The paper trained 4 hours on about 2000 cars.
+    For a GPU: ``raylift train implicit/paper --data DIR``. The paper trained 4 hours on about 2000 cars.
     """
     return Recipe(
         name="implicit/paper",
@@ -42,7 +42,7 @@ def paper() -> Recipe:
 def paper_quick() -> Recipe:
     """The paper's model reduced for two CPU cores: a thin ResNet-18 at 64 pixels. Used for the paper's tables.
 
-    ``python jobs/train.py implicit/paper-quick --data DIR``
+    ``raylift train implicit/paper-quick --data DIR``
     """
     return Recipe(
         name="implicit/paper-quick",
@@ -79,7 +79,7 @@ _WEIGHTS = replace(_TOLD_WEIGHTS, sign_inside=1.6)
 def best() -> Recipe:
     """Best known recipe for an image with depth: local readers, similar training shapes carved by it, no image encoder.
 
-    For many objects and a GPU: ``python jobs/train.py implicit/best --data DIR``. Set ``model.image_px`` to the side of
+    For many objects and a GPU: ``raylift train implicit/best --data DIR``. Set ``model.image_px`` to the side of
     the stored images: readers see single pixels. With fewer than a few hundred objects it overfits in 170 epochs and
     has too few shapes to retrieve; use ``implicit/quick``.
     """
@@ -113,7 +113,7 @@ def quick() -> Recipe:
 
     Dozens of objects are memorised after 500 steps; three members have a lower error than one trained longer.
 
-    ``python jobs/train.py implicit/quick --data DIR``; the README has the expected result and its command.
+    ``raylift train implicit/quick --data DIR``; the README has the expected result and its command.
     """
     return Recipe(
         name="implicit/quick",
@@ -144,7 +144,7 @@ def quick() -> Recipe:
 def told_quick() -> Recipe:
     """Conditioned on a grid of the true shape: the decoder corrects the interpolated grid.
 
-    ``python jobs/train.py implicit/told-quick --data DIR``, with ``model.conditioning.kind=gt_occupancy`` for the
+    ``raylift train implicit/told-quick --data DIR``, with ``model.conditioning.kind=gt_occupancy`` for the
     other grid. For two CPU cores.
     """
     return Recipe(
@@ -182,7 +182,7 @@ def told_paper() -> Recipe:
 def surface_quick() -> Recipe:
     """Conditioned on unordered surface points without normals: distances to them at a point and as a grid.
 
-    ``python jobs/train.py implicit/surface-quick --data DIR``, with ``model.conditioning.num_points=300`` for few. The
+    ``raylift train implicit/surface-quick --data DIR``, with ``model.conditioning.num_points=300`` for few. The
     image is not read. For two CPU cores.
     """
     return Recipe(

@@ -47,7 +47,7 @@ def best_model() -> MeshTextureConfig:
 def best_quick_stage1() -> Recipe:
     """Cameras, shapes and textures from the poses of ``poses/quick``; minutes on two cores.
 
-    ``python jobs/train.py mesh_texture/best-quick --data DIR`` trains the search and this stage. Overrides such as
+    ``raylift train mesh_texture/best-quick --data DIR`` trains the search and this stage. Overrides such as
     ``model.poses.ranges.elevation_deg=[-10,30]`` apply to both.
     """
     return Recipe(
@@ -86,7 +86,7 @@ def best_paper_stage1() -> Recipe:
 def best_adaptive_quick_stage2() -> Recipe:
     """The adaptive-gradient paper's two additions with correct cameras: D_var (31, 32) and a Fréchet distance.
 
-    ``python jobs/train.py mesh_texture/best-adaptive-quick --data DIR`` trains the search and both stages;
+    ``raylift train mesh_texture/best-adaptive-quick --data DIR`` trains the search and both stages;
     ``start_from=RUN.stage1`` adds this stage to a run of ``best-quick``. Weights are those of ``adaptive-quick``,
     without a critic, to isolate the effect of the two additions.
     """

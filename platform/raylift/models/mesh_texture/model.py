@@ -69,7 +69,7 @@ class MeshTextureModel(ReconstructionModel):
         if config.parts.use == "always" and info.num_parts < 2:
             raise ConfigError(
                 "model.parts.use is 'always', but the data set has no part maps",
-                "write part maps with jobs/segment_parts.py, or set model.parts.use=never and their weights to 0",
+                "write part maps with raylift segment-parts, or set model.parts.use=never and their weights to 0",
             )
         weights = config.weights
         with torch.random.fork_rng(devices=[]):

@@ -98,7 +98,7 @@ def umr_stage2() -> MeshTextureConfig:
 def umr_paper_stage1() -> Recipe:
     """UMR's first stage: template, textures and cameras from silhouettes; parts are learned where there are maps.
 
-    For a GPU: ``python jobs/train.py mesh_texture/umr-paper --data DIR`` trains both stages. The data set needs part
+    For a GPU: ``raylift train mesh_texture/umr-paper --data DIR`` trains both stages. The data set needs part
     maps for stage two.
     """
     return Recipe(

@@ -125,7 +125,7 @@ def _test(recipe: Recipe) -> Recipe:
 def umr_quick_stage1() -> Recipe:
     """Template, shapes, textures and cameras from silhouettes in minutes on two cores.
 
-    ``python jobs/train.py mesh_texture/umr-quick --data DIR`` trains both stages. No perceptual term, so that nothing
+    ``raylift train mesh_texture/umr-quick --data DIR`` trains both stages. No perceptual term, so that nothing
     is downloaded, and no parts, so that any folder of cut-outs works. Tens of images of various animals or seats need
     larger deformations than a set of birds: their weight is a fifth of UMR's.
     """

@@ -18,7 +18,7 @@ BEST_METRIC = "val/explained"
 def paper() -> Recipe:
     """SCOPS' size: 4 parts, ResNet-50, 256 pixels, VGG's last features, 100 000 steps.
 
-    For a GPU: ``python jobs/segment_parts.py --recipe part_segmentation/paper --data DIR --out DIR``.
+    For a GPU: ``raylift segment-parts --recipe part_segmentation/paper --data DIR --out DIR``.
     """
     return Recipe(
         name="part_segmentation/paper",
@@ -37,7 +37,7 @@ def paper() -> Recipe:
 def quick() -> Recipe:
     """A thin ResNet-18 at 128 pixels with AlexNet's features, for two CPU cores.
 
-    ``python jobs/segment_parts.py --data DIR --out DIR``; the model's README has the expected result.
+    ``raylift segment-parts --data DIR --out DIR``; the model's README has the expected result.
     """
     return Recipe(
         name="part_segmentation/quick",

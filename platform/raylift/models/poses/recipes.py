@@ -31,7 +31,7 @@ RATE = OptimizerConfig(
 def quick() -> Recipe:
     """Six starts of 200 steps: a minute of CPU time.
 
-    ``python jobs/train.py poses/quick --data DIR``, or as the first stage of ``mesh_texture/best-quick``.
+    ``raylift train poses/quick --data DIR``, or as the first stage of ``mesh_texture/best-quick``.
     """
     return Recipe(
         name="poses/quick",
@@ -49,7 +49,7 @@ def quick() -> Recipe:
 def paper() -> Recipe:
     """For thousands of images or more: 12 starts, a finer mesh, batches of 256.
 
-    ``python jobs/train.py poses/paper --data DIR``. Photographs: ``model.poses.cue=vgg16 model.image_px=128``, and
+    ``raylift train poses/paper --data DIR``. Photographs: ``model.poses.cue=vgg16 model.image_px=128``, and
     ranges of elevation and roll that contain all images.
     """
     base = quick()

@@ -24,7 +24,7 @@ QUICK_TRUNK = TrunkConfig(backbone="resnet18", width=16, channels=32)
 def resnet_paper() -> Recipe:
     """ResNet-50 with ImageNet's weights at 256 pixels, 21 bins an angle: StarMap's baseline with all three tasks.
 
-    For a GPU: ``python jobs/train.py recognition/resnet-paper --data DIR``.
+    For a GPU: ``raylift train recognition/resnet-paper --data DIR``.
     """
     return Recipe(
         name="recognition/resnet-paper",
@@ -43,7 +43,7 @@ def resnet_paper() -> Recipe:
 def resnet_quick() -> Recipe:
     """A thin ResNet-18 at 128 pixels, for two CPU cores.
 
-    ``python jobs/train.py recognition/resnet-quick --data DIR``; the model's README has the cost and the result.
+    ``raylift train recognition/resnet-quick --data DIR``; the model's README has the cost and the result.
     """
     return Recipe(
         name="recognition/resnet-quick",
@@ -81,7 +81,7 @@ def resnet_test() -> Recipe:
 def mask_rcnn_paper() -> Recipe:
     """torchvision's Mask R-CNN at 512 pixels on ResNet-50 with ImageNet's weights, 21 bins an angle.
 
-    For a GPU: ``python jobs/train.py recognition/mask-rcnn-paper --data DIR``. Optimizer as in Mask R-CNN's reference.
+    For a GPU: ``raylift train recognition/mask-rcnn-paper --data DIR``. Optimizer as in Mask R-CNN's reference.
     """
     return Recipe(
         name="recognition/mask-rcnn-paper",
@@ -103,7 +103,7 @@ def mask_rcnn_paper() -> Recipe:
 def mask_rcnn_quick() -> Recipe:
     """A thin Mask R-CNN at 128 pixels, for two CPU cores.
 
-    ``python jobs/train.py recognition/mask-rcnn-quick --data DIR``; the model's README has the cost and the result.
+    ``raylift train recognition/mask-rcnn-quick --data DIR``; the model's README has the cost and the result.
     """
     quick = resnet_quick()
     regions = RegionsConfig(64, 64, 32, 32, hidden=128, mask_channels=32, mask_layers=2)

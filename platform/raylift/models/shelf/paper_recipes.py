@@ -40,7 +40,7 @@ def triplane_model() -> ShelfConfig:
 def original_paper() -> Recipe:
     """Shelf-supervised mesh prediction as published, but for what its README lists: 100 000 steps of batch 32 on a GPU.
 
-    ``python jobs/train.py shelf/original-paper --data DIR``; needs AlexNet's weights (``networks.pretrained``).
+    ``raylift train shelf/original-paper --data DIR``; needs AlexNet's weights (``networks.pretrained``).
     """
     return Recipe(
         name="shelf/original-paper",
@@ -67,7 +67,7 @@ def equivariant_paper() -> Recipe:
 def clip_paper() -> Recipe:
     """The original with equation 11 (section 2.5): CLIP ViT-B/16 and captions.
 
-    ``python jobs/train.py shelf/clip-paper --data DIR model.captions.towers=ViT-B-16:FILE``. The data set's images need
+    ``raylift train shelf/clip-paper --data DIR model.captions.towers=ViT-B-16:FILE``. The data set's images need
     captions, such as those of 3D-FUTURE's tags.
     """
     return _with_clip(original_paper(), "clip-paper")

@@ -84,7 +84,7 @@ def _small(config: ShelfConfig) -> ShelfConfig:
 def best_quick_stage1() -> Recipe:
     """Volumes and cameras from the poses of ``poses/quick``; minutes on two cores.
 
-    ``python jobs/train.py shelf/best-quick --data DIR`` trains the search and this stage.
+    ``raylift train shelf/best-quick --data DIR`` trains the search and this stage.
     """
     return Recipe(
         name="shelf/best-quick.stage1",
@@ -122,7 +122,7 @@ def best_paper_stage1() -> Recipe:
 def original_quick() -> Recipe:
     """The original for two cores: 32-pixel views, image gradients in place of AlexNet's features.
 
-    ``python jobs/train.py shelf/original-quick --data DIR``. As published it has nothing that keeps cameras from
+    ``raylift train shelf/original-quick --data DIR``. As published it has nothing that keeps cameras from
     collapsing: see README.md, "Measured".
     """
     return _quick(original_paper())
@@ -141,7 +141,7 @@ def equivariant_quick() -> Recipe:
 def clip_quick() -> Recipe:
     """``original-quick`` with captions, by towers trained on the same data set.
 
-    ``python jobs/train.py shelf/clip-quick --data DIR model.captions.towers=run:RUN``, where RUN is a run of
+    ``raylift train shelf/clip-quick --data DIR model.captions.towers=run:RUN``, where RUN is a run of
     ``image_text/quick`` on DIR.
     """
     return _with_towers(_quick(clip_paper()))

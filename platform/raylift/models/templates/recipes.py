@@ -20,7 +20,7 @@ from raylift.networks.deformable_templates import DeformableTemplatesConfig
 def paper() -> Recipe:
     """``quick`` with more points, larger silhouettes and ten times the steps. For a GPU.
 
-    ``python jobs/train.py templates/paper --data DIR``, on a data set of shapes. The paper gives no sizes; NeMo's and
+    ``raylift train templates/paper --data DIR``, on a data set of shapes. The paper gives no sizes; NeMo's and
     NOVUM's meshes have about 1000 vertices, which is ``model.templates.level=16``, here and in what starts from the
     run.
     """
@@ -39,7 +39,7 @@ def paper() -> Recipe:
 def quick() -> Recipe:
     """Templates of 578 vertices, for two CPU cores.
 
-    ``python jobs/train.py templates/quick --data DIR "data.categories=[seats,tables]"``
+    ``raylift train templates/quick --data DIR "data.categories=[seats,tables]"``
     """
     return Recipe(
         name="templates/quick",

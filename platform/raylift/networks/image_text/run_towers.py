@@ -25,7 +25,7 @@ TOWERS = "towers"
 """Name of the towers' config in the recipe of the model that trains them."""
 WEIGHTS = "network.towers."
 """What the names of their weights start with in its checkpoints."""
-_TRAIN = "train image and text towers on captioned images with jobs/train.py, and name the folder of that run"
+_TRAIN = "train image and text towers on captioned images with raylift train, and name the folder of that run"
 
 
 def towers_of_run(place: str) -> TwoTower:

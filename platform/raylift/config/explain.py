@@ -42,7 +42,8 @@ def explain(node: Any, path: str = "", is_free: bool = False) -> Iterator[Explai
         for name, child in node.items():
             yield from explain(child, join(path, str(name)), is_free)
         return
-    hints, meanings = hints_of(type(node)), field_meanings(type(node))
+    cls: Any = type(node)
+    hints, meanings = hints_of(cls), field_meanings(cls)
     for field in dataclasses.fields(node):
         child, where = getattr(node, field.name), join(path, field.name)
         free = is_free or bool(field.metadata.get("free"))
@@ -53,7 +54,7 @@ def explain(node: Any, path: str = "", is_free: bool = False) -> Iterator[Explai
 
 
 @cache
-def field_meanings(cls: type) -> dict[str, str]:
+def field_meanings(cls: Any) -> dict[str, str]:
     """Descriptions of a dataclass's fields by name, from "Attributes" of its docstring, on one line each."""
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__):

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
 
 from raylift.core.errors import ConfigError, DataError
+from raylift.core.types import Mesh
 from raylift.data.shapes.captions import dominant_material, make_caption
 from raylift.data.shapes.normalise import normalise_scene
 from raylift.data.sources.base import LoadedScene, SourceItem
@@ -23,6 +25,7 @@ from raylift.data.sources.procedural import ProceduralSource, procedural_chair
 from raylift.data.sources.procedural_vehicles import ProceduralVehiclesSource, procedural_vehicle
 from raylift.data.sources.sh3f import Sh3fSource, category_of
 from raylift.data.sources.shapenet import ShapeNetSource
+from raylift.export.mesh_files import write_mesh
 from raylift.rendering.scene import Material, Scene
 
 LIMIT = 1 << 26
@@ -106,6 +109,77 @@ def test_vertex_colours_survive(tmp_path: Path) -> None:
     colors = source.load(source.items()[0], LIMIT).scene.vertex_colors
     assert colors is not None
     np.testing.assert_allclose(colors, np.tile([1, 0, 0.2], (len(colors), 1)), atol=1e-6)
+
+
+def read_one(path: Path) -> Scene:
+    source = FolderSource(path.parent)
+    (item,) = source.items()
+    return source.load(item, LIMIT).scene
+
+
+def test_factors_of_gltf_are_linear_light(tmp_path: Path) -> None:
+    """A factor of 0.214 is drawn as mid grey by viewers. In other files colours are as displayed."""
+    box = trimesh.creation.box()
+    box.visual = trimesh.visual.TextureVisuals(material=trimesh.visual.material.PBRMaterial(baseColorFactor=[55] * 3))
+    box.export(tmp_path / "grey.glb")
+    (material,) = read_one(tmp_path / "grey.glb").materials
+    np.testing.assert_allclose(material.base_color, 0.5, atol=0.005)
+
+
+def test_colours_of_vertices_that_have_a_material_are_kept(tmp_path: Path) -> None:
+    """As raylift and single-view models write them."""
+    colors = torch.tensor([[0.5, 0.0, 1.0], [0.1, 0.2, 0.3], [1.0, 1.0, 0.0]])
+    corners = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    write_mesh(Mesh(corners, torch.tensor([[0, 1, 2]]), vertex_colors=colors), tmp_path / "one.glb")
+    scene = read_one(tmp_path / "one.glb")
+    assert scene.vertex_colors is not None
+    np.testing.assert_allclose(scene.vertex_colors, colors.numpy(), atol=0.003)
+    assert scene.materials[0].base_color == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_a_texture_that_many_materials_share_is_one_array(tmp_path: Path) -> None:
+    """A real mesh of 183 materials with one texture of 1024 pixels was refused for its texels."""
+    names = [f"part{index}" for index in range(30)]
+    (tmp_path / "box.mtl").write_text("".join(f"newmtl {name}\nKd 1 1 1\nmap_Kd paint.png\n" for name in names))
+    (tmp_path / "paint.png").write_bytes(paint())
+    head, _, _ = OBJ.partition("usemtl")
+    parts = "".join(f"usemtl {name}\nf 1/1 2/2 3/3\n" for name in names)
+    (tmp_path / "box.obj").write_text(head + parts)
+    scene = read_one(tmp_path / "box.obj")
+    assert len(scene.materials) == len(names)
+    assert len({id(material.texture) for material in scene.materials}) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "categories"),
+    [
+        (["chairs/oak.obj", "chairs/ash.obj", "tables/elm.obj"], "", ["chairs", "chairs", "tables"]),
+        (["a/chairs/oak.obj", "b/tables/elm.obj", "b/tables/fir.obj"], "", ["chairs", "tables", "tables"]),
+        # Every object has a folder of its own: the one above tells categories, or there is one category.
+        (["chairs/oak/model.obj", "chairs/ash/model.obj", "tables/elm/model.obj"], "", ["chairs", "chairs", "tables"]),
+        (["oak/model.obj", "ash/model.obj"], "", ["set", "set"]),
+        (["a/chairs/oak.obj", "b/tables/elm.obj"], "#1", ["a", "b"]),
+        (["a/chairs/oak.obj", "b/tables/elm.obj"], "#2", ["chairs", "tables"]),
+        (["a/chairs/oak.obj", "b/elm.obj"], "#-1", ["chairs", "b"]),
+        (["a/chairs/oak.obj", "elm.obj"], "#0", ["set", "set"]),
+    ],
+)
+def test_folders_tell_categories(tmp_path: Path, files: list[str], level: str, categories: list[str]) -> None:
+    for file in files:
+        (tmp_path / "set" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / file).write_text(OBJ)
+    items = open_source(f"folder:{tmp_path}/set{level}").items()
+    assert sorted((item.reference, item.category) for item in items) == sorted(zip(files, categories, strict=True))
+    if files[0].endswith("model.obj"):
+        assert "oak" in {item.name for item in items}
+
+
+def test_a_level_of_folders_that_a_file_lacks_is_refused(tmp_path: Path) -> None:
+    for file in ("a/chairs/oak.obj", "b/elm.obj"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(OBJ)
+    with pytest.raises(ConfigError, match=r"b/elm.obj has no folder at level 2"):
+        open_source(f"folder:{tmp_path}#2").items()
 
 
 def test_a_missing_texture_is_noted_and_the_object_kept(tmp_path: Path) -> None:

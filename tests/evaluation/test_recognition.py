@@ -47,7 +47,7 @@ def test_the_truth_scores_best(of_truth: EvaluationReport) -> None:
     metrics = of_truth.metrics()
     for name in ("viewpoint/pose_pi18", "viewpoint/joint_pi18", "class/class_accuracy", "told/symmetric_pi18"):
         assert metrics[f"test/{name}_mean"] == 1.0
-    for name in ("amodal_iou", "visible_iou", "hidden_iou", "occluder_auc"):
+    for name in ("amodal_iou", "boundary_f", "visible_iou", "hidden_iou", "occluder_auc"):
         assert metrics[f"test/outline/{name}_mean"] == 1.0
     assert metrics["test/viewpoint/rotation_deg_mean"] < 1e-4
     assert metrics["test/class/nll_mean"] == pytest.approx(-math.log(0.9))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from raylift.core.errors import DataError
-from raylift.export.glb_reading import linear_to_srgb, read_glb
-from raylift.export.mesh_files import srgb_to_linear, write_mesh
+from raylift.export.glb_reading import read_glb
+from raylift.export.mesh_files import write_mesh
 from raylift.export.parts import split_into_parts
 from tests.export.shapes import colored_sphere, textured_square, two_material_scene
 
@@ -29,11 +29,6 @@ def test_parts_come_back(make: object, tmp_path: Path) -> None:
             assert (own is None) == (other is None), name
             if own is not None:
                 np.testing.assert_allclose(own.astype(np.float64), other.astype(np.float64), atol=close)
-
-
-def test_displayed_values_come_back_from_linear_light() -> None:
-    values = np.linspace(0, 1, 256)
-    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-6)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

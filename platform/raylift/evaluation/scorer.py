@@ -37,6 +37,11 @@ class Scorer(ABC):
         """
         del model, split
 
+    def placed(self, sample: str, solid: Solid) -> Solid:
+        """The shape to score and to draw: as it is, or where a scorer moves it."""
+        del sample
+        return solid
+
     @abstractmethod
     def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
         """Scores of the model's reconstruction.

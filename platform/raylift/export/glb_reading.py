@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from raylift.core.color_space import linear_to_srgb
 from raylift.core.errors import DataError
 from raylift.export.parts import Part
 
@@ -19,7 +20,7 @@ _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
 def read_glb(path: Path) -> list[Part]:
-    """One part per material. (trimesh, which reads users' files, drops the colours of vertices that have a material.)
+    """One part per material, with 16-bit colours, where trimesh, which reads users' files, rounds to 8.
 
     Raises:
         DataError: no such file, or not one that raylift wrote.
@@ -63,11 +64,6 @@ def decode_glb(data: bytes) -> list[Part]:
             )
         )
     return parts
-
-
-def linear_to_srgb(light: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1: linear light in [0, 1] to displayed values, the inverse of ``mesh_files.srgb_to_linear``."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
 
 
 def _displayed(stored: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from raylift.core.color_space import srgb_to_linear
 from raylift.core.errors import DataError
 from raylift.core.storage import write_whole
 from raylift.core.types import Mesh
@@ -57,11 +58,6 @@ def encode_glb(shape: Mesh | Scene) -> bytes:
         DataError: the mesh has no faces or is invalid.
     """
     return _encode_glb(split_into_parts(shape))
-
-
-def srgb_to_linear(color: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1: displayed values in [0, 1] to linear light. glTF stores factors and vertex colours as linear."""
-    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
 class _Buffer:

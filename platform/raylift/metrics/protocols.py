@@ -38,6 +38,7 @@ DISN_SIDE = 2.5
 MESHRCNN_THRESHOLDS = (0.1, 0.3, 0.5)
 SOLID_PERCENTS = (1, 5)
 """Percentages of the unit cube's edge that the F-scores of ``solid32`` use as thresholds."""
+GSO_THRESHOLDS = (0.1, 0.2, 0.5)
 ICP_POINTS = 1024
 QUICK_POINTS = 25_000
 
@@ -224,6 +225,25 @@ def solid32(pair: ShapePair) -> dict[str, float]:
     return scores
 
 
+def gso(pair: ShapePair) -> dict[str, float]:
+    """What papers on Google's scanned objects print, such as TripoSR and InstantMesh (2024).
+
+    Both shapes are scaled so that the longest edge of the true bounding box is 2, that of the cube [-1, 1]^3. 16 000
+    surface points; Chamfer-L1 = (accuracy + completeness) / 2 of mean distances; F-score at 0.1, 0.2 and 0.5. They
+    align each output first, so set ``evaluation.align=similarity``. Details differ between papers (some print the sum
+    of both distances), so compare figures within one table only.
+    """
+    scale = 2 * pair.truth.unit_box.scale
+    if pair.predicted.is_empty:
+        return {"chamfer_l1": EMPTY_DISTANCE * scale, **{f"f_score_{at}": 0.0 for at in GSO_THRESHOLDS}}
+    near = pair.near(16_000)
+    scores = {"chamfer_l1": chamfer_l1(near) * scale}
+    for at in GSO_THRESHOLDS:
+        precision, recall = (fraction_within(some, at / scale) for some in (near.accuracy, near.completeness))
+        scores[f"f_score_{at}"] = harmonic_mean(precision, recall)
+    return scores
+
+
 def disn_f_scores(table: ScoreTable, category: str | None = None) -> dict[str, float]:
     """DISN's F-score of a class: from its averaged precision and recall, not the average of the objects' F-scores.
 
@@ -279,5 +299,6 @@ SHAPE_PROTOCOLS: Mapping[str, ShapeProtocol] = {
         },
         "iou",
     ),
+    "gso": ShapeProtocol(gso, {"chamfer_l1": _DOWN, **{f"f_score_{at}": _UP for at in GSO_THRESHOLDS}}, "f_score_0.1"),
 }
 """Protocols by name. Every reported shape score names one of these."""

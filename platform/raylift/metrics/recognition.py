@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.optimize import minimize_scalar
 from scipy.stats import rankdata
 
@@ -21,6 +22,8 @@ LEAST_LOG_PROB = math.log(1e-6)
 MOST_TEMPERATURE = 20.0
 THRESHOLD = 0.5
 """Coverage from which a pixel belongs to an outline."""
+BOUNDARY_TOLERANCE = 0.008
+"""Distance within which two boundaries agree, as a fraction of the image's diagonal (Perazzi et al. 2016)."""
 
 
 # --- classes --------------------------------------------------------------------------------------------------------
@@ -91,6 +94,27 @@ def area_under_curve(scores: Float[np.ndarray, "N"], is_positive: Bool[np.ndarra
 def outline_iou(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W"]) -> float:
     """Intersection over union of an image's pixels of at least a half, in [0, 1]; two empty outlines agree: 1."""
     return iou(predicted >= THRESHOLD, truth >= THRESHOLD)
+
+
+def boundary_f(predicted: Float[np.ndarray, "H W"], truth: Float[np.ndarray, "H W"]) -> float:
+    """The F-measure of two outlines' boundaries, in [0, 1] (Perazzi et al. 2016, section 4).
+
+    Precision is the share of our boundary within ``BOUNDARY_TOLERANCE`` of the true one, recall that of the true one
+    near ours. The edge of the image is no boundary. Two outlines without one agree: 1.
+    """
+    ours, theirs = _boundary(predicted), _boundary(truth)
+    if not ours.any() or not theirs.any():
+        return float(ours.any() == theirs.any())
+    reach = math.ceil(BOUNDARY_TOLERANCE * math.hypot(*truth.shape))
+    precision, recall = (
+        float((distance_transform_edt(~to)[of] <= reach).mean()) for of, to in ((ours, theirs), (theirs, ours))
+    )
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _boundary(outline: Float[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    inside = outline >= THRESHOLD
+    return np.asarray(inside & ~binary_erosion(inside, border_value=1))
 
 
 def hidden_iou(

@@ -125,11 +125,43 @@ class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's "same": an odd pixel of padding is added at the end, not at the start."""
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.convolved(x, self.weight, self.bias)
+
+    def convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with another weight and bias of the same shape."""
         pads = []
         for side, kernel, stride in zip(x.shape[:-3:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             whole = max(0, (-(-side // stride) - 1) * stride + kernel - side)
-            pads += [whole // 2, whole - whole // 2]
-        return functional.conv2d(functional.pad(x, pads), self.weight, self.bias, self.stride, 0, 1, self.groups)
+            pads.append((whole // 2, whole - whole // 2))
+        if all(before == after for before, after in pads):  # no copy of x
+            return functional.conv2d(x, weight, bias, self.stride, (pads[1][0], pads[0][0]), 1, self.groups)
+        return functional.conv2d(functional.pad(x, [*pads[0], *pads[1]]), weight, bias, self.stride, 0, 1, self.groups)
+
+
+class FoldedLayers(nn.Sequential):
+    """Layers in order; a ``SameConv2d`` and its batch normalisation are one convolution where statistics are fixed.
+
+    (w * x - mean) / std * gain + shift is a convolution by w * gain / std. It saves two passes over each map, forward
+    and backward; both still get their gradients.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = iter(self)
+        for layer in layers:
+            if not isinstance(layer, SameConv2d):
+                x = layer(x)
+                continue
+            norm = next(layers)
+            x = norm(layer(x)) if norm.training else _folded(layer, norm, x)
+        return x
+
+
+def _folded(conv: SameConv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return conv.convolved(x, conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
 
 
 class LiteBlock(nn.Module):
@@ -143,7 +175,7 @@ class LiteBlock(nn.Module):
             layers += [SameConv2d(narrow, inner, 1, bias=False), _norm(inner), nn.ReLU6()]
         layers += [SameConv2d(inner, inner, kernel, stride, groups=inner, bias=False), _norm(inner), nn.ReLU6()]
         layers += [SameConv2d(inner, wide, 1, bias=False), _norm(wide)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = FoldedLayers(*layers)
         self.adds = stride == 1 and narrow == wide
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,7 +189,7 @@ def _norm(channels: int) -> nn.Module:
 
 def _efficientnet_lite0() -> list[nn.Module]:
     """Stem and 16 blocks (Tan and Le 2019; the Lite variant of 2020), without the classifier's convolution."""
-    layers: list[nn.Module] = [nn.Sequential(SameConv2d(3, 32, 3, 2, bias=False), _norm(32), nn.ReLU6())]
+    layers: list[nn.Module] = [FoldedLayers(SameConv2d(3, 32, 3, 2, bias=False), _norm(32), nn.ReLU6())]
     narrow = 32
     for count, wide, expansion, kernel, stride in (
         (1, 16, 1, 3, 1),

@@ -15,6 +15,11 @@ from raylift.data.shapes.record import load_view
 from raylift.data.store.dataset import ShardedDataset
 
 
+def exported_name(object_id: str, view: int) -> str:
+    """Name of a view's files, without a suffix."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", object_id).strip("-") + f"-{view:02d}"
+
+
 def export_images(dataset: ShardedDataset, split: str, config: DataConfig, folder: Path) -> list[Path]:
     """Write the evaluated views of a split as NAME.png (RGBA) with NAME.json (camera) and NAME.depth.npy.
 
@@ -26,7 +31,7 @@ def export_images(dataset: ShardedDataset, split: str, config: DataConfig, folde
     for entry in chosen_entries(dataset, split, config):
         for number in evaluation_views(entry, config.eval_views):
             view = load_view(dataset, entry.id, number)
-            name = re.sub(r"[^A-Za-z0-9_-]+", "-", entry.id).strip("-") + f"-{number:02d}"
+            name = exported_name(entry.id, number)
             written.append(folder / f"{name}.png")
             Image.fromarray(view.rgba).save(written[-1])
             written[-1].with_suffix(".json").write_text(format_camera(view.camera))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import posixpath
 import zipfile
@@ -13,6 +14,7 @@ import numpy as np
 import trimesh
 from trimesh.resolvers import Resolver
 
+from raylift.core.color_space import linear_to_srgb
 from raylift.core.errors import DataError
 from raylift.data.sources.base import LoadedScene
 from raylift.rendering.scene import Material, Scene
@@ -136,11 +138,10 @@ def _refuse_large(name: str, size: int, max_bytes: int) -> None:
 
 def _to_scene(data: bytes, name: str, read: Callable[[str], bytes]) -> LoadedScene:
     files = ContainedFiles(read, posixpath.dirname(name))
+    kind = posixpath.splitext(name)[1].lstrip(".").lower()
     try:
-        loaded = trimesh.load_scene(
-            io.BytesIO(data), file_type=posixpath.splitext(name)[1].lstrip(".").lower(), resolver=files, process=False
-        )
-        scene = scene_from_trimesh(loaded)
+        loaded = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=files, process=False)
+        scene = scene_from_trimesh(loaded, linear=kind in ("glb", "gltf"))
     except DataError as error:
         raise DataError(f"{name}: {error.problem}", error.remedy) from error
     except Exception as error:
@@ -188,8 +189,11 @@ def _is_clear(material: Any) -> bool:
     return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255 * OPAQUE)
 
 
-def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
+def scene_from_trimesh(loaded: trimesh.Scene, linear: bool = False) -> Scene:
     """All triangles of a trimesh scene, with transforms applied and one material per geometry.
+
+    Args:
+        linear: whether factors and vertex colours are linear light, as in glTF; textures never are.
 
     Raises:
         DataError: the scene has no faces.
@@ -200,6 +204,7 @@ def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
     owners: list[np.ndarray] = []
     colors: list[np.ndarray] = []
     materials: list[Material] = []
+    textures = _Textures()
     base = 0
     for node in loaded.graph.nodes_geometry:
         transform, geometry_name = loaded.graph[node]
@@ -212,12 +217,12 @@ def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
             corners = corners[:, ::-1]
         uv = getattr(geometry.visual, "uv", None)
         uv = None if uv is None or len(uv) != len(points) else np.nan_to_num(np.asarray(uv, np.float32)[:, :2])
-        materials.append(_material(geometry, with_uvs=uv is not None))
+        materials.append(_material(geometry, textures if uv is not None else None, linear))
         vertices.append(np.asarray(points, np.float32))
         faces.append(corners + base)
         uvs.append(np.zeros((len(corners), 3, 2), np.float32) if uv is None else uv[corners])
         owners.append(np.full(len(corners), len(materials) - 1, np.int32))
-        colors.append(_vertex_colors(geometry, len(points)))
+        colors.append(_vertex_colors(geometry, len(points), linear))
         base += len(points)
     if not faces:
         raise DataError("it has no triangles", "export it as a triangle mesh")
@@ -232,16 +237,37 @@ def scene_from_trimesh(loaded: trimesh.Scene) -> Scene:
     )
 
 
-def _vertex_colors(geometry: trimesh.Trimesh, count: int) -> np.ndarray:
+def _vertex_colors(geometry: trimesh.Trimesh, count: int, linear: bool) -> np.ndarray:
+    """RGB in [0, 1] as displayed; white without colours."""
     visual = geometry.visual
     if getattr(visual, "kind", None) in ("vertex", "face"):
-        colors = np.asarray(visual.vertex_colors, np.float32)[:, :3] / 255.0
-        if len(colors) == count:
-            return colors
-    return np.ones((count, 3), np.float32)
+        stored = np.asarray(visual.vertex_colors)
+    else:  # trimesh keeps the colours of vertices that also have a material as an attribute
+        stored = np.asarray(getattr(visual, "vertex_attributes", {}).get("color", np.zeros((0, 3))))
+    if len(stored) != count or stored.ndim != 2 or stored.shape[1] < 3:
+        return np.ones((count, 3), np.float32)
+    top = np.iinfo(stored.dtype).max if stored.dtype.kind in "ui" else 1
+    colors = np.nan_to_num(stored[:, :3].astype(np.float64) / top).clip(0, 1)
+    return np.asarray(linear_to_srgb(colors) if linear else colors, np.float32)
 
 
-def _material(geometry: trimesh.Trimesh, with_uvs: bool) -> Material:
+class _Textures:
+    """Pictures of materials as arrays; equal ones are one array, since scenes repeat a texture in many materials."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[int, ...], bytes], np.ndarray] = {}
+
+    def read(self, image: Any) -> np.ndarray:
+        """uint8 [H, W, 3], at most ``_MAX_TEXTURE_PX`` a side."""
+        picture = image.convert("RGB")
+        picture.thumbnail((_MAX_TEXTURE_PX, _MAX_TEXTURE_PX))
+        texture = np.asarray(picture, np.uint8)
+        key = texture.shape, hashlib.sha256(texture.tobytes()).digest()
+        return self._known.setdefault(key, texture.copy())
+
+
+def _material(geometry: trimesh.Trimesh, textures: _Textures | None, linear: bool) -> Material:
+    """The material of a geometry, without its picture if it has no texture coordinates (``textures`` is None)."""
     material = getattr(geometry.visual, "material", None)
     if material is None:
         colored = getattr(geometry.visual, "kind", None) in ("vertex", "face")
@@ -255,13 +281,14 @@ def _material(geometry: trimesh.Trimesh, with_uvs: bool) -> Material:
     if tint is not None and np.asarray(tint).dtype.kind in "ui":
         color = color / 255.0
     color = np.clip(np.nan_to_num(color), 0.0, 1.0)
+    if linear:
+        color = linear_to_srgb(color)
     texture = None
-    if image is not None and with_uvs:
-        picture = image.convert("RGB")
-        picture.thumbnail((_MAX_TEXTURE_PX, _MAX_TEXTURE_PX))
-        texture = np.asarray(picture, np.uint8).copy()
+    if image is not None and textures is not None:
+        texture = textures.read(image)
         if color.max() < 0.05:
             color = np.ones(3)  # exporters write a black Kd with a texture and mean the texture alone
     elif tint is None:
-        color = np.asarray(_PLAIN)
+        has_colors = "color" in getattr(geometry.visual, "vertex_attributes", {})
+        color = np.ones(3) if has_colors else np.asarray(_PLAIN)
     return Material((float(color[0]), float(color[1]), float(color[2])), texture, name)

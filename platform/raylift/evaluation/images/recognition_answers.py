@@ -19,6 +19,7 @@ from raylift.evaluation.images.recognition_metrics import BETWEEN
 from raylift.evaluation.scorer import Values
 from raylift.metrics.recognition import (
     LEAST_LOG_PROB,
+    boundary_f,
     hidden_iou,
     negative_log_likelihood,
     occluder_auc,
@@ -184,6 +185,7 @@ def _outline_scores(answer: Answer, truth: Truth) -> Values:
     is_hidden = truth.hidden >= LEAST_HIDDEN
     if answer.amodal is not None:
         scores["amodal_iou"] = outline_iou(answer.amodal, truth.amodal)
+        scores["boundary_f"] = boundary_f(answer.amodal, truth.amodal)
         if answer.visible is not None and is_hidden:
             scores["hidden_iou"] = hidden_iou(answer.amodal, answer.visible, truth.amodal, truth.visible)
     if answer.occluder is not None and is_hidden:

@@ -5,8 +5,8 @@ class           class without any help; ``nll`` is ``-log p`` of the true class,
                 ``calibrated_*`` the same at a temperature fitted on the validation split
 viewpoint       pose without any help: the rotation's error, and the shares below pi/6 and pi/18. ``joint_*`` counts a
                 pose only if the class is right. ``symmetric_*`` is the error up to the true category's symmetry
-outline         amodal, visible and hidden part, without any help; ``hidden_iou`` only where 5 % or more are hidden, and
-                ``occluder_auc`` within the object where it is partly hidden
+outline         amodal, visible and hidden part, without any help; ``boundary_f`` of the amodal outline, ``hidden_iou``
+                only where 5 % or more are hidden, and ``occluder_auc`` within the object where it is partly hidden
 told            pose and outlines if the model is told the true class
 L0 ... L3       class, viewpoint and outline by the share of the object that is hidden, see ``recognition_answers``
 told_L0 ...     pose and outline by that share, if the model is told the true class
@@ -42,6 +42,7 @@ _JOINT = {"joint_pi6": _SHARE, "joint_pi18": _SHARE}
 _SYMMETRIC = {"symmetric_deg": MetricSpec(False), "symmetric_pi6": _SHARE, "symmetric_pi18": _SHARE}
 _OUTLINE = {
     "amodal_iou": MetricSpec(True),
+    "boundary_f": MetricSpec(True),
     "visible_iou": MetricSpec(True),
     "hidden_iou": MetricSpec(True),
     "occluder_auc": MetricSpec(True),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
+import torch
+
 from raylift.config.data import DataConfig
 from raylift.config.evaluation import EvaluationConfig, Protocol
 from raylift.core import collectives
-from raylift.core.types import Batch, Field, Reconstruction, SampleRequest
+from raylift.core.generators import numpy_generator
+from raylift.core.types import Batch, Field, Mesh, Reconstruction, SampleRequest
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.shapes.record import load_view
 from raylift.data.store.dataset import ShardedDataset
@@ -23,6 +26,7 @@ from raylift.evaluation.shapes.target import ShapeTarget, load_held_out
 from raylift.evaluation.shapes.visible_evidence import Told
 from raylift.metrics.protocols import SHAPE_PROTOCOLS, field_points
 from raylift.metrics.shape_pair import ShapePair
+from raylift.metrics.similarity_alignment import ICP_POINTS, search_similarity
 
 
 class ShapeScorer(Scorer):
@@ -62,16 +66,24 @@ class ShapeScorer(Scorer):
                 self._kept = self._cache.read()
             self.notes += self._baselines.notes() if self._kept is None else self._kept.notes
         self._held_out: ShapeTarget | None = None
-        # Scores that do not depend on the view, by training object: an object's views are consecutive.
-        self._known: dict[str | None, Values] = {}
+        if config.align != "none":
+            self.notes.append(
+                "aligned: each shape, of baselines too, was turned, scaled and moved to fit its own truth, which hides"
+                " errors of pose and size"
+            )
+        # Placed shapes and scores that do not depend on the view, by training object: views of one are consecutive.
+        self._known: dict[str | None, tuple[Mesh | Field, Values]] = {}
 
     def request(self, wanted: SampleRequest) -> SampleRequest:
         return replace(wanted, num_points=0)
 
+    def placed(self, sample: str, solid: Solid) -> Solid:
+        return solid if self.config.align == "none" else aligned(solid, self._of(sample))
+
     def score(self, sample: str, reconstruction: Reconstruction, solid: Solid) -> Values:
         held_out = self._of(sample)
         values = score_solid(solid, held_out, self.config.protocols, self._color)
-        return values | self._surface_color(sample, held_out, colors_of(reconstruction.shape))
+        return values | self._surface_color(sample, held_out, colors_of(solid.shape))
 
     def score_baselines(self, sample: str, picture: Batch) -> Mapping[str, Values]:
         """A mesh already compared with this object is not measured again."""
@@ -84,12 +96,14 @@ class ShapeScorer(Scorer):
         for method, training_id in self._baselines.of_object(held_out, picture).items():
             mesh = self._baselines.mesh(training_id)
             if training_id not in self._known:
-                solid = self._baselines.solid(mesh)
-                self._known[training_id] = score_solid(solid, held_out, protocols, self._color)
-            rows[method] = self._known[training_id] | self._surface_color(sample, held_out, colors_of(mesh))
+                solid = self.placed(sample, self._baselines.solid(mesh))
+                self._known[training_id] = solid.shape, score_solid(solid, held_out, protocols, self._color)
+            shape, scores = self._known[training_id]
+            rows[method] = scores | self._surface_color(sample, held_out, colors_of(shape))
         for method, field in self._baselines.fields(picture).items():
-            scores = score_solid(self._baselines.solid(field), held_out, protocols, self._color)
-            rows[method] = scores | self._surface_color(sample, held_out, colors_of(field))
+            solid = self.placed(sample, self._baselines.solid(field))
+            scores = score_solid(solid, held_out, protocols, self._color)
+            rows[method] = scores | self._surface_color(sample, held_out, colors_of(solid.shape))
         for method, ask in self._baselines.colors(picture).items():
             rows[method] = self._surface_color(sample, held_out, ask)
         return {method: values for method, values in rows.items() if values}
@@ -115,6 +129,7 @@ class ShapeScorer(Scorer):
             "views": data.eval_views,
             "protocols": config.protocols,
             "resolution": config.resolution,
+            **({} if config.align == "none" else {"align": config.align}),
             "color": [config.color_views, config.color_px, self._color is not None and self._color.lpips is not None],
             "seed": self.seed,
         }
@@ -133,6 +148,18 @@ class ShapeScorer(Scorer):
             self._held_out = load_held_out(self.dataset, object_id, self.config.color_views, self.seed)
             self._known = {}
         return self._held_out
+
+
+def aligned(solid: Solid, held_out: ShapeTarget) -> Solid:
+    """A shape's mesh, turned, scaled and moved to fit the truth (``metrics.similarity_alignment``)."""
+    shape = shape_of(solid.mesh)
+    if shape.is_empty:
+        return solid
+    truth = held_out.truth
+    points = shape.sample(ICP_POINTS, numpy_generator(truth.seed, truth.id, "alignment")).points
+    found = search_similarity(points, truth.cloud(ICP_POINTS).points)
+    vertices = torch.from_numpy(found.apply(shape.vertices)).float()
+    return Solid(replace(solid.mesh, vertices=vertices), solid.resolution)
 
 
 def score_solid(

@@ -104,7 +104,7 @@ class InferenceConfig:
     silhouette_weight: float = 0.3
     sigma_px: float = 0.5
     temperature: float = 0.01
-    none_score: float = 0.02
+    none_score: float = 0.005
     pixel_temperature: float = 0.1
 
     def __post_init__(self) -> None:

@@ -24,7 +24,13 @@ ROOT = Path(__file__).parents[2]
 RELEASED = ("pyproject.toml", "README.md", "LICENSE", "platform", "tuning", "jobs")
 BUILD = "from setuptools import build_meta; import sys; print(build_meta.build_{}(sys.argv[1]))"
 HEAVY = ("torch", "ray", "mlflow", "numpy", "tyro", "rich")
+UV = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
 Run = Callable[..., str]
+
+
+def installer(python: str) -> list[str]:
+    """The client that installs for an interpreter."""
+    return [UV, "pip", "install", "--python", python] if UV else [python, "-m", "pip", "install"]
 
 
 def build(kind: str, source: Path, out: Path) -> Path:
@@ -57,9 +63,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs the installed command in a folder; returns what it printed."""
     target = tmp_path_factory.mktemp("installed")
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    pip = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-    words = [*pip, "--offline" if uv else "--no-index", "--no-deps", "--target", str(target), str(wheel)]
+    offline = "--offline" if UV else "--no-index"
+    words = [*installer(sys.executable), offline, "--no-deps", "--target", str(target), str(wheel)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     environment = {**os.environ, "PYTHONPATH": str(target), "COLUMNS": "200", "NO_COLOR": "1"}
@@ -124,11 +129,9 @@ def test_a_bare_environment_installs_and_runs_it(wheel: Path, tmp_path: Path) ->
     """With the real dependencies, from the registry."""
     venv.create(tmp_path / "bare", with_pip=True)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    binaries = tmp_path / "bare" / "bin"
-    (tmp_path / "empty").mkdir()
-    for command in ([binaries / "pip", "install", "--quiet", wheel], [binaries / "raylift", "demo", "--tiny"]):
-        done = subprocess.run(
-            [*map(str, command)], cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=False
-        )
+    binaries, empty = tmp_path / "bare" / "bin", tmp_path / "empty"
+    empty.mkdir()
+    for command in ([*installer(str(binaries / "python")), str(wheel)], [str(binaries / "raylift"), "demo", "--tiny"]):
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert list((tmp_path / "empty" / "runs" / "demo-tiny" / "meshes").glob("*.glb"))
+    assert len(list((empty / "runs" / "demo-tiny" / "meshes").glob("*.glb"))) == 2

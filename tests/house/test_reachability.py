@@ -23,6 +23,7 @@ WITH_EQUATIONS = ("implicit", "mesh_texture", "shelf")
 
 STARTED_BY_NAME = {
     "raylift.tracking.catch_up": "python -m, as the warning of an unreachable MLflow server says",
+    "raylift.tracking.served_model": "MLflow runs it to load a logged model",
     "raylift.testing.laws": "the law tests of a model, in its own package too",
 }
 """Modules that users start without a job, and who tells them."""

@@ -1,0 +1,74 @@
+"""Opens a user's picture, and says what is wrong with one that cannot be used."""
+
+from __future__ import annotations
+
+import io
+from pathlib import PurePath
+
+from PIL import Image, UnidentifiedImageError
+
+from raylift.core.errors import DataError
+
+_REMEDY = "use a complete PNG, JPEG or WebP file"
+_CONTENTS = {
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive or an office document",
+    b"<svg": "an SVG drawing",
+    b"<?xml": "an XML document or an SVG drawing",
+    b"<!do": "a web page",
+    b"<htm": "a web page",
+    b"glTF": "a GLB mesh",
+    b"\x1f\x8b": "a gzip archive",
+}
+"""What files begin with that are commonly taken for images."""
+_HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
+
+
+def open_picture(name: str, image: bytes | Image.Image) -> Image.Image:
+    """A picture, decoded.
+
+    Args:
+        name: for errors.
+        image: content of a file, or a picture that is already open.
+
+    Raises:
+        DataError: an empty or damaged file, no image, an animation, inks instead of light (CMYK), or more than eight
+            bits per channel.
+    """
+    if isinstance(image, bytes) and not image:
+        raise DataError(f"image {name} cannot be read: the file is empty", "copy it again")
+    try:
+        picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
+        # A phone's JPEG may carry previews as further frames (MPO); the first is the photograph.
+        frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+        picture.load()
+    except UnidentifiedImageError:
+        content = _content(image) if isinstance(image, bytes) else ""
+        reason = f"it is {content}" if content else "its format is not known"
+        remedy = "convert it to PNG or JPEG" if "HEIC" in content else _REMEDY
+        raise DataError(f"image {name} cannot be read: {reason}", remedy) from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"image {name} cannot be read: {error}", _REMEDY) from None
+    if frames > 1:
+        raise DataError(f"image {name} has {frames} frames or pages", "save the one to reconstruct as PNG")
+    if picture.mode == "CMYK":
+        raise DataError(f"image {name} has the colours of printing inks (CMYK)", "convert it to RGB, then save it")
+    if picture.mode[:1] in ("I", "F"):
+        raise DataError(f"image {name} has more than eight bits per channel", "save it with eight bits per channel")
+    return picture
+
+
+def disguise(file: str, image: bytes) -> str:
+    """A note about a file whose suffix names another format than its content; "" otherwise."""
+    named = Image.registered_extensions().get(PurePath(file).suffix.lower(), "")
+    with Image.open(io.BytesIO(image)) as picture:
+        held = str(picture.format)
+    same = {named, held} <= {"JPEG", "MPO"} or named == held
+    return "" if same or not named else f"{file} holds a {held} image despite its suffix"
+
+
+def _content(image: bytes) -> str:
+    if image[4:12] in _HEIC:
+        return "a HEIC photograph, which this program cannot read"
+    begin = image.lstrip()[:5].lower()
+    return next((text for magic, text in _CONTENTS.items() if begin.startswith(magic.lower())), "")

@@ -21,7 +21,7 @@ SIZES = {
     "samples": 2000,
     "cloud_points": 500,
     "surface_points": 1000,
-    "iou_points": 1000,
+    "iou_points": 5000,
     "truth_resolution": 32,
     "scan_views": 12,
     "scan_px": 64,

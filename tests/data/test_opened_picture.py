@@ -42,7 +42,7 @@ def frames(kind: str) -> bytes:
         (b"%PDF-1.7", "a PDF document"),
         (b"\n<!DOCTYPE html>", "a web page"),
         (b"PK\x03\x04 ...", "a ZIP archive"),
-        (encode("RGB", "png")[:200], "cannot be read"),
+        (encode("RGB", "png")[:100], "cannot be read"),
         (frames("gif"), "3 frames or pages"),
         (frames("png"), "3 frames or pages"),
         (frames("tiff"), "3 frames or pages"),

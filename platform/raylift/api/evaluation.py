@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from raylift.config import tree
 from raylift.core.errors import ConfigError
 from raylift.core.storage import Storage
 from raylift.data.store.dataset import ShardedDataset
+from raylift.evaluation.evaluator import Progress
 from raylift.evaluation.report import EvaluationReport
 from raylift.runs.evaluate import track_evaluation
 from raylift.runs.evaluate_trained import evaluate_trained
@@ -71,7 +72,7 @@ def evaluate(
     panels_of: Sequence[str] = (),
     device: str | None = None,
     tracking: str = "",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a trained model on held-out objects, next to baselines that need no learning.
 
@@ -85,7 +86,7 @@ def evaluate(
         panels_of: ids of objects to draw; by default the first ``evaluation.panels`` of the split.
         device: "cpu" or "cuda"; by default a GPU if available.
         tracking: MLflow tracking URI; by default the one that training used, if any; "none" disables tracking.
-        progress: called with (samples done, samples in total).
+        progress: see ``evaluation.evaluator``.
 
     Raises:
         RayliftError: the model, the data set or an override cannot be used; with its remedy.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -88,7 +87,7 @@ class ImageTo3D:
     @overload
     def __call__(
         self,
-        images: Sequence[Photo],
+        images: list[Any] | tuple[Any, ...],
         *,
         resolution: int | None = ...,
         refine: int = ...,
@@ -98,7 +97,7 @@ class ImageTo3D:
 
     def __call__(
         self,
-        images: Photo | Sequence[Photo],
+        images: Photo | list[Any] | tuple[Any, ...],
         *,
         resolution: int | None = None,
         refine: int = 0,
@@ -132,7 +131,7 @@ class ImageTo3D:
             if camera is not None or depth is not None or box is not None:
                 raise ConfigError("a camera, depth or box with a list of images", "pass the images one by one")
             return [self._one(photo, wanted, finishing) for photo in images]
-        return self._one(images, wanted, finishing, camera, depth, box)  # type: ignore[arg-type]
+        return self._one(images, wanted, finishing, camera, depth, box)
 
     def save(self, folder: str | Path, license: str = "") -> str:
         """Export the model as ``model.safetensors``, ``recipe.json`` and ``README.md``; returns the folder's address.

@@ -25,6 +25,8 @@ SIZES = {
     "truth_resolution": 32,
     "scan_views": 12,
     "scan_px": 64,
+    "val_objects": 1,
+    "test_objects": 1,
 }
 OVERRIDES = {
     "model.conditioning.kind": "image",

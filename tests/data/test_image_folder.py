@@ -121,7 +121,7 @@ def test_images_without_alpha() -> None:
 @pytest.mark.parametrize(
     ("image", "camera", "depth", "message"),
     [
-        (b"", None, None, "the file is empty"),
+        (b"", None, None, "is an empty file"),
         (b"no image at all", None, None, "format is not known"),
         (encode(disc())[:120], None, None, "cannot be read"),
         (encode(disc() * 0), None, None, "silhouette of x has no area"),

@@ -10,7 +10,8 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from raylift.core.errors import ConfigError, DataError
+from raylift.core.errors import ConfigError, DataError, StorageError
+from raylift.core.storage import Storage
 from raylift.export.model_card import hub_metadata, render_model_card
 from raylift.export.model_folder import ModelFiles, read_model_folder, write_model_folder
 
@@ -53,10 +54,10 @@ def test_a_folder_that_was_cut_off_has_no_recipe(tmp_path: Path, monkeypatch: py
     write_model_folder(files(), tmp_path)
 
     def full(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise StorageError("no room left")
 
-    monkeypatch.setattr("raylift.core.storage.write_whole", full)
-    with pytest.raises(Exception, match="no room left"):
+    monkeypatch.setattr(Storage, "write", full)
+    with pytest.raises(StorageError, match="no room left"):
         write_model_folder(files(), tmp_path)
     with pytest.raises(DataError, match=r"no recipe\.json"):
         read_model_folder(tmp_path)

@@ -31,8 +31,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
 from raylift.data.feed.depth_checks import check_depth
-from raylift.data.feed.opened_picture import disguise, open_picture
 from raylift.data.feed.photographs import PixelBox, framed_photograph
+from raylift.data.feed.user_picture import disguise, read_picture
 from raylift.data.shapes.schema import DEPTH_STEP
 from raylift.geometry.camera_conventions import PixelCamera, from_pixels
 from raylift.geometry.cameras import canonical_camera, orbit
@@ -131,7 +131,7 @@ def make_input(
             then a photograph, framed by ``photographs.framed_photograph``.
         box: around the object of a photograph.
     """
-    picture = open_picture(name, image)
+    picture = read_picture(name, image)
     if camera is None:
         picture = ImageOps.exif_transpose(picture)  # a camera is of the image as stored
     has_alpha = "A" in picture.getbands() or "transparency" in picture.info

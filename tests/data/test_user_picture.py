@@ -12,7 +12,7 @@ from PIL import Image
 
 from raylift.core.errors import DataError
 from raylift.data.feed.image_folder import make_input, read_image
-from raylift.data.feed.opened_picture import open_picture
+from raylift.data.feed.user_picture import read_picture
 
 
 def pixels() -> np.ndarray:
@@ -36,13 +36,13 @@ def frames(kind: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "file is empty"),
+        (b"", "is an empty file"),
         (b"no image", "format is not known"),
         (b"\x00\x00\x00\x18ftypheic and so on", "a HEIC photograph"),
         (b"%PDF-1.7", "a PDF document"),
         (b"\n<!DOCTYPE html>", "a web page"),
         (b"PK\x03\x04 ...", "a ZIP archive"),
-        (encode("RGB", "png")[:100], "cannot be read"),
+        (encode("RGB", "png")[:70], "cannot be read"),
         (frames("gif"), "3 frames or pages"),
         (frames("png"), "3 frames or pages"),
         (frames("tiff"), "3 frames or pages"),
@@ -50,9 +50,10 @@ def frames(kind: str) -> bytes:
         (encode("CMYK", "tiff"), "printing inks"),
         (encode("I", "tiff"), "more than eight bits"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
 )
 def test_what_cannot_be_used_is_named(content: bytes, words: str) -> None:
-    for call in (open_picture, make_input):
+    for call in (read_picture, make_input):
         with pytest.raises(DataError, match=words) as error:
             call("x", content)
         assert error.value.remedy
@@ -60,11 +61,11 @@ def test_what_cannot_be_used_is_named(content: bytes, words: str) -> None:
 
 def test_one_frame_is_a_picture() -> None:
     for kind in ("gif", "png", "webp"):
-        assert open_picture("x", encode("RGB", kind)).size == (20, 40)
+        assert read_picture("x", encode("RGB", kind)).size == (20, 40)
     # A phone's JPEG with a preview behind it.
     content = io.BytesIO()
     Image.fromarray(pixels()).save(content, "mpo", save_all=True, append_images=[Image.fromarray(pixels()[::2, ::2])])
-    assert open_picture("x", content.getvalue()).size == (20, 40)
+    assert read_picture("x", content.getvalue()).size == (20, 40)
 
 
 def test_a_lying_suffix_is_noted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opens a user's picture, and says what is wrong with one that cannot be used."""
+"""Reads a user's picture, and says what is wrong with one that cannot be used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTENTS = {
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 
 
-def open_picture(name: str, image: bytes | Image.Image) -> Image.Image:
+def read_picture(name: str, image: bytes | Image.Image) -> Image.Image:
     """A picture, decoded.
 
     Args:
@@ -36,7 +36,7 @@ def open_picture(name: str, image: bytes | Image.Image) -> Image.Image:
             bits per channel.
     """
     if isinstance(image, bytes) and not image:
-        raise DataError(f"image {name} cannot be read: the file is empty", "copy it again")
+        raise DataError(f"image {name} is an empty file", "copy it again")
     try:
         picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
         # A phone's JPEG may carry previews as further frames (MPO); the first is the photograph.

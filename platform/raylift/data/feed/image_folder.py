@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from raylift.core.errors import DataError
 from raylift.core.types import Camera
@@ -131,9 +131,7 @@ def make_input(
             then a photograph, framed by ``photographs.framed_photograph``.
         box: around the object of a photograph.
     """
-    picture = read_picture(name, image)
-    if camera is None:
-        picture = ImageOps.exif_transpose(picture)  # a camera is of the image as stored
+    picture = read_picture(name, image, upright=camera is None)  # a camera is of the image as stored
     has_alpha = "A" in picture.getbands() or "transparency" in picture.info
     rgba = np.array(picture.convert("RGBA"))
     if background and bool((rgba[..., 3] == 255).all()):

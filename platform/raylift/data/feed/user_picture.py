@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import PurePath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from raylift.core.errors import DataError
 
@@ -21,19 +21,22 @@ _CONTENTS = {
     b"\x1f\x8b": "a gzip archive",
 }
 """What files begin with that are commonly taken for images."""
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "La", "RGBa")
+"""Pillow's modes that are light on a screen, with eight bits per channel."""
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 
 
-def read_picture(name: str, image: bytes | Image.Image) -> Image.Image:
+def read_picture(name: str, image: bytes | Image.Image, upright: bool) -> Image.Image:
     """A picture, decoded.
 
     Args:
         name: for errors.
         image: content of a file, or a picture that is already open.
+        upright: whether to turn it as its EXIF data says.
 
     Raises:
-        DataError: an empty or damaged file, no image, an animation, inks instead of light (CMYK), or more than eight
-            bits per channel.
+        DataError: an empty or damaged file, no image, an animation, other colours than RGB (such as CMYK), or more than
+            eight bits per channel.
     """
     if isinstance(image, bytes) and not image:
         raise DataError(f"image {name} is an empty file", "copy it again")
@@ -42,6 +45,7 @@ def read_picture(name: str, image: bytes | Image.Image) -> Image.Image:
         # A phone's JPEG may carry previews as further frames (MPO); the first is the photograph.
         frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         picture.load()
+        turned: Image.Image = ImageOps.exif_transpose(picture) if upright else picture
     except UnidentifiedImageError:
         content = _content(image) if isinstance(image, bytes) else ""
         reason = f"it is {content}" if content else "its format is not known"
@@ -51,11 +55,12 @@ def read_picture(name: str, image: bytes | Image.Image) -> Image.Image:
         raise DataError(f"image {name} cannot be read: {error}", _REMEDY) from None
     if frames > 1:
         raise DataError(f"image {name} has {frames} frames or pages", "save the one to reconstruct as PNG")
-    if picture.mode == "CMYK":
-        raise DataError(f"image {name} has the colours of printing inks (CMYK)", "convert it to RGB, then save it")
     if picture.mode[:1] in ("I", "F"):
         raise DataError(f"image {name} has more than eight bits per channel", "save it with eight bits per channel")
-    return picture
+    if picture.mode not in _MODES:
+        kind = "printing inks (CMYK)" if picture.mode == "CMYK" else picture.mode
+        raise DataError(f"image {name} has the colours of {kind}", "convert it to RGB, then save it")
+    return turned
 
 
 def disguise(file: str, image: bytes) -> str:

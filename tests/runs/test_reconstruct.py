@@ -204,7 +204,7 @@ def test_mlflow_loads_the_model_and_reconstructs(run: Path, tmp_path: Path) -> N
         "import sys, mlflow, numba, pandas, pickle, torch, cloudpickle\n"
         "def refuse(*_, **__): raise SystemExit('a pickle is loaded')\n"
         "for module in (pickle, cloudpickle): module.load = module.loads = refuse\n"
-        "pickle.Unpickler = torch.load = refuse\n"
+        "pickle.Unpickler, torch.load = type('Refused', (), {'__init__': refuse}), refuse\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
         "model = mlflow.pyfunc.load_model(sys.argv[2])\n"
         "image = open(sys.argv[3], 'rb').read()\n"

@@ -9,7 +9,7 @@ from raylift.export.viewer import ViewerRow, render_page
 
 MAX_FACES = 60_000
 """Faces per mesh: a notebook keeps its outputs in its file."""
-HEIGHT_PX = 460
+HEIGHT_PX = 540
 
 
 def viewer_frame(rows: Sequence[ViewerRow], title: str) -> str:

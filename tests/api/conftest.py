@@ -34,6 +34,7 @@ OVERRIDES = {
     "schedule.num_steps": 60,
     "schedule.eval_every": 30,
     "schedule.checkpoint_every": 30,
+    "evaluation.panels": 0,
 }
 
 

@@ -40,6 +40,9 @@ def read_picture(name: str, image: bytes | Image.Image, upright: bool) -> Image.
     """
     if isinstance(image, bytes) and not image:
         raise DataError(f"image {name} is an empty file", "copy it again")
+    if isinstance(image, bytes) and (content := _content(image)):
+        remedy = "convert it to PNG or JPEG" if "HEIC" in content else _REMEDY
+        raise DataError(f"image {name} cannot be read: it is {content}", remedy)
     try:
         picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
         # A phone's JPEG may carry previews as further frames (MPO); the first is the photograph.
@@ -47,10 +50,7 @@ def read_picture(name: str, image: bytes | Image.Image, upright: bool) -> Image.
         picture.load()
         turned: Image.Image = ImageOps.exif_transpose(picture) if upright else picture
     except UnidentifiedImageError:
-        content = _content(image) if isinstance(image, bytes) else ""
-        reason = f"it is {content}" if content else "its format is not known"
-        remedy = "convert it to PNG or JPEG" if "HEIC" in content else _REMEDY
-        raise DataError(f"image {name} cannot be read: {reason}", remedy) from None
+        raise DataError(f"image {name} cannot be read: its format is not known", _REMEDY) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"image {name} cannot be read: {error}", _REMEDY) from None
     if frames > 1:
@@ -73,7 +73,8 @@ def disguise(file: str, image: bytes) -> str:
 
 
 def _content(image: bytes) -> str:
+    """What a file is that is commonly taken for an image; "" for anything else."""
     if image[4:12] in _HEIC:
         return "a HEIC photograph, which this program cannot read"
-    begin = image.lstrip()[:5].lower()
+    begin = image[:64].lstrip()[:5].lower()
     return next((text for magic, text in _CONTENTS.items() if begin.startswith(magic.lower())), "")

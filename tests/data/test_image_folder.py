@@ -121,7 +121,8 @@ def test_images_without_alpha() -> None:
 @pytest.mark.parametrize(
     ("image", "camera", "depth", "message"),
     [
-        (b"", None, None, "format is not known"),
+        (b"", None, None, "is an empty file"),
+        (b"no image at all", None, None, "format is not known"),
         (encode(disc())[:120], None, None, "cannot be read"),
         (encode(disc() * 0), None, None, "silhouette of x has no area"),
         (encode(disc()), None, encode(np.ones((40, 40), np.uint16)), "depth but no camera"),

@@ -18,7 +18,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.evaluator import evaluate
 from raylift.evaluation.shapes.iso_level import LevelChoice, choose_level
 from raylift.networks.point_sampling import sample_volume
-from raylift.runs.reconstruct import keep_level, kept_level
+from raylift.runs.iso_level import keep_level, kept_level
 from raylift.testing.ranks import run_ranks
 from tests.evaluation.models import AnsweringModel, TruthModel
 

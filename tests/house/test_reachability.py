@@ -23,6 +23,7 @@ WITH_EQUATIONS = ("implicit", "mesh_texture", "shelf")
 
 STARTED_BY_NAME = {
     "raylift.tracking.catch_up": "python -m, as the warning of an unreachable MLflow server says",
+    "raylift.tracking.served_model": "MLflow runs it to load a logged model",
     "raylift.testing.laws": "the law tests of a model, in its own package too",
 }
 """Modules that users start without a job, and who tells them."""
@@ -38,10 +39,11 @@ CALLED_BY_LIBRARIES = {
     "forward": "torch calls it when a module is called",
     "raylift.data.sources.mesh_reading.ContainedFiles.namespaced": "trimesh asks a resolver for it",
     "raylift.runs.sweep_schedulers.Proposing.suggest": "Ray Tune asks a searcher for it",
+    "raylift.api.reconstruction.Reconstruction.export": "programs and notebooks of users call it",
     "raylift.tracking.model.PyfuncReconstructor.load_context": "MLflow calls it",
     "raylift.tracking.model.PyfuncReconstructor.predict": "MLflow calls it",
 }
-"""Methods (of every class, or of one) that only a base class of another package calls, and which."""
+"""Methods (of every class, or of one) that only another package or a user's program calls, and which."""
 
 
 @cache

@@ -199,9 +199,12 @@ def test_mlflow_loads_the_model_and_reconstructs(run: Path, tmp_path: Path) -> N
     log_model(tracker, run)
     tracker.finish()
     (tmp_path / "ball.png").write_bytes(picture())
-    # A process that only has MLflow: the model brings raylift's code along.
+    # A process that only has MLflow: the model brings raylift's code along. Whatever unpickles in it fails.
     code = (
-        "import sys, mlflow, pandas\n"
+        "import sys, mlflow, numba, pandas, pickle, torch, cloudpickle\n"
+        "def refuse(*_, **__): raise SystemExit('a pickle is loaded')\n"
+        "for module in (pickle, cloudpickle): module.load = module.loads = refuse\n"
+        "pickle.Unpickler, torch.load = type('Refused', (), {'__init__': refuse}), refuse\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
         "model = mlflow.pyfunc.load_model(sys.argv[2])\n"
         "image = open(sys.argv[3], 'rb').read()\n"
@@ -212,6 +215,7 @@ def test_mlflow_loads_the_model_and_reconstructs(run: Path, tmp_path: Path) -> N
     )
     words = [uri, f"runs:/{tracker.run_id}/model", str(tmp_path / "ball.png"), CAMERA]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     done = subprocess.run(
         [sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

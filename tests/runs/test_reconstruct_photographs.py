@@ -20,8 +20,10 @@ from raylift.core.model import ReconstructionModel
 from raylift.core.step_info import StepInfo
 from raylift.data.feed.image_folder import make_input
 from raylift.models import catalogue
+from raylift.runs.exported_model import export_model
 from raylift.runs.finishing import Finishing
 from raylift.runs.reconstruct import Reconstructor, load_predictor
+from raylift.runs.trained_model import TrainedModel
 from raylift.testing.batches import CATEGORIES, synthetic_batch
 from raylift.training.checkpoint import CheckpointStore
 from tests.scripts import load_job
@@ -83,8 +85,8 @@ def test_a_box_frames_one_photograph(run: Path, photographs: Path, tmp_path: Pat
         job.check_box(arguments, Reconstructor(model, recipe, "", torch.device("cpu")), 1)
 
 
-def test_the_logged_model_takes_photographs(run: Path, photographs: Path) -> None:
-    predict = load_predictor(run / "checkpoints" / "step-00000001.pt")
+def test_the_logged_model_takes_photographs(run: Path, photographs: Path, tmp_path: Path) -> None:
+    predict = load_predictor(Path(export_model(TrainedModel.of_run(run, "cpu"), tmp_path / "model")))
     (row,) = predict(pd.DataFrame([{"image": (photographs / "one.jpg").read_bytes()}]), {}).to_dict("records")
     assert row["problem"] == ""
     assert row["num_faces"] > 0

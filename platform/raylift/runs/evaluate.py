@@ -19,7 +19,8 @@ from raylift.evaluation.panels import Panel, panel_of, stack_panels, turntable, 
 from raylift.evaluation.report import MODEL_METHOD, EvaluationReport
 from raylift.export.mesh_files import file_stem, write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
-from raylift.runs.reconstruct import Reconstructor, keep_level, open_run_tracker
+from raylift.runs.iso_level import keep_level
+from raylift.runs.reconstruct import Reconstructor, open_run_tracker
 
 EVALUATION_SEED = 0
 """Seed of every draw of an evaluation, whatever the run's own seed: runs are compared on the same points."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,9 +22,12 @@ from raylift.data.feed.batches import collate
 from raylift.data.feed.image_folder import InputImage, make_input
 from raylift.data.feed.user_image import assemble_image
 from raylift.export.mesh_files import encode_glb
+from raylift.export.model_card import write_model_card
 from raylift.geometry.iso_surface import extract
 from raylift.models import catalogue
+from raylift.runs.exported_model import card_sections, export_model
 from raylift.runs.finishing import FINISHED_RESOLUTION, Finishing, finish
+from raylift.runs.iso_level import kept_level
 from raylift.runs.trained_model import TrainedModel, best_entry
 from raylift.texturing.bake import field_colors
 from raylift.tracking.address import tracking_beside
@@ -36,11 +37,6 @@ from raylift.training.checkpoint import CheckpointStore, find_checkpoints
 if TYPE_CHECKING:
     from raylift.tracking.mlflow_tracker import MlflowTracker
     from raylift.tracking.model import Predict
-
-
-logger = logging.getLogger(__name__)
-
-LEVEL_NAME = "level.json"
 
 
 @dataclass(frozen=True)
@@ -90,12 +86,13 @@ class Reconstructor:
         """
         model, where = require_reconstruction(trained.model, trained.recipe.name), trained.where
         asked = trained.recipe.evaluation.level
-        level = kept_level(where) if asked == "auto" else asked
+        kept = kept_level(where) if trained.level is None else trained.level
+        level = kept if asked == "auto" else asked
         return Reconstructor(model, trained.recipe, where, trained.device, level)
 
     @staticmethod
     def open(path: str | Path, device: str | None = None) -> Reconstructor:
-        """From ``.../step-NNNNNNNN.pt``, local or s3://."""
+        """From ``.../step-NNNNNNNN.pt`` or the folder of an exported model, local or s3://."""
         return Reconstructor.of_trained(TrainedModel.open(path, device))
 
     @staticmethod
@@ -148,40 +145,13 @@ class Reconstructor:
         return Outcome(done.mesh, done.camera, num_evaluations, time.perf_counter() - start, done.notes)
 
 
-def keep_level(where: str, level: float) -> None:
-    """Save, in a run's folder, the iso-level that an evaluation of its checkpoint chose.
+def load_predictor(folder: Path) -> Predict:
+    """What the MLflow model calls: a table of images to a table of meshes. A bad image does not affect the others.
 
-    If the folder is not writable, the evaluation still succeeds: reconstructions then use level 0, and a warning is
-    logged.
+    Args:
+        folder: of an exported model.
     """
-    run, name = _run_of(where)
-    if run is None:
-        return
-    try:
-        run.write(LEVEL_NAME, json.dumps({"checkpoint": name, "level": level}).encode())
-    except RayliftError as error:
-        logger.warning("could not save the iso-level %+g with the run, set evaluation.level to it: %s", level, error)
-
-
-def kept_level(where: str) -> float:
-    """The level that ``keep_level`` saved for a checkpoint; 0 if it did not."""
-    run, name = _run_of(where)
-    if run is None or LEVEL_NAME not in run.names():
-        return 0.0
-    content = json.loads(run.read(LEVEL_NAME))
-    return float(content["level"]) if content["checkpoint"] == name else 0.0
-
-
-def _run_of(where: str) -> tuple[Storage | None, str]:
-    """The run's folder, None for a checkpoint outside of a run, and the checkpoint's name."""
-    folder, _, name = where.rpartition("/")
-    run, _, kind = folder.rpartition("/")
-    return (Storage.at(run), name) if run and kind == "checkpoints" else (None, name)
-
-
-def load_predictor(checkpoint: Path) -> Predict:
-    """What the MLflow model calls: a table of images to a table of meshes. A bad image does not affect the others."""
-    reconstructor = Reconstructor.open(checkpoint)
+    reconstructor = Reconstructor.open(folder)
 
     def predict(inputs: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         resolution = int(params.get("resolution", 128))
@@ -227,16 +197,8 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
 
 def write_card(run: str | Path, path: Path) -> Path:
     """The model card of a run's best checkpoint, with the scores of ``raylift evaluate`` if they are in its folder."""
-    from raylift.export.model_card import write_model_card
-
-    entry = best_entry(CheckpointStore(find_checkpoints(run)))
-    evaluation = Path(str(run)) / "evaluation" / "test" / "scores.json"
-    scores = json.loads(evaluation.read_text()) if evaluation.exists() else {}
-    summary = [row for row in scores.get("summary", []) if row.get("category") == "all"]
-    data = {name: scores[name] for name in ("split", "num_samples", "data") if name in scores}
-    training = {"checkpoint": entry.stem, "steps": f"{entry.step} of {entry.num_steps}", **entry.metrics}
-    name = f"{entry.recipe.get('name', 'model')}: {Path(str(run)).name}"
-    return write_model_card(path, name=name, recipe=entry.recipe, data=data, scores=summary, training=training)
+    store = CheckpointStore(find_checkpoints(run))
+    return write_model_card(path, **card_sections(store.path(best_entry(store))))
 
 
 def log_model(tracker: Tracker, checkpoints: str | Path, name: str = "model") -> None:
@@ -249,14 +211,9 @@ def log_model(tracker: Tracker, checkpoints: str | Path, name: str = "model") ->
     """
     from raylift.tracking.model import save_model  # MLflow takes seconds to import
 
-    reconstructor = Reconstructor.of_run(checkpoints, "cpu")
-    folder, _, file = reconstructor.where.rpartition("/")
-    source = CheckpointStore(folder).folder
+    trained = TrainedModel.of_run(checkpoints, "cpu")
+    require_reconstruction(trained.model, trained.recipe.name)
     with tempfile.TemporaryDirectory(prefix="raylift-") as work:
-        copied = Path(work) / "checkpoint"
-        copied.mkdir()
-        for part in (file, file.removesuffix(".pt") + ".json"):
-            (copied / part).write_bytes(source.read(part))
-        saved = save_model(Path(work) / name, copied, load_predictor)
-        shutil.rmtree(copied)
-        tracker.log_model(saved, name)
+        exported = Path(work) / "exported"
+        export_model(trained, exported)
+        tracker.log_model(save_model(Path(work) / name, exported, load_predictor), name)

@@ -1,7 +1,12 @@
-"""A trained model as an MLflow model: ``mlflow.pyfunc.load_model(uri).predict(images)`` returns meshes."""
+"""A trained model as an MLflow model: ``mlflow.pyfunc.load_model(uri).predict(images)`` returns meshes.
+
+It holds no pickle: its code is ``served_model.py``, its weights are safetensors, so that it loads where
+``MLFLOW_ALLOW_PICKLE_DESERIALIZATION`` is false.
+"""
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -30,8 +35,12 @@ _REQUIREMENTS = (
     "pillow",
     "pyarrow",
     "jaxtyping",
+    "safetensors",
     "trimesh",
 )
+_CODE = Path(__file__).with_name("served_model.py")
+_ARTIFACT, _LOADER = "model", "loader"
+_RECIPE = "recipe.json"
 
 SIGNATURE = ModelSignature(
     inputs=Schema(
@@ -59,40 +68,38 @@ warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` met
 
 
 class PyfuncReconstructor(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """What MLflow stores.
+    """What MLflow loads. The model's config names the function that opens the exported model in its artifacts."""
 
-    Args:
-        loader: an importable function that builds a predictor from a checkpoint's path. The caller supplies it, since
-            tracking knows neither recipes nor checkpoints.
-    """
-
-    def __init__(self, loader: Callable[[Path], Predict]) -> None:
-        self._loader = loader
+    def __init__(self) -> None:
         self._predict: Predict | None = None
 
     def load_context(self, context: Any) -> None:
-        self._predict = self._loader(find_checkpoint(Path(context.artifacts["checkpoint"])))
+        module, _, name = context.model_config[_LOADER].partition(":")
+        loader: Callable[[Path], Predict] = getattr(importlib.import_module(module), name)
+        self._predict = loader(Path(context.artifacts[_ARTIFACT]))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # MLflow reads hints as schemas
         assert self._predict is not None, "MLflow calls load_context first"
         return self._predict(pd.DataFrame(model_input), params or {})
 
 
-def save_model(folder: Path, checkpoint: Path, loader: Callable[[Path], Predict]) -> Path:
-    """Write a model folder for ``MlflowTracker.log_model``: the checkpoint, the code of raylift, pinned requirements.
+def save_model(folder: Path, exported: Path, loader: Callable[[Path], Predict]) -> Path:
+    """Write a model folder for ``MlflowTracker.log_model``: weights, the code of raylift, pinned requirements.
 
     Args:
         folder: must not exist.
-        checkpoint: a folder that holds one ``step-*.pt`` with its JSON.
-        loader: see ``PyfuncReconstructor``.
+        exported: folder of an exported model (``export.model_folder``).
+        loader: an importable function that builds a predictor from such a folder. The caller supplies it, since
+            tracking knows neither recipes nor weights.
     """
-    find_checkpoint(checkpoint)
+    find_exported(exported)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it asks for type hints and examples; the signature is enough
         mlflow.pyfunc.save_model(
             path=str(folder),
-            python_model=PyfuncReconstructor(loader),
-            artifacts={"checkpoint": str(checkpoint)},
+            python_model=str(_CODE),
+            artifacts={_ARTIFACT: str(exported)},
+            model_config={_LOADER: f"{loader.__module__}:{loader.__qualname__}"},
             code_paths=[str(Path(raylift.__file__).parent)],
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", *_REQUIREMENTS)],
             signature=SIGNATURE,
@@ -100,20 +107,23 @@ def save_model(folder: Path, checkpoint: Path, loader: Callable[[Path], Predict]
     return folder
 
 
-def find_checkpoint(folder: Path) -> Path:
-    """The one ``step-*.pt`` under a folder.
+def find_exported(folder: Path) -> Path:
+    """The one exported model in a folder, or in those below it.
 
     Raises:
         DataError: there is not exactly one.
     """
-    found = sorted(folder.rglob("step-*.pt"))
+    found = sorted(path.parent for path in folder.rglob(_RECIPE))
     if len(found) != 1:
-        raise DataError(f"{folder} holds {len(found)} checkpoints", "use a folder with exactly one step-NNNNNNNN.pt")
+        raise DataError(
+            f"{folder} holds {len(found)} models with a {_RECIPE}",
+            "log the run's model again: jobs/reconstruct.py --run RUN --log-to-run",
+        )
     return found[0]
 
 
 def fetch_checkpoint(model_uri: str, tracking_uri: str | None = None) -> Path:
-    """The checkpoint inside a logged model, such as ``models:/m-...``, ``runs:/RUN/model`` or a model folder.
+    """The exported model in a logged one, such as ``models:/m-...``, ``runs:/RUN/model`` or its folder: a new folder.
 
     Raises:
         DataError: MLflow cannot find the model, or it is not one of raylift's.
@@ -121,8 +131,9 @@ def fetch_checkpoint(model_uri: str, tracking_uri: str | None = None) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    before = mlflow.get_tracking_uri()
     if tracking_uri:
-        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_tracking_uri(tracking_uri)  # models:/ is resolved with the process's own
     try:
         folder = download_artifacts(artifact_uri=model_uri, dst_path=tempfile.mkdtemp(prefix="raylift-model-"))
     except (MlflowException, OSError) as error:
@@ -130,4 +141,7 @@ def fetch_checkpoint(model_uri: str, tracking_uri: str | None = None) -> Path:
             f"cannot fetch the model {model_uri}: {str(error).splitlines()[0]}",
             "check the URI, and set MLFLOW_TRACKING_URI or --tracking-uri to where it was logged",
         ) from error
-    return find_checkpoint(Path(folder))
+    finally:
+        if tracking_uri:
+            mlflow.set_tracking_uri(before)
+    return find_exported(Path(folder))

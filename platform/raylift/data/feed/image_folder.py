@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from raylift.core.errors import DataError
 from raylift.core.types import Camera
 from raylift.data.feed.depth_checks import check_depth
 from raylift.data.feed.photographs import PixelBox, framed_photograph
+from raylift.data.feed.user_picture import disguise, read_picture
 from raylift.data.shapes.schema import DEPTH_STEP
 from raylift.geometry.camera_conventions import PixelCamera, from_pixels
 from raylift.geometry.cameras import canonical_camera, orbit
@@ -99,25 +100,28 @@ def read_image(path: Path, background: bool = False, box: PixelBox | None = None
     camera_file = path.with_suffix(".json")
     depth_files = [path.with_name(f"{path.stem}.depth{ending}") for ending in (".npy", ".png")]
     depth_file = next((candidate for candidate in depth_files if candidate.exists()), None)
-    return make_input(
+    content = _bytes_of(path)
+    image = make_input(
         path.stem,
-        _bytes_of(path),
+        content,
         camera_file.read_text() if camera_file.exists() else None,
         None if depth_file is None else _bytes_of(depth_file),
         background,
         box,
     )
+    note = disguise(path.name, content)
+    return replace(image, notes=(*image.notes, note)) if note else image
 
 
 def make_input(
     name: str,
-    image: bytes,
+    image: bytes | Image.Image,
     camera: str | None = None,
     depth: bytes | None = None,
     background: bool = False,
     box: PixelBox | None = None,
 ) -> InputImage:
-    """Like ``read_image``, from the contents of the files.
+    """Like ``read_image``, from the contents of the files; the image may be open already.
 
     Without a camera, the object is cropped to its silhouette and assumed to be seen by the canonical camera; depth is
     then meaningless and rejected.
@@ -127,15 +131,10 @@ def make_input(
             then a photograph, framed by ``photographs.framed_photograph``.
         box: around the object of a photograph.
     """
-    try:
-        picture = Image.open(io.BytesIO(image))
-        has_alpha = "A" in picture.getbands() or "transparency" in picture.info
-        rgba = np.array(picture.convert("RGBA"))
-        is_photograph = background and bool((rgba[..., 3] == 255).all())
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"image {name} cannot be read: {reason}", "use a complete PNG, JPEG or WebP file") from None
-    if is_photograph:
+    picture = read_picture(name, image, upright=camera is None)  # a camera is of the image as stored
+    has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+    rgba = np.array(picture.convert("RGBA"))
+    if background and bool((rgba[..., 3] == 255).all()):
         return _photograph(name, picture, box, camera is not None or depth is not None)
     if box is not None:
         raise DataError(f"image {name} has a box, but is no photograph", "leave the box out: its alpha frames it")

@@ -46,9 +46,7 @@ def open_zip(source: Path | bytes, name: str, remedy: str) -> Iterator[zipfile.Z
         raise DataError(f"{name} is damaged: {error}", remedy) from error
 
 
-def read_zip_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, name: str, remedy: str
-) -> bytes:
+def read_zip_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, name: str, remedy: str) -> bytes:
     """Unpack a member of an archive from ``open_zip``, block by block.
 
     Args:

@@ -27,6 +27,8 @@ MAP_BYTES = 512 * MIB
 """Size of a file of part maps, and of the array in it."""
 ANNOTATION_BYTES = 2048 * MIB
 """Size of a JSON or text file of annotations for a whole data set: COCO's largest has 470 MB."""
+CATALOGUE_BYTES = 64 * MIB
+"""Size of the catalogue of a furniture library, unpacked."""
 
 # --- meshes (their files: ``--max-file-mib``) ---
 MESH_ELEMENTS = 20_000_000

@@ -1,7 +1,7 @@
 """Checks MATLAB files of level 5 before a parser reads them: a few bytes may claim, or unpack to, gigabytes.
 
-Layout: MAT-File Format, MathWorks, chapter 1 ("Level 5"). After a header of 128 bytes come elements: a tag with type and
-length, and the data. An element may be packed by zlib, and a matrix consists of elements: flags, dimensions, name, data.
+Layout: MAT-File Format, MathWorks, chapter 1 ("Level 5"). After a header of 128 bytes come elements: a tag with type
+and length, and the data. An element may be packed by zlib. A matrix consists of flags, dimensions, name and data.
 """
 
 from __future__ import annotations

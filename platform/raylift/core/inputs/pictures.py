@@ -49,9 +49,7 @@ def open_picture(
     except UnidentifiedImageError:
         raise DataError(f"{name} cannot be read: its format is not known", "use a PNG, JPEG or WebP file") from None
     except Image.DecompressionBombError:
-        raise DataError(
-            f"{name} has more pixels than the limit of {max_pixels / 1e6:.0f} million", remedy
-        ) from None
+        raise DataError(f"{name} has more pixels than the limit of {max_pixels / 1e6:.0f} million", remedy) from None
     except READ_ERRORS as error:
         raise DataError(f"{name} cannot be read: {error}", "copy or save it again") from None
     refuse_picture(picture, name, max_pixels, max_side, remedy)

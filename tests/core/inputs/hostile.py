@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-
 MIB = 1 << 20
 
 

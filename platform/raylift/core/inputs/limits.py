@@ -23,6 +23,8 @@ SERVED_RESOLUTION = 512
 # --- sources of data sets ---
 PICTURE_PIXELS = 100_000_000
 """Pixels of an image, unless ``--max-megapixels`` says otherwise; also of an image in a prepared data set."""
+CAPTION_BYTES = 1 * MIB
+"""Size of a caption's file."""
 MAP_BYTES = 512 * MIB
 """Size of a file of part maps, and of the array in it."""
 ANNOTATION_BYTES = 2048 * MIB
@@ -75,6 +77,16 @@ def refuse_large(size: int, limit: int, name: str, remedy: str, verb: str = "has
         DataError: it is larger; names the file and the limit.
     """
     refuse_above(limit / MIB, size / MIB, name, "MiB", remedy, verb)
+
+
+def refuse_large_file(path: Path, limit: int = ANNOTATION_BYTES) -> None:
+    """Refuse to read a file that is too large; one that is missing is left to its reader.
+
+    Raises:
+        DataError: it is larger than the limit.
+    """
+    if path.is_file():
+        refuse_large(path.stat().st_size, limit, str(path), "check that it is the right file, or split it")
 
 
 def read_file(path: Path, max_bytes: int, remedy: str) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import CAPTION_BYTES, refuse_large_file
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import MESH_SUFFIXES, file_stamp, read_mesh_in_folder
 from raylift.data.sources.registry import source
@@ -50,6 +51,7 @@ class FolderSource:
     def _name(self, file: Path) -> str:
         text = (self.path / file).with_suffix(".txt")
         if text.is_file():
+            refuse_large_file(text, CAPTION_BYTES)
             lines = text.read_text(errors="replace").strip().splitlines()
             if lines:
                 return lines[0].strip()

@@ -132,6 +132,7 @@ def sentence_beside(file: Path) -> str:
     text = file.with_suffix(".txt")
     if not text.is_file():
         return ""
+    limits.refuse_large_file(text, limits.CAPTION_BYTES)
     lines = text.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[0].strip() if lines else ""
 

@@ -11,15 +11,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.house.licences import Accepted, allows, licence_of
+from tests.house.licences import Accepted, allows, licence_of, required
 
 ROOT = Path(__file__).parents[2]
 ACCEPTED = Accepted.read(Path(__file__).with_name("licences.toml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-REQUIREMENTS = [
-    *PROJECT["dependencies"],
-    *(line for extra in PROJECT["optional-dependencies"].values() for line in extra),
-]
+EXTRAS = PROJECT["optional-dependencies"].values()
+REQUIREMENTS = [*PROJECT["dependencies"], *(line for extra in EXTRAS for line in extra)]
+FOUND, MISSING = required(REQUIREMENTS)
 
 
 def pins() -> set[str]:

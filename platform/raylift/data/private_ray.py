@@ -43,9 +43,9 @@ def private_ray() -> Iterator[None]:
 
 def require_token() -> None:
     """Turn token authentication on in this process and its children, unless RAY_AUTH_MODE is set."""
-    if os.environ.setdefault(MODE, "token") != "token":
-        return
     home = Path(os.path.expanduser("~"), ".ray", "auth_token")
-    if not (os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH) or home.is_file()):
+    if os.environ.setdefault(MODE, "token") == "token" and not (
+        os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH) or home.is_file()
+    ):
         os.environ[TOKEN] = secrets.token_hex(32)
     Config.initialize("")  # Ray reads the mode when it is imported

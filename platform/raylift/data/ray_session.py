@@ -34,6 +34,7 @@ def start_ray(num_cpus: int | None = None) -> None:
         try:
             with private_ray():
                 ray.init(
+                    address="local",  # without it, Ray would join any cluster that runs on this machine
                     num_cpus=num_cpus,
                     include_dashboard=False,
                     log_to_driver=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,6 @@ def test_a_file_has_its_limit(tmp_path: Path) -> None:
         limits.read_file(tmp_path / "chair.png", 10, "shrink it")
     with pytest.raises(DataError, match="cannot be read: No such file"):
         limits.read_file(tmp_path / "table.png", 10, "")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="not a regular file"):
+        limits.read_file(tmp_path / "pipe.png", 10, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from raylift.core.errors import DataError
@@ -23,6 +24,8 @@ SERVED_RESOLUTION = 512
 # --- sources of data sets ---
 PICTURE_PIXELS = 100_000_000
 """Pixels of an image, unless ``--max-megapixels`` says otherwise; also of an image in a prepared data set."""
+WINDOW_PX = 20_000
+"""Longest edge of an image of a source, and side of the square around an object in it."""
 CAPTION_BYTES = 1 * MIB
 """Size of a caption's file."""
 MAP_BYTES = 512 * MIB
@@ -93,16 +96,17 @@ def read_file(path: Path, max_bytes: int, remedy: str) -> bytes:
     """The content of a file, if it is no larger than a limit.
 
     Raises:
-        DataError: it cannot be read, or is larger.
+        DataError: it cannot be read, is larger, or is no regular file (a pipe never ends).
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path} is not a regular file", "pass a file")
+        refuse_large(status.st_size, max_bytes, path.name, remedy)
         with path.open("rb") as stream:
-            data = stream.read(max_bytes + 1)
-            size = max(len(data), path.stat().st_size)
+            return stream.read(status.st_size)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", "check the file and its permissions") from None
-    refuse_large(size, max_bytes, path.name, remedy)
-    return data
 
 
 def _number(value: float) -> str:

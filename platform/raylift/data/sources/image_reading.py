@@ -54,7 +54,8 @@ def decode(data: bytes, name: str, max_pixels: int, upright: bool = True) -> Ima
     Raises:
         DataError: not an image, damaged, more than ``max_pixels``, or more than eight bits per channel.
     """
-    picture = open_picture(data, name, max_pixels, remedy="make it smaller, or raise --max-megapixels")
+    remedy = "make it smaller, or raise --max-megapixels"
+    picture = open_picture(data, name, max_pixels, limits.WINDOW_PX, remedy)
     try:
         picture.load()
         if picture.mode[:1] in ("I", "F"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 # Before torch, ray or numba are imported anywhere: tests share two cores, and Ray would otherwise write a token file.
+# Processes that tests start inherit the token, and so reach the Ray of this test run, as nobody else does.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 # Ray's workers step back for everything else by default; the bare loop does not.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
 from raylift.data.feed.image_folder import format_camera, list_images, make_input, parse_camera, read_image
 from raylift.geometry.cameras import canonical_camera, orbit, project
+from tests.core.inputs.hostile import frugal, npy, picture_bomb
 from tests.reference.cameras import to_pixels
 
 
@@ -121,7 +124,7 @@ def test_images_without_alpha() -> None:
 @pytest.mark.parametrize(
     ("image", "camera", "depth", "message"),
     [
-        (b"", None, None, "is an empty file"),
+        (b"", None, None, "x is an empty file"),
         (b"no image at all", None, None, "format is not known"),
         (encode(disc())[:120], None, None, "cannot be read"),
         (encode(disc() * 0), None, None, "silhouette of x has no area"),
@@ -149,3 +152,48 @@ def test_images_without_alpha() -> None:
 def test_bad_input_is_named(image: bytes, camera: str | None, depth: bytes | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
         make_input("x", image, camera, depth)
+
+
+# --- limits: images to reconstruct may come from a client of a served model -------------------------------------------
+
+CAMERA = '{"azimuth_deg": 3, "elevation_deg": 1}'
+
+
+@pytest.mark.parametrize(
+    ("image", "camera", "depth", "message"),
+    [
+        (picture_bomb("PNG"), None, None, "image x has 12000 x 12000 pixels, more than the limit of 64 million"),
+        (picture_bomb("JPEG"), None, None, "image x has 12000 x 12000 pixels, more than the limit of 64 million"),
+        (picture_bomb("PNG", 60_000, 1), None, None, "image x has 60000 x 1 pixels, more than the limit of 10,000"),
+        (encode(disc()), " " * (2 << 20), None, "the camera of x has 2 MiB, more than the limit of 1"),
+        (encode(disc()), "[" * 100_000, None, "the camera of x cannot be read"),
+        (encode(disc()), CAMERA, picture_bomb("PNG"), "the depth of x has 12000 x 12000 pixels"),
+        (encode(disc()), CAMERA, npy((30_000, 30_000)), r"the depth of x has 3,433 MiB, more than the limit of 128"),
+        (encode(disc()), CAMERA, npy((40, 40)), "the depth of x is cut short"),
+        (encode(disc()), CAMERA, npy((20, 20), content=bytes(1600)), r"the depth of x is \(20, 20\), its image"),
+        (encode(disc()), CAMERA, npy((1,), "|O", b"cos"), "the depth of x cannot be read: it holds Python objects"),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_decoded(
+    image: bytes, camera: str | None, depth: bytes | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = ImageFile.ImageFile.load
+
+    def load(picture: ImageFile.ImageFile) -> Any:
+        assert picture.width * picture.height < 10_000, "it is decoded"
+        return decoded(picture)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with frugal(), pytest.raises(DataError, match=message) as caught:
+        make_input("x", image, camera, depth)
+    assert caught.value.remedy
+
+
+def test_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.png").write_bytes(encode(disc()))
+    (tmp_path / "x.json").write_bytes(bytes(2 << 20))
+    with pytest.raises(DataError, match="x.json has 2 MiB, more than the limit of 1"):
+        read_image(tmp_path / "x.png")
+    monkeypatch.setattr(limits, "INPUT_BYTES", 10)
+    with pytest.raises(DataError, match="x.png has"):
+        read_image(tmp_path / "x.png")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from raylift.core.color_space import linear_to_srgb
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.pictures import open_picture
 from raylift.export.parts import Part
 
 _TYPES = {5126: "<f4", 5125: "<u4", 5123: "<u2"}
@@ -82,4 +82,4 @@ def _image(header: dict[str, Any], binary: bytes, index: int) -> np.ndarray:
     image = header["images"][header["textures"][index]["source"]]
     view = header["bufferViews"][image["bufferView"]]
     encoded = binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
-    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    return np.asarray(open_picture(encoded, "a texture", limits.TEXTURE_PIXELS).convert("RGB"))

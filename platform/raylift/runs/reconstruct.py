@@ -15,6 +15,7 @@ import torch
 
 from raylift.config.recipe import Recipe
 from raylift.core.errors import RayliftError
+from raylift.core.inputs.limits import SERVED_RESOLUTION, refuse_above
 from raylift.core.model import ReconstructionModel, require_reconstruction
 from raylift.core.storage import Storage
 from raylift.core.types import Camera, Field, Mesh
@@ -155,6 +156,7 @@ def load_predictor(folder: Path) -> Predict:
 
     def predict(inputs: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         resolution = int(params.get("resolution", 128))
+        refuse_above(SERVED_RESOLUTION, resolution, "resolution", "cells per edge", "ask for a coarser surface")
         return pd.DataFrame([_predict_row(reconstructor, row, resolution) for row in inputs.to_dict("records")])
 
     return predict

@@ -28,7 +28,7 @@ from raylift.data.ray_session import start_ray
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import build_model, from_json
-from raylift.runs.run_status import open_board
+from raylift.runs.run_status import StatusBoard
 from raylift.runs.start import check_start
 from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.training.checkpoint import check_recipe
@@ -131,7 +131,7 @@ def _train_on_ray(
     # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = _check_resources(recipe)
-    board = open_board()
+    board = StatusBoard.open()
     resources = {"CPU": scale.cpus_per_worker} | ({"GPU": scale.gpus_per_worker} if use_gpu else {})
     # NCCL refuses two ranks on one GPU.
     by_nccl = use_gpu and (scale.gpus_per_worker >= 1 or scale.workers == 1)
@@ -160,26 +160,26 @@ def _train_on_ray(
                 f"failed after {scale.max_failures} restarts (scale.max_failures); rerun the same command to resume",
             ) from error
     _raise_failure(board)
-    num_starts: int = ray.get(board.num_starts.remote())
-    ray.kill(board)
+    num_starts = board.num_starts()
+    board.close()
     return result.return_value, num_starts - 1
 
 
 def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
     """One Ray Train worker. An error that the user must fix is posted before it ends the worker group, so that the next
     group ends at once instead of retrying."""
-    board = config["board"]
+    board: StatusBoard = config["board"]
     recipe = from_json(config["recipe"])
     # Ray sets OpenMP's threads, but a Ray that was started with one thread per process would override that.
     torch.set_num_threads(max(1, int(recipe.scale.cpus_per_worker)))
     main = ray.train.get_context().get_world_rank() == 0
-    if (ray.get(board.note_start.remote()) if main else ray.get(board.failure.remote())) is not None:
+    if (board.note_start() if main else board.failure()) is not None:
         return None
     device = ray.train.torch.get_device() if config["use_gpu"] else torch.device("cpu")
 
     def report(news: RunProgress) -> None:
         if main:
-            board.post.remote(news)
+            board.post(news)
         if news.checkpoint is not None:
             # Our own store has already committed the checkpoint; Ray (and through it Tune) only gets its path.
             metrics = {**news.metrics, "step": news.step, "checkpoint_path": news.checkpoint}
@@ -188,7 +188,7 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
     try:
         return train_worker(recipe, config["place"], device, report)
     except RayliftError as error:
-        ray.get(board.fail.remote(error))
+        board.fail(error)
         if isinstance(error, TrainingError):
             # Every rank raises it at the same step, so the group can end without another start.
             return None
@@ -198,7 +198,7 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
 class _ProgressRelay:
     """Passes the actor's reports to ``progress`` in the driver, from a thread, since ``fit`` blocks."""
 
-    def __init__(self, board: Any, progress: Callable[[RunProgress], None] | None) -> None:
+    def __init__(self, board: StatusBoard, progress: Callable[[RunProgress], None] | None) -> None:
         self._board = board
         self._progress = progress
         self._stop = threading.Event()
@@ -217,7 +217,7 @@ class _ProgressRelay:
         assert self._progress is not None
         while True:
             ends = self._stop.wait(POLL_S)
-            for report in ray.get(self._board.take.remote()):
+            for report in self._board.take():
                 self._progress(report)
             if ends:
                 return
@@ -287,8 +287,8 @@ def _check_resources(recipe: Recipe) -> bool:
     return scale.gpu != "never" and enough
 
 
-def _raise_failure(board: Any) -> None:
-    failure = ray.get(board.failure.remote())
+def _raise_failure(board: StatusBoard) -> None:
+    failure = board.failure()
     if failure is not None:
         raise failure
 

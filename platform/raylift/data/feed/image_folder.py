@@ -18,7 +18,6 @@ A model that sees objects in front of their background (``SampleRequest.backgrou
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +25,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.arrays import NPY_MAGIC, npy_shape, read_npy
+from raylift.core.inputs.limits import read_file
+from raylift.core.inputs.pictures import READ_ERRORS, SMALLER, open_picture
 from raylift.core.types import Camera
 from raylift.data.feed.depth_checks import check_depth
 from raylift.data.feed.photographs import PixelBox, framed_photograph
@@ -100,12 +103,12 @@ def read_image(path: Path, background: bool = False, box: PixelBox | None = None
     camera_file = path.with_suffix(".json")
     depth_files = [path.with_name(f"{path.stem}.depth{ending}") for ending in (".npy", ".png")]
     depth_file = next((candidate for candidate in depth_files if candidate.exists()), None)
-    content = _bytes_of(path)
+    content = read_file(path, limits.INPUT_BYTES, SMALLER)
     image = make_input(
         path.stem,
         content,
-        camera_file.read_text() if camera_file.exists() else None,
-        None if depth_file is None else _bytes_of(depth_file),
+        _text_of(camera_file) if camera_file.exists() else None,
+        None if depth_file is None else read_file(depth_file, limits.INPUT_BYTES, SMALLER),
         background,
         box,
     )
@@ -123,14 +126,16 @@ def make_input(
 ) -> InputImage:
     """Like ``read_image``, from the contents of the files; the image may be open already.
 
-    Without a camera, the object is cropped to its silhouette and assumed to be seen by the canonical camera; depth is
-    then meaningless and rejected.
+    Sizes are checked before anything is decoded (``core.inputs.limits``), because files may come from a client of a
+    served model. Without a camera, the object is cropped to its silhouette and assumed to be seen by the canonical
+    camera; depth is then meaningless and rejected.
 
     Args:
         background: whether the model takes objects in front of their background. An image without transparent pixels is
             then a photograph, framed by ``photographs.framed_photograph``.
         box: around the object of a photograph.
     """
+    _refuse_large_input(name, image, camera, depth)
     picture = read_picture(name, image, upright=camera is None)  # a camera is of the image as stored
     has_alpha = "A" in picture.getbands() or "transparency" in picture.info
     rgba = np.array(picture.convert("RGBA"))
@@ -149,7 +154,7 @@ def make_input(
             f"image {name} has no alpha channel and no white background, so its silhouette is unknown",
             "cut the object out and save it as PNG with alpha",
         )
-    values = None if depth is None else _decode_depth(name, depth, rgba.shape[:2])
+    values = None if depth is None else _decode_depth(name, depth, (rgba.shape[0], rgba.shape[1]))
     if camera is None:
         if values is not None:
             raise DataError(f"image {name} has depth but no camera", f"put its camera in {name}.json: {_CAMERA_REMEDY}")
@@ -234,31 +239,42 @@ def _tensor(values: dict[str, Any], name: str, *shape: int) -> torch.Tensor:
     return tensor[None]
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}", "check the file and its permissions") from None
+def _text_of(camera_file: Path) -> str:
+    return read_file(camera_file, limits.CAMERA_BYTES, _CAMERA_REMEDY).decode("utf-8", "replace")
 
 
-def _decode_depth(name: str, stored: bytes, size: tuple[int, ...]) -> np.ndarray:
+def _refuse_large_input(name: str, image: bytes | Image.Image, camera: str | None, depth: bytes | None) -> None:
+    if isinstance(image, bytes):
+        limits.refuse_large(len(image), limits.INPUT_BYTES, f"image {name}", SMALLER)
+    limits.refuse_large(len(depth or b""), limits.INPUT_BYTES, f"the depth of {name}", SMALLER)
+    limits.refuse_large(len(camera or ""), limits.CAMERA_BYTES, f"the camera of {name}", _CAMERA_REMEDY)
+
+
+def _decode_depth(name: str, stored: bytes, size: tuple[int, int]) -> np.ndarray:
+    """float32 of the image's size, which is compared before anything is decoded."""
+
+    def check(found: tuple[int, ...]) -> None:
+        if found != size:
+            raise DataError(f"the depth of {name} is {found}, its image {size}", "save both at the same size")
+
+    what = f"the depth of {name}"
+    if stored.startswith(NPY_MAGIC):
+        check(npy_shape(stored, what, limits.INPUT_BYTES))
+        values = read_npy(stored, what, limits.INPUT_BYTES)
+        if values.dtype.kind not in "fiu":
+            raise DataError(f"{what} is an array of {values.dtype}", "save it as float32")
+        return values.astype(np.float32)
+    picture = open_picture(stored, what, limits.INPUT_PIXELS, limits.INPUT_SIDE_PX)
+    check((picture.height, picture.width))
+    if not picture.mode.startswith("I"):
+        raise DataError(
+            f"the depth of {name} is an 8-bit image ({picture.mode}), with 256 values at most",
+            f"use a 16-bit .png in steps of {DEPTH_STEP} world units, or a .npy in world units",
+        )
     try:
-        if stored.startswith(b"\x93NUMPY"):
-            depth = np.load(io.BytesIO(stored), allow_pickle=False).astype(np.float32)
-        else:
-            picture = Image.open(io.BytesIO(stored))
-            if not picture.mode.startswith("I"):
-                raise DataError(
-                    f"the depth of {name} is an 8-bit image ({picture.mode}), with 256 values at most",
-                    f"use a 16-bit .png in steps of {DEPTH_STEP} world units, or a .npy in world units",
-                )
-            depth = np.asarray(picture, np.float32) * np.float32(DEPTH_STEP)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise DataError(f"the depth of {name} cannot be read: {reason}", "use a .npy or a 16-bit .png") from None
-    if depth.shape != tuple(size):
-        raise DataError(f"the depth of {name} is {depth.shape}, its image {tuple(size)}", "save both at the same size")
-    return depth
+        return np.asarray(picture, np.float32) * np.float32(DEPTH_STEP)
+    except READ_ERRORS as error:
+        raise DataError(f"{what} cannot be read: {error}", "use a .npy or a 16-bit .png") from None
 
 
 def _pad(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -281,7 +297,8 @@ def _padded_camera(camera: Camera, size: tuple[int, int]) -> Camera:
 
 
 def _crop(rgba: np.ndarray) -> np.ndarray:
-    rows, columns = np.nonzero(rgba[..., 3] > 127)
+    covered = rgba[..., 3] > 127
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
     side = max(2, round(max(bottom - top, right - left) / _FILL))
     square = np.zeros((side, side, 4), np.uint8)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import PurePath
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.pictures import FORMATS, READ_ERRORS, open_picture, refuse_picture
 
 _REMEDY = "use a complete PNG, JPEG or WebP file"
 _CONTENTS = {
@@ -23,6 +25,8 @@ _CONTENTS = {
 """What files begin with that are commonly taken for images."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "La", "RGBa")
 """Pillow's modes that are light on a screen, with eight bits per channel."""
+_FORMATS = (*FORMATS, "MPO", "GIF")
+_LIMITS = (limits.INPUT_PIXELS, limits.INPUT_SIDE_PX)
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 
 
@@ -35,23 +39,23 @@ def read_picture(name: str, image: bytes | Image.Image, upright: bool) -> Image.
         upright: whether to turn it as its EXIF data says.
 
     Raises:
-        DataError: an empty or damaged file, no image, an animation, other colours than RGB (such as CMYK), or more than
-            eight bits per channel.
+        DataError: an empty, damaged or too large file, no image, an animation, other colours than RGB (such as CMYK), or
+            more than eight bits per channel.
     """
-    if isinstance(image, bytes) and not image:
-        raise DataError(f"image {name} is an empty file", "copy it again")
     if isinstance(image, bytes) and (content := _content(image)):
         remedy = "convert it to PNG or JPEG" if "HEIC" in content else _REMEDY
         raise DataError(f"image {name} cannot be read: it is {content}", remedy)
     try:
-        picture = Image.open(io.BytesIO(image)) if isinstance(image, bytes) else image
+        if isinstance(image, bytes):
+            picture = open_picture(image, f"image {name}", *_LIMITS, formats=_FORMATS)
+        else:
+            refuse_picture(image, f"image {name}", *_LIMITS)
+            picture = image
         # A phone's JPEG may carry previews as further frames (MPO); the first is the photograph.
         frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
         picture.load()
         turned: Image.Image = ImageOps.exif_transpose(picture) if upright else picture
-    except UnidentifiedImageError:
-        raise DataError(f"image {name} cannot be read: its format is not known", _REMEDY) from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except READ_ERRORS as error:
         raise DataError(f"image {name} cannot be read: {error}", _REMEDY) from None
     if frames > 1:
         raise DataError(f"image {name} has {frames} frames or pages", "save the one to reconstruct as PNG")

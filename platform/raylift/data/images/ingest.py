@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import WINDOW_PX, refuse_above
 from raylift.data.images.config import ImagesConfig
 from raylift.data.images.schema import pack_parts, png_bytes
 from raylift.data.sources.base import LoadedImage, SourceItem
 from raylift.data.store.annotations import Annotations
 from raylift.data.store.stored_view import Crop, cropped_camera, silhouette_box
 
+_CROP = "crop the image to the object, or fix its box"
 Box = tuple[float, float, float, float]
 
 
@@ -142,10 +144,16 @@ def _amodal(loaded: LoadedImage, window: Box, size_px: int) -> bytes:
 
 
 def _padded_part(pixels: np.ndarray, window: Box) -> tuple[np.ndarray, Box]:
-    """The whole pixels under a window, 0 outside of the image, and the window in their coordinates."""
+    """The whole pixels under a window, 0 outside of the image, and the window in their coordinates.
+
+    Raises:
+        DataError: the window is too large.
+    """
     height, width = pixels.shape[:2]
     left, top = int(np.floor(window[0])), int(np.floor(window[1]))
     right, bottom = int(np.ceil(window[2])), int(np.ceil(window[3]))
+    # Annotations may claim a box far larger than the image.
+    refuse_above(WINDOW_PX, max(bottom - top, right - left), "the square around the object", "pixels", _CROP)
     part = np.zeros((bottom - top, right - left, *pixels.shape[2:]), np.uint8)
     inside = pixels[max(0, top) : min(bottom, height), max(0, left) : min(right, width)]
     row, column = max(0, -top), max(0, -left)

@@ -19,9 +19,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.arrays import read_npy
+from raylift.core.inputs.limits import read_file
+from raylift.core.inputs.pictures import READ_ERRORS, SMALLER, open_picture
 from raylift.data.images.record import ImageRecord
 from raylift.data.store.annotations import PartEncoding
 from raylift.data.store.dataset import ShardedDataset
@@ -139,16 +142,17 @@ def _file_of(root: Path, image_id: str) -> Path:
 
 def _read(path: Path) -> np.ndarray:
     """uint8 labels [H, W], or float32 probabilities [P, H, W] that add up to 1."""
-    try:
-        if path.suffix == ".npy":
-            maps = np.load(path, allow_pickle=False)
-        else:
-            with Image.open(path) as image:
-                if image.mode not in ("L", "P", "1", "I", "I;16"):
-                    raise DataError(f"{path.name} is a colour image ({image.mode})", "store labels")
-                maps = np.asarray(image).astype(np.int64)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise DataError(f"{path.name} cannot be read ({error})", "save it again") from error
+    data = read_file(path, limits.MAP_BYTES, SMALLER)
+    if path.suffix == ".npy":
+        maps = read_npy(data, path.name, limits.MAP_BYTES)
+    else:
+        image = open_picture(data, path.name)
+        if image.mode not in ("L", "P", "1", "I", "I;16"):
+            raise DataError(f"{path.name} is a colour image ({image.mode})", "store labels")
+        try:
+            maps = np.asarray(image).astype(np.int64)
+        except READ_ERRORS as error:
+            raise DataError(f"{path.name} cannot be read: {error}", "save it again") from error
     if maps.size and maps.ndim == 2 and maps.dtype.kind in "iu":
         if maps.min() < 0 or maps.max() > MOST_LABELS:
             raise DataError(f"{path.name} has labels from {maps.min()} to {maps.max()}", "use labels of 0 to 255")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.pictures import open_picture
 from raylift.core.types import Camera
 from raylift.data.images.schema import IMAGE_TEXTS, unpack_parts
 from raylift.data.store.annotations import Annotations
@@ -92,7 +91,7 @@ def record_of(table: pa.Table) -> ImageRecord:
     """The record of a one-row table."""
     (row,) = table.to_pylist()
     points = np.frombuffer(row["keypoints"], "<f4").reshape(-1, 3)
-    rgba = np.asarray(Image.open(io.BytesIO(row["rgba_png"])).convert("RGBA"))
+    rgba = np.asarray(open_picture(row["rgba_png"], f"stored image {row['id']}").convert("RGBA"))
     amodal = row.get("amodal_png")  # version 2 has none
     return ImageRecord(
         id=row["id"],
@@ -105,7 +104,7 @@ def record_of(table: pa.Table) -> ImageRecord:
         parts=unpack_parts(row["parts_png"]) if row["parts_png"] else None,
         camera=_camera(row),
         truth=row["truth"],
-        amodal=np.asarray(Image.open(io.BytesIO(amodal))) if amodal else None,
+        amodal=np.asarray(open_picture(amodal, f"the stored mask of {row['id']}")) if amodal else None,
         has_background=_has_background(row, rgba),
     )
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.pictures import open_picture
 
 IMAGE_SCHEMA_VERSION = 3
 """Version 3 added ``amodal_png`` and ``has_background``; version 2 is still read."""
@@ -74,7 +75,7 @@ def unpack_parts(data: bytes) -> np.ndarray:
     Raises:
         DataError: the maps are not square.
     """
-    pixels = np.asarray(Image.open(io.BytesIO(data)))
+    pixels = np.asarray(open_picture(data, "a stored part map"))
     side = pixels.shape[1]
     if pixels.ndim != 2 or pixels.shape[0] % side:
         raise DataError(f"part maps of {pixels.shape} pixels are not square", "write the part maps again")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import stable_hash
+from raylift.core.inputs.limits import refuse_large_file
 from raylift.data.store.manifest import SPLITS
 
 
@@ -26,6 +27,7 @@ def read_split_file(path: Path) -> dict[str, str]:
     Raises:
         DataError: unreadable, an unknown split, or an id in two splits.
     """
+    refuse_large_file(path)
     try:
         text = path.read_text()
     except OSError as error:

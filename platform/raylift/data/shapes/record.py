@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from PIL import Image
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.pictures import open_picture
 from raylift.core.types import Camera, Mesh
 from raylift.data.shapes.schema import DEPTH_STEP, OBJECT_TEXTS, ArrayColumn, object_columns
 from raylift.data.store.dataset import ShardedDataset
@@ -254,8 +253,9 @@ def _view_rows(dataset: ShardedDataset, object_id: str) -> list[dict[str, object
 
 
 def _decode_view(row: dict[str, object]) -> ViewRecord:
-    rgba = np.asarray(Image.open(io.BytesIO(row["rgba_png"])).convert("RGBA"))  # type: ignore[arg-type]
-    depth = np.asarray(Image.open(io.BytesIO(row["depth_png"])), np.float32) * np.float32(DEPTH_STEP)  # type: ignore[arg-type]
+    name = f"stored view {row['id']}"
+    rgba = np.asarray(open_picture(row["rgba_png"], name).convert("RGBA"))  # type: ignore[arg-type]
+    depth = np.asarray(open_picture(row["depth_png"], name), np.float32) * np.float32(DEPTH_STEP)  # type: ignore[arg-type]
 
     return ViewRecord(
         str(row["id"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,10 @@ import numpy as np
 import scipy.io
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.archives import open_zip, read_zip_member
+from raylift.core.inputs.arrays import read_npy
+from raylift.core.inputs.limits import read_file
+from raylift.core.inputs.matlab import check_matlab
 
 _AGAIN = "download the data set again"
 _MAX_DEPTH = 12
@@ -32,10 +35,7 @@ def read_arrays(path: Path, names: Sequence[str], max_bytes: int) -> dict[str, n
     """
     found = {}
     for name, data in _members(path, names, max_bytes).items():
-        try:
-            found[name] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-        except (ValueError, EOFError, OSError, TypeError, MemoryError) as error:
-            raise DataError(f"{name!r} in {path.name} cannot be read: {error}", _AGAIN) from None
+        found[name] = read_npy(data, f"{name!r} in {path.name}", max_bytes, _AGAIN)
     return found
 
 
@@ -76,6 +76,7 @@ def read_matlab(path: Path, name: str, max_bytes: int) -> Any:
         DataError: missing, damaged, too large, or without that variable.
     """
     data = _file_bytes(path, max_bytes)
+    check_matlab(data, path.name, max_bytes)
     try:
         content = scipy.io.loadmat(
             io.BytesIO(data), struct_as_record=False, squeeze_me=True, variable_names=[name], chars_as_strings=True
@@ -94,31 +95,21 @@ def read_matlab(path: Path, name: str, max_bytes: int) -> Any:
 def _file_bytes(path: Path, max_bytes: int) -> bytes:
     if not path.is_file():
         raise DataError(f"there is no {path.name} in {path.parent}", _AGAIN)
-    size = path.stat().st_size
-    if not 0 < size <= max_bytes:
-        what = "is an empty file" if size == 0 else f"has {size / 2**20:.1f} MiB, more than {max_bytes / 2**20:.0f}"
-        raise DataError(f"{path.name} {what}", _AGAIN)
-    return path.read_bytes()
+    data = read_file(path, max_bytes, _AGAIN)
+    if not data:
+        raise DataError(f"{path.name} is an empty file", _AGAIN)
+    return data
 
 
 def _members(path: Path, names: Sequence[str], max_bytes: int) -> dict[str, bytes]:
     """Unpacked members of an .npz file, by array name."""
     data = _file_bytes(path, max_bytes)
     found = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            listed = {info.filename: info for info in archive.infolist()}
-            for name in names:
-                info = listed.get(f"{name}.npy")
-                if info is None:
-                    continue
-                if info.file_size > max_bytes:
-                    raise DataError(f"{name!r} in {path.name} unpacks to {info.file_size / 2**20:.0f} MiB", _AGAIN)
-                found[name] = archive.read(info)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{path.name} is damaged: {error}", _AGAIN) from None
-    except RuntimeError as error:  # an encrypted member
-        raise DataError(f"{path.name} cannot be unpacked: {error}", _AGAIN) from None
+    with open_zip(data, path.name, _AGAIN) as archive:
+        listed = {info.filename: info for info in archive.infolist()}
+        for name in names:
+            if (info := listed.get(f"{name}.npy")) is not None:
+                found[name] = read_zip_member(archive, info, max_bytes, f"{name!r} in {path.name}", _AGAIN)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import refuse_large_file
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.coco_masks import decode_segmentation
 from raylift.data.sources.image_reading import caption_of, read_picture, with_mask
@@ -161,6 +162,7 @@ def _box(values: Any) -> tuple[float, float, float, float] | None:
 @lru_cache(maxsize=2)
 def _read_json(path: Path, stamp: str) -> dict[str, Any]:
     """Read once per process, because such files are large; ``stamp`` invalidates the cache when the file changes."""
+    refuse_large_file(path)
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import refuse_large_file
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
 from raylift.data.sources.image_reading import caption_of, gray, read_picture, with_mask, words_of
 from raylift.data.sources.mesh_reading import file_stamp
@@ -118,6 +119,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
 @lru_cache(maxsize=16)
 def _read_pairs(path: Path, stamp: str) -> list[tuple[str, str]]:
     """Lines of "number rest"."""
+    refuse_large_file(path)
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from raylift.core.errors import ConfigError, DataError
+from raylift.core.inputs.limits import CAPTION_BYTES, refuse_large_file
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import MESH_SUFFIXES, file_stamp, read_mesh_in_folder
 from raylift.data.sources.registry import source
@@ -96,7 +97,10 @@ class FolderSource:
     def _caption(self, file: PurePosixPath) -> str:
         """The first line of the text next to a mesh; empty without one."""
         text = (self.path / file).with_suffix(".txt")
-        lines = text.read_text(errors="replace").strip().splitlines() if text.is_file() else []
+        if not text.is_file():
+            return ""
+        refuse_large_file(text, CAPTION_BYTES)
+        lines = text.read_text(errors="replace").strip().splitlines()
         return lines[0].strip() if lines else ""
 
     def load(self, item: SourceItem, max_bytes: int) -> LoadedScene:

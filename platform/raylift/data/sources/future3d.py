@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import refuse_large_file
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
 from raylift.data.sources.registry import source
@@ -39,6 +40,7 @@ class Future3dSource:
     def items(self) -> list[SourceItem]:
         rows: dict[str, dict[str, Any]] = {}
         for file in self._info_files():
+            refuse_large_file(file)
             try:
                 found = json.loads(file.read_text(encoding="utf-8"))
                 rows |= {str(row["model_id"]): row for row in found}

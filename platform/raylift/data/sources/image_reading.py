@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.pictures import READ_ERRORS, open_picture
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -43,12 +44,7 @@ def read_picture(root: Path, relative: str, max_bytes: int, max_pixels: int, upr
     path = root / relative
     if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{relative} is not a file under {root}", "check the path, or prepare the source again")
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise DataError(
-            f"{relative} has {size / 2**20:.0f} MiB, more than the limit of {max_bytes / 2**20:.0f}",
-            "make it smaller, or raise --max-file-mib",
-        )
+    limits.refuse_large(path.stat().st_size, max_bytes, relative, "make it smaller, or raise --max-file-mib")
     return decode(path.read_bytes(), relative, max_pixels, upright)
 
 
@@ -58,24 +54,15 @@ def decode(data: bytes, name: str, max_pixels: int, upright: bool = True) -> Ima
     Raises:
         DataError: not an image, damaged, more than ``max_pixels``, or more than eight bits per channel.
     """
-    if not data:
-        raise DataError(f"{name} is an empty file", "copy it again")
+    remedy = "make it smaller, or raise --max-megapixels"
+    picture = open_picture(data, name, max_pixels, limits.WINDOW_PX, remedy)
     try:
-        picture = Image.open(io.BytesIO(data))
-        width, height = picture.size
-        if width * height > max_pixels:
-            raise DataError(
-                f"{name} has {width} x {height} pixels, more than the limit of {max_pixels / 1e6:.0f} million",
-                "make it smaller, or raise --max-megapixels",
-            )
         picture.load()
         if picture.mode[:1] in ("I", "F"):
             raise DataError(f"{name} has more than eight bits per channel", "save it with eight bits per channel")
         turned: Image.Image = ImageOps.exif_transpose(picture) if upright else picture
         return turned
-    except UnidentifiedImageError:
-        raise DataError(f"{name} cannot be read: its format is not known", "use a PNG, JPEG or WebP file") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except READ_ERRORS as error:
         raise DataError(f"{name} cannot be read: {error}", "copy or save it again") from None
 
 
@@ -146,6 +133,7 @@ def sentence_beside(file: Path) -> str:
     text = file.with_suffix(".txt")
     if not text.is_file():
         return ""
+    limits.refuse_large_file(text, limits.CAPTION_BYTES)
     lines = text.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[0].strip() if lines else ""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import posixpath
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,43 @@ from trimesh.resolvers import Resolver
 
 from raylift.core.color_space import linear_to_srgb
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.archives import open_zip, read_zip_member
+from raylift.core.inputs.pictures import texture_pixels
 from raylift.data.sources.base import LoadedScene
+from raylift.data.sources.gltf_checks import check_gltf
 from raylift.rendering.scene import Material, Scene
 
 MESH_SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off")
 _MAX_TEXTURE_PX = 1024
 _PLAIN = (0.8, 0.8, 0.8)
+_SIMPLIFY = "simplify the mesh"
+_LARGE = "simplify the mesh, or raise --max-file-mib"
+
+
+class Budget:
+    """What is left of the limits on all files of one mesh: they are smaller together than one may be.
+
+    Args:
+        max_bytes: size of all files that the mesh refers to.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = self._files = self._pixels = 0
+
+    def spend(self, data: bytes, name: str) -> None:
+        """Count a file.
+
+        Raises:
+            DataError: too many files, bytes or pixels; or a texture that is too large by itself.
+        """
+        pixels = texture_pixels(data, name)
+        files, remedy = "the files of this mesh", "make its textures smaller"
+        limits.refuse_above(limits.MESH_FILES, self._files + 1, "this mesh", "files", "merge its files")
+        limits.refuse_large(self._bytes + len(data), self._max_bytes, files, "raise --max-file-mib", "have")
+        limits.refuse_above(limits.TEXTURES_PIXELS, self._pixels + pixels, files, "pixels of textures", remedy, "have")
+        self._files, self._bytes, self._pixels = self._files + 1, self._bytes + len(data), self._pixels + pixels
 
 
 class ContainedFiles(Resolver):  # type: ignore[misc]
@@ -30,11 +60,15 @@ class ContainedFiles(Resolver):  # type: ignore[misc]
     Args:
         read: returns the bytes of a path relative to the root (POSIX, normalised), or raises OSError or KeyError.
         folder: folder of the mesh file, relative to the root.
+        budget: what all files of the mesh may have together.
     """
 
-    def __init__(self, read: Callable[[str], bytes], folder: str, notes: list[str] | None = None) -> None:
+    def __init__(
+        self, read: Callable[[str], bytes], folder: str, budget: Budget, notes: list[str] | None = None
+    ) -> None:
         self._read = read
         self._folder = folder
+        self._budget = budget
         self.notes: list[str] = [] if notes is None else notes
 
     def get(self, key: str) -> bytes:
@@ -49,10 +83,15 @@ class ContainedFiles(Resolver):  # type: ignore[misc]
             self._note(f"refers to {key!r}, which lies outside of the source: ignored")
             raise FileNotFoundError(key)
         try:
-            return self._read(path)
+            data = self._read(path)
+            self._budget.spend(data, path)
         except (OSError, KeyError):
             self._note(f"refers to {key!r}, which does not exist or is too large: left out")
             raise FileNotFoundError(key) from None
+        except DataError as error:
+            self._note(f"refers to {key!r}, which is left out: {error.problem}")
+            raise FileNotFoundError(key) from None
+        return data
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -65,7 +104,7 @@ class ContainedFiles(Resolver):  # type: ignore[misc]
         raise PermissionError(f"sources are read-only: {name}")
 
     def namespaced(self, namespace: str) -> ContainedFiles:
-        return ContainedFiles(self._read, posixpath.join(self._folder, namespace), self.notes)
+        return ContainedFiles(self._read, posixpath.join(self._folder, namespace), self._budget, self.notes)
 
 
 def read_mesh_in_folder(root: Path, relative: str, max_bytes: int) -> LoadedScene:
@@ -87,7 +126,7 @@ def read_mesh_in_folder(root: Path, relative: str, max_bytes: int) -> LoadedScen
     if not path.is_file() or not path.resolve().is_relative_to(base):
         raise DataError(f"{relative} is not a file under {root}", "check the path, or prepare the source again")
     _refuse_large(relative, path.stat().st_size, max_bytes)
-    return _to_scene(path.read_bytes(), relative, read)
+    return _to_scene(path.read_bytes(), relative, read, max_bytes)
 
 
 def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
@@ -96,25 +135,23 @@ def read_mesh_in_zip(archive: Path, member: str, max_bytes: int) -> LoadedScene:
     Raises:
         DataError: as ``read_mesh_in_folder``; also a damaged archive.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            try:
-                info = opened.getinfo(member)
-            except KeyError:
-                raise DataError(
-                    f"{archive.name} has no {member!r}", "the library is incomplete: download it again"
-                ) from None
-            _refuse_large(member, info.file_size, max_bytes)
+    with open_zip(archive, archive.name, "download the library again") as opened:
+        try:
+            info = opened.getinfo(member)
+        except KeyError:
+            raise DataError(
+                f"{archive.name} has no {member!r}", "the library is incomplete: download it again"
+            ) from None
+        _refuse_large(member, info.file_size, max_bytes)
 
-            def read(path: str) -> bytes:
-                # A small file can unpack to a huge one, so textures and materials have the same size limit.
-                if opened.getinfo(path).file_size > max_bytes:
-                    raise FileNotFoundError(path)
-                return opened.read(path)
+        def read(path: str) -> bytes:
+            entry = opened.getinfo(path)
+            # A small file can unpack to a huge one, so textures and materials have the same size limit.
+            if entry.file_size > max_bytes:
+                raise FileNotFoundError(path)
+            return read_zip_member(opened, entry, max_bytes, path, _LARGE)
 
-            return _to_scene(opened.read(info), member, read)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(f"{archive} is damaged: {error}", "download the library again") from error
+        return _to_scene(read_zip_member(opened, info, max_bytes, member, _LARGE), member, read, max_bytes)
 
 
 def file_stamp(path: Path) -> str:
@@ -127,18 +164,16 @@ def file_stamp(path: Path) -> str:
 
 
 def _refuse_large(name: str, size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise DataError(
-            f"{name} has {size / 2**20:.0f} MiB, more than the limit of {max_bytes / 2**20:.0f}",
-            "simplify the mesh, or raise --max-file-mib",
-        )
+    limits.refuse_large(size, max_bytes, name, _LARGE)
     if size == 0:
         raise DataError(f"{name} is an empty file", "export the mesh again")
 
 
-def _to_scene(data: bytes, name: str, read: Callable[[str], bytes]) -> LoadedScene:
-    files = ContainedFiles(read, posixpath.dirname(name))
+def _to_scene(data: bytes, name: str, read: Callable[[str], bytes], max_bytes: int) -> LoadedScene:
+    files = ContainedFiles(read, posixpath.dirname(name), Budget(max_bytes))
     kind = posixpath.splitext(name)[1].lstrip(".").lower()
+    if kind in ("glb", "gltf"):
+        check_gltf(data, name, max_bytes)
     try:
         loaded = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=files, process=False)
         scene = scene_from_trimesh(loaded, linear=kind in ("glb", "gltf"))
@@ -196,7 +231,7 @@ def scene_from_trimesh(loaded: trimesh.Scene, linear: bool = False) -> Scene:
         linear: whether factors and vertex colours are linear light, as in glTF; textures never are.
 
     Raises:
-        DataError: the scene has no faces.
+        DataError: the scene has no faces, or more than the limit.
     """
     vertices: list[np.ndarray] = []
     faces: list[np.ndarray] = []
@@ -205,12 +240,15 @@ def scene_from_trimesh(loaded: trimesh.Scene, linear: bool = False) -> Scene:
     colors: list[np.ndarray] = []
     materials: list[Material] = []
     textures = _Textures()
-    base = 0
+    base = num_faces = 0
     for node in loaded.graph.nodes_geometry:
         transform, geometry_name = loaded.graph[node]
         geometry = loaded.geometry[geometry_name]
         if not isinstance(geometry, trimesh.Trimesh) or len(geometry.faces) == 0:
             continue
+        num_faces, base_next = num_faces + len(geometry.faces), base + len(geometry.vertices)
+        # A scene may place one mesh a million times.
+        limits.refuse_above(limits.MESH_ELEMENTS, max(num_faces, base_next), "it", "triangles or vertices", _SIMPLIFY)
         points = trimesh.transform_points(geometry.vertices, transform)
         corners = np.asarray(geometry.faces, np.int64)
         if np.linalg.det(transform[:3, :3]) < 0:
@@ -223,7 +261,7 @@ def scene_from_trimesh(loaded: trimesh.Scene, linear: bool = False) -> Scene:
         uvs.append(np.zeros((len(corners), 3, 2), np.float32) if uv is None else uv[corners])
         owners.append(np.full(len(corners), len(materials) - 1, np.int32))
         colors.append(_vertex_colors(geometry, len(points), linear))
-        base += len(points)
+        base = base_next
     if not faces:
         raise DataError("it has no triangles", "export it as a triangle mesh")
     all_colors = np.concatenate(colors)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import refuse_large_file
 from raylift.data.sources.array_archives import read_matlab
 from raylift.data.sources.mesh_reading import file_stamp
 from raylift.data.sources.posed_images import PosedImage
@@ -74,6 +75,7 @@ def names_of(file: Path) -> list[str]:
     """The image names of a list file, one per line, without suffixes; none if the file is missing."""
     if not file.is_file():
         return []
+    refuse_large_file(file)
     try:
         lines = file.read_text(errors="replace").splitlines()
     except OSError as error:

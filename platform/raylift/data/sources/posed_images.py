@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from raylift.core.errors import DataError, RayliftError
+from raylift.core.inputs.limits import WINDOW_PX, refuse_above
 from raylift.core.types import Camera
 from raylift.data.shapes.normalise import NormalisedScene
 from raylift.data.sources.base import ImageItem, LoadedImage, SourceItem
@@ -137,6 +138,9 @@ class _Canvas:
     left: int
     top: int
     side: int
+
+    def __post_init__(self) -> None:
+        refuse_above(WINDOW_PX, self.side, "the square around image and object", "pixels", _LEAVE_OUT)
 
     def placed(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels of the image on the canvas, 0 elsewhere."""

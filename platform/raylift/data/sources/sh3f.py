@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from raylift.core.errors import DataError
+from raylift.core.inputs import limits
+from raylift.core.inputs.archives import open_zip, read_zip_member
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.furniture import fetch_furniture
 from raylift.data.sources.mesh_reading import read_mesh_in_zip
@@ -117,6 +118,8 @@ def category_of(name: str, catalogue_category: str) -> str:
     return "lamps" if room == "lights" else room
 
 
+_AGAIN = "download the file again"
+
 _parsed: dict[tuple[str, int], tuple[dict[str, str], dict[int, dict[str, str]]]] = {}
 
 
@@ -129,13 +132,16 @@ def read_catalogue(library: Path) -> tuple[dict[str, str], dict[int, dict[str, s
     key = (str(library), library.stat().st_mtime_ns)
     if key not in _parsed:
         try:
-            with zipfile.ZipFile(library) as archive:
-                text = archive.read(_CATALOGUE).decode("latin-1")  # Java properties are Latin-1
-        except (zipfile.BadZipFile, KeyError, OSError) as error:
-            raise DataError(f"{library} is not a furniture library: {error}", "download the file again") from error
+            with open_zip(library, library.name, _AGAIN) as archive:
+                if _CATALOGUE not in archive.namelist():
+                    raise DataError(f"it has no {_CATALOGUE}", _AGAIN)
+                member = archive.getinfo(_CATALOGUE)
+                text = read_zip_member(archive, member, limits.CATALOGUE_BYTES, _CATALOGUE, _AGAIN)
+        except DataError as error:
+            raise DataError(f"{library} is not a furniture library: {error.problem}", error.remedy) from error
         own: dict[str, str] = {}
         entries: dict[int, dict[str, str]] = {}
-        for name, value in _properties(text).items():
+        for name, value in _properties(text.decode("latin-1")).items():
             numbered = _NUMBERED.match(name)
             if numbered:
                 entries.setdefault(int(numbered.group(2)), {})[numbered.group(1)] = value

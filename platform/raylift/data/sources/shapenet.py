@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from raylift.core.errors import DataError
+from raylift.core.inputs.limits import refuse_large_file
 from raylift.data.sources.base import LoadedScene, SourceItem
 from raylift.data.sources.mesh_reading import file_stamp, read_mesh_in_folder
 from raylift.data.sources.registry import source
@@ -71,6 +72,7 @@ class ShapeNetSource:
         file = self.path / "taxonomy.json"
         if not file.is_file():
             return {}
+        refuse_large_file(file)
         try:
             taxonomy = json.loads(file.read_text())
             return {entry["synsetId"]: entry["name"].split(",")[0] for entry in taxonomy}
@@ -81,6 +83,7 @@ class ShapeNetSource:
         file = self.path / "all.csv"
         if not file.is_file():
             return {}
+        refuse_large_file(file)
         with file.open(newline="") as rows:
             return {
                 (row["synsetId"], row["modelId"]): _SPLITS.get(row["split"], "")

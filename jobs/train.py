@@ -27,6 +27,7 @@ from rich.table import Table
 
 from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar, run_job
+from raylift.core.redaction import redacted
 from raylift.models.stages import plan_runs
 from raylift.runs.train import TrainOutcome, train
 from raylift.tracking.address import tracking_for
@@ -120,7 +121,7 @@ def summarise(console: Console, outcome: TrainOutcome) -> None:
     # Below the table, where a long path is neither cut nor wrapped and can be copied.
     console.print(f"best checkpoint: {fit.best or 'none: nothing was evaluated'}", soft_wrap=True, highlight=False)
     console.print(f"last checkpoint: {fit.last or 'none'}", soft_wrap=True, highlight=False)
-    console.print(f"tracking: {outcome.place.tracking or 'none'}", soft_wrap=True, highlight=False)
+    console.print(f"tracking: {redacted(outcome.place.tracking) or 'none'}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from urllib.parse import urlparse
 
 import pyarrow.fs as pafs
 
+from raylift.core.errors import StorageError
+from raylift.core.redaction import holds_secret
+
 SCHEME = "s3://"
 _BLOCK = 1 << 22
 MULTIPART_BYTES = 16 << 20
@@ -55,6 +58,20 @@ def split(uri: str) -> tuple[str, str]:
 def settings() -> tuple[tuple[str, str], ...]:
     """The AWS variables, as a key: tests and notebooks change them within a process."""
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+
+
+def check_address(address: str) -> None:
+    """Refuse a storage address that holds what belongs in the environment: addresses are logged and stored.
+
+    Raises:
+        StorageError: it holds credentials, or an object store's settings.
+    """
+    if holds_secret(address) or (address.startswith(SCHEME) and "?" in address):
+        raise StorageError(
+            f"the address {address.partition('?')[0]} holds credentials or settings",
+            "use s3://bucket/prefix, and AWS_PROFILE or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL,"
+            " AWS_DEFAULT_REGION",
+        )
 
 
 def client() -> Any:

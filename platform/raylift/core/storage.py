@@ -24,7 +24,6 @@ import pyarrow.fs as pafs
 from raylift.core import object_store
 from raylift.core.errors import MissingFileError, StorageError
 from raylift.core.patience import patiently, storage_error
-from raylift.core.redaction import holds_secret
 from raylift.core.storage_faults import fault_of
 
 T = TypeVar("T")
@@ -54,7 +53,7 @@ class Storage:
             StorageError: no file system supports it, or the address holds credentials or an endpoint.
         """
         text = str(place)
-        check_address(text)
+        object_store.check_address(text)
         storage = Storage(text.rstrip("/") if "://" in text else str(Path(text).expanduser().resolve()))
         if not storage.is_object_store:
             storage.filesystem()
@@ -234,6 +233,22 @@ class Storage:
         with suppress(MissingFileError):
             self._try("deleted", lambda: filesystem.delete_file(f"{root}/{name}"), name)
 
+    def commit(self, name: str, data: bytes) -> bool:
+        """Write a small file whole, unless it exists; returns whether it is ours.
+
+        In an object store one of several writers succeeds. A local folder has no whole file on a condition: there, a
+        writer that comes later is refused, but not one of the same instant.
+
+        Raises:
+            StorageError: the storage is full, missing or not writable.
+        """
+        if self.is_object_store:
+            return self.create(name, data)
+        if self.size(name) is not None:
+            return self.read(name) == data
+        self.write(name, data)
+        return True
+
     def abort_stale_uploads(self, older_than_s: float = STALE_UPLOAD_S) -> int:
         """Remove the parts of uploads below this folder whose writers died; returns the number of uploads."""
         if not self.is_object_store:
@@ -269,20 +284,6 @@ class Storage:
 
     def _try(self, verb: str, operation: Callable[[], T], name: str = "") -> T:
         return patiently(operation, f"{self.uri}/{name}" if name else self.uri, verb)
-
-
-def check_address(address: str) -> None:
-    """Refuse a storage address that holds what belongs in the environment: addresses are logged and stored.
-
-    Raises:
-        StorageError: it holds credentials, or an object store's settings.
-    """
-    if holds_secret(address) or (address.startswith(object_store.SCHEME) and "?" in address):
-        raise StorageError(
-            f"the address {address.partition('?')[0]} holds credentials or settings",
-            "use s3://bucket/prefix, and AWS_PROFILE or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL,"
-            " AWS_DEFAULT_REGION",
-        )
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -96,7 +96,7 @@ def _num_uploads(folder: Storage) -> int:
 @pytest.mark.parametrize(("fault", "reason", "remedy"), LASTING)
 def test_what_lasts_is_an_error_at_once(s3: FaultyProxy, fault: Fault, reason: str, remedy: str) -> None:
     folder = Storage.at(s3.bucket) / "lasting"
-    for attempt in (lambda: folder.read("a"), lambda: folder.write("a", b"1"), lambda: folder.names()):
+    for attempt in (lambda: folder.read("a"), lambda: folder.write("a", b"1"), folder.names):
         s3.always, before = fault, s3.num_requests
         with pytest.raises(StorageError) as caught:
             attempt()

@@ -37,18 +37,17 @@ def test_a_commit_and_a_resume_survive_an_outage(server: FaultyProxy, monkeypatc
     run = f"{server.bucket}/run"
     store = CheckpointStore(f"{run}/checkpoints")
     faults = [Fault(), Fault("reset"), Fault("lose"), Fault(status=500, code="InternalError")]
-    for step, fault in enumerate(faults, 1):
-        # Each request of a commit: whether it is there, .pt, .json, and the listing and reading that prune.
-        for position in range(5):
-            server.faults.extend([Fault("slow")] * position + [fault])
-            _commit(store, 10 * step + position, 1.0)
-            assert not server.faults
+    # Each request of a commit: whether it is there, .pt, .json, and the listing and reading that prune.
+    for position in range(5):
+        server.faults.extend([Fault("slow")] * position + [faults[position % 4]])
+        _commit(store, position)
+        assert not server.faults
     server.faults.extend([Fault(), Fault("reset"), Fault("cut")])
     last = store.last()
     assert last is not None
-    assert last.step == 44
+    assert last.step == 4
     server.faults.extend([Fault("cut"), Fault()])
-    assert torch.equal(store.read(last).model["bias"], torch.full((2,), 44.0))
+    assert torch.equal(store.read(last).model["bias"], torch.full((2,), 4.0))
     assert find_checkpoints(run) == f"{run}/checkpoints"
 
 
@@ -87,9 +86,7 @@ def test_a_committed_step_is_never_replaced(server: FaultyProxy, tmp_path: Path)
 
 
 @pytest.mark.server
-def test_of_two_writers_between_the_two_files_one_commits(
-    server: FaultyProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_writers_between_the_two_files_one_commits(server: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CheckpointStore(f"{server.bucket}/between")
     commit = Storage.commit
 

@@ -22,7 +22,7 @@ REMEDIES: dict[Kind, str] = {
     "denied": "check the permissions of the folder, or give these credentials s3:ListBucket, GetObject, PutObject,"
     " DeleteObject and AbortMultipartUpload on the bucket",
     "credentials": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the machine",
-    "expired": "renew the credentials (AWS_SESSION_TOKEN or the profile's login), then rerun the same command to resume",
+    "expired": "renew the credentials (AWS_SESSION_TOKEN or the profile's login) and rerun the same command to resume",
     "clock": "set the machine's clock (NTP): S3 refuses requests that are more than 15 minutes off",
     "region": "set AWS_DEFAULT_REGION to the region of the bucket",
     "full": "free some space and rerun the same command to resume",

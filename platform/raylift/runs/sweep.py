@@ -22,6 +22,7 @@ from raylift.core.lease import Lease
 from raylift.core.storage import Storage
 from raylift.data.feed.stream import dataset_info
 from raylift.data.store.dataset import ShardedDataset
+from raylift.runs.driving import check_storage
 from raylift.runs.sweep_report import SweepTracker, report_sweep
 from raylift.runs.sweep_room import check_room, demands, driver_resources
 from raylift.runs.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall

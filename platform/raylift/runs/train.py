@@ -24,14 +24,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError, RayliftError, StorageUnavailableError, TrainingError
 from raylift.core.lease import Lease
-from raylift.core.preflight import preflight
-from raylift.core.redaction import holds_secret
 from raylift.core.storage import Storage
 from raylift.data.feed.stream import dataset_info
 from raylift.data.ray_session import start_ray
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import build_model, from_json
+from raylift.runs.driving import check_secrets, check_storage, ending_with, lease_of
 from raylift.runs.run_status import open_board
 from raylift.runs.start import check_start
 from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
@@ -111,35 +110,14 @@ def train(
     check_before_start(recipe, place)
     progress = _warning_of_alarms(place.name, progress)
     with ExitStack() as held:
-        lease = None if is_trial else held.enter_context(Lease(Storage.at(place.folder), f"run {place.name!r}"))
+        lease = None if is_trial else held.enter_context(lease_of(place))
         Storage.at(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
         if recipe.scale.workers == 0:
             device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
-            outcome = train_worker(recipe, place, device, _ending_with(lease, progress), through_ray=False)
+            outcome = train_worker(recipe, place, device, ending_with(lease, progress), through_ray=False)
             return TrainOutcome(place, outcome, 0, 0, time.monotonic() - started)
         outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks, lease)
         return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
-
-
-def check_storage(place: RunPaths) -> None:
-    """Diagnose the storages of a run or sweep before it starts.
-
-    Raises:
-        StorageError: one cannot be used, with the remedy; or its address holds credentials.
-    """
-    preflight(Storage.at(place.data), writes=False)
-    preflight(Storage.at(place.folder), writes=True)
-
-
-def _ending_with(lease: Lease | None, progress: Callable[[RunProgress], None]) -> Callable[[RunProgress], None]:
-    """Forwards reports, and ends the run at the first one after its lease was lost."""
-
-    def hand_on(report: RunProgress) -> None:
-        progress(report)
-        if lease is not None:
-            lease.check()
-
-    return hand_on
 
 
 def _warning_of_alarms(name: str, progress: Callable[[RunProgress], None] | None) -> Callable[[RunProgress], None]:
@@ -272,9 +250,7 @@ def check_before_start(recipe: Recipe, place: RunPaths) -> None:
     Raises:
         RayliftError: the data, a checkpoint or the starting weights do not fit the recipe, or the recipe holds secrets.
     """
-    for path, value in recipe.flat().items():
-        if isinstance(value, str) and holds_secret(value):
-            raise ConfigError(f"{path} holds credentials: {value}", "set them in the environment; recipes are logged")
+    check_secrets(recipe.flat())
     dataset = ShardedDataset.open(place.data)
     if recipe.data.batch_size < recipe.scale.workers:
         raise ConfigError(

@@ -18,8 +18,8 @@ from typing import Any, Literal
 from raylift.config.codec import read_json
 from raylift.core import errors as raylift_errors
 from raylift.core.errors import DataError, StorageError
-from raylift.core.preflight import preflight
 from raylift.core.generators import stable_hash
+from raylift.core.preflight import preflight
 from raylift.core.storage import Storage
 from raylift.data.kinds import annotations_of, kind_to_make
 from raylift.data.prepare.assignment import assigned_entries

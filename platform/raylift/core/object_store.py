@@ -109,10 +109,14 @@ def is_amazon() -> bool:
 
 def arrow_filesystem(bucket: str) -> pafs.FileSystem:
     """pyarrow's view of the same store, for parquet files."""
-    if is_amazon():
-        region = client().meta.region_name if is_region_set() else pafs.resolve_s3_region(bucket)
-        return _arrow(settings(), region)
+    if is_amazon() and not is_region_set():
+        return _arrow(settings(), _region_of(bucket))
     return _arrow(settings(), client().meta.region_name)
+
+
+@lru_cache(maxsize=64)
+def _region_of(bucket: str) -> str:
+    return str(pafs.resolve_s3_region(bucket))
 
 
 @lru_cache(maxsize=16)

@@ -129,7 +129,10 @@ class CheckpointStore:
 
     def best(self) -> CheckpointEntry | None:
         """The best checkpoint by ``best_metric``, the first of equals; None if none was evaluated."""
-        scored = [entry for entry in self.entries() if self.best_metric in entry.metrics]
+        return self._best_of(self.entries())
+
+    def _best_of(self, entries: Sequence[CheckpointEntry]) -> CheckpointEntry | None:
+        scored = [entry for entry in entries if self.best_metric in entry.metrics]
         sign = 1.0 if self.best_is == "max" else -1.0
         return max(scored, key=lambda entry: (sign * entry.metrics[self.best_metric], -entry.step), default=None)
 
@@ -265,7 +268,7 @@ class CheckpointStore:
     def _prune(self) -> None:
         entries = self.entries()
         kept = {entry.step for entry in entries[-self.keep_last :]}
-        best = self.best()
+        best = self._best_of(entries)
         if best is not None:
             kept.add(best.step)
         for entry in entries:

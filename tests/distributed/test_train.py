@@ -190,6 +190,28 @@ def test_checkpoints_and_data_on_s3_that_is_away_for_a_while(
     assert again.fit.metrics["val/iou"] == outcome.fit.metrics["val/iou"]
 
 
+@pytest.mark.server
+def test_one_process_waits_for_its_storage(data: Path, bucket: str, proxy: FaultyProxy, tmp_path: Path) -> None:
+    """Outages while it trains and commits: the losses are those of a calm run."""
+    local = ("scale.workers=0", "schedule.num_steps=6", "schedule.checkpoint_every=2", "schedule.eval_every=0")
+    calm, watcher = Watcher(), Watcher()
+    train(_recipe(*local), data, tmp_path, "calm", progress=calm)
+    for path in data.iterdir():
+        (Storage.at(bucket) / "few").write(path.name, path.read_bytes())
+
+    def disturb(report: RunProgress) -> None:
+        watcher(report)
+        proxy.faults.extend([Fault(), Fault("reset"), Fault("cut"), Fault("lose")])
+
+    outcome = train(_recipe(*local), f"{bucket}/few", f"{bucket}/runs", "alone", progress=disturb)
+    assert watcher.told == calm.told
+    assert outcome.fit.step == 6
+    proxy.faults.clear()
+    about = Storage.at(bucket) / "runs" / "alone"
+    assert about.names() == ["lease-000001.json", "run.json"]
+    assert proxy.endpoint.encode() not in about.read("run.json")
+
+
 @pytest.mark.ray
 def test_a_loss_that_is_not_finite_ends_the_run_without_retries(cluster: None, data: Path, tmp_path: Path) -> None:
     wild = _recipe("optimizers.default.learning_rate=1e30", "optimizers.default.schedule.kind=constant")

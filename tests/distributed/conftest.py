@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+from tests.s3_server import FaultyProxy, s3_behind_a_proxy
 
 
 @pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
-    """``s3://`` URI of an empty bucket on this machine; started before Ray, whose workers inherit its address."""
-    import boto3
-    from moto.server import ThreadedMotoServer
+def proxy() -> Iterator[FaultyProxy]:
+    """An S3 server behind a proxy; started before Ray, whose workers inherit its address."""
+    with s3_behind_a_proxy() as proxy:
+        yield proxy
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    kept = {name: os.environ.get(name) for name in (*CREDENTIALS, "AWS_ENDPOINT_URL")}
-    os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
-    boto3.client("s3").create_bucket(Bucket="raylift")
-    yield "s3://raylift"
-    for name, value in kept.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-    server.stop()
+
+@pytest.fixture(scope="session")
+def bucket(proxy: FaultyProxy) -> str:
+    """``s3://`` URI of an empty bucket on this machine."""
+    return proxy.bucket
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from mlflow.entities import Run
 
 from raylift.config.recipe import Recipe
 from raylift.core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from raylift.core.storage import Storage
 from raylift.models import catalogue
 from raylift.runs.train import TrainOutcome, train
 from raylift.training.checkpoint import CheckpointStore, open_checkpoint
 from raylift.training.loop import RunProgress
+from tests.s3_server import Fault, FaultyProxy
 
 NUM_STEPS = 40
 SCALED = ("scale.workers=2", "scale.cpus_per_worker=0.5", "scale.data_cpus=0.25")
@@ -158,25 +161,55 @@ def test_the_same_command_goes_on(
 
 @pytest.mark.ray
 @pytest.mark.server
-def test_checkpoints_and_data_on_s3(
-    undisturbed: tuple[TrainOutcome, dict[int, dict[str, float]]], data: Path, bucket: str
+def test_checkpoints_and_data_on_s3_that_is_away_for_a_while(
+    undisturbed: tuple[TrainOutcome, dict[int, dict[str, float]]], data: Path, bucket: str, proxy: FaultyProxy
 ) -> None:
-    import boto3
-
-    client = boto3.client("s3")
+    """No worker is restarted, and no step differs."""
     for path in data.iterdir():
-        client.upload_file(str(path), "raylift", f"chairs/{path.name}")
-    watcher = Watcher()
+        (Storage.at(bucket) / "chairs").write(path.name, path.read_bytes())
+
+    def end_outage() -> None:
+        proxy.always = None
+
+    def begin_outage() -> None:
+        proxy.always = Fault()
+        threading.Timer(4.0, end_outage).start()
+
+    watcher = Watcher(12, begin_outage)
     short = _recipe("schedule.keep_last=1")
     outcome = train(short, f"{bucket}/chairs", f"{bucket}/runs", "cloud", progress=watcher)
+    assert proxy.always is None
+    assert outcome.num_restarts == 0
     assert watcher.told == undisturbed[1]
-    assert outcome.fit.last == "s3://raylift/runs/cloud/checkpoints/step-00000040.pt"
+    assert outcome.fit.last == f"{bucket}/runs/cloud/checkpoints/step-00000040.pt"
     open_checkpoint(outcome.fit.last).load_weights(catalogue.build_model(short))
     steps = {entry.step for entry in CheckpointStore(outcome.place.checkpoints).entries()}
     assert steps <= {20, 40}
     again = train(short, f"{bucket}/chairs", f"{bucket}/runs", "cloud")
     assert again.fit.resumed_from == NUM_STEPS
     assert again.fit.metrics["val/iou"] == outcome.fit.metrics["val/iou"]
+
+
+@pytest.mark.server
+def test_one_process_waits_for_its_storage(data: Path, bucket: str, proxy: FaultyProxy, tmp_path: Path) -> None:
+    """Outages while it trains and commits: the losses are those of a calm run."""
+    local = ("scale.workers=0", "schedule.num_steps=6", "schedule.checkpoint_every=2", "schedule.eval_every=0")
+    calm, watcher = Watcher(), Watcher()
+    train(_recipe(*local), data, tmp_path, "calm", progress=calm)
+    for path in data.iterdir():
+        (Storage.at(bucket) / "few").write(path.name, path.read_bytes())
+
+    def disturb(report: RunProgress) -> None:
+        watcher(report)
+        proxy.faults.extend([Fault(), Fault("reset"), Fault("cut"), Fault("lose")])
+
+    outcome = train(_recipe(*local), f"{bucket}/few", f"{bucket}/runs", "alone", progress=disturb)
+    assert watcher.told == calm.told
+    assert outcome.fit.step == 6
+    proxy.faults.clear()
+    about = Storage.at(bucket) / "runs" / "alone"
+    assert about.names() == ["lease-000001.json", "run.json"]
+    assert proxy.endpoint.encode() not in about.read("run.json")
 
 
 @pytest.mark.ray

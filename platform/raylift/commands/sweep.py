@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raylift.console import ProgressBar, progress_bar
+from raylift.core.redaction import redacted
 from raylift.runs.sweep import SweepEvent, SweepOutcome, run_sweep
 from raylift.sweeps.config import Metric, Sweep, read_sweep
 from raylift.sweeps.results import ranked
@@ -81,7 +82,7 @@ def main(arguments: Arguments, console: Console) -> int:
         )
     summarise(console, sweep, outcome)
     if tracking:
-        console.print(f"tracking: {tracking}, run {name}", soft_wrap=True, highlight=False)
+        console.print(f"tracking: {redacted(tracking)}, run {name}", soft_wrap=True, highlight=False)
     return 0 if outcome.best is not None else 1
 
 

@@ -28,6 +28,7 @@ from rich.table import Table
 from raylift.config.explain import explain
 from raylift.config.recipe import Recipe
 from raylift.console import ProgressBar, progress_bar
+from raylift.core.redaction import redacted
 from raylift.models.stages import plan_runs
 from raylift.runs.dry_run import RunEstimate, estimate_run
 from raylift.runs.train import TrainOutcome, train
@@ -146,4 +147,4 @@ def summarise(console: Console, outcome: TrainOutcome) -> None:
     # Below the table, where a long path is neither cut nor wrapped and can be copied.
     console.print(f"best checkpoint: {fit.best or 'none: nothing was evaluated'}", soft_wrap=True, highlight=False)
     console.print(f"last checkpoint: {fit.last or 'none'}", soft_wrap=True, highlight=False)
-    console.print(f"tracking: {outcome.place.tracking or 'none'}", soft_wrap=True, highlight=False)
+    console.print(f"tracking: {redacted(outcome.place.tracking) or 'none'}", soft_wrap=True, highlight=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from raylift.core.redaction import redacted
+
 
 class RayliftError(Exception):
     """Base of every error meant for a user.
@@ -9,12 +11,14 @@ class RayliftError(Exception):
     Args:
         problem: what is wrong, naming the file, value or object.
         remedy: what the user can do about it.
+
+    Secrets in addresses are hidden in both.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{problem}\n  remedy: {remedy}" if remedy else problem)
+        self.problem = redacted(problem)
+        self.remedy = redacted(remedy)
+        super().__init__(f"{self.problem}\n  remedy: {self.remedy}" if remedy else self.problem)
 
     def __reduce__(self) -> tuple[type[RayliftError], tuple[str, str]]:
         # Errors cross process boundaries on their way back from Ray workers.
@@ -31,6 +35,14 @@ class DataError(RayliftError):
 
 class StorageError(RayliftError):
     """A folder or object store that cannot be read or written."""
+
+
+class MissingFileError(StorageError):
+    """A file that does not exist, in a folder or object store that answers."""
+
+
+class StorageUnavailableError(StorageError):
+    """A storage that did not answer for longer than the patience; a later attempt may succeed."""
 
 
 class WeightsError(RayliftError):

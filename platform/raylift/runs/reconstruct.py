@@ -31,7 +31,7 @@ from raylift.runs.finishing import FINISHED_RESOLUTION, Finishing, finish
 from raylift.runs.iso_level import kept_level
 from raylift.runs.trained_model import TrainedModel, best_entry
 from raylift.texturing.bake import field_colors
-from raylift.tracking.address import tracking_beside
+from raylift.tracking.address import known_address, tracking_beside
 from raylift.tracking.tracker import Tracker
 from raylift.training.checkpoint import CheckpointStore, find_checkpoints
 
@@ -191,7 +191,7 @@ def open_run_tracker(run: str | Path, tracking: str = "") -> MlflowTracker:
     beside = tracking_beside(storage)
     described = Storage.at(place.folder)
     known = json.loads(described.read("run.json")) if "run.json" in described.names() else {}
-    uri = tracking or known.get("tracking") or beside
+    uri = tracking or known_address(known.get("tracking") or beside)
     recipe = catalogue.from_json(json.dumps(best_entry(CheckpointStore(find_checkpoints(run))).recipe))
     experiment = known.get("experiment") or recipe.model_name
     return MlflowTracker(uri, experiment, name, place.spool, run_key=place.run_key, system_metrics_every_s=0.0)

@@ -18,8 +18,11 @@ from ray import tune
 
 from raylift.config.recipe import Recipe
 from raylift.core.errors import ConfigError
+from raylift.core.lease import Lease
+from raylift.core.storage import Storage
 from raylift.data.feed.stream import dataset_info
 from raylift.data.store.dataset import ShardedDataset
+from raylift.runs.driving import check_storage
 from raylift.runs.sweep_report import SweepTracker, report_sweep
 from raylift.runs.sweep_room import check_room, demands, driver_resources
 from raylift.runs.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall
@@ -117,38 +120,41 @@ def run_sweep(
     place = RunPaths(
         absolute(data_uri), absolute(storage_path), checked_name(name), tracking_uri, experiment or base.model_name
     )
+    check_storage(place)
     num_trials = _check(sweep, base, place)
     folder = SweepFolder(place.folder)
     fingerprint = ShardedDataset.open(place.data).manifest.fingerprint
     folder.check(sweep, fingerprint)
-    if retry_failed:
-        for trial in folder.trials():
-            if trial.end.status == "failed":
-                folder.reopen(trial.number)
-    ended, waiting, numbers = _to_do(folder, num_trials)
-    num_run = len(waiting) + len(numbers)
-    # A finished sweep can be reported without a cluster.
-    room = _find_room(sweep, base) if num_run else 0
-    folder.claim(sweep, place.data, fingerprint)
-    tracker = SweepTracker(sweep, base, place)
-    refusal: Exception | None = None
-    if num_run:
-        told = TrialPlace(
-            sweep.to_dict(), base.to_json(), place.folder, place.data,
-            place.tracking, place.experiment, tracker.run_id,
-        )  # fmt: skip
-        watcher = _Watcher(folder, num_trials, len(ended), progress)
-        try:
-            _fit(sweep, base, told, room, ended, waiting, numbers, watcher)
-        except BaseException:
-            tracker.abandon()
-            raise
-        refusal = watcher.refusal
-    trials = folder.trials()
-    best, files = report_sweep(sweep, base, folder, trials)
-    unsent = not tracker.close(trials, files, "FAILED" if refusal else "FINISHED")
-    if refusal is not None:
-        raise refusal
+    with Lease(Storage.at(place.folder), f"sweep {place.name!r}") as lease:
+        if retry_failed:
+            for trial in folder.trials():
+                if trial.end.status == "failed":
+                    folder.reopen(trial.number)
+        ended, waiting, numbers = _to_do(folder, num_trials)
+        num_run = len(waiting) + len(numbers)
+        # A finished sweep can be reported without a cluster.
+        room = _find_room(sweep, base) if num_run else 0
+        folder.claim(sweep, place.data, fingerprint)
+        tracker = SweepTracker(sweep, base, place)
+        refusal: Exception | None = None
+        if num_run:
+            told = TrialPlace(
+                sweep.to_dict(), base.to_json(), place.folder, place.data,
+                place.tracking, place.experiment, tracker.run_id,
+            )  # fmt: skip
+            watcher = _Watcher(folder, num_trials, len(ended), progress)
+            lease.on_lost = watcher.end_all
+            try:
+                _fit(sweep, base, told, room, ended, waiting, numbers, watcher)
+            except BaseException:
+                tracker.abandon()
+                raise
+            refusal = watcher.refusal
+        trials = folder.trials()
+        best, files = report_sweep(sweep, base, folder, trials)
+        unsent = not tracker.close(trials, files, "FAILED" if refusal else "FINISHED")
+        if refusal is not None:
+            raise refusal
     return SweepOutcome(
         folder=folder.uri,
         trials=tuple(trials),
@@ -293,6 +299,11 @@ class _Watcher(tune.Callback):
         self.refusal: ConfigError | None = None
         self._num_trials, self._num_ended, self._progress = num_trials, num_ended, progress
 
+    def end_all(self, refusal: ConfigError) -> None:
+        """End the whole sweep with this error."""
+        self.refusal = refusal
+        self.stopper.is_told = True
+
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to restore from; a sweep resumes from its records, and a progress bar has locks.
         return {}
@@ -312,8 +323,7 @@ class _Watcher(tune.Callback):
             self.folder.close(number, End("failed", lines[-1][:600]))
         elif known.end.reason.startswith(MetricError.__name__):
             problem, _, remedy = known.end.reason.partition(": ")[2].partition("\n  remedy: ")
-            self.refusal = ConfigError(problem, remedy)
-            self.stopper.is_told = True
+            self.end_all(ConfigError(problem, remedy))
         self.on_trial_complete(iteration, trials, trial)
 
     def _tell(self, trial: Any, kind: str) -> None:

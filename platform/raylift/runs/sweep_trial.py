@@ -191,6 +191,7 @@ class Reporter:
             experiment=self.place.experiment,
             parent_run_id=self.place.parent_run_id,
             progress=progress,
+            is_trial=True,
         )
 
     def _watch(self, training: _Training) -> End:

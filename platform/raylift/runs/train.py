@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raylift.config.recipe import Recipe
-from raylift.core.errors import ConfigError, RayliftError, TrainingError
+from raylift.core.errors import ConfigError, RayliftError, StorageUnavailableError, TrainingError
+from raylift.core.lease import Lease
 from raylift.core.storage import Storage
 from raylift.data.feed.stream import dataset_info
 from raylift.data.ray_session import start_ray
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import build_model, from_json
+from raylift.runs.driving import check_secrets, check_storage, ending_with, lease_of
 from raylift.runs.run_status import StatusBoard
 from raylift.runs.start import check_start
 from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
@@ -72,6 +75,7 @@ def train(
     parent_run_id: str = "",
     progress: Callable[[RunProgress], None] | None = None,
     callbacks: Sequence[Any] = (),
+    is_trial: bool = False,
 ) -> TrainOutcome:
     """Train a recipe to its last step; the same call resumes an interrupted run.
 
@@ -84,9 +88,10 @@ def train(
         parent_run_id: MLflow id of the parent run.
         progress: called in this process with each report of the run.
         callbacks: Ray Train callbacks, such as Tune's.
+        is_trial: whether the run belongs to a sweep, whose driver has checked the storage and holds its lease.
 
     Raises:
-        RayliftError: the recipe was refused, or the run failed; with its remedy.
+        RayliftError: the recipe was refused, another driver trains this run, or the run failed; with its remedy.
     """
     started = time.monotonic()
     if recipe.start_from:
@@ -100,15 +105,19 @@ def train(
         experiment=experiment or recipe.model_name,
         parent_run_id=parent_run_id,
     )
+    if not is_trial:
+        check_storage(place)
     check_before_start(recipe, place)
     progress = _warning_of_alarms(place.name, progress)
-    Storage.at(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
-    if recipe.scale.workers == 0:
-        device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
-        outcome = train_worker(recipe, place, device, progress, through_ray=False)
-        return TrainOutcome(place, outcome, 0, 0, time.monotonic() - started)
-    outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks)
-    return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
+    with ExitStack() as held:
+        lease = None if is_trial else held.enter_context(lease_of(place))
+        Storage.at(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
+        if recipe.scale.workers == 0:
+            device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
+            outcome = train_worker(recipe, place, device, ending_with(lease, progress), through_ray=False)
+            return TrainOutcome(place, outcome, 0, 0, time.monotonic() - started)
+        outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks, lease)
+        return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
 
 
 def _warning_of_alarms(name: str, progress: Callable[[RunProgress], None] | None) -> Callable[[RunProgress], None]:
@@ -125,13 +134,19 @@ def _warning_of_alarms(name: str, progress: Callable[[RunProgress], None] | None
 
 
 def _train_on_ray(
-    recipe: Recipe, place: RunPaths, progress: Callable[[RunProgress], None] | None, callbacks: Sequence[Any]
+    recipe: Recipe,
+    place: RunPaths,
+    progress: Callable[[RunProgress], None] | None,
+    callbacks: Sequence[Any],
+    lease: Lease | None,
 ) -> tuple[FitOutcome, int]:
     scale = recipe.scale
     # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = _check_resources(recipe)
     board = StatusBoard.open()
+    if lease is not None:
+        lease.on_lost = board.fail
     resources = {"CPU": scale.cpus_per_worker} | ({"GPU": scale.gpus_per_worker} if use_gpu else {})
     # NCCL refuses two ranks on one GPU.
     by_nccl = use_gpu and (scale.gpus_per_worker >= 1 or scale.workers == 1)
@@ -184,9 +199,15 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
             # Our own store has already committed the checkpoint; Ray (and through it Tune) only gets its path.
             metrics = {**news.metrics, "step": news.step, "checkpoint_path": news.checkpoint}
             ray.train.report(metrics)
+            if (failure := ray.get(board.failure.remote())) is not None:
+                # The driver has lost its lease: its successor trains this run.
+                raise failure
 
     try:
         return train_worker(recipe, config["place"], device, report)
+    except StorageUnavailableError:
+        # A later attempt may succeed, on another node even: Ray Train starts the workers again.
+        raise
     except RayliftError as error:
         board.fail(error)
         if isinstance(error, TrainingError):
@@ -227,8 +248,9 @@ def check_before_start(recipe: Recipe, place: RunPaths) -> None:
     """Refuse in the driver what every worker would refuse.
 
     Raises:
-        RayliftError: the data, a checkpoint or the starting weights do not fit the recipe.
+        RayliftError: the data, a checkpoint or the starting weights do not fit the recipe, or the recipe holds secrets.
     """
+    check_secrets(recipe.flat())
     dataset = ShardedDataset.open(place.data)
     if recipe.data.batch_size < recipe.scale.workers:
         raise ConfigError(

@@ -19,6 +19,7 @@ from raylift.core.errors import RayliftError
 from raylift.core.generators import stable_hash
 from raylift.core.model import ImageTextMatcher, Model, ObjectRecogniser, ReconstructionModel
 from raylift.core.precision import flushed_subnormals
+from raylift.core.redaction import redacted
 from raylift.core.types import Batch, SampleRequest
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.pipeline import ray_batches
@@ -334,4 +335,4 @@ def _draw_recognised(
 
 def describe(place: RunPaths, recipe: Recipe) -> dict[str, Any]:
     """Content of ``run.json``: what other jobs need to find everything about a run."""
-    return {**asdict(place), "recipe": recipe.to_dict()}
+    return {**asdict(place), "tracking": redacted(place.tracking), "recipe": recipe.to_dict()}

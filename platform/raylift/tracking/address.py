@@ -7,6 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from raylift.core.errors import ConfigError
+from raylift.core.redaction import HIDDEN
+
 NO_TRACKING = "none"
 
 
@@ -41,5 +44,22 @@ def tracking_of(given: str, runs: Sequence[str]) -> str:
     for run in runs:
         about = Path(run) / "run.json"
         if about.is_file() and (uri := json.loads(about.read_text()).get("tracking")):
-            return str(uri)
+            return known_address(str(uri))
     return default_tracking_uri("runs")
+
+
+def known_address(recorded: str) -> str:
+    """A recorded tracking URI, which holds no secrets; with secrets it is in MLFLOW_TRACKING_URI.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if HIDDEN not in recorded:
+        return recorded
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not given:
+        raise ConfigError(
+            f"the run was tracked on {recorded}, whose credentials are not recorded",
+            "set MLFLOW_TRACKING_URI to the whole address",
+        )
+    return given

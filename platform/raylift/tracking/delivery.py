@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from raylift.tracking.address import known_address
 from raylift.tracking.embedded_store import make_store
 from raylift.tracking.spool import Spool, SpooledEvent, SpooledMetric
 
@@ -31,10 +32,15 @@ class Delivery:
     Before it resends unacknowledged metrics, or continues an existing run, it asks the server which steps it has: those
     are never repeated, except by values that replace them. Replacing values are always sent; of two values of a step
     MLflow shows the one with the later time.
+
+    Args:
+        spool: the records, and the run's identity.
+        tracking_uri: server or store; "" for the recorded one, which holds no secrets.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, tracking_uri: str = "") -> None:
         self._spool = spool
+        self._tracking_uri = tracking_uri
         self._client: Any = None
         self._run_id = ""
         self._experiment_id = ""
@@ -69,14 +75,13 @@ class Delivery:
         from mlflow import MlflowClient
 
         identity = self._spool.read_identity()
+        address = self._tracking_uri or known_address(identity["tracking_uri"])
         if self._client is None:
-            make_store(identity["tracking_uri"])
-            self._client = MlflowClient(tracking_uri=identity["tracking_uri"])
+            make_store(address)
+            self._client = MlflowClient(tracking_uri=address)
         self._steps_there, self._must_ask = {}, True
         run_id = identity.get("run_id")
-        experiment_id = identity.get("experiment_id") or self._experiment(
-            identity["experiment"], identity["tracking_uri"]
-        )
+        experiment_id = identity.get("experiment_id") or self._experiment(identity["experiment"], address)
         if run_id is None:
             found = self._client.search_runs(
                 [experiment_id], f"tags.`{RUN_KEY_TAG}` = '{identity['run_key']}'", max_results=1

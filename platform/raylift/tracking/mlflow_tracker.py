@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from raylift.core.errors import ConfigError
+from raylift.core.redaction import redacted
 from raylift.tracking.delivery import Delivery
 from raylift.tracking.spool import Spool
 from raylift.tracking.system_metrics import SystemMetrics
@@ -70,9 +71,9 @@ class MlflowTracker:
         identity = self._spool.read_identity()
         given = {"run_id": run_id, "run_key": run_key, "parent_run_id": parent_run_id}
         identity.update({name: value for name, value in given.items() if value})
-        identity.update(tracking_uri=tracking_uri, experiment=experiment, run_name=run_name)
+        identity.update(tracking_uri=redacted(tracking_uri), experiment=experiment, run_name=run_name)
         self._spool.write_identity(identity)
-        self._delivery = Delivery(self._spool)
+        self._delivery = Delivery(self._spool, tracking_uri)
         self._finish_timeout_s = finish_timeout_s
         self._wake, self._stop, self._drained = threading.Event(), threading.Event(), threading.Event()
         self._is_finished = False
@@ -199,9 +200,10 @@ class MlflowTracker:
                 self._wake.wait(timeout=5.0)
                 self._wake.clear()
             except Exception as error:
-                if str(error) != self._last_error:
-                    logger.warning("MLflow is unreachable, keeping records in %s: %s", self._spool.folder, error)
-                self._last_error = str(error)
+                said = redacted(str(error))
+                if said != self._last_error:
+                    logger.warning("MLflow is unreachable, keeping records in %s: %s", self._spool.folder, said)
+                self._last_error = said
                 self._stop.wait(timeout=wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from raylift.config.codec import read_json
 from raylift.config.tree import flatten
-from raylift.core.errors import CheckpointError, ConfigError, StorageError
+from raylift.core.errors import CheckpointError, ConfigError, MissingFileError
 from raylift.core.storage import Storage
 
 FORMAT = 1
@@ -129,7 +129,10 @@ class CheckpointStore:
 
     def best(self) -> CheckpointEntry | None:
         """The best checkpoint by ``best_metric``, the first of equals; None if none was evaluated."""
-        scored = [entry for entry in self.entries() if self.best_metric in entry.metrics]
+        return self._best_of(self.entries())
+
+    def _best_of(self, entries: Sequence[CheckpointEntry]) -> CheckpointEntry | None:
+        scored = [entry for entry in entries if self.best_metric in entry.metrics]
         sign = 1.0 if self.best_is == "max" else -1.0
         return max(scored, key=lambda entry: (sign * entry.metrics[self.best_metric], -entry.step), default=None)
 
@@ -148,7 +151,8 @@ class CheckpointStore:
         """Commit a checkpoint, then delete those that are no longer kept.
 
         Raises:
-            CheckpointError: it could not be written; earlier ones are left unchanged.
+            CheckpointError: another process has committed this step.
+            StorageError: it could not be written; earlier ones are left unchanged.
         """
         payload = {
             "format": FORMAT,
@@ -170,8 +174,15 @@ class CheckpointStore:
             data=data,
             info=dict(info or {}),
         )
-        self.folder.write(f"{entry.stem}.pt", content)
-        self.folder.write(f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode())
+        name, described = f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode()
+        # Neither file of a committed step is ever replaced: two writers would leave a mixed pair.
+        if self.folder.size(name) is None:
+            self.folder.write(f"{entry.stem}.pt", content)
+        if not self.folder.commit(name, described) and self._entry(name).sha256 != entry.sha256:
+            raise CheckpointError(
+                f"step {step} in {self.folder.uri} was committed by another process",
+                "stop the other driver of this run, or use another run name",
+            )
         self._prune()
         return entry
 
@@ -200,10 +211,11 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: damaged; the message names the last good one.
+            StorageError: it cannot be read, for another reason.
         """
         try:
             return self._read(entry)
-        except (CheckpointError, StorageError) as error:
+        except CheckpointError as error:
             good = self._last_good(entry)
             raise CheckpointError(
                 error.problem,
@@ -215,7 +227,10 @@ class CheckpointStore:
 
     def _read(self, entry: CheckpointEntry) -> Checkpoint:
         where = self.path(entry)
-        data = self.folder.read(f"{entry.stem}.pt")
+        try:
+            data = self.folder.read(f"{entry.stem}.pt")
+        except MissingFileError:
+            raise CheckpointError(f"checkpoint {where} is damaged: it is missing next to its .json") from None
         if len(data) != entry.num_bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
             raise CheckpointError(
                 f"checkpoint {where} is damaged: it has {len(data)} bytes of {entry.num_bytes}, or"
@@ -242,7 +257,7 @@ class CheckpointStore:
                 continue
             try:
                 self._read(entry)
-            except (CheckpointError, StorageError):
+            except CheckpointError:
                 continue
             return entry
         return None
@@ -253,7 +268,7 @@ class CheckpointStore:
     def _prune(self) -> None:
         entries = self.entries()
         kept = {entry.step for entry in entries[-self.keep_last :]}
-        best = self.best()
+        best = self._best_of(entries)
         if best is not None:
             kept.add(best.step)
         for entry in entries:

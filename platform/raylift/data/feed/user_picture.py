@@ -39,7 +39,7 @@ def read_picture(name: str, image: bytes | Image.Image, upright: bool) -> Image.
         upright: whether to turn it as its EXIF data says.
 
     Raises:
-        DataError: an empty, damaged or too large file, no image, an animation, other colours than RGB (such as CMYK), or
+        DataError: an empty, damaged or too large file, no image, an animation, other colours than RGB such as CMYK, or
             more than eight bits per channel.
     """
     if isinstance(image, bytes) and (content := _content(image)):

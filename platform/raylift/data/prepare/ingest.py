@@ -16,8 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from raylift.config.codec import read_json
+from raylift.core import errors as raylift_errors
 from raylift.core.errors import DataError, StorageError
 from raylift.core.generators import stable_hash
+from raylift.core.preflight import preflight
 from raylift.core.storage import Storage
 from raylift.data.kinds import annotations_of, kind_to_make
 from raylift.data.prepare.assignment import assigned_entries
@@ -97,6 +99,7 @@ def ingest(
     kind = kind_to_make(config)
     annotations = annotations_of(kind, tuple(sources))
     fingerprint = fingerprint_of(kind.identity(config, annotations))
+    preflight(storage, writes=True)
     _refuse_other(storage, fingerprint, overwrite)
     plans = plan_shards(sources, config, selection or Selection(), fingerprint)
     planned = {one.item.id: one.item for plan in plans for one in plan.items}
@@ -185,15 +188,15 @@ def _make_by_ray(
         the_plans, the_sources, the_config, the_storage = ray.get(shared)
         try:
             made = make_shard(the_plans[int(row["index"])], the_sources, the_config, the_storage)
-            return {"record": made.to_json(), "problem": "", "remedy": "", "of_storage": False}
+            return {"record": made.to_json(), "problem": "", "remedy": "", "error": ""}
         except (DataError, StorageError) as error:
-            of_storage = isinstance(error, StorageError)
-            return {"record": "", "problem": error.problem, "remedy": error.remedy, "of_storage": of_storage}
+            kind = type(error).__name__
+            return {"record": "", "problem": error.problem, "remedy": error.remedy, "error": kind}
 
     rows = ray.data.from_items([{"index": index} for index in by_index], override_num_blocks=len(by_index))
     for row in rows.map(make, num_cpus=1).iter_rows():
         if row["problem"]:
-            raise (StorageError if row["of_storage"] else DataError)(row["problem"], row["remedy"])
+            raise getattr(raylift_errors, row["error"], DataError)(row["problem"], row["remedy"])
         yield read_json(ShardRecord, row["record"], is_record=True)
 
 
@@ -252,10 +255,9 @@ def _remove_leftovers(storage: Storage, records: list[ShardRecord]) -> None:
     """Delete shards of an earlier, larger plan that the manifest no longer names."""
     valid = {file.name for record in records for file in record.files}
     valid |= {f"shard-{record.index:05d}.json" for record in records}
-    filesystem, root = storage.filesystem()
     for name in storage.names(".parquet") + storage.names(".json"):
         if _MADE_BY_US.fullmatch(name) and name not in valid:
-            filesystem.delete_file(f"{root}/{name}")
+            storage.delete(name)
 
 
 def _versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raylift.config.codec import read_json
-from raylift.core.errors import ConfigError, RayliftError, StorageError
+from raylift.core.errors import ConfigError, MissingFileError, RayliftError
 from raylift.core.storage import Storage, explained_write_errors
 from raylift.data.kind import Rows
 from raylift.data.kinds import kind_to_make
@@ -85,7 +85,7 @@ def finished_record(storage: Storage, plan: ShardPlan) -> ShardRecord | None:
         return None
     try:
         record = read_json(ShardRecord, storage.read(name), is_record=True)
-    except (ConfigError, StorageError):
+    except (ConfigError, MissingFileError):
         return None
     whole = all(storage.size(file.name) == file.num_bytes for file in record.files)
     return record if whole and record.fingerprint == plan.fingerprint else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,10 +12,14 @@ from typing import Protocol, TypeVar, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raylift.core.errors import DataError
+from raylift.core.errors import DataError, StorageError
+from raylift.core.patience import patiently
 from raylift.core.storage import Storage
+from raylift.core.storage_faults import fault_of
 from raylift.data.store.manifest import Manifest, ObjectEntry
 
+MOST_OPEN_FILES = 64
+"""Shards of a large set are more than a process may open."""
 _REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and rebuilds this one"
 
 
@@ -46,7 +51,7 @@ class ShardedDataset:
         self._cache: OrderedDict[tuple[str, str], Cached] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
-        self._files: dict[str, pq.ParquetFile] = {}
+        self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
 
     @staticmethod
     def open(uri: str | Path, cache_bytes: int = 2 << 30) -> ShardedDataset:
@@ -108,16 +113,52 @@ class ShardedDataset:
         """One row group of a file, with these columns (None: all).
 
         Raises:
-            DataError: the file is damaged (it is named).
+            DataError: the file is damaged: its content is not what the manifest says (it is named).
+            StorageError: the file cannot be read, for another reason.
         """
-        try:
-            with self._lock:  # a parquet reader serves one thread at a time
-                if name not in self._files:
-                    filesystem, root = self.storage.filesystem()
-                    self._files[name] = pq.ParquetFile(filesystem.open_input_file(f"{root}/{name}"))
-                return self._files[name].read_row_group(group, columns=columns, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"shard {self.uri}/{name} is damaged: {error}", _REMEDY_SHARD) from error
+        num_suspicious = 0
+
+        def read() -> pa.Table:
+            nonlocal num_suspicious
+            try:
+                with self._lock:  # a parquet reader serves one thread at a time
+                    return self._reader(name).read_row_group(group, columns=columns, use_threads=False)
+            except (pa.ArrowException, OSError) as error:
+                with self._lock:
+                    self._files.pop(name, None)
+                fault = fault_of(error)
+                if fault is not None and fault.kind not in ("other", "missing"):
+                    raise
+                # Only the manifest can tell damage from an answer that was cut on its way.
+                if damage := self._damage(name):
+                    raise DataError(f"shard {self.uri}/{name} is damaged: {damage}", _REMEDY_SHARD) from error
+                num_suspicious += 1
+                if num_suspicious > 1:
+                    problem = f"shard {self.uri}/{name} cannot be read, though its content is what the manifest says"
+                    raise StorageError(f"{problem}: {error}", "rerun the same command to resume") from error
+                raise OSError(errno.EAGAIN, "its content was right when it was read again") from error
+
+        return patiently(read, f"shard {self.uri}/{name}", "read")
+
+    def _reader(self, name: str) -> pq.ParquetFile:
+        """An open shard; those that were not used for the longest time are closed."""
+        if name not in self._files:
+            filesystem, root = self.storage.filesystem()
+            self._files[name] = pq.ParquetFile(filesystem.open_input_file(f"{root}/{name}"))
+            while len(self._files) > MOST_OPEN_FILES:
+                self._files.popitem(last=False)[1].close(force=True)
+        self._files.move_to_end(name)
+        return self._files[name]
+
+    def _damage(self, name: str) -> str:
+        """How a file differs from the manifest; "" if it does not."""
+        known = next(file for shard in self.manifest.shards for file in shard if file.name == name)
+        size = self.storage.size(name)
+        if size is None:
+            return "it is missing"
+        if size != known.num_bytes:
+            return f"it has {size} bytes instead of {known.num_bytes}"
+        return "" if self.storage.checksum(name) == known.sha256 else "its SHA-256 is not the one in the manifest"
 
     def lookup(self, key: tuple[str, str]) -> Cached | None:
         """The cached value of a key; None if not cached."""

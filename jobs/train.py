@@ -79,6 +79,7 @@ def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console)
             tracking,
             experiment=arguments.experiment,
             progress=show(bar),
+            say=bar.say,
         )
     summarise(console, outcome)
 

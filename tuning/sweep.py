@@ -79,6 +79,7 @@ def main(arguments: Arguments, console: Console) -> int:
             experiment=arguments.experiment,
             retry_failed=arguments.retry_failed,
             progress=show(bar, sweep),
+            say=bar.say,
         )
     summarise(console, sweep, outcome)
     if tracking:

@@ -2,8 +2,7 @@
 
     python jobs/train.py implicit/quick --data data/seats --storage runs --name seats
     python jobs/train.py implicit/quick --data s3://bucket/seats --storage s3://bucket/runs --name seats scale.workers=4
-    ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
-        python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
+    python jobs/submit.py -- jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
 Any recipe value can be set by its dotted path, such as model.weights.sdf=5. Rerun the same command to resume a run.
 

@@ -2,8 +2,8 @@
 
     python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data data/seats --storage runs --name fourier
     python tuning/sweep.py tuning/sweeps/implicit_weights.json --data data/seats sweep:budget.trials=8 model.hidden=64
-    ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
-        python tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars --storage s3://bucket/runs
+    python jobs/submit.py -- tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars \\
+        --storage s3://bucket/runs
 
 Overrides are values of the recipe that every trial shares (path=value), or the sweep's own (sweep:path=value). Rerun
 the same command to resume a sweep; a larger sweep:budget.trials extends it. The best recipe is best.json in the

@@ -155,7 +155,7 @@ class JobServer:
         """
         entrypoint = shlex.join(command)
         for job in self._client.list_jobs():
-            if job.entrypoint == entrypoint and str(job.status) not in ENDED:
+            if job.submission_id and job.entrypoint == entrypoint and str(job.status) not in ENDED:
                 raise ConfigError(
                     f"job {job.submission_id} runs this very command",
                     f"follow it with --attach {job.submission_id}, or end it with --stop {job.submission_id}",

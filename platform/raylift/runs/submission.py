@@ -55,7 +55,10 @@ def check_command(command: Sequence[str]) -> list[str]:
         ConfigError: no command, or a place that would be lost with the job.
     """
     if not command:
-        raise ConfigError("there is no command", "give it after --, such as: -- jobs/train.py implicit/quick ...")
+        raise ConfigError(
+            "there is no command",
+            "give it after --, such as: -- jobs/train.py RECIPE --data s3://... --storage s3://...",
+        )
     words = [*command] if not command[0].endswith(".py") else ["python", *command]
     given = dict(_options(words))
     for option in PATH_OPTIONS:

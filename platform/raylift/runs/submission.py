@@ -57,7 +57,7 @@ def check_command(command: Sequence[str]) -> list[str]:
     if not command:
         raise ConfigError(
             "there is no command",
-            "give it after --, such as: -- jobs/train.py RECIPE --data s3://... --storage s3://...",
+            "give it after --, such as: -- jobs/evaluate.py --run s3://... --data s3://...",
         )
     words = [*command] if not command[0].endswith(".py") else ["python", *command]
     given = dict(_options(words))

@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 # Ray starts a dozen processes a run. Where bytecode may not be written, each compiles all that it imports: half its start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help env demo test lint types contracts unit bench lock clean
+.PHONY: help env demo test lint types contracts unit clusters bench lock clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ contracts: env
 
 unit: env
 	$(PY) -m pytest -q -n $(TESTERS) --no-loadscope-reorder
+
+clusters: env ## The tests on Ray clusters of several nodes, with jobs by submission (about 10 minutes on 2 cores)
+	$(PY) -m pytest -q -m cluster tests/distributed
 
 bench: env ## The benchmarks, on what the demo left; each prints ratios from one run
 	@test -d $(DEMO)/data || { echo "there is no $(DEMO)/data: run make demo first"; exit 1; }

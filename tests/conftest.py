@@ -35,6 +35,7 @@ AVAILABLE = {
     "browser": bool(shutil.which("chromium") and shutil.which("chromedriver")),
     "node": bool(shutil.which("node") and shutil.which("npm")),
     "download": os.environ.get("RAYLIFT_TEST_DOWNLOADS") == "1",
+    "cluster": os.environ.get("RAYLIFT_TEST_CLUSTERS") == "1",
 }
 
 

@@ -44,7 +44,7 @@ def test_requests_that_never_fit_are_refused() -> None:
     nodes = [{"CPU": 2.0}]
     with pytest.raises(ConfigError, match=r"no trial fits: it needs 2 x \(1\.5 CPU(.|\n)*lower resources\.workers"):
         check_room(nodes, ScaleConfig(workers=2, gpu="never"))
-    with pytest.raises(ConfigError, match=r"0\.5 GPU(.|\n)*2 CPUs, 0 GPUs"):
+    with pytest.raises(ConfigError, match=r"0\.5 GPU(.|\n)*1 x \(2 CPUs\)"):
         check_room(nodes, ScaleConfig(workers=1, cpus_per_worker=0.5, gpu="always", gpus_per_worker=0.5))
     one = ScaleConfig(workers=1, cpus_per_worker=0.25, data_cpus=0.25, gpu="never")
     assert check_room(nodes, one) == 3

@@ -41,6 +41,7 @@ COMMANDS = (
     Command("compare", "raylift.commands.compare:main", "Compare runs on one HTML page.", STUDIES),
     Command("sweep", "raylift.commands.sweep:main", "Search for good values of a recipe.", STUDIES),
     Command("table", "raylift.commands.paper_table:main", "Train and evaluate every row of a paper's table.", STUDIES),
+    Command("submit", "raylift.commands.submit:main", "Run a job on a Ray cluster, and follow it.", STUDIES),
     Command("recipes", "raylift.commands.recipes:main", "List recipes, explain one, or compare two.", TOOLS),
     Command("demo", "raylift.commands.demo:main", "Run the whole pipeline on furniture.", TOOLS),
     Command("fetch-weights", "raylift.commands.fetch_weights:main", "Fetch pretrained ImageNet weights.", TOOLS),

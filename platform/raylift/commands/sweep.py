@@ -2,8 +2,8 @@
 
     raylift sweep implicit_fourier --data data/seats --storage runs --name fourier
     raylift sweep implicit_weights --data data/seats sweep:budget.trials=8 model.hidden=64
-    ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
-        python tuning/sweep.py implicit_fourier --data s3://bucket/cars --storage s3://bucket/runs
+    raylift submit -- tuning/sweep.py tuning/sweeps/implicit_fourier.json --data s3://bucket/cars \\
+        --storage s3://bucket/runs
 
 Overrides are values of the recipe that every trial shares (path=value), or the sweep's own (sweep:path=value). Rerun
 the same command to resume a sweep; a larger sweep:budget.trials extends it. The best recipe is best.json in the
@@ -79,6 +79,7 @@ def main(arguments: Arguments, console: Console) -> int:
             experiment=arguments.experiment,
             retry_failed=arguments.retry_failed,
             progress=show(bar, sweep),
+            say=bar.say,
         )
     summarise(console, sweep, outcome)
     if tracking:

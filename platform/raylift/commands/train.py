@@ -2,8 +2,7 @@
 
     raylift train implicit/quick --data data/seats --storage runs --name seats
     raylift train implicit/quick --data s3://bucket/seats --storage s3://bucket/runs --name seats scale.workers=4
-    ray job submit --working-dir . --runtime-env-json '{"env_vars": {"PYTHONPATH": "platform"}}' -- \\
-        python jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
+    raylift submit -- jobs/train.py implicit/paper --data s3://bucket/cars --storage s3://bucket/runs --name cars
 
 Any recipe value can be set by its dotted path, such as model.weights.sdf=5; "raylift recipes show NAME" lists them.
 --dry-run checks everything and prints the recipe and its cost. Rerun the same command to resume a run.
@@ -106,6 +105,7 @@ def train_one(arguments: Arguments, recipe: Recipe, name: str, console: Console)
             tracking,
             experiment=arguments.experiment,
             progress=show(bar),
+            say=bar.say,
         )
     summarise(console, outcome)
 

@@ -27,13 +27,15 @@ class ScaleConfig:
     Attributes:
         workers: Ray Train workers, each a DistributedDataParallel rank; 0 trains inside the driver, without Ray.
         cpus_per_worker: logical CPUs reserved per worker; leave some for the data tasks.
-        gpu: "auto" uses GPUs if the cluster has enough of them for the workers, "always" requires them, "never" uses
-            none.
+        gpu: "auto" uses GPUs if the nodes that are up have any, "always" requires them (and makes a cluster that
+            starts at zero start GPU nodes), "never" uses none.
         gpus_per_worker: GPUs per worker that uses them: whole ones, or a fraction of a shared one, such as 0.5.
         precision: "auto" is bfloat16 autocast on a GPU and float32 on a CPU.
         data_cpus: logical CPUs per data task.
         prefetch_steps: global batches that a worker prefetches.
         max_failures: number of worker failures that a run survives.
+        wait_for_nodes_s: how long a run waits for the nodes that it needs to join the cluster, in seconds; a Ray that
+            the run starts itself is not waited for.
     """
 
     workers: int = 1
@@ -44,6 +46,7 @@ class ScaleConfig:
     data_cpus: float = 0.5
     prefetch_steps: int = 4
     max_failures: int = 3
+    wait_for_nodes_s: float = 600.0
 
     def __post_init__(self) -> None:
         if self.workers < 0 or self.cpus_per_worker <= 0 or self.data_cpus <= 0:
@@ -54,9 +57,10 @@ class ScaleConfig:
         share = self.gpus_per_worker
         if share <= 0 or (share > 1 and share != int(share)):
             raise ConfigError(f"scale.gpus_per_worker is {share}", "use a fraction in (0, 1], or whole GPUs")
-        if self.prefetch_steps < 1 or self.max_failures < 0:
+        if self.prefetch_steps < 1 or self.max_failures < 0 or self.wait_for_nodes_s < 0:
             raise ConfigError(
-                "scale.prefetch_steps or max_failures is too small", "use prefetch_steps >= 1 and max_failures >= 0"
+                "scale.prefetch_steps, max_failures or wait_for_nodes_s is too small",
+                "use prefetch_steps >= 1, max_failures >= 0 and wait_for_nodes_s >= 0",
             )
 
 

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
 from raylift.config.recipe import Recipe
@@ -21,10 +20,11 @@ from raylift.core.errors import ConfigError
 from raylift.core.lease import Lease
 from raylift.core.storage import Storage
 from raylift.data.feed.stream import dataset_info
+from raylift.data.ray_nodes import Say
 from raylift.data.store.dataset import ShardedDataset
 from raylift.runs.driving import check_storage
 from raylift.runs.sweep_report import SweepTracker, report_sweep
-from raylift.runs.sweep_room import check_room, demands, driver_resources
+from raylift.runs.sweep_room import check_room, demands, driver_resources, wait_for_room
 from raylift.runs.sweep_schedulers import NUMBER, Proposing, name_of, open_scheduler, recall
 from raylift.runs.sweep_trial import MetricError, TrialPlace, run_trial
 from raylift.runs.train import absolute, check_before_start, checked_name, start_patiently
@@ -40,6 +40,8 @@ os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 CHECKPOINTS_A_POPULATION_KEEPS = 4
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def run_sweep(
     experiment: str = "",
     retry_failed: bool = False,
     progress: Callable[[SweepEvent], None] | None = None,
+    say: Say = logger.info,
 ) -> SweepOutcome:
     """Run a sweep to its end, or resume it where an earlier call stopped.
 
@@ -109,6 +112,7 @@ def run_sweep(
         experiment: MLflow experiment; "" is the model's name.
         retry_failed: whether failed trials resume from their last checkpoint.
         progress: called in this process.
+        say: called in this process with lines about the nodes that the sweep waits for and gets.
 
     Raises:
         RayliftError: the sweep was refused before any trial started, or no trial reports its metric.
@@ -133,7 +137,7 @@ def run_sweep(
         ended, waiting, numbers = _to_do(folder, num_trials)
         num_run = len(waiting) + len(numbers)
         # A finished sweep can be reported without a cluster.
-        room = _find_room(sweep, base) if num_run else 0
+        room = _find_room(sweep, base, num_run, say) if num_run else 0
         folder.claim(sweep, place.data, fingerprint)
         tracker = SweepTracker(sweep, base, place)
         refusal: Exception | None = None
@@ -183,14 +187,17 @@ def _check(sweep: Sweep, base: Recipe, place: RunPaths) -> int:
     return min(cells, sweep.budget.trials) if sweep.budget.trials else cells
 
 
-def _find_room(sweep: Sweep, base: Recipe) -> int:
+def _find_room(sweep: Sweep, base: Recipe, num_run: int, say: Say) -> int:
     """Start or join Ray; returns the number of trials at once."""
     wanted = sum(demand["CPU"] for demand in demands(base.scale))
     # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, math.ceil(wanted)))
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     in_turns = sweep.scheduler.kind != "pbt" or base.scale.workers == 0
-    return check_room(nodes, base.scale, 0 if in_turns else sweep.budget.trials, sweep.resources.concurrency)
+    population, concurrency = 0 if in_turns else sweep.budget.trials, sweep.resources.concurrency
+    nodes = wait_for_room(base.scale, num_run, population, concurrency, say)
+    room = check_room(nodes, base.scale, population, concurrency)
+    say(f"{min(room, num_run)} trials at once")
+    return room
 
 
 def _to_do(folder: SweepFolder, num_trials: int) -> tuple[list[Trial], list[Trial], list[int]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from raylift.config.recipe import ScaleConfig
 from raylift.core.errors import ConfigError
+from raylift.data.ray_nodes import Bundle, Say, described, take, wait_for_nodes
 
 DRIVER_CPUS = 0.01
 """A trial's own process only waits; a whole CPU for each would starve its workers."""
+MOST_REQUESTED = 64
+"""A sweep asks a cluster for nodes for at most this many trials at once."""
 
 
 def demands(scale: ScaleConfig) -> list[dict[str, float]]:
@@ -26,7 +29,7 @@ def driver_resources(scale: ScaleConfig) -> dict[str, float]:
     return demands(scale)[0]
 
 
-def num_that_fit(nodes: Sequence[Mapping[str, float]], scale: ScaleConfig) -> int:
+def num_that_fit(nodes: Sequence[Bundle], scale: ScaleConfig) -> int:
     """How many trials can run at once, filling one node after the other.
 
     Args:
@@ -34,23 +37,31 @@ def num_that_fit(nodes: Sequence[Mapping[str, float]], scale: ScaleConfig) -> in
     """
     free = [dict(node) for node in nodes]
     count = 0
-    while all(_take(free, demand) for demand in demands(scale)):
+    while all(take(free, demand) for demand in demands(scale)):
         count += 1
     return count
 
 
-def _take(free: list[dict[str, float]], demand: Mapping[str, float]) -> bool:
-    for node in free:
-        if all(node.get(name, 0.0) + 1e-9 >= amount for name, amount in demand.items()):
-            for name, amount in demand.items():
-                node[name] = node.get(name, 0.0) - amount
-            return True
-    return False
+def wait_for_room(
+    scale: ScaleConfig, num_trials: int, population: int, concurrency: int, say: Say
+) -> list[dict[str, float]]:
+    """Ask the cluster for nodes for the trials, and wait for as many as it adds; returns the nodes that are up.
+
+    Args:
+        num_trials: number of trials to run.
+        population, concurrency: see ``check_room``.
+    """
+    wanted = min(num_trials, MOST_REQUESTED, concurrency or num_trials)
+    return wait_for_nodes(
+        [demands(scale)] * wanted,
+        lambda nodes: min(wanted, num_that_fit(nodes, scale)),
+        min(wanted, population or 1),
+        scale.wait_for_nodes_s,
+        say,
+    )
 
 
-def check_room(
-    nodes: Sequence[Mapping[str, float]], scale: ScaleConfig, population: int = 0, concurrency: int = 0
-) -> int:
+def check_room(nodes: Sequence[Bundle], scale: ScaleConfig, population: int = 0, concurrency: int = 0) -> int:
     """The number of trials to run at once: as many as fit, and no more than requested.
 
     Args:
@@ -64,7 +75,7 @@ def check_room(
     asked = "; ".join(
         " + ".join(f"{amount:g} {name}" for name, amount in demand.items()) for demand in demands(scale)[-1:]
     )
-    there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes) or "no node"
+    there = described(nodes)
     if room == 0:
         raise ConfigError(
             f"no trial fits: it needs {max(1, scale.workers)} x ({asked}, with data tasks), the cluster's nodes have"

@@ -33,6 +33,7 @@ from raylift.models.catalogue import build_model, from_json
 from raylift.runs.driving import check_secrets, check_storage, ending_with, lease_of
 from raylift.runs.run_status import StatusBoard
 from raylift.runs.start import check_start
+from raylift.runs.training_room import find_room
 from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
 from raylift.training.checkpoint import check_recipe
 from raylift.training.loop import FitOutcome, RunProgress
@@ -76,6 +77,7 @@ def train(
     progress: Callable[[RunProgress], None] | None = None,
     callbacks: Sequence[Any] = (),
     is_trial: bool = False,
+    say: Callable[[str], None] = logger.info,
 ) -> TrainOutcome:
     """Train a recipe to its last step; the same call resumes an interrupted run.
 
@@ -89,6 +91,7 @@ def train(
         progress: called in this process with each report of the run.
         callbacks: Ray Train callbacks, such as Tune's.
         is_trial: whether the run belongs to a sweep, whose driver has checked the storage and holds its lease.
+        say: called in this process with lines about the nodes that the run waits for and gets.
 
     Raises:
         RayliftError: the recipe was refused, another driver trains this run, or the run failed; with its remedy.
@@ -114,9 +117,10 @@ def train(
         Storage.at(place.folder).write("run.json", json.dumps(describe(place, recipe), indent=2).encode())
         if recipe.scale.workers == 0:
             device = torch.device("cuda" if torch.cuda.is_available() and recipe.scale.gpu != "never" else "cpu")
+            say(f"training in this process on {device.type}")
             outcome = train_worker(recipe, place, device, ending_with(lease, progress), through_ray=False)
             return TrainOutcome(place, outcome, 0, 0, time.monotonic() - started)
-        outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks, lease)
+        outcome, num_restarts = _train_on_ray(recipe, place, progress, callbacks, lease, say)
         return TrainOutcome(place, outcome, recipe.scale.workers, num_restarts, time.monotonic() - started)
 
 
@@ -139,11 +143,12 @@ def _train_on_ray(
     progress: Callable[[RunProgress], None] | None,
     callbacks: Sequence[Any],
     lease: Lease | None,
+    say: Callable[[str], None],
 ) -> tuple[FitOutcome, int]:
     scale = recipe.scale
     # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
-    use_gpu = _check_resources(recipe)
+    use_gpu = find_room(scale, say)
     board = StatusBoard.open()
     if lease is not None:
         lease.on_lost = board.fail
@@ -284,29 +289,6 @@ def start_patiently(num_cpus: int) -> None:
 def _cpus_wanted(recipe: Recipe) -> int:
     scale = recipe.scale
     return math.ceil(scale.workers * (scale.cpus_per_worker + scale.data_cpus))
-
-
-def _check_resources(recipe: Recipe) -> bool:
-    """Whether workers get GPUs; refuse what the cluster could never schedule.
-
-    Raises:
-        ConfigError: too few CPUs (training would take those that its data tasks wait for) or GPUs.
-    """
-    scale, found = recipe.scale, ray.cluster_resources()
-    wanted = scale.workers * (scale.cpus_per_worker + scale.data_cpus)
-    if found.get("CPU", 0) < wanted:
-        raise ConfigError(
-            f"{scale.workers} workers and their data tasks want {wanted:g} CPUs of {found.get('CPU', 0):g}",
-            "lower scale.workers, scale.cpus_per_worker or scale.data_cpus (fractions are fine)",
-        )
-    enough = found.get("GPU", 0) >= scale.workers * scale.gpus_per_worker
-    if scale.gpu == "always" and not enough:
-        raise ConfigError(
-            f"scale.gpu is 'always', but the cluster has {found.get('GPU', 0):g} GPUs for {scale.workers} workers of"
-            f" {scale.gpus_per_worker:g}",
-            "lower scale.workers or scale.gpus_per_worker, or set scale.gpu=auto",
-        )
-    return scale.gpu != "never" and enough
 
 
 def _raise_failure(board: StatusBoard) -> None:

@@ -9,6 +9,7 @@ again makes only what is missing and produces the same files.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ from raylift.data.prepare.shards import (
     make_shard,
 )
 from raylift.data.prepare.splits import listed_split
+from raylift.data.prepare.visibility import check_seen, seen_here
 from raylift.data.shapes.config import ShapesConfig
 from raylift.data.sources.base import AnySource
 from raylift.data.sources.opening import Selection, select_items
@@ -42,6 +44,12 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import MANIFEST_NAME, Manifest, ObjectEntry
 
 REPORT_NAME = "report.json"
+TASK = {"CPU": 1.0}
+"""Resources of the task that makes a shard."""
+NODE_PATIENCE_S = 600.0
+"""How long a preparation waits for the first node with room for a task, in seconds."""
+logger = logging.getLogger(__name__)
+
 _MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.json")
 
 
@@ -174,19 +182,28 @@ def _make_by_ray(
         return
     import ray
 
+    from raylift.data.ray_nodes import fits, wait_for_nodes
     from raylift.data.ray_session import quiet_data_context, start_ray
 
     start_ray()
+    wait_for_nodes([[TASK]], lambda nodes: int(fits(nodes, [TASK])), 1, NODE_PATIENCE_S, logger.warning)
     quiet_data_context().execution_options.preserve_order = False
     by_index = {plan.index: plan for plan in plans}
-    shared = ray.put((by_index, sources, config, storage))
+    with seen_here(sources, storage) as seen:
+        yield from _made_by_ray(by_index, ray.put((by_index, sources, config, storage, seen)))
+
+
+def _made_by_ray(by_index: dict[int, ShardPlan], shared: Any) -> Iterator[ShardRecord]:
+    import ray
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         torch.set_num_threads(1)
-        the_plans, the_sources, the_config, the_storage = ray.get(shared)
+        the_plans, the_sources, the_config, the_storage, seen = ray.get(shared)
         try:
+            # Otherwise a node without the files would set aside every object that it is given.
+            check_seen(seen)
             made = make_shard(the_plans[int(row["index"])], the_sources, the_config, the_storage)
             return {"record": made.to_json(), "problem": "", "remedy": "", "error": ""}
         except (DataError, StorageError) as error:
@@ -194,7 +211,7 @@ def _make_by_ray(
             return {"record": "", "problem": error.problem, "remedy": error.remedy, "error": kind}
 
     rows = ray.data.from_items([{"index": index} for index in by_index], override_num_blocks=len(by_index))
-    for row in rows.map(make, num_cpus=1).iter_rows():
+    for row in rows.map(make, num_cpus=TASK["CPU"]).iter_rows():
         if row["problem"]:
             raise getattr(raylift_errors, row["error"], DataError)(row["problem"], row["remedy"])
         yield read_json(ShardRecord, row["record"], is_record=True)

@@ -120,10 +120,11 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits over what decides the weights: all values except the free ones and the name."""
-        free = (*self.free_paths, "name")
+        free, later = (*self.free_paths, "name"), tree.later_paths(self)
         deciding = {
             path: to_dict(value)
             for path, value in tree.flatten(self).items()
-            if not any(path == one or path.startswith(f"{one}.") for one in free)
+            if not (path in later and value is None)
+            and not any(path == one or path.startswith(f"{one}.") for one in free)
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """The whole run as one stream of samples, each a pure function of (seed, row): laws 3 and 4.
 
 Row k belongs to epoch k // n, where n is the number of training objects, and shows the object at index k % n of that
-epoch's permutation. Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat or remainder, and
+epoch's order (``data.feed.order``). Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat or remainder, and
 samples do not depend on the reader, the number of ranks, or where a run was resumed.
 """
 
@@ -22,6 +22,7 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest
 from raylift.data.feed.batches import Sample, collate
+from raylift.data.feed.order import EpochOrder
 from raylift.data.feed.samples import PreparedView, assemble, prepare_view, view_part
 from raylift.data.feed.told_grids import check_told_grids
 from raylift.data.kinds import kind_of
@@ -77,7 +78,8 @@ class SampleStream:
             check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
         self._first_images = first_images(self.entries)
         self._categories = category_names(dataset, config) if request.category else ()
-        self._order = lru_cache(maxsize=4)(self._make_order)
+        shuffle = EpochOrder([entry.shard for entry in self.entries], config.shuffle_window, seed)
+        self._order = lru_cache(maxsize=4)(shuffle.order)
 
     def __reduce__(self) -> tuple[object, ...]:
         return SampleStream, (self.dataset, self.request, self.config, self.seed, self.split)
@@ -98,9 +100,6 @@ class SampleStream:
     def epoch_of(self, step: int) -> int:
         """The epoch of a step's first row."""
         return step * self.config.batch_size // self.num_objects
-
-    def _make_order(self, epoch: int) -> np.ndarray:
-        return numpy_generator(self.seed, epoch, "order").permutation(self.num_objects)
 
     def row(self, index: int) -> SampleIndex:
         """The row at ``index``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_window_needs_few_shards_at_a_time(tiny_folder: Path) -> None:
     stream = SampleStream(tiny, SampleRequest(16), DataConfig(shuffle_window=1), seed=3)
     shards = [tiny.entry(stream.row(index).object_id).shard for index in range(stream.num_objects)]
     assert len(set(shards)) > 1
-    changes = sum(one != other for one, other in zip(shards, shards[1:], strict=False))
+    changes = sum(one != other for one, other in pairwise(shards))
     assert changes == len(set(shards)) - 1
 
 

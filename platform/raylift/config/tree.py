@@ -15,7 +15,7 @@ T = TypeVar("T")
 FREE = {"free": True}
 """Metadata of a field that does not decide what is learned: a resumed run may change it, and fingerprints omit it."""
 LATER = {"later": True}
-"""Metadata of a field that was added when runs existed: at its default of None, fingerprints omit it and stay theirs."""
+"""Metadata of a field added when runs existed: fingerprints omit it at its default, None, so that runs keep theirs."""
 DEFAULT_KEY = "default"
 """The entry of a mapping of groups that new entries are copied from."""
 

@@ -1,8 +1,8 @@
 """The whole run as one stream of samples, each a pure function of (seed, row): laws 3 and 4.
 
 Row k belongs to epoch k // n, where n is the number of training objects, and shows the object at index k % n of that
-epoch's order (``data.feed.order``). Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat or remainder, and
-samples do not depend on the reader, the number of ranks, or where a run was resumed.
+epoch's order (``data.feed.order``). Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat
+or remainder, and samples do not depend on the reader, the number of ranks, or where a run was resumed.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raylift.core.errors import DataError
 from raylift.core.storage import Storage
-from raylift.data.store.manifest import Manifest, ObjectEntry
+from raylift.data.store.manifest import Manifest, ObjectEntry, ShardFile
+from raylift.data.store.readers import Readers
+from raylift.data.store.shard_cache import ShardCache
 
 _REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and rebuilds this one"
 
@@ -36,36 +37,51 @@ class ShardedDataset:
         storage: location of the data set.
         manifest: its manifest.
         cache_bytes: cache size for images and packed arrays; the least recently used are evicted first.
+        shard_cache: copies of the shards on this node's disk, made as they are needed; None reads from the storage.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, cache_bytes: int = 2 << 30) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        cache_bytes: int = 2 << 30,
+        shard_cache: ShardCache | None = None,
+    ) -> None:
         self.storage = storage
         self.manifest = manifest
         self.cache_bytes = cache_bytes
+        self.shard_cache = shard_cache
         self._by_id = {entry.id: entry for entry in manifest.entries}
         self._cache: OrderedDict[tuple[str, str], Cached] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
-        self._files: dict[str, pq.ParquetFile] = {}
+        self._files = {file.name: file for shard in manifest.shards for file in shard}
+        self._readers = Readers(self._open_file, pre_buffer=not storage.is_local and shard_cache is None)
 
     @staticmethod
-    def open(uri: str | Path, cache_bytes: int = 2 << 30) -> ShardedDataset:
-        """Open a data set and check that its shards exist in full length.
+    def open(uri: str | Path, cache_bytes: int = 2 << 30, check_sizes: bool = True) -> ShardedDataset:
+        """Open a data set and check, by one listing, that its shards exist in full length.
+
+        Args:
+            check_sizes: False in workers, whose driver has checked; each file is checked when it is first read.
 
         Raises:
             DataError: no manifest, or a shard is missing or truncated (it is named).
         """
         storage = Storage.at(uri)
-        manifest = Manifest.read(storage)
-        files = [file for shard in manifest.shards for file in shard]
-        for file, size in zip(files, storage.sizes([file.name for file in files]), strict=True):
-            if size != file.num_bytes:
-                state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
-                raise DataError(f"shard {storage.uri}/{file.name} {state}", _REMEDY_SHARD)
-        return ShardedDataset(storage, manifest, cache_bytes)
+        dataset = ShardedDataset(storage, Manifest.read(storage), cache_bytes)
+        if check_sizes:
+            sizes = storage.sizes()
+            for file in dataset._files.values():
+                dataset._check_size(file, sizes.get(file.name))
+        return dataset
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _reopened, (self.storage, self.cache_bytes)
+        return _reopened, (self.storage, self.cache_bytes, self.shard_cache)
+
+    def reader(self, cache_bytes: int, shard_cache: ShardCache | None) -> ShardedDataset:
+        """The same data set, with caches of its own."""
+        return ShardedDataset(self.storage, self.manifest, cache_bytes, shard_cache)
 
     @property
     def uri(self) -> str:
@@ -108,16 +124,40 @@ class ShardedDataset:
         """One row group of a file, with these columns (None: all).
 
         Raises:
-            DataError: the file is damaged (it is named).
+            DataError: the file is damaged, or has changed since the manifest was written (it is named).
         """
         try:
-            with self._lock:  # a parquet reader serves one thread at a time
-                if name not in self._files:
-                    filesystem, root = self.storage.filesystem()
-                    self._files[name] = pq.ParquetFile(filesystem.open_input_file(f"{root}/{name}"))
-                return self._files[name].read_row_group(group, columns=columns, use_threads=False)
+            return self._readers.read_group(name, group, columns)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"shard {self.uri}/{name} is damaged: {error}", _REMEDY_SHARD) from error
+
+    @property
+    def num_open_files(self) -> int:
+        """Files that are open now; the least recently used are closed."""
+        return self._readers.num_open
+
+    def fetch(self, shard: int, table: int) -> None:
+        """Copy one table of a shard to this node's disk ahead of need, if there is a cache for it."""
+        files = self.manifest.shards[shard]
+        if self.shard_cache is not None and table < len(files):
+            self.shard_cache.fetch(self.storage, files[table])
+
+    def _open_file(self, name: str) -> pa.NativeFile:
+        file = self._files.get(name)
+        if file is not None and self.shard_cache is not None:
+            copy = self.shard_cache.open(self.storage, file)
+            if copy is not None:
+                return copy
+        filesystem, root = self.storage.filesystem()
+        opened = filesystem.open_input_file(f"{root}/{name}")
+        if file is not None:
+            self._check_size(file, opened.size())
+        return opened
+
+    def _check_size(self, file: ShardFile, size: int | None) -> None:
+        if size != file.num_bytes:
+            state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
+            raise DataError(f"shard {self.uri}/{file.name} {state}", _REMEDY_SHARD)
 
     def lookup(self, key: tuple[str, str]) -> Cached | None:
         """The cached value of a key; None if not cached."""
@@ -141,9 +181,9 @@ class ShardedDataset:
                 self._cached_bytes -= _size_of(dropped)
 
 
-def _reopened(storage: Storage, cache_bytes: int) -> ShardedDataset:
+def _reopened(storage: Storage, cache_bytes: int, shard_cache: ShardCache | None) -> ShardedDataset:
     # Only the address is pickled: the manifest of a large set is large, and its shards were already checked.
-    return ShardedDataset(storage, Manifest.read(storage), cache_bytes)
+    return ShardedDataset(storage, Manifest.read(storage), cache_bytes, shard_cache)
 
 
 def _size_of(value: Cached) -> int:

@@ -139,9 +139,9 @@ def test_sizes_are_checked_by_one_listing(tiny_folder: Path, monkeypatch: pytest
     listings = []
     sizes = Storage.sizes
 
-    def counted(storage: Storage) -> dict[str, int]:
+    def counted(storage: Storage, names: list[str]) -> list[int | None]:
         listings.append(storage.uri)
-        return sizes(storage)
+        return sizes(storage, names)
 
     monkeypatch.setattr(Storage, "sizes", counted)
     ShardedDataset.open(tiny_folder, check_sizes=False)

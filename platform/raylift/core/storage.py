@@ -71,7 +71,12 @@ class Storage:
 
     def names(self, suffix: str = "") -> list[str]:
         """Names of the files directly in the folder with this suffix, sorted; empty if the folder is missing."""
-        return sorted(name for name in self.sizes() if name.endswith(suffix))
+        filesystem, root = self.filesystem()
+        with self._explained("listed"):
+            found = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+        return sorted(
+            info.base_name for info in found if info.type == pafs.FileType.File and info.base_name.endswith(suffix)
+        )
 
     def size(self, name: str) -> int | None:
         """Size of a file in bytes; None if it is missing."""
@@ -80,12 +85,13 @@ class Storage:
             info = filesystem.get_file_info(f"{root}/{name}")
         return int(info.size) if info.type == pafs.FileType.File else None
 
-    def sizes(self) -> dict[str, int]:
-        """Size in bytes of each file directly in the folder, by one listing (object stores list 1000 at a time)."""
+    def sizes(self, names: list[str]) -> list[int | None]:
+        """Size of each file in bytes, None if missing; by one listing of the folder."""
         filesystem, root = self.filesystem()
         with self._explained("listed"):
             found = filesystem.get_file_info(pafs.FileSelector(root, allow_not_found=True))
-        return {info.base_name: int(info.size) for info in found if info.type == pafs.FileType.File}
+        sizes = {info.base_name: int(info.size) for info in found if info.type == pafs.FileType.File}
+        return [sizes.get(name) for name in names]
 
     def read(self, name: str) -> bytes:
         """The content of a file.
@@ -97,20 +103,6 @@ class Storage:
         with self._explained("read", name), filesystem.open_input_stream(f"{root}/{name}") as stream:
             return bytes(stream.read())
 
-    def blocks(self, name: str) -> Iterator[bytes]:
-        """The content of a file, piece by piece.
-
-        Raises:
-            StorageError: it is missing or cannot be read.
-        """
-        filesystem, root = self.filesystem()
-        with self._explained("read", name), filesystem.open_input_stream(f"{root}/{name}") as stream:
-            while True:
-                block = bytes(stream.read(_BLOCK))
-                if not block:
-                    return
-                yield block
-
     def checksum(self, name: str) -> str:
         """SHA-256 of a file.
 
@@ -118,8 +110,10 @@ class Storage:
             StorageError: it is missing or cannot be read.
         """
         digest = hashlib.sha256()
-        for block in self.blocks(name):
-            digest.update(block)
+        filesystem, root = self.filesystem()
+        with self._explained("read", name), filesystem.open_input_stream(f"{root}/{name}") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
         return digest.hexdigest()
 
     def write(self, name: str, data: bytes) -> None:

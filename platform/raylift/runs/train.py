@@ -20,7 +20,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from raylift.config.recipe import Recipe
+from raylift.config.recipe import Recipe, ScaleConfig, node_labels
 from raylift.core.errors import ConfigError, RayliftError, TrainingError
 from raylift.core.storage import Storage
 from raylift.data.feed.stream import dataset_info
@@ -28,6 +28,7 @@ from raylift.data.ray_session import start_ray
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import build_model, from_json
+from raylift.runs.placement import Node, num_loaders
 from raylift.runs.run_status import open_board
 from raylift.runs.start import check_start
 from raylift.runs.worker import RunPaths, checkpoint_store, describe, mlflow_run, train_worker
@@ -130,6 +131,8 @@ def _train_on_ray(
     scale = recipe.scale
     # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
+    loaders = num_loaders(scale, Node.all_of(ray.nodes()))
+    _warn_of_crowd(loaders, scale)
     use_gpu = _check_resources(recipe)
     board = open_board()
     resources = {"CPU": scale.cpus_per_worker} | ({"GPU": scale.gpus_per_worker} if use_gpu else {})
@@ -137,9 +140,15 @@ def _train_on_ray(
     by_nccl = use_gpu and (scale.gpus_per_worker >= 1 or scale.workers == 1)
     trainer = TorchTrainer(
         _ray_worker,
-        train_loop_config={"recipe": recipe.to_json(), "place": place, "board": board, "use_gpu": use_gpu},
+        train_loop_config={"recipe": recipe.to_json(), "place": place, "board": board, "use_gpu": use_gpu}
+        | {"num_loaders": loaders},
         torch_config=TorchConfig(backend="nccl" if by_nccl else "gloo"),
-        scaling_config=ScalingConfig(num_workers=scale.workers, use_gpu=use_gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=scale.workers,
+            use_gpu=use_gpu,
+            resources_per_worker=resources,
+            label_selector=node_labels(scale.train_on) or None,
+        ),
         run_config=RunConfig(
             name=place.name,
             storage_path=place.storage,
@@ -186,7 +195,7 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
             ray.train.report(metrics)
 
     try:
-        return train_worker(recipe, config["place"], device, report)
+        return train_worker(recipe, config["place"], device, report, num_loaders=config["num_loaders"])
     except RayliftError as error:
         ray.get(board.fail.remote(error))
         if isinstance(error, TrainingError):
@@ -261,22 +270,29 @@ def start_patiently(num_cpus: int) -> None:
 
 def _cpus_wanted(recipe: Recipe) -> int:
     scale = recipe.scale
-    return math.ceil(scale.workers * (scale.cpus_per_worker + scale.data_cpus))
+    return math.ceil(scale.workers * (scale.cpus_per_worker + max(1, scale.loaders) * scale.data_cpus))
+
+
+def _warn_of_crowd(loaders: int, scale: ScaleConfig) -> None:
+    """A Ray of this machine has as many logical CPUs as are asked for; its cores are fewer."""
+    cores, busy = os.cpu_count() or 1, scale.workers * (loaders + 1)
+    if loaders > 1 and len(ray.nodes()) == 1 and busy > max(cores, ray.cluster_resources().get("CPU", 0)):
+        logger.warning(
+            "%d workers and %d loaders share %d cores: more than one loader per free core only takes turns"
+            " (scale.loaders)",
+            scale.workers,
+            scale.workers * loaders,
+            cores,
+        )
 
 
 def _check_resources(recipe: Recipe) -> bool:
     """Whether workers get GPUs; refuse what the cluster could never schedule.
 
     Raises:
-        ConfigError: too few CPUs (training would take those that its data tasks wait for) or GPUs.
+        ConfigError: too few GPUs.
     """
     scale, found = recipe.scale, ray.cluster_resources()
-    wanted = scale.workers * (scale.cpus_per_worker + scale.data_cpus)
-    if found.get("CPU", 0) < wanted:
-        raise ConfigError(
-            f"{scale.workers} workers and their data tasks want {wanted:g} CPUs of {found.get('CPU', 0):g}",
-            "lower scale.workers, scale.cpus_per_worker or scale.data_cpus (fractions are fine)",
-        )
     enough = found.get("GPU", 0) >= scale.workers * scale.gpus_per_worker
     if scale.gpu == "always" and not enough:
         raise ConfigError(

@@ -37,6 +37,10 @@ class EpochOrder:
         """Windows per epoch."""
         return 1 if self._window is None else -(-self._num_shards // self._window)
 
+    @property
+    def shards_per_window(self) -> int:
+        return self._num_shards if self._window is None else self._window
+
     def order(self, epoch: int) -> Int64[np.ndarray, " N"]:
         """The objects of an epoch, each once, by their index in ``shards``."""
         if self._window is None:

@@ -7,6 +7,7 @@ or remainder, and samples do not depend on the reader, the number of ranks, or w
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections.abc import Iterator, Sequence
@@ -78,11 +79,17 @@ class SampleStream:
             check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
         self._first_images = first_images(self.entries)
         self._categories = category_names(dataset, config) if request.category else ()
-        shuffle = EpochOrder([entry.shard for entry in self.entries], config.shuffle_window, seed)
-        self._order = lru_cache(maxsize=4)(shuffle.order)
+        self._shuffle = EpochOrder([entry.shard for entry in self.entries], config.shuffle_window, seed)
+        self._order = lru_cache(maxsize=4)(self._shuffle.order)
 
     def __reduce__(self) -> tuple[object, ...]:
         return SampleStream, (self.dataset, self.request, self.config, self.seed, self.split)
+
+    def reading(self, dataset: ShardedDataset) -> SampleStream:
+        """The same samples, read through another handle of the same data set."""
+        stream = copy.copy(self)
+        stream.dataset = dataset
+        return stream
 
     @property
     def num_objects(self) -> int:
@@ -110,6 +117,23 @@ class SampleStream:
         if entry.num_views > 1:
             view = int(numpy_generator(self.seed, epoch, entry.id, "view").integers(entry.num_views))
         return SampleIndex(index, epoch, entry.id, view, int(self._first_images[position]) + view)
+
+    def shard(self, index: int) -> tuple[int, int]:
+        """The epoch of row ``index``, and the shard of its object."""
+        epoch, place = divmod(index, self.num_objects)
+        return epoch, self.entries[int(self._order(epoch)[place])].shard
+
+    @property
+    def rows_per_window(self) -> int:
+        """Mean number of rows in a window of the shuffle."""
+        return math.ceil(self.num_objects / self._shuffle.num_windows)
+
+    @property
+    def window_bytes(self) -> int:
+        """Most bytes of shards that this window of the shuffle and the next one need."""
+        shards = self.dataset.manifest.shards
+        sizes = [sum(file.num_bytes for file in shards[shard]) for shard in {entry.shard for entry in self.entries}]
+        return sum(sorted(sizes, reverse=True)[: 2 * self._shuffle.shards_per_window])
 
     def rows_of(self, step: int, rank: int = 0, world: int = 1) -> range:
         """The rows of a rank's part of a step: contiguous, and as even as possible.

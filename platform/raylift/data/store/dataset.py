@@ -56,6 +56,8 @@ class ShardedDataset:
         self._cached_bytes = 0
         self._lock = threading.Lock()
         self._files = {file.name: file for shard in manifest.shards for file in shard}
+        self._tables = {file.name: table for shard in manifest.shards for table, file in enumerate(shard)}
+        self._tables_read: frozenset[int] = frozenset()
         self._readers = Readers(self._open_file, pre_buffer=not storage.is_local and shard_cache is None)
 
     @staticmethod
@@ -71,9 +73,9 @@ class ShardedDataset:
         storage = Storage.at(uri)
         dataset = ShardedDataset(storage, Manifest.read(storage), cache_bytes)
         if check_sizes:
-            sizes = storage.sizes()
-            for file in dataset._files.values():
-                dataset._check_size(file, sizes.get(file.name))
+            files = list(dataset._files.values())
+            for file, size in zip(files, storage.sizes([file.name for file in files]), strict=True):
+                dataset._check_size(file, size)
         return dataset
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -136,6 +138,11 @@ class ShardedDataset:
         """Files that are open now; the least recently used are closed."""
         return self._readers.num_open
 
+    @property
+    def tables_read(self) -> frozenset[int]:
+        """The tables of a shard that were read so far, by their place in ``Manifest.shards``."""
+        return self._tables_read
+
     def fetch(self, shard: int, table: int) -> None:
         """Copy one table of a shard to this node's disk ahead of need, if there is a cache for it."""
         files = self.manifest.shards[shard]
@@ -144,6 +151,8 @@ class ShardedDataset:
 
     def _open_file(self, name: str) -> pa.NativeFile:
         file = self._files.get(name)
+        if file is not None:
+            self._tables_read |= {self._tables[name]}
         if file is not None and self.shard_cache is not None:
             copy = self.shard_cache.open(self.storage, file)
             if copy is not None:

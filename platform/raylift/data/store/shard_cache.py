@@ -20,12 +20,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from raylift.core.errors import DataError
+from raylift.core.errors import DataError, StorageError
 from raylift.core.storage import LEFTOVER_S, Storage
 from raylift.data.store.manifest import ShardFile
 
 logger = logging.getLogger(__name__)
 
+_BLOCK = 8 << 20
 _PART, _LOCK = ".part", ".lock"
 
 
@@ -97,7 +98,7 @@ class ShardCache:
                 with part.open("wb") as target:
                     os.posix_fallocate(target.fileno(), 0, file.num_bytes)  # counts as used from here on
             with part.open("r+b") as target:
-                for block in storage.blocks(file.name):
+                for block in _blocks(storage, file.name):
                     digest.update(block)
                     target.write(block)
             if digest.hexdigest() != file.sha256:
@@ -144,6 +145,19 @@ class ShardCache:
                     self.folder,
                     error,
                 )
+
+
+def _blocks(storage: Storage, name: str) -> Iterator[bytes]:
+    """The content of a file, piece by piece; a failure of the storage is no failure of the cache's disk."""
+    filesystem, root = storage.filesystem()
+    try:
+        with filesystem.open_input_stream(f"{root}/{name}") as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise StorageError(
+            f"{storage.uri}/{name} cannot be read: {error}", "check the storage, and rerun the same command to resume"
+        ) from error
 
 
 @contextmanager

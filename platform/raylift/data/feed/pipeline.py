@@ -91,19 +91,16 @@ def ray_batches(
         return
     start_ray()
     stream.rows_of(start_step, rank, world)  # raises for a too small batch here, not in an actor
-    placed: dict[str, Any] = (
-        {"label_selector": dict(node_labels)} if node_labels else {"scheduling_strategy": "DEFAULT"}
-    )
-    chunk = _STEPS_A_TASK * _TASKS_A_PIPELINE
-    for first in range(start_step, stop_step, chunk):
-        groups = _groups(first, min(first + chunk, stop_step))
-        yield from _loaded(groups, (stream, rank, world), num_loaders, cpus_per_loader, prefetch, placed)
+    for groups in pipelines(start_step, stop_step):
+        yield from _loaded(groups, (stream, rank, world), num_loaders, cpus_per_loader, prefetch, node_labels)
 
 
-def _groups(first: int, stop: int) -> pa.Table:
-    """One row per task: its first step, and the step after its last."""
-    firsts = np.arange(first, stop, _STEPS_A_TASK)
-    return pa.table({"first_step": firsts, "stop_step": np.minimum(firsts + _STEPS_A_TASK, stop)})
+def pipelines(start_step: int, stop_step: int) -> Iterator[pa.Table]:
+    """The tasks of each pipeline of the chain, in order: the first step of each, and the step after its last."""
+    length = _STEPS_A_TASK * _TASKS_A_PIPELINE
+    for first in range(start_step, stop_step, length):
+        firsts = np.arange(first, min(first + length, stop_step), _STEPS_A_TASK)
+        yield pa.table({"first_step": firsts, "stop_step": np.minimum(firsts + _STEPS_A_TASK, stop_step)})
 
 
 def _loaded(
@@ -112,7 +109,7 @@ def _loaded(
     num_loaders: int,
     cpus_per_loader: float,
     prefetch: int,
-    placed: Mapping[str, Any],
+    node_labels: Mapping[str, str] | None,
 ) -> Iterator[Batch]:
     import ray
     from ray.data import ActorPoolStrategy
@@ -121,6 +118,8 @@ def _loaded(
     tasks = ray.data.from_arrow(groups)
     # Every row is a block of its own, at once: a group for the next free loader, and then a step for the trainer.
     tasks.context.target_max_block_size = 1
+    if not node_labels:
+        tasks.context.scheduling_strategy = "DEFAULT"  # this node first; Ray Data's default is to spread
     # It takes no CPU, since training may hold all that the loaders leave.
     loaded = tasks.map_batches(_singly, batch_size=None, num_cpus=0).map_batches(
         _RowLoader,
@@ -128,7 +127,7 @@ def _loaded(
         batch_size=1,
         compute=ActorPoolStrategy(size=num_loaders),
         num_cpus=cpus_per_loader,
-        **placed,
+        label_selector=dict(node_labels) if node_labels else None,
     )
     for rows in loaded.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=prefetch):
         yield batch_of(pickle.loads(rows["stacked"][0]))

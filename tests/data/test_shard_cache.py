@@ -36,7 +36,7 @@ def test_a_cached_data_set_reads_the_same_and_each_file_once(tiny: ShardedDatase
     cached = tiny.reader(0, ShardCache(tmp_path / "cache", 1 << 30))
     assert views_of(cached) == views_of(tiny)
     copies = names(tmp_path / "cache")
-    assert len(copies) == len(tiny.manifest.shards)  # of the views; no objects were read
+    assert len(copies) == 2 * len(tiny.manifest.shards)  # of views and pixels; no objects were read
     made = {name: (tmp_path / "cache" / name).stat().st_ino for name in copies}
     again = pickle.loads(pickle.dumps(cached))
     assert views_of(again) == views_of(tiny)

@@ -1,7 +1,7 @@
 """From sources to shards: planned, made in parallel by Ray Data, resumable (finished shards are kept).
 
-A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet`` (image collections: ``images-*.parquet``), a
-``shard-*.json`` record per shard, and, at the end, ``manifest.json`` and ``report.json``.
+A data set is a folder of ``objects-*.parquet``, ``views-*.parquet`` and ``pixels-*.parquet`` (image collections:
+``images-*.parquet``), a ``shard-*.json`` record per shard, and, at the end, ``manifest.json`` and ``report.json``.
 The plan is a pure function of sources and settings, and each shard is one of its plan. So running the same command
 again makes only what is missing and produces the same files.
 """

@@ -18,6 +18,9 @@ from raylift.data.store.shard_cache import ShardCache
 
 _REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and rebuilds this one"
 
+_ROW_BYTES = 2048
+"""About what a row of numbers takes as Python objects."""
+
 
 class Sized(Protocol):
     """A value that a cache of bounded size can hold."""
@@ -58,6 +61,7 @@ class ShardedDataset:
         self._files = {file.name: file for shard in manifest.shards for file in shard}
         self._tables = {file.name: table for shard in manifest.shards for table, file in enumerate(shard)}
         self._tables_read: frozenset[int] = frozenset()
+        self._first_views: dict[str, int] = {}
         self._readers = Readers(self._open_file, pre_buffer=not storage.is_local and shard_cache is None)
 
     @staticmethod
@@ -138,6 +142,19 @@ class ShardedDataset:
         """Files that are open now; the least recently used are closed."""
         return self._readers.num_open
 
+    def has_file(self, name: str) -> bool:
+        """Whether the manifest lists this file."""
+        return name in self._files
+
+    def first_view(self, entry: ObjectEntry) -> int:
+        """Number of views of the objects before this one in its shard."""
+        if not self._first_views:
+            counts = [0] * len(self.manifest.shards)
+            for one in sorted(self.manifest.entries, key=lambda one: one.row_group):
+                self._first_views[one.id] = counts[one.shard]
+                counts[one.shard] += one.num_views
+        return self._first_views[entry.id]
+
     @property
     def tables_read(self) -> frozenset[int]:
         """The tables of a shard that were read so far, by their place in ``Manifest.shards``."""
@@ -199,5 +216,6 @@ def _size_of(value: Cached) -> int:
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, list):
-        return sum(len(cell) for row in value for cell in row.values() if isinstance(cell, bytes))
+        cells = sum(len(cell) for row in value for cell in row.values() if isinstance(cell, bytes))
+        return cells + _ROW_BYTES * len(value)
     return value.num_bytes

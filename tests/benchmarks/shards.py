@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=25.0)
     parser.add_argument("--window", type=int, default=4)
     parser.add_argument("--image-px", type=int, default=64)
+    parser.add_argument("--images-only", action="store_true", help="samples without points and grids")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch, store(0.0) as counter:
@@ -125,7 +126,9 @@ def main() -> None:
         counter.latency_s = arguments.latency_ms / 1000
         dataset = ShardedDataset.open(uri)
         print(f"opening {len(dataset.manifest.shards)} shards: {counter.take()[0]} requests")
-        request = SampleRequest(arguments.image_px, 1024, VoxelRequest("visible"))
+        request = SampleRequest(arguments.image_px)
+        if not arguments.images_only:
+            request = SampleRequest(arguments.image_px, 1024, VoxelRequest("visible"))
         all_objects = len(dataset.entries("train"))
         for part in (4, 1):
             measure(dataset, request, arguments.window, all_objects // part, counter, f"{scratch}/{part}")

@@ -40,7 +40,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import MANIFEST_NAME, Manifest, ObjectEntry
 
 REPORT_NAME = "report.json"
-_MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.json")
+_MADE_BY_US = re.compile(r"(objects|views|pixels|images)-\d{5}\.parquet|shard-\d{5}\.json")
 
 
 @dataclass(frozen=True)

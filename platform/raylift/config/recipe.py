@@ -35,7 +35,7 @@ class ScaleConfig:
         data_cpus: logical CPUs per loader.
         prefetch_steps: global batches that a worker prefetches.
         feed_on, train_on: Ray node labels of the loaders' and of the workers' nodes, as "role=cpu" or
-            "role=cpu,zone=a"; empty places them anywhere, loaders on their worker's node as long as it has room.
+            "role=cpu,zone=a"; empty places them anywhere.
         cache_gib: most disk space on each node for copies of the shards of a remote data set, GiB; 0 makes no copies.
         cache_folder: local folder of these copies (default: a folder of the user's in the system's temporary folder).
         max_failures: number of worker failures that a run survives.

@@ -85,7 +85,7 @@ def ray_batches(
         num_loaders: Ray actors that load for this worker; any number preserves the order.
         cpus_per_loader: CPUs that each actor requests from the cluster; training must leave them free.
         prefetch: batches loaded ahead.
-        node_labels: labels of the loaders' nodes; None prefers this worker's node.
+        node_labels: labels of the loaders' nodes; None or empty lets Ray Data choose.
     """
     if start_step >= stop_step:
         return
@@ -118,8 +118,6 @@ def _loaded(
     tasks = ray.data.from_arrow(groups)
     # Every row is a block of its own, at once: a group for the next free loader, and then a step for the trainer.
     tasks.context.target_max_block_size = 1
-    if not node_labels:
-        tasks.context.scheduling_strategy = "DEFAULT"  # this node first; Ray Data's default is to spread
     # It takes no CPU, since training may hold all that the loaders leave.
     loaded = tasks.map_batches(_singly, batch_size=None, num_cpus=0).map_batches(
         _RowLoader,

@@ -137,11 +137,6 @@ class ShardedDataset:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"shard {self.uri}/{name} is damaged: {error}", _REMEDY_SHARD) from error
 
-    @property
-    def num_open_files(self) -> int:
-        """Files that are open now; the least recently used are closed."""
-        return self._readers.num_open
-
     def has_file(self, name: str) -> bool:
         """Whether the manifest lists this file."""
         return name in self._files

@@ -44,11 +44,6 @@ class Readers:
         self._readers: OrderedDict[str, _Reader] = OrderedDict()
         self._lock = threading.Lock()
 
-    @property
-    def num_open(self) -> int:
-        with self._lock:
-            return sum(reader.file is not None for reader in self._readers.values())
-
     def read_group(self, name: str, group: int, columns: list[str] | None) -> pa.Table:
         """One row group of a file, with these columns (None: all). After an error the file is opened anew."""
         with self._using(name) as reader, reader.lock:

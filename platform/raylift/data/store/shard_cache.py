@@ -83,10 +83,6 @@ class ShardCache:
             self._refuse(error)
             return None
 
-    def num_bytes(self) -> int:
-        """Size of all copies, finished and unfinished."""
-        return sum(size for _, size, _ in self._copies())
-
     def _download(self, storage: Storage, file: ShardFile, path: Path) -> bool:
         """Make a copy; False if other processes' unfinished ones leave no room for it."""
         part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")

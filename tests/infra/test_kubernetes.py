@@ -1,4 +1,4 @@
-"""The Kubernetes files: built as kustomize builds them, checked against the schemas, and held to what the code needs."""
+"""The Kubernetes files: built as kustomize builds them, checked against the schemas, and against the code's needs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,13 @@
 # worse than an artifact without a run).
 set -euo pipefail
 
-copy() { "${PYTHON:-python}" -c 'import sys; from pyarrow.fs import copy_files; copy_files(*sys.argv[1:3])' "$1" "$2"; }
+copy() {
+  "${PYTHON:-python}" - "$1" "$2" <<'PYTHON'
+import os, sys
+from pyarrow.fs import copy_files
+copy_files(*(name if "://" in name else os.path.abspath(name) for name in sys.argv[1:]))
+PYTHON
+}
 
 save() {
   local file="$1" dump="$1"

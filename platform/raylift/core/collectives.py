@@ -54,9 +54,12 @@ def global_max(value: Tensor) -> Tensor:
 
 def global_count(local_count: Tensor | int | float, like: Tensor) -> Tensor:
     """The count summed over ranks, at least 1, with the device and dtype of ``like``."""
-    count = torch.as_tensor(local_count, device=like.device).to(
-        torch.float64 if like.device.type == "cpu" else torch.float32
-    )
+    dtype = torch.float64 if like.device.type == "cpu" else torch.float32
+    if isinstance(local_count, Tensor):
+        count = local_count.to(like.device, dtype)
+    else:
+        # Filled there: a copy from the host would wait for the device.
+        count = torch.full((), local_count, dtype=dtype, device=like.device)
     return global_sum(count).clamp(min=1).to(like.dtype)
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.errors import ConfigError
 from raylift.core.generators import torch_generator
 
@@ -65,9 +66,9 @@ def draw_backgrounds(
     unknown = [kind for kind in kinds if kind not in (*RANDOM, "white")]
     if unknown or not kinds:
         raise ConfigError(f"backgrounds {list(kinds)}", f"use some of {', '.join((*RANDOM, 'white'))}")
-    drawn = [_draw(torch_generator(seed, step, key, purpose), px, kinds) for key in keys.tolist()]
-    values = torch.stack([image for image, _ in drawn]).to(keys.device)
-    sigmas = torch.tensor([sigma for _, sigma in drawn], device=keys.device)
+    drawn = [_draw(torch_generator(seed, step, key, purpose), px, kinds) for key in numbers_of(keys)]
+    values = upload(torch.stack([image for image, _ in drawn]), keys.device)
+    sigmas = upload(torch.tensor([sigma for _, sigma in drawn]), keys.device)
     return blurred(values, sigmas)
 
 

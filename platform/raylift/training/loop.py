@@ -18,6 +18,7 @@ from raylift.training.checkpoint import check_recipe, load_state
 from raylift.training.metric_accumulator import MetricAccumulator
 from raylift.training.parameter_groups import ParameterGroup, averaged, build_groups
 from raylift.training.plan import FitPlan
+from raylift.training.prefetch import prefetched
 from raylift.training.step import TrainingStep
 
 BatchSource = Callable[[int, int], Iterator[Batch]]
@@ -87,7 +88,8 @@ def fit(model: Model, feed: BatchSource, plan: FitPlan, hooks: Hooks | None = No
     ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
 
     Args:
-        feed: must be a pure function of the steps asked for; a resumed run starts it in the middle (law 4).
+        feed: must be a pure function of the steps asked for; a resumed run starts it in the middle (law 4). It is read
+            by another thread, up to two batches ahead.
 
     Raises:
         TrainingError: a loss or gradient that is not finite, or data that ends too early.
@@ -99,22 +101,23 @@ def fit(model: Model, feed: BatchSource, plan: FitPlan, hooks: Hooks | None = No
         run.initialise(plan.init_fn)
     step = TrainingStep(run.model, run.groups, plan.bf16)
     start, num_steps = resumed_from or 0, plan.total_steps
-    batches = feed(start, num_steps)
     run.stopwatch.restart()
-    for done in range(start, num_steps):
-        waited = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            raise TrainingError(
-                f"the data ended at step {done} of {num_steps}", "the feed must yield one batch per step"
-            )
-        batch = batch.to(run.device)
-        run.stopwatch.waited_s += time.perf_counter() - waited
-        step_info = StepInfo(done, num_steps, plan.epoch_of(done), plan.seed)
-        step.run(batch, step_info, run.accumulator)
-        run.accumulator.add_share("samples", torch.tensor(float(len(batch))))
-        run.stopwatch.num_steps += 1
-        run.after_step(step_info)
+    with prefetched(lambda: feed(start, num_steps), run.device) as batches:
+        for done in range(start, num_steps):
+            waited = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                raise TrainingError(
+                    f"the data ended at step {done} of {num_steps}", "the feed must yield one batch per step"
+                )
+            run.stopwatch.waited_s += time.perf_counter() - waited
+            step_info = StepInfo(done, num_steps, plan.epoch_of(done), plan.seed)
+            step.run(batch, step_info, run.accumulator)
+            run.accumulator.add_share("samples", float(len(batch)))
+            run.stopwatch.num_steps += 1
+            if run.is_due(step_info):
+                step.settle()
+            run.after_step(step_info)
     return run.outcome(resumed_from)
 
 
@@ -193,6 +196,12 @@ class _Run:
         self.accumulator.restore(checkpoint.accumulator)
         self.metrics.update(entry.metrics)
         return entry.step
+
+    def is_due(self, step_info: StepInfo) -> bool:
+        """Whether anything happens after this step that reads what was trained."""
+        every = (self.schedule.log_every, self.schedule.eval_every, self.schedule.panel_every)
+        every = (*every, self.schedule.checkpoint_every)
+        return step_info.step + 1 == self.num_steps or any(step_info.is_due(one) for one in every)
 
     def after_step(self, step_info: StepInfo) -> None:
         """Log, evaluate, draw, commit and report what is due."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from raylift.core import collectives
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.generators import torch_generator
 from raylift.core.step_info import StepInfo
 from raylift.losses.surface_contrast import Candidates
@@ -72,11 +73,11 @@ def drawn_places(
     total = there.shape[1]
     order = torch.stack(
         [
-            torch.rand(total, generator=torch_generator(step_info.seed, step_info.step, int(key), purpose))
-            for key in keys.tolist()
+            torch.rand(total, generator=torch_generator(step_info.seed, step_info.step, key, purpose))
+            for key in numbers_of(keys)
         ]
-    ).to(there.device)
-    values, places = order.masked_fill(~there, -1.0).topk(min(count, total), dim=1)
+    )
+    values, places = upload(order, there.device).masked_fill(~there, -1.0).topk(min(count, total), dim=1)
     return places, values >= 0
 
 

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from raylift.core.device_copies import upload, upload_numbers
+from raylift.core.device_copies import upload, upload_known
 from raylift.core.errors import ConfigError, DataError
 
 GRID_HALF_EXTENT = 0.55
@@ -230,11 +230,14 @@ class Batch:
         return name in self.fields
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move keys, fields and camera; to CUDA without waiting for it, and the host still knows the keys."""
+        """Move keys, fields and camera; to CUDA without waiting for it, and the host still knows keys and integers."""
         return replace(
             self,
-            keys=upload_numbers(self.keys, device),
-            fields={name: upload(value, device) for name, value in self.fields.items()},
+            keys=upload_known(self.keys, device),
+            fields={
+                name: upload(value, device) if value.is_floating_point() else upload_known(value, device)
+                for name, value in self.fields.items()
+            },
             camera=None if self.camera is None else self.camera.uploaded(device),
         )
 

@@ -116,7 +116,7 @@ def _frequencies(px: int) -> Tensor:
 def blurred(image: Float[Tensor, "B 3 P P"], sigmas_px: Float[Tensor, "B"]) -> Float[Tensor, "B 3 P P"]:
     """Gaussian blur with a standard deviation per image, periodic at the borders; 0 leaves an image as it is."""
     px = image.shape[-1]
-    frequency = _frequencies(px).to(image)
+    frequency = upload(_frequencies(px), image.device).to(image)
     passed = torch.exp(-2 * math.pi**2 * sigmas_px[:, None, None].square() * frequency.square())
     smooth = torch.fft.irfft2(torch.fft.rfft2(image) * passed[:, None], s=(px, px)).clamp(0, 1)
     return torch.where(sigmas_px[:, None, None, None] > 0, smooth, image)

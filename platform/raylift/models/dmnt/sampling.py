@@ -89,7 +89,7 @@ def background_samples(
     step_info: StepInfo,
 ) -> BackgroundSamples:
     """``count`` background features over the global batch, as many of each image."""
-    num_images = int(collectives.global_count(len(keys), features.new_zeros(())))
+    num_images = collectives.global_number(len(keys), features)
     places, valid = drawn_places(
         background.flatten(1), math.ceil(count / num_images), keys, step_info, "background cells"
     )
@@ -113,7 +113,7 @@ def candidates(
     far = surface.directions @ texture.directions[places].mT < near
     count = texture.num_categories
     numbers = torch.arange(count, device=category.device)
-    elsewhere, seen = drawn_places(known, config.num_other, numbers, step_info, "other surfaces")
+    elsewhere, seen = drawn_places(known, config.num_other, torch.arange(count), step_info, "other surfaces")
     owner = numbers[:, None].expand_as(elsewhere).flatten()
     shown = collectives.gather_rows(background.features).flatten(0, 1)
     shown_valid = collectives.gather_rows(background.valid.long()).flatten() > 0

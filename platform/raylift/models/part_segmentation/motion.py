@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from raylift.core.device_copies import numbers_of, upload
+from raylift.core.device_copies import constant, numbers_of, upload
 from raylift.core.generators import torch_generator
 from raylift.geometry.thin_plate import ThinPlate, control_grid, fit_thin_plate, warp_maps
 from raylift.models.part_segmentation.config import MotionConfig
@@ -57,7 +57,7 @@ def recolor(
         [torch.rand(6, generator=torch_generator(seed, step, key, "parts", "color")) for key in numbers_of(keys)]
     )
     factors = upload(1 + config.color * (2 * factors - 1), image.device).to(image)[:, :, None, None]
-    grey = torch.einsum("bchw,c->bhw", image, image.new_tensor(LUMA))[:, None]
+    grey = torch.einsum("bchw,c->bhw", image, constant(LUMA, image))[:, None]
     saturated = stretched(image, grey, factors[:, :1])
     contrasted = stretched(saturated, 0.5, factors[:, 1:2])
     return (factors[:, 2:3] * factors[:, 3:6] * contrasted).clamp(0, 1)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from raylift.core.collectives import share_of_weighted_mean
 from raylift.core.dataset_info import DatasetInfo
-from raylift.core.device_copies import numbers_of, upload
-from raylift.core.errors import ConfigError, DataError
+from raylift.core.device_copies import numbers_of, require, upload
+from raylift.core.errors import ConfigError
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
@@ -111,12 +111,13 @@ class TemplatesModel(ReconstructionModel):
         wanted = torch.tensor([stable_hash(name.rpartition("#")[0]) for name in ids])
         keys = upload(wanted, self.object_keys.device)
         rows = torch.searchsorted(self.object_keys, keys).clamp(max=len(self.object_keys) - 1)
-        wrong = (self.object_keys[rows] != keys).nonzero().flatten().tolist()
-        if wrong:
-            raise DataError(
-                f"{ids[wrong[0]]} is not one of the training objects that this run began with",
-                "train a new run for another data set",
-            )
+        is_known = self.object_keys[rows] == keys
+        first = "" if keys.device.type == "cuda" or bool(is_known.all()) else ids[int(is_known.int().argmin())]
+        require(
+            is_known,
+            f"{first or 'a sample'} is not one of the training objects that this run began with",
+            "train a new run for another data set",
+        )
         return rows
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:

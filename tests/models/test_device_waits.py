@@ -1,5 +1,5 @@
 """No model's step waits for its GPU, but where this table says: every model's phases, updates and refreshes are run on
-a GPU that is not there (``raylift.testing.pretend_gpu``). A tensor left on the CPU is an error there.
+a GPU that is not there (``tests.training.pretend_gpu``). A tensor left on the CPU is an error there.
 
 The table is held in both directions: a new wait is an error, and so is a line for one that has gone.
 """
@@ -15,11 +15,11 @@ import torch
 from raylift.core.step_info import StepInfo
 from raylift.models import catalogue
 from raylift.testing.laws import ModelLaws
-from raylift.testing.pretend_gpu import GPU, pretend_gpu
 from raylift.training.metric_accumulator import MetricAccumulator
 from raylift.training.parameter_groups import build_groups
 from raylift.training.step import TrainingStep
 from tests.models.test_laws import LAWS
+from tests.training.pretend_gpu import GPU, pretend_gpu
 
 PACKAGE = Path(catalogue.__file__).parents[1]
 NUM_STEPS = 3

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from raylift.core.device_copies import constant, numbers_of, on_host, require, upload, upload_known
-from raylift.testing.pretend_gpu import GPU, pretend_gpu
+from tests.training.pretend_gpu import GPU, pretend_gpu
 
 HERE = Path(__file__).parent
 

@@ -1,8 +1,8 @@
 """A GPU that is not there: real numbers on the CPU that behave, to Python code, as tensors on ``cuda:0`` do.
 
-Within ``PretendGpu()`` everything with ``device="cuda"`` makes such tensors. As on a GPU, an operation on one tensor of
-each side is an error, and ``.numpy()`` is. Whatever would make the host wait for a real device is recorded with the
-line of Raylift, or of its caller, that asked for it:
+Within ``pretend_gpu()`` everything with ``device="cuda"`` makes such tensors. As on a GPU, an operation on tensors of
+both sides is an error, and ``.numpy()`` is. Whatever would make the host wait for a real device is recorded with the
+function of the package that asked for it:
 
 * a number read back: ``.item()``, ``bool()``, ``.tolist()``, a copy to the host that is not ``non_blocking``;
 * a copy from the host that is not from pinned memory (``core.device_copies.upload``);
@@ -31,7 +31,7 @@ from torch import Tensor
 from raylift.rendering.fragments import Fragments
 from raylift.rendering.soft_rasterize import rasterize_soft
 from raylift.rendering.soft_silhouette import soft_silhouette
-from raylift.testing.pretend_tensor import GPU, PINNED, PretendTensor, Recorder, RecorderMode, value_of
+from tests.training.pretend_tensor import GPU, PINNED, PretendTensor, Recorder, RecorderMode, value_of
 
 __all__ = ["GPU", "pretend_gpu"]
 

@@ -25,7 +25,7 @@ _CONTENTS = {
 """What files begin with that are commonly taken for images."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "La", "RGBa")
 """Pillow's modes that are light on a screen, with eight bits per channel."""
-_FORMATS = (*FORMATS, "MPO", "GIF")
+_FORMATS = (*FORMATS, "GIF")
 _LIMITS = (limits.INPUT_PIXELS, limits.INPUT_SIDE_PX)
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 

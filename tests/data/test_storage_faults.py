@@ -16,7 +16,6 @@ import pytest
 from raylift.core import patience
 from raylift.core.errors import DataError, StorageError, StorageUnavailableError
 from raylift.core.storage import Storage
-from raylift.data.store import dataset as module
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import MANIFEST_NAME, Manifest, ShardFile
 from tests.s3_server import Fault, FaultyProxy, s3_behind_a_proxy
@@ -116,12 +115,3 @@ def test_what_does_not_differ_is_not_damaged(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(StorageError, match="Too many open files") as caught:
         _values(dataset, 1)
     assert "ulimit" in caught.value.remedy
-
-
-def test_few_shards_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_OPEN_FILES", 2)
-    dataset = _data_set(Storage.at(tmp_path / "set"), tmp_path)
-    for _ in range(2):
-        for number in range(NUM_SHARDS):
-            assert _values(dataset, number) == {number}
-            assert len(dataset._files) <= 2

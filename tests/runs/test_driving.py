@@ -134,28 +134,26 @@ def test_only_what_lasts_ends_all_workers(error: RayliftError, monkeypatch: pyte
     posted: list[RayliftError] = []
     lost: list[RayliftError] = []
 
-    def train_worker(recipe: Any, place: Any, device: Any, report: Any) -> FitOutcome:
+    def train_worker(recipe: Any, place: Any, device: Any, report: Any, num_loaders: int) -> FitOutcome:
         report(RunProgress(1, 2, {}, None))
         if isinstance(error, ConfigError):
             lost.append(error)
             report(RunProgress(2, 2, {}, "step-00000002.pt"))
         raise error
 
-    def remote(call: Any) -> SimpleNamespace:
-        return SimpleNamespace(remote=call)
-
     board = SimpleNamespace(
-        note_start=remote(lambda: None),
-        failure=remote(lambda: lost[0] if lost else None),
-        fail=remote(posted.append),
-        post=remote(lambda report: None),
+        note_start=lambda: None,
+        failure=lambda: lost[0] if lost else None,
+        fail=posted.append,
+        post=lambda report: None,
     )
     context = SimpleNamespace(get_world_rank=lambda: 0)
     about = SimpleNamespace(get_context=lambda: context, report=lambda metrics: None)
-    monkeypatch.setattr(module, "ray", SimpleNamespace(get=lambda value: value, train=about))
+    monkeypatch.setattr(module, "ray", SimpleNamespace(train=about))
     monkeypatch.setattr(module, "train_worker", train_worker)
     monkeypatch.setattr(module.torch, "set_num_threads", lambda count: None)
     config = {"board": board, "recipe": catalogue.get("implicit/test").to_json(), "use_gpu": False, "place": None}
+    config["num_loaders"] = 1
     with pytest.raises(type(error)):
         module._ray_worker(config)
     assert posted == ([] if isinstance(error, StorageUnavailableError) else [error])

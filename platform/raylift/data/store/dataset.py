@@ -209,8 +209,8 @@ class ShardedDataset:
 
     def _check_size(self, file: ShardFile, size: int | None) -> None:
         if size != file.num_bytes:
-            state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
-            raise DataError(f"shard {self.uri}/{file.name} {state}", _REMEDY_SHARD)
+            state = "it is missing" if size is None else f"it has {size} bytes instead of {file.num_bytes}"
+            raise DataError(f"shard {self.uri}/{file.name} is damaged: {state}", _REMEDY_SHARD)
 
     def lookup(self, key: tuple[str, str]) -> Cached | None:
         """The cached value of a key; None if not cached."""

@@ -49,7 +49,7 @@ clusters: env ## The tests on Ray clusters of several nodes, with jobs by submis
 
 bench: env ## The benchmarks, on what the demo left; each prints ratios from one run
 	@test -d $(DEMO)/data || { echo "there is no $(DEMO)/data: run make demo first"; exit 1; }
-	@for file in "step.py --data $(DEMO)/data" "feed.py $(DEMO)/data" rasterizer.py soft_rasterizer.py \
+	@for file in "step.py --data $(DEMO)/data" "feed.py $(DEMO)/data" checkpoint.py rasterizer.py soft_rasterizer.py \
 	  volume_rendering.py extraction.py "signed_distance.py $(DEMO)/furniture" adaptive_gradient.py asha.py; do \
 	  echo "== $$file"; PYTHONPATH=. $(PY) tests/benchmarks/$$file || exit 1; done
 

@@ -1,8 +1,8 @@
-"""Feed: samples a second through Ray Data against a torch DataLoader on the same shards, one loader process each.
+"""Feed: samples a second through Ray Data against a torch DataLoader on the same shards, with 1 and 2 loaders.
 
     PYTHONPATH=platform python tests/benchmarks/feed.py [DATA] [--steps 60]
 
-Without DATA it prepares a few procedural chairs. All three feeds give the same batches
+Without DATA it prepares a few procedural chairs. All feeds give the same batches
 (tests/data/test_feed.py), so the ratios compare the way, not the work. Start-up is timed apart: the
 first batch ends it.
 """
@@ -43,11 +43,11 @@ class StreamRows(Dataset[Sample]):
         return self.stream.sample(index)
 
 
-def loader_batches(stream: SampleStream, steps: int) -> Iterator[Batch]:
-    """The stream through a torch DataLoader of one worker process."""
+def loader_batches(stream: SampleStream, steps: int, loaders: int) -> Iterator[Batch]:
+    """The stream through a torch DataLoader of so many worker processes."""
     size = stream.config.batch_size
     rows = StreamRows(stream, steps * size)
-    yield from DataLoader(rows, size, num_workers=1, collate_fn=collate, prefetch_factor=4)
+    yield from DataLoader(rows, size, num_workers=loaders, collate_fn=collate, prefetch_factor=4)
 
 
 def timed(batches: Iterable[Batch], batch_size: int) -> tuple[float, float]:
@@ -79,18 +79,19 @@ def main() -> None:
             """Each way starts with an empty cache of its own."""
             return SampleStream(ShardedDataset.open(data), request, DataConfig(arguments.batch_size), seed=0)
 
-        ways = {
-            "in the training process": lambda: fresh().batches(0, 1, 0, arguments.steps),
-            "torch DataLoader, 1 worker": lambda: loader_batches(fresh(), arguments.steps),
-            "Ray Data, 1 loader": lambda: ray_batches(fresh(), 0, 1, 0, arguments.steps),
-        }
+        ways = {"in the training process": lambda: fresh().batches(0, 1, 0, arguments.steps)}
+        for count in (1, 2):
+            ways[f"torch DataLoader, {count}"] = lambda count=count: loader_batches(fresh(), arguments.steps, count)
+            ways[f"Ray Data, {count}"] = lambda count=count: ray_batches(fresh(), 0, 1, 0, arguments.steps, count)
         rates = {}
         print(f"{arguments.steps} batches of {arguments.batch_size}, 64^2 image, 1024 points, 32^3 visible voxels")
         for name, make in ways.items():
             first, rates[name] = timed(make(), arguments.batch_size)
-            print(f"{name:28s} {rates[name]:8.0f} samples/s, first batch after {first:.2f} s")
-        loader, by_ray = rates["torch DataLoader, 1 worker"], rates["Ray Data, 1 loader"]
-        print(f"ratio Ray Data / torch DataLoader: {by_ray / loader:.2f}")
+            print(f"{name:28s} {rates[name]:8.0f} samples/s, first batch after {first:.2f} s", flush=True)
+        print(f"ratio of 2 loaders to 1, Ray Data: {rates['Ray Data, 2'] / rates['Ray Data, 1']:.2f}")
+        for count in (1, 2):
+            ratio = rates[f"Ray Data, {count}"] / rates[f"torch DataLoader, {count}"]
+            print(f"ratio Ray Data / torch DataLoader, {count} loaders each: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -138,3 +139,13 @@ def test_the_fingerprint_moves_with_what_decides_the_weights_only() -> None:
         base.fingerprint == catalogue.get("implicit/quick", ["scale.workers=8", "evaluation.resolution=64"]).fingerprint
     )
     assert base.fingerprint != catalogue.get("implicit/quick", ["seed=1"]).fingerprint
+
+
+def test_a_later_field_leaves_fingerprints_alone_until_it_is_set() -> None:
+    recipe = catalogue.get("implicit/quick")
+    assert "data.shuffle_window" in tree.later_paths(recipe)
+    content = {path: to_dict(value) for path, value in tree.flatten(recipe).items()}
+    free = (*recipe.free_paths, "name", "data.shuffle_window")
+    before = {p: v for p, v in content.items() if not any(p == one or p.startswith(f"{one}.") for one in free)}
+    assert recipe.fingerprint == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:12]
+    assert catalogue.get("implicit/quick", ("data.shuffle_window=2",)).fingerprint != recipe.fingerprint

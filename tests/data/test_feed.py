@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from raylift.core.errors import DataError, RayliftError, StorageError
 from raylift.core.storage import Storage
 from raylift.core.types import CropRequest, SampleRequest, VoxelRequest
 from raylift.data import inspection
+from raylift.data.feed import pipeline
 from raylift.data.feed.pipeline import ray_batches
 from raylift.data.feed.stream import SampleStream
 from raylift.data.images.config import ImagesConfig
@@ -58,9 +61,11 @@ def cluster() -> Iterator[None]:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("rank", "world", "loaders"), [(0, 1, 1), (1, 2, 2)])
-def test_ray_feeds_the_same_batches(cluster: None, tiny: ShardedDataset, rank: int, world: int, loaders: int) -> None:
-    stream = SampleStream(tiny, REQUEST, DataConfig(batch_size=5), seed=2)
+@pytest.mark.parametrize(("rank", "world", "loaders", "window"), [(0, 1, 1, None), (1, 2, 2, 1)])
+def test_ray_feeds_the_same_batches(
+    cluster: None, tiny: ShardedDataset, rank: int, world: int, loaders: int, window: int | None
+) -> None:
+    stream = SampleStream(tiny, REQUEST, DataConfig(batch_size=5, shuffle_window=window), seed=2)
     here = list(stream.batches(rank, world, 3, 14))
     fed = list(ray_batches(stream, rank, world, 3, 14, num_loaders=loaders))
     assert [batch.ids for batch in fed] == [batch.ids for batch in here]
@@ -72,6 +77,56 @@ def test_ray_feeds_the_same_batches(cluster: None, tiny: ShardedDataset, rank: i
         assert other.camera is not None
         assert torch.equal(one.camera.rotation, other.camera.rotation)
     assert list(ray_batches(stream, rank, world, 3, 3)) == []
+
+
+class _Deadly:
+    """A stream whose sample 31 kills the loader's process the first time."""
+
+    def __init__(self, stream: SampleStream, folder: Path) -> None:
+        self.stream, self.folder = stream, folder
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.stream, name)
+
+    def sample(self, index: int) -> object:
+        (self.folder / f"by-{os.getpid()}").touch()
+        if index == 31 and not (self.folder / "died").exists():
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.stream.sample(index)
+
+
+@pytest.mark.ray
+def test_a_loader_that_dies_is_replaced_without_a_trace(cluster: None, tiny: ShardedDataset, tmp_path: Path) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    stream = SampleStream(tiny, SampleRequest(16), DataConfig(batch_size=2, shuffle_window=1), seed=2)
+    try:
+        fed = list(ray_batches(_Deadly(stream, tmp_path), 0, 1, 0, 28, num_loaders=2))  # type: ignore[arg-type]
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    here = list(stream.batches(0, 1, 0, 28))
+    assert (tmp_path / "died").exists()
+    assert len(list(tmp_path.glob("by-*"))) >= 3  # two loaders, and the one that came in place of the dead one
+    assert [batch.ids for batch in fed] == [batch.ids for batch in here]
+    assert all(torch.equal(one["image"], other["image"]) for one, other in zip(fed, here, strict=True))
+    shown = Counter(name.split("#")[0] for batch in fed for name in batch.ids)
+    assert sum(shown.values()) == 56
+    whole, rest = divmod(56, stream.num_objects)
+    assert set(shown.values()) <= {whole, whole + 1}
+    assert sum(count > whole for count in shown.values()) == rest
+
+
+def test_a_long_run_is_a_chain_of_pipelines_that_each_start_at_once() -> None:
+    tables = list(pipeline.pipelines(3, 40_001))
+    assert max(len(table) for table in tables) <= 4096
+    spans = [(row["first_step"], row["stop_step"]) for table in tables for row in table.to_pylist()]
+    assert [step for first, stop in spans for step in range(first, stop)] == list(range(3, 40_001))
+    # The first one is made without the others.
+    first = next(pipeline.pipelines(0, 10**12))
+    assert len(first) == 4096
+    assert list(pipeline.pipelines(5, 5)) == []
 
 
 @pytest.mark.ray

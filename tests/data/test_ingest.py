@@ -218,7 +218,9 @@ def test_more_and_fewer_objects_leave_no_leftovers(tmp_path: Path) -> None:
     ingest([source], str(tmp_path), SMALL, parallel="none")
     report = ingest([source], str(tmp_path), SMALL, Selection(max_objects=1), parallel="none")
     assert report.manifest.counts["objects"] == 1
-    assert sorted(path.name for path in tmp_path.glob("*.parquet")) == ["objects-00000.parquet", "views-00000.parquet"]
+    assert sorted(path.name for path in tmp_path.glob("*.parquet")) == [
+        "objects-00000.parquet", "pixels-00000.parquet", "views-00000.parquet",
+    ]  # fmt: skip
     ShardedDataset.open(tmp_path)
 
 
@@ -281,7 +283,7 @@ def test_a_full_disk_is_named_and_finished_shards_are_kept(tmp_path: Path, monke
         ingest(sources, str(out), SMALL, parallel="none")
     assert "same command" in caught.value.remedy
     assert sorted(path.name for path in out.iterdir()) == [
-        "objects-00000.parquet", "shard-00000.json", "views-00000.parquet",
+        "objects-00000.parquet", "pixels-00000.parquet", "shard-00000.json", "views-00000.parquet",
     ]  # fmt: skip
     monkeypatch.setattr(Storage, "upload", real)
     report = ingest(sources, str(out), SMALL, parallel="none")

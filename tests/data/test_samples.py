@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -19,7 +24,8 @@ from raylift.data.feed.samples import assemble, needed_columns, prepare_view
 from raylift.data.feed.stream import SampleStream, chosen_entries, evaluation_batches, evaluation_views
 from raylift.data.feed.user_image import assemble_image
 from raylift.data.shapes.clouds import visible_cloud
-from raylift.data.shapes.record import load_object, load_view
+from raylift.data.shapes.record import load_object, load_view, load_views
+from raylift.data.shapes.schema import PIXELS
 from raylift.data.store.dataset import ShardedDataset
 from raylift.geometry.cameras import canonical_camera, project
 from raylift.geometry.voxels import voxelize_sparse
@@ -336,3 +342,56 @@ def test_a_prepared_view_gives_the_samples_of_the_view(tiny: ShardedDataset, num
         picked = rng.choice(len(points), num_points, replace=False)
         points, colors = points[picked], colors[picked]
     np.testing.assert_array_equal(direct["voxels"][0], voxelize_sparse(points, colors, 32, "color_density").dense())
+
+
+def test_a_view_is_read_without_the_objects_others(tiny: ShardedDataset) -> None:
+    entry = tiny.entries()[-1]
+    groups: list[tuple[str, int]] = []
+    read = tiny.read_group
+
+    def noted(name: str, group: int, columns: list[str] | None) -> pa.Table:
+        groups.append((name, group))
+        return read(name, group, columns)
+
+    tiny.read_group = noted  # type: ignore[method-assign]
+    views = [load_view(tiny, entry.id, view, keep=False) for view in range(entry.num_views)]
+    pixels = [group for name, group in groups if name.startswith("pixels")]
+    assert pixels == list(range(pixels[0], pixels[0] + entry.num_views))
+    assert [name.split("-")[0] for name, _ in groups].count("views") == 1
+    for view, other in zip(views, load_views(tiny, entry.id), strict=True):
+        assert np.array_equal(view.rgba, other.rgba)
+        assert np.array_equal(view.depth, other.depth)
+    assert {view.id for view in views} == {entry.id}
+    # The images are the object's: its silhouette is where its camera sees it.
+    assert all(((view.depth > 0) == (view.rgba[..., 3] > 127)).mean() > 0.95 for view in views)
+
+
+def test_shards_with_the_images_among_the_views_are_read_as_before(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(tiny_folder, folder)
+    record = json.loads((folder / "manifest.json").read_text())
+    for index, files in enumerate(record["shards"]):
+        views, pixels = (folder / files[table]["name"] for table in (1, 2))
+        source = pq.ParquetFile(views)
+        images = pq.read_table(pixels)
+        tables, start = [], 0
+        for group in range(source.num_row_groups):
+            table = source.read_row_group(group)
+            for name in PIXELS:
+                table = table.append_column(name, images.column(name).slice(start, len(table)))
+            start += len(table)
+            tables.append(table)
+        with pq.ParquetWriter(views, tables[0].schema) as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=len(table))
+        pixels.unlink()
+        files[1]["num_bytes"] = views.stat().st_size
+        record["shards"][index] = files[:2]
+    (folder / "manifest.json").write_text(json.dumps(record))
+    old, new = ShardedDataset.open(folder), ShardedDataset.open(tiny_folder)
+    for entry in new.entries():
+        for view in (0, entry.num_views - 1):
+            one, other = load_view(old, entry.id, view), load_view(new, entry.id, view)
+            assert np.array_equal(one.rgba, other.rgba)
+            assert np.array_equal(one.depth, other.depth)
+            assert torch.equal(one.camera.rotation, other.camera.rotation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from raylift.core.errors import DataError
@@ -42,12 +44,16 @@ def test_it_is_replaced_when_it_dies_and_missed_by_nobody(cluster: None) -> None
     board.fail(DataError("another follows from it", ""))
     assert str(board.failure()) == "a shard is damaged\n  remedy: make it again"
     ray.kill(board.actor, no_restart=False)
+    while board.failure() is not None:  # until it is dead
+        time.sleep(0.1)
     # The next worker group meets the error again.
     assert board.note_start() is None
     board.fail(DataError("a shard is damaged", "make it again"))
     assert isinstance(board.failure(), DataError)
     assert board.num_starts() == 1
     ray.kill(board.actor)
+    while board.failure() is not None:
+        time.sleep(0.1)
     board.post("progress")  # type: ignore[arg-type]
     board.fail(DataError("", ""))
     assert board.take() == []

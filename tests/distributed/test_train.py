@@ -123,10 +123,13 @@ def test_a_run_leaves_what_other_jobs_need(undisturbed: tuple[TrainOutcome, dict
 def test_a_killed_worker_restarts_by_itself_and_nobody_can_tell(
     undisturbed: tuple[TrainOutcome, dict[int, dict[str, float]]], data: Path, tmp_path: Path
 ) -> None:
-    """One MLflow run goes through the crash, and it has each step once."""
+    """One MLflow run goes through the crash, and it has each step once.
+
+    Once the checkpoint of step 16 has been started, that of step 8 has been committed.
+    """
     from mlflow import MlflowClient
 
-    watcher = Watcher(12, _kill_a_worker)
+    watcher = Watcher(17, _kill_a_worker)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     outcome = train(_recipe(), data, tmp_path, "killed", uri, progress=watcher)
     assert outcome.num_restarts == 1
@@ -146,7 +149,7 @@ def test_a_killed_worker_restarts_by_itself_and_nobody_can_tell(
 def test_the_same_command_goes_on(
     undisturbed: tuple[TrainOutcome, dict[int, dict[str, float]]], data: Path, tmp_path: Path
 ) -> None:
-    watcher = Watcher(12, _kill_a_worker)
+    watcher = Watcher(17, _kill_a_worker)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(TrainingError, match=r"run 'again' stopped: (.|\n)*rerun the same command to resume"):
         train(_recipe("scale.max_failures=0"), data, tmp_path, "again", uri, progress=watcher)

@@ -132,7 +132,8 @@ def test_what_is_due_happens_and_is_reported(tmp_path: Path) -> None:
     _, outcome = _run(tmp_path, tracker=tracker, reports=reports)
     assert [step for step, metrics in tracker.metrics if "loss/residual" in metrics] == [3, 6, 9, 11]
     assert [step for step, metrics in tracker.metrics if "val/iou" in metrics] == [5, 10, 11]
-    assert [report.step for report in reports if report.checkpoint] == [4, 5, 8, 10, 11]
+    # Those of steps 4 and 8 are written meanwhile; by the next report there is a newer one.
+    assert [report.step for report in reports if report.checkpoint] == [5, 10, 11]
     assert {"throughput/samples_per_s", "throughput/step_s", "throughput/data_wait_s"} < set(tracker.metrics[0][1])
     assert outcome is not None
     assert (outcome.step, outcome.resumed_from) == (NUM_STEPS, None)

@@ -1,4 +1,4 @@
-"""``raylift.evaluate``: a model's scores next to its baselines, as ``jobs/evaluate.py`` computes them."""
+"""``raylift.evaluate``: a model's scores next to its baselines, as ``raylift evaluate`` computes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``raylift.prepare``: meshes or images to a data set, as ``jobs/prepare.py`` does it."""
+"""``raylift.prepare``: meshes or images to a data set, as ``raylift prepare`` does it."""
 
 from __future__ import annotations
 

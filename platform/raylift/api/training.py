@@ -1,4 +1,4 @@
-"""``raylift.train``: a recipe to a run, as ``jobs/train.py`` does it."""
+"""``raylift.train``: a recipe to a run, as ``raylift train`` does it."""
 
 from __future__ import annotations
 

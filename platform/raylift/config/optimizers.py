@@ -77,11 +77,18 @@ class OptimizerConfig:
         return OPTIMIZERS[self.kind](parameters, self)
 
 
+def _fused(values: Sequence[nn.Parameter]) -> bool | None:
+    """One kernel for all parameters, where there is one that can be told to change nothing (``ParameterGroup``)."""
+    return True if all(value.device.type == "cuda" for value in values) else None
+
+
 OPTIMIZERS: dict[str, Callable[[Sequence[nn.Parameter], OptimizerConfig], torch.optim.Optimizer]] = {
     "adamw": lambda values, c: torch.optim.AdamW(
-        values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay
+        values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay, fused=_fused(values)
     ),
-    "adam": lambda values, c: torch.optim.Adam(values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay),
+    "adam": lambda values, c: torch.optim.Adam(
+        values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay, fused=_fused(values)
+    ),
     "nadam": lambda values, c: torch.optim.NAdam(
         values, lr=c.learning_rate, betas=c.betas, weight_decay=c.weight_decay
     ),

@@ -31,8 +31,13 @@ class ScaleConfig:
             starts at zero start GPU nodes), "never" uses none.
         gpus_per_worker: GPUs per worker that uses them: whole ones, or a fraction of a shared one, such as 0.5.
         precision: "auto" is bfloat16 autocast on a GPU and float32 on a CPU.
-        data_cpus: logical CPUs per data task.
+        loaders: processes per worker that load its batches; 0 takes one per CPU that the node has to spare, up to 8.
+        data_cpus: logical CPUs per loader.
         prefetch_steps: global batches that a worker prefetches.
+        feed_on, train_on: Ray node labels of the loaders' and of the workers' nodes, as "role=cpu" or
+            "role=cpu,zone=a"; empty places them anywhere.
+        cache_gib: most disk space on each node for copies of the shards of a remote data set, GiB; 0 makes no copies.
+        cache_folder: local folder of these copies (default: a folder of the user's in the system's temporary folder).
         max_failures: number of worker failures that a run survives.
         wait_for_nodes_s: how long a run waits for the nodes that it needs to join the cluster, in seconds; a Ray that
             the run starts itself is not waited for.
@@ -43,8 +48,13 @@ class ScaleConfig:
     gpu: Literal["auto", "always", "never"] = "auto"
     gpus_per_worker: float = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    loaders: int = 0
     data_cpus: float = 0.5
     prefetch_steps: int = 4
+    feed_on: str = ""
+    train_on: str = ""
+    cache_gib: float = 20.0
+    cache_folder: str = ""
     max_failures: int = 3
     wait_for_nodes_s: float = 600.0
 
@@ -54,6 +64,13 @@ class ScaleConfig:
                 f"scale.workers {self.workers}, cpus_per_worker {self.cpus_per_worker}, data_cpus {self.data_cpus}",
                 "use 0 or more workers and positive CPUs (fractions are allowed)",
             )
+        if self.loaders < 0 or self.cache_gib < 0:
+            raise ConfigError(
+                f"scale.loaders {self.loaders}, cache_gib {self.cache_gib:g}",
+                "use 0 (as many loaders as the node can spare; no copies) or more",
+            )
+        for selector in (self.feed_on, self.train_on):
+            node_labels(selector)
         share = self.gpus_per_worker
         if share <= 0 or (share > 1 and share != int(share)):
             raise ConfigError(f"scale.gpus_per_worker is {share}", "use a fraction in (0, 1], or whole GPUs")
@@ -62,6 +79,21 @@ class ScaleConfig:
                 "scale.prefetch_steps, max_failures or wait_for_nodes_s is too small",
                 "use prefetch_steps >= 1, max_failures >= 0 and wait_for_nodes_s >= 0",
             )
+
+
+def node_labels(text: str) -> dict[str, str]:
+    """Ray node labels written as ``key=value,key=value``; none if the text is empty.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    labels: dict[str, str] = {}
+    for part in text.split(",") if text.strip() else ():
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not key or not equals or not value or key in labels:
+            raise ConfigError(f"node labels {text!r}", 'write scale.feed_on="role=cpu" or "role=cpu,zone=a"')
+        labels[key] = value
+    return labels
 
 
 @dataclass(frozen=True)
@@ -124,10 +156,11 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits over what decides the weights: all values except the free ones and the name."""
-        free = (*self.free_paths, "name")
+        free, later = (*self.free_paths, "name"), tree.later_paths(self)
         deciding = {
             path: to_dict(value)
             for path, value in tree.flatten(self).items()
-            if not any(path == one or path.startswith(f"{one}.") for one in free)
+            if not (path in later and value is None)
+            and not any(path == one or path.startswith(f"{one}.") for one in free)
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]

@@ -14,6 +14,8 @@ from raylift.core.errors import ConfigError
 T = TypeVar("T")
 FREE = {"free": True}
 """Metadata of a field that does not decide what is learned: a resumed run may change it, and fingerprints omit it."""
+LATER = {"later": True}
+"""Metadata of a field added when runs existed: fingerprints omit it at its default, None, so that runs keep theirs."""
 DEFAULT_KEY = "default"
 """The entry of a mapping of groups that new entries are copied from."""
 
@@ -27,6 +29,18 @@ def free_paths(node: Any, path: str = "") -> list[str]:
             found.append(where)
         elif dataclasses.is_dataclass(child):
             found += free_paths(child, where)
+    return found
+
+
+def later_paths(node: Any, path: str = "") -> list[str]:
+    """Dotted paths of the values that are marked ``LATER``."""
+    found = []
+    for field in dataclasses.fields(node):
+        where, child = join(path, field.name), getattr(node, field.name)
+        if field.metadata.get("later"):
+            found.append(where)
+        elif dataclasses.is_dataclass(child):
+            found += later_paths(child, where)
     return found
 
 

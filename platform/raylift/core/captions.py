@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from raylift.core.device_copies import on_host, upload
 from raylift.core.generators import stable_hash
 
 CAPTION_BYTES = 256
@@ -28,7 +29,7 @@ def encode_caption(text: str) -> UInt8[np.ndarray, "256"]:
 
 def decode_captions(captions: UInt8[Tensor, "B 256"]) -> list[str]:
     """The texts of ``encode_caption``; empty where a sample has no caption."""
-    rows = captions.cpu().numpy()
+    rows = on_host(captions).numpy()
     return [bytes(row[: np.count_nonzero(row)]).decode("utf-8", "ignore") for row in rows]
 
 
@@ -40,4 +41,4 @@ def has_caption(captions: UInt8[Tensor, "B 256"]) -> Bool[Tensor, "B"]:
 def caption_keys(captions: UInt8[Tensor, "B 256"]) -> Int[Tensor, "B"]:
     """63-bit hash of each caption, equal for equal texts whichever rank holds them; upper and lower case are equal."""
     keys = [stable_hash(text.casefold(), "caption") for text in decode_captions(captions)]
-    return torch.tensor(keys, dtype=torch.int64, device=captions.device)
+    return upload(torch.tensor(keys, dtype=torch.int64), captions.device)

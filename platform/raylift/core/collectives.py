@@ -10,11 +10,14 @@ DistributedDataParallel averages gradients, so the training step multiplies the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from raylift.core.errors import RayliftError
 
 T = TypeVar("T")
 
@@ -54,10 +57,18 @@ def global_max(value: Tensor) -> Tensor:
 
 def global_count(local_count: Tensor | int | float, like: Tensor) -> Tensor:
     """The count summed over ranks, at least 1, with the device and dtype of ``like``."""
-    count = torch.as_tensor(local_count, device=like.device).to(
-        torch.float64 if like.device.type == "cpu" else torch.float32
-    )
+    dtype = torch.float64 if like.device.type == "cpu" else torch.float32
+    if isinstance(local_count, Tensor):
+        count = local_count.to(like.device, dtype)
+    else:
+        # Filled there: a copy from the host would wait for the device.
+        count = torch.full((), local_count, dtype=dtype, device=like.device)
     return global_sum(count).clamp(min=1).to(like.dtype)
+
+
+def global_number(local_count: int, like: Tensor) -> int:
+    """The count summed over ranks, at least 1, on the host; one rank alone need not ask its device."""
+    return int(global_count(local_count, like)) if is_distributed() else max(1, local_count)
 
 
 def share_of_mean(values: Tensor) -> Tensor:
@@ -118,3 +129,27 @@ def gather_objects(item: T) -> list[T]:
     items: list[T | None] = [None] * world_size()
     dist.all_gather_object(items, item)
     return items  # type: ignore[return-value]
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What ``make`` returns on rank 0, on every rank: a file is read once, and not by all ranks at a time.
+
+    Args:
+        make: called on rank 0 only; what it returns can be pickled.
+
+    Raises:
+        RayliftError: ``make`` raised it, on every rank.
+    """
+    if not is_distributed():
+        return make()
+    told: list[tuple[T | None, RayliftError | None]] = [(None, None)]
+    if is_main():
+        try:
+            told = [(make(), None)]
+        except RayliftError as error:
+            told = [(None, error)]
+    dist.broadcast_object_list(told, src=0)
+    value, error_of_main = told[0]
+    if error_of_main is not None:
+        raise error_of_main
+    return value  # type: ignore[return-value]

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
+
 _MASK_63 = (1 << 63) - 1
 
 
@@ -41,8 +43,8 @@ def keyed_uniforms(keys: Tensor, seed: int, step: int, purpose: str) -> Tensor:
 
 def keyed_uniform_rows(keys: Tensor, seed: int, step: int, count: int, *purpose: str) -> Tensor:
     """``keyed_uniforms`` with ``count`` numbers per sample: [B, N]."""
-    draws = [numpy_generator(seed, step, int(key), *purpose).random(count) for key in keys.tolist()]
-    return torch.from_numpy(np.array(draws, np.float32).reshape(-1, count)).to(keys.device)
+    draws = [numpy_generator(seed, step, key, *purpose).random(count) for key in numbers_of(keys)]
+    return upload(torch.from_numpy(np.array(draws, np.float32).reshape(-1, count)), keys.device)
 
 
 def torch_generator(seed: int, *key: str | int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import upload, upload_known
 from raylift.core.errors import ConfigError, DataError
 
 GRID_HALF_EXTENT = 0.55
@@ -77,6 +78,16 @@ class Camera:
             principal=self.principal.to(device, dtype),
             rotation=self.rotation.to(device, dtype),
             translation=self.translation.to(device, dtype),
+        )
+
+    def uploaded(self, device: torch.device | str) -> Camera:
+        """The cameras on a device, without waiting for it (``core.device_copies``)."""
+        return replace(
+            self,
+            focal=upload(self.focal, device),
+            principal=upload(self.principal, device),
+            rotation=upload(self.rotation, device),
+            translation=upload(self.translation, device),
         )
 
     @staticmethod
@@ -219,13 +230,22 @@ class Batch:
         return name in self.fields
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move keys, fields and camera."""
+        """Move keys, fields and camera; to CUDA without waiting for it, and the host still knows keys and integers."""
         return replace(
             self,
-            keys=self.keys.to(device),
-            fields={name: value.to(device, non_blocking=True) for name, value in self.fields.items()},
-            camera=None if self.camera is None else self.camera.to(device),
+            keys=upload_known(self.keys, device),
+            fields={
+                name: upload(value, device) if value.is_floating_point() else upload_known(value, device)
+                for name, value in self.fields.items()
+            },
+            camera=None if self.camera is None else self.camera.uploaded(device),
         )
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the batch."""
+        camera = self.camera
+        poses = [] if camera is None else [camera.focal, camera.principal, camera.rotation, camera.translation]
+        return [self.keys, *self.fields.values(), *poses]
 
     def select(self, picked: slice) -> Batch:
         """A slice of the samples in this batch."""

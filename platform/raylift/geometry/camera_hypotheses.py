@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from raylift.core.device_copies import constant
 from raylift.core.types import Camera
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.cameras import orbit_rotations
@@ -122,7 +123,7 @@ def hypotheses_from_numbers(
     scale = initial * 4^tanh(n_0), translation = tanh(n_1, n_2), quaternion = unit((1, 0, 0, 0) + n_3..6) * base:
     bounded, so that no step moves the object out of the image permanently.
     """
-    residual = numbers[..., 3:] + numbers.new_tensor([1.0, 0.0, 0.0, 0.0])
+    residual = numbers[..., 3:] + constant([1.0, 0.0, 0.0, 0.0], numbers)
     return CameraHypotheses(
         scale=initial_scale * (math.log(SCALE_RANGE) * numbers[..., 0].tanh()).exp(),
         translation=numbers[..., 1:3].tanh(),

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.errors import ConfigError
 from raylift.core.generators import numpy_generator
 from raylift.geometry.camera_conventions import WeakPerspective
@@ -56,14 +57,14 @@ class CameraPrior:
         Returns:
             Cameras in float32, on the device of ``keys``.
         """
-        shares = np.stack([numpy_generator(seed, step, int(key), "random view").random(5) for key in keys.tolist()])
+        shares = np.stack([numpy_generator(seed, step, key, "random view").random(5) for key in numbers_of(keys)])
         azimuth, elevation, scale, shift_u, shift_v = torch.from_numpy(shares).float().unbind(1)
         quaternion = orbit_quaternions(
             self.azimuth_deg[0] + (self.azimuth_deg[1] - self.azimuth_deg[0]) * azimuth,
             self.elevation_deg[0] + (self.elevation_deg[1] - self.elevation_deg[0]) * elevation,
         )
         return WeakPerspective(
-            (self.scale[0] + (self.scale[1] - self.scale[0]) * scale).to(keys.device),
-            (self.translation * (2 * torch.stack([shift_u, shift_v], dim=-1) - 1)).to(keys.device),
-            quaternion.to(keys.device),
+            upload(self.scale[0] + (self.scale[1] - self.scale[0]) * scale, keys.device),
+            upload(self.translation * (2 * torch.stack([shift_u, shift_v], dim=-1) - 1), keys.device),
+            upload(quaternion, keys.device),
         )

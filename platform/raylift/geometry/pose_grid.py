@@ -125,7 +125,7 @@ def pose_angles(rotation: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
     """
     backward = -rotation[..., 2, :]
     azimuth = torch.atan2(backward[..., 0], backward[..., 2])
-    elevation = torch.atan2(backward[..., 1], torch.linalg.vector_norm(backward[..., [0, 2]], dim=-1))
+    elevation = torch.atan2(backward[..., 1], torch.linalg.vector_norm(backward[..., ::2], dim=-1))
     # The image's right and down axes of the upright camera of that azimuth, of which the first row is turned by roll.
     zero = torch.zeros_like(azimuth)
     right = torch.stack([azimuth.cos(), zero, -azimuth.sin()], dim=-1)

@@ -44,7 +44,9 @@ def fit_thin_plate(centers: Float[Tensor, "G 2"], targets: Float[Tensor, "B G 2"
     system[:count, :count] = _kernel((centers[:, None] - centers).square().sum(dim=-1))
     system[:count, count:] = border
     system[count:, :count] = border.mT
-    solved = torch.linalg.solve(system, torch.cat([targets, targets.new_zeros(len(targets), 3, 2)], dim=1))
+    wanted = torch.cat([targets, targets.new_zeros(len(targets), 3, 2)], dim=1)
+    # Not ``solve``, which looks whether the system is singular: that of a grid is not.
+    solved, _ = torch.linalg.solve_ex(system, wanted)
     return ThinPlate(centers, solved[:, :count], solved[:, count:])
 
 

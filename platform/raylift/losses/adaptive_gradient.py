@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.device_copies import constant
 from raylift.core.errors import ConfigError
 
 
@@ -35,7 +36,7 @@ def sampling_gradient(image: Float[Tensor, "B C H W"], coordinates: Float[Tensor
     along_x = torch.lerp(p01 - p00, p11 - p10, down) * (width / 2)
     along_y = torch.lerp(p10 - p00, p11 - p01, right) * (height / 2)
     inside = (_pixels(coordinates, height, width) > 0) & (
-        _pixels(coordinates, height, width) < coordinates.new_tensor([width - 1, height - 1])
+        _pixels(coordinates, height, width) < constant([width - 1, height - 1], coordinates)
     )
     return torch.stack([along_x, along_y], dim=-1) * inside[:, :, None]
 
@@ -82,7 +83,7 @@ def coordinate_gradient(
 
 def _pixels(coordinates: Tensor, height: int, width: int) -> Tensor:
     """Convert normalised coordinates to pixels: (x, y), pixel centres at whole numbers."""
-    size = coordinates.new_tensor([width, height])
+    size = constant([width, height], coordinates)
     return ((coordinates + 1) * size - 1) / 2
 
 
@@ -91,7 +92,7 @@ def _around(image: Tensor, coordinates: Tensor) -> tuple[tuple[Tensor, Tensor, T
     batch, channels, height, width = image.shape
     if min(height, width) < 2:
         raise ConfigError(f"the sampling image has {height} x {width} pixels", "use at least 2 x 2")
-    limit = coordinates.new_tensor([width - 1, height - 1])
+    limit = constant([width - 1, height - 1], coordinates)
     place = torch.minimum(_pixels(coordinates, height, width).clamp(min=0), limit)
     corner = torch.minimum(place.detach().floor(), limit - 1)
     right, down = (place - corner).unbind(-1)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from raylift.core.device_copies import upload
 from raylift.core.errors import ConfigError
 
 _EXCLUDED = -1e9
@@ -109,4 +110,4 @@ def _kind(logits: Float[Tensor, "B S K"], counts: Tensor, weight: float) -> Floa
     if weight == 0 or not logits.shape[-1]:
         return torch.full_like(logits[..., :1].sum(dim=-1), _EXCLUDED)
     found: Tensor = torch.where(counts, logits, torch.full_like(logits, _EXCLUDED)).logsumexp(dim=-1)
-    return found + torch.tensor(weight, dtype=logits.dtype, device=logits.device).log()
+    return found + upload(torch.tensor(weight, dtype=logits.dtype).log(), logits.device)

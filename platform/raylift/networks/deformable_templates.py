@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raylift.core.errors import CheckpointError, ConfigError, DataError
+from raylift.core.device_copies import require
+from raylift.core.errors import CheckpointError, ConfigError
 from raylift.core.types import Mesh
 from raylift.geometry.octahedral import USUAL_LEVEL, octasphere
 from raylift.networks.coordinate_offsets import CoordinateOffsets, bounded
@@ -143,12 +144,11 @@ class DeformableTemplates(nn.Module):
         Raises:
             DataError: a category without a template, such as -1.
         """
-        if bool(((category < 0) | (category >= len(self.categories))).any()):
-            raise DataError(
-                f"samples of category {sorted(set(category.tolist()))}, but templates are numbered from 0 to"
-                f" {len(self.categories) - 1}",
-                "leave out objects whose category is not in the training split (data.categories)",
-            )
+        require(
+            (category >= 0) & (category < len(self.categories)),
+            f"samples of a category without a template; templates are numbered from 0 to {len(self.categories) - 1}",
+            "leave out objects whose category is not in the training split (data.categories)",
+        )
         return self.vertices[category]
 
     def offsets(self, category: Int[Tensor, "B"], latent: Float[Tensor, "B L"]) -> Float[Tensor, "B V 3"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from raylift.core.device_copies import constant
 from raylift.networks.perceptual import trunk_layers
 from raylift.networks.pretrained import imagenet_convolutions
 from raylift.networks.reading_places import ReadingPlaces
@@ -49,7 +50,7 @@ class FeatureMaps:
         Points beyond the outermost filters get the features of those.
         """
         trunk = self._trunk.to(image.device, image.dtype)
-        mean, std = (image.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
+        mean, std = (constant(values, image)[:, None, None] for values in (_MEAN, _STD))
         features: Tensor = trunk((image - mean) / std)
         side = image.shape[-1]
         centers = (2 * torch.arange(size, device=image.device, dtype=image.dtype) + 1) / size - 1

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.device_copies import constant
 from raylift.core.generators import torch_generator
 from raylift.geometry.framing import Box, framed_pictures
 from raylift.networks.feature_maps import NUM_CHANNELS, FeatureMaps
@@ -58,7 +59,7 @@ class CueReader:
             box: boxes that framed them.
         """
         if self._maps is None:
-            luminance = (image * image.new_tensor(LUMINANCE)[:, None, None]).sum(dim=1)
+            luminance = (image * constant(LUMINANCE, image)[:, None, None]).sum(dim=1)
             maps = torch.stack([luminance, image.amax(dim=1) - image.amin(dim=1)], dim=1)
         else:
             features = self._maps(image, image.shape[-1])

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.errors import ConfigError
 from raylift.core.generators import torch_generator
 
@@ -65,9 +66,9 @@ def draw_backgrounds(
     unknown = [kind for kind in kinds if kind not in (*RANDOM, "white")]
     if unknown or not kinds:
         raise ConfigError(f"backgrounds {list(kinds)}", f"use some of {', '.join((*RANDOM, 'white'))}")
-    drawn = [_draw(torch_generator(seed, step, key, purpose), px, kinds) for key in keys.tolist()]
-    values = torch.stack([image for image, _ in drawn]).to(keys.device)
-    sigmas = torch.tensor([sigma for _, sigma in drawn], device=keys.device)
+    drawn = [_draw(torch_generator(seed, step, key, purpose), px, kinds) for key in numbers_of(keys)]
+    values = upload(torch.stack([image for image, _ in drawn]), keys.device)
+    sigmas = upload(torch.tensor([sigma for _, sigma in drawn]), keys.device)
     return blurred(values, sigmas)
 
 
@@ -115,7 +116,7 @@ def _frequencies(px: int) -> Tensor:
 def blurred(image: Float[Tensor, "B 3 P P"], sigmas_px: Float[Tensor, "B"]) -> Float[Tensor, "B 3 P P"]:
     """Gaussian blur with a standard deviation per image, periodic at the borders; 0 leaves an image as it is."""
     px = image.shape[-1]
-    frequency = _frequencies(px).to(image)
+    frequency = upload(_frequencies(px), image.device).to(image)
     passed = torch.exp(-2 * math.pi**2 * sigmas_px[:, None, None].square() * frequency.square())
     smooth = torch.fft.irfft2(torch.fft.rfft2(image) * passed[:, None], s=(px, px)).clamp(0, 1)
     return torch.where(sigmas_px[:, None, None, None] > 0, smooth, image)

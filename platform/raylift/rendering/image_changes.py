@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from raylift.core.device_copies import constant
+
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in an image's luminance (ITU-R BT.601)."""
 
@@ -21,7 +23,7 @@ def mirrored_where(values: Shaped[Tensor, "B *N"], which: Bool[Tensor, "B"], axi
 
 def luminance(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
     """How bright RGB is."""
-    return (image * image.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    return (image * constant(LUMA, image)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def stretched(image: Tensor, center: Tensor | float, factor: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import constant
 from raylift.rendering.fragments import Fragments
 from raylift.rendering.soft_blend import BlendWeights, SoftBlend, blend_weights, face_pixel_sums
 from raylift.rendering.soft_pytorch3d import rasterize_soft_pytorch3d
@@ -53,12 +54,12 @@ class FragmentFaces:
         fragments, weights = self.seen_along(screen)
         uv = torch.einsum("bhwki,bhwkic->bhwkc", fragments.bary_coords, corner_uvs[fragments.pix_to_face.clamp(min=0)])
         batch, height, width, faces_per_pixel = weights.faces.shape
-        grid = (uv * uv.new_tensor([2, -2]) + uv.new_tensor([-1, 1])).reshape(batch, height, width * faces_per_pixel, 2)
+        grid = (uv * constant([2, -2], uv) + constant([-1, 1], uv)).reshape(batch, height, width * faces_per_pixel, 2)
         colors = torch.nn.functional.grid_sample(
             for_each(texture, batch), grid, padding_mode="border", align_corners=False
         )
         faces_color = (colors.reshape(batch, -1, height, width, faces_per_pixel) * weights.faces[:, None]).sum(-1)
-        return faces_color + weights.background[:, None] * faces_color.new_tensor(background)[:, None, None]
+        return faces_color + weights.background[:, None] * constant(background, faces_color)[:, None, None]
 
     def corners(
         self,
@@ -72,7 +73,7 @@ class FragmentFaces:
         image = torch.arange(batch, device=screen.device)[:, None, None, None]
         corners = for_each(values, batch)[:, corner_rows.to(values.device)][image, fragments.pix_to_face.clamp(min=0)]
         faces_color = torch.einsum("bhwk,bhwki,bhwkic->bchw", weights.faces, fragments.bary_coords, corners)
-        return faces_color + weights.background[:, None] * faces_color.new_tensor(background)[:, None, None]
+        return faces_color + weights.background[:, None] * constant(background, faces_color)[:, None, None]
 
     def face_sums(self, nearest_faces: int | None) -> tuple[Float[Tensor, "B F"], Float[Tensor, "B F 2"]]:
         fragments, weights = self.seen_along(self.screen)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import constant
 from raylift.rendering.fragments import Fragments
 
 
@@ -21,7 +22,8 @@ def rasterize_soft_pytorch3d(
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
     from pytorch3d.structures import Meshes
 
-    points = screen.float() * screen.new_tensor([-1, -1, 1], dtype=torch.float32)
+    points = screen.float()
+    points = points * constant([-1.0, -1.0, 1.0], points)
     batch, num_faces = points.shape[0], faces.shape[0]
     if num_faces == 0 or batch == 0:
         padding = points.new_full((batch, image_px, image_px, faces_per_pixel), -1.0)

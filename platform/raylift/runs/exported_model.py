@@ -16,7 +16,7 @@ from raylift.runs.trained_model import TrainedModel
 from raylift.training.checkpoint import CheckpointStore
 
 SCORES = ("evaluation", "test", "scores.json")
-"""Where ``jobs/evaluate.py`` leaves the scores of the test split, in a run's folder."""
+"""Where ``raylift evaluate`` leaves the scores of the test split, in a run's folder."""
 
 
 def export_model(trained: TrainedModel, folder: str | Path, license: str = "") -> str:

@@ -15,12 +15,12 @@ MOST_REQUESTED = 64
 
 
 def demands(scale: ScaleConfig) -> list[dict[str, float]]:
-    """Resources of a trial's processes, each of which must fit on one node: the driver, then every worker with its data
-    task. Without workers, the driver trains and loads its own data."""
+    """Resources of a trial's processes, each of which must fit on one node: the driver, then every worker with its
+    data tasks. Without workers, the driver trains and loads its own data."""
     gpus = {"GPU": scale.gpus_per_worker} if scale.gpu == "always" else {}
     if scale.workers == 0:
         return [{"CPU": scale.cpus_per_worker, **gpus}]
-    worker = {"CPU": scale.cpus_per_worker + scale.data_cpus, **gpus}
+    worker = {"CPU": scale.cpus_per_worker + max(1, scale.loaders) * scale.data_cpus, **gpus}
     return [{"CPU": DRIVER_CPUS}, *({**worker} for _ in range(scale.workers))]
 
 

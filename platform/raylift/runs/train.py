@@ -21,7 +21,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from raylift.config.recipe import Recipe
+from raylift.config.recipe import Recipe, ScaleConfig, node_labels
 from raylift.core.errors import ConfigError, RayliftError, StorageUnavailableError, TrainingError
 from raylift.core.lease import Lease
 from raylift.core.storage import Storage
@@ -31,6 +31,7 @@ from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.alarms import AlarmBell
 from raylift.models.catalogue import build_model, from_json
 from raylift.runs.driving import check_secrets, check_storage, ending_with, lease_of
+from raylift.runs.placement import Node, num_loaders
 from raylift.runs.run_status import StatusBoard
 from raylift.runs.start import check_start
 from raylift.runs.training_room import find_room
@@ -149,6 +150,8 @@ def _train_on_ray(
     # A Ray that we start may have more logical CPUs than the machine has cores: slow is better than stuck.
     start_patiently(max(os.cpu_count() or 1, _cpus_wanted(recipe)))
     use_gpu = find_room(scale, say)
+    loaders = num_loaders(scale, Node.all_of(ray.nodes()))
+    _warn_of_crowd(loaders, scale)
     board = StatusBoard.open()
     if lease is not None:
         lease.on_lost = board.fail
@@ -157,9 +160,15 @@ def _train_on_ray(
     by_nccl = use_gpu and (scale.gpus_per_worker >= 1 or scale.workers == 1)
     trainer = TorchTrainer(
         _ray_worker,
-        train_loop_config={"recipe": recipe.to_json(), "place": place, "board": board, "use_gpu": use_gpu},
+        train_loop_config={"recipe": recipe.to_json(), "place": place, "board": board, "use_gpu": use_gpu}
+        | {"num_loaders": loaders},
         torch_config=TorchConfig(backend="nccl" if by_nccl else "gloo"),
-        scaling_config=ScalingConfig(num_workers=scale.workers, use_gpu=use_gpu, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=scale.workers,
+            use_gpu=use_gpu,
+            resources_per_worker=resources,
+            label_selector=node_labels(scale.train_on) or None,
+        ),
         run_config=RunConfig(
             name=place.name,
             storage_path=place.storage,
@@ -204,12 +213,12 @@ def _ray_worker(config: dict[str, Any]) -> FitOutcome | None:
             # Our own store has already committed the checkpoint; Ray (and through it Tune) only gets its path.
             metrics = {**news.metrics, "step": news.step, "checkpoint_path": news.checkpoint}
             ray.train.report(metrics)
-            if (failure := ray.get(board.failure.remote())) is not None:
+            if (failure := board.failure()) is not None:
                 # The driver has lost its lease: its successor trains this run.
                 raise failure
 
     try:
-        return train_worker(recipe, config["place"], device, report)
+        return train_worker(recipe, config["place"], device, report, num_loaders=config["num_loaders"])
     except StorageUnavailableError:
         # A later attempt may succeed, on another node even: Ray Train starts the workers again.
         raise
@@ -288,7 +297,20 @@ def start_patiently(num_cpus: int) -> None:
 
 def _cpus_wanted(recipe: Recipe) -> int:
     scale = recipe.scale
-    return math.ceil(scale.workers * (scale.cpus_per_worker + scale.data_cpus))
+    return math.ceil(scale.workers * (scale.cpus_per_worker + max(1, scale.loaders) * scale.data_cpus))
+
+
+def _warn_of_crowd(loaders: int, scale: ScaleConfig) -> None:
+    """A Ray of this machine has as many logical CPUs as are asked for; its cores are fewer."""
+    cores, busy = os.cpu_count() or 1, scale.workers * (loaders + 1)
+    if loaders > 1 and len(ray.nodes()) == 1 and busy > max(cores, ray.cluster_resources().get("CPU", 0)):
+        logger.warning(
+            "%d workers and %d loaders share %d cores: more than one loader per free core only takes turns"
+            " (scale.loaders)",
+            scale.workers,
+            scale.workers * loaders,
+            cores,
+        )
 
 
 def _raise_failure(board: StatusBoard) -> None:

@@ -13,7 +13,7 @@ def training_bundles(scale: ScaleConfig, use_gpu: bool) -> list[Bundle]:
     """What the processes of a training take: the workers, then their data tasks, which may be on other nodes."""
     gpus = {"GPU": scale.gpus_per_worker} if use_gpu else {}
     workers: list[Bundle] = [{"CPU": scale.cpus_per_worker, **gpus} for _ in range(scale.workers)]
-    return workers + [{"CPU": scale.data_cpus} for _ in range(scale.workers)]
+    return workers + [{"CPU": scale.data_cpus} for _ in range(scale.workers * max(1, scale.loaders))]
 
 
 def find_room(scale: ScaleConfig, say: Say) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from raylift.config.recipe import Recipe
+from raylift.config.recipe import Recipe, node_labels
 from raylift.core import collectives
 from raylift.core.errors import RayliftError
 from raylift.core.generators import stable_hash
@@ -23,6 +23,7 @@ from raylift.core.redaction import redacted
 from raylift.core.types import Batch, SampleRequest
 from raylift.data.feed.examples import load_examples
 from raylift.data.feed.pipeline import ray_batches
+from raylift.data.feed.read_ahead import with_own_caches
 from raylift.data.feed.stream import SampleStream, chosen_entries, dataset_info, evaluation_batches
 from raylift.data.store.dataset import ShardedDataset
 from raylift.data.store.manifest import ObjectEntry
@@ -140,14 +141,16 @@ def train_worker(
     device: torch.device,
     report: Callable[[RunProgress], None] | None = None,
     through_ray: bool = True,
+    num_loaders: int = 1,
 ) -> FitOutcome:
     """Train on this rank; every rank of the run calls it, inside its process group.
 
     Args:
         report: called on every rank, as ``Hooks.on_progress``.
         through_ray: whether Ray Data loads the batches; otherwise this process does.
+        num_loaders: Ray actors that load for this rank.
     """
-    dataset = ShardedDataset.open(place.data)
+    dataset = ShardedDataset.open(place.data, check_sizes=False)  # the driver has checked them
     info = dataset_info(dataset, recipe.data)
     model = build_model(recipe, info)
     if model.example_request is not None:
@@ -160,7 +163,7 @@ def train_worker(
     try:
         outcome = fit(
             model,
-            _feed(stream, recipe, through_ray),
+            _feed(stream, recipe, num_loaders if through_ray else 0),
             FitPlan(
                 recipe.optimizers,
                 recipe.schedule,
@@ -196,13 +199,23 @@ def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
     return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
 
 
-def _feed(stream: SampleStream, recipe: Recipe, through_ray: bool) -> BatchSource:
-    rank, world = collectives.rank(), collectives.world_size()
-    if not through_ray:
+def _feed(stream: SampleStream, recipe: Recipe, num_loaders: int) -> BatchSource:
+    """This rank's batches, from so many Ray actors; without any, this process makes them."""
+    rank, world, scale = collectives.rank(), collectives.world_size(), recipe.scale
+    if not stream.dataset.storage.is_local or num_loaders:
+        stream = with_own_caches(stream, num_loaders, scale.cache_gib, scale.cache_folder)
+    if not num_loaders:
         return lambda start, stop: stream.batches(rank, world, start, stop)
-    scale = recipe.scale
     return lambda start, stop: ray_batches(
-        stream, rank, world, start, stop, cpus_per_loader=scale.data_cpus, prefetch=scale.prefetch_steps
+        stream,
+        rank,
+        world,
+        start,
+        stop,
+        num_loaders=num_loaders,
+        cpus_per_loader=scale.data_cpus,
+        prefetch=scale.prefetch_steps,
+        node_labels=node_labels(scale.feed_on),
     )
 
 

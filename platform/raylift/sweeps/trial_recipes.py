@@ -43,6 +43,7 @@ def base_recipe(sweep: Sweep) -> Recipe:
     values: Values = {
         "scale.workers": resources.workers,
         "scale.cpus_per_worker": resources.cpus_per_worker,
+        "scale.loaders": max(1, recipe.scale.loaders),  # what a node has to spare, other trials use
         "scale.gpu": "always" if resources.gpus_per_worker else "never",
         "schedule.num_steps": sweep.budget.steps or recipe.schedule.num_steps,
     }

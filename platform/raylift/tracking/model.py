@@ -117,7 +117,7 @@ def find_exported(folder: Path) -> Path:
     if len(found) != 1:
         raise DataError(
             f"{folder} holds {len(found)} models with a {_RECIPE}",
-            "log the run's model again: jobs/reconstruct.py --run RUN --log-to-run",
+            "log the run's model again: raylift reconstruct --run RUN --log-to-run",
         )
     return found[0]
 

@@ -25,6 +25,7 @@ from raylift.config.codec import read_json
 from raylift.config.tree import flatten
 from raylift.core.errors import CheckpointError, ConfigError, MissingFileError
 from raylift.core.storage import Storage
+from raylift.training.snapshot import Snapshot
 
 FORMAT = 1
 _SIDECAR = re.compile(r"^step-(\d{8})\.json$")
@@ -58,7 +59,7 @@ class CheckpointEntry:
 
     @property
     def stem(self) -> str:
-        return f"step-{self.step:08d}"
+        return _stem(self.step)
 
 
 @dataclass(frozen=True)
@@ -154,33 +155,52 @@ class CheckpointStore:
             CheckpointError: another process has committed this step.
             StorageError: it could not be written; earlier ones are left unchanged.
         """
+        snapshot = Snapshot.take(step, num_steps, model, groups, recipe, accumulator, data, info)
+        return self.commit(snapshot, *self.write_state(snapshot), metrics or {})
+
+    def write_state(self, snapshot: Snapshot) -> tuple[str, int]:
+        """Write a snapshot's ``.pt`` file; returns its digest and size. It is no checkpoint before ``commit``.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        snapshot.wait()
         payload = {
             "format": FORMAT,
-            "step": step,
-            "model": {name: value.detach().cpu() for name, value in model.state_dict().items()},
-            "groups": _to_cpu({name: dict(state) for name, state in groups.items()}),
-            "accumulator": {name: [total, count] for name, (total, count) in (accumulator or {}).items()},
+            "step": snapshot.step,
+            "model": snapshot.model,
+            "groups": snapshot.groups,
+            "accumulator": {name: [total, count] for name, (total, count) in snapshot.accumulator.items()},
         }
         buffer = io.BytesIO()
         torch.save(payload, buffer)
         content = buffer.getvalue()
+        # Neither file of a committed step is ever replaced: two writers would leave a mixed pair.
+        if self.folder.size(f"{_stem(snapshot.step)}.json") is None:
+            self.folder.write(f"{_stem(snapshot.step)}.pt", content)
+        return hashlib.sha256(content).hexdigest(), len(content)
+
+    def commit(self, snapshot: Snapshot, sha256: str, num_bytes: int, metrics: Mapping[str, float]) -> CheckpointEntry:
+        """Commit what ``write_state`` wrote, then delete those that are no longer kept.
+
+        Raises:
+            CheckpointError: another process has committed this step.
+            StorageError: it could not be written; earlier ones are left unchanged.
+        """
         entry = CheckpointEntry(
-            step=step,
-            num_steps=num_steps,
-            sha256=hashlib.sha256(content).hexdigest(),
-            num_bytes=len(content),
-            metrics=dict(metrics or {}),
-            recipe=dict(recipe),
-            data=data,
-            info=dict(info or {}),
+            step=snapshot.step,
+            num_steps=snapshot.num_steps,
+            sha256=sha256,
+            num_bytes=num_bytes,
+            metrics=dict(metrics),
+            recipe=snapshot.recipe,
+            data=snapshot.data,
+            info=snapshot.info or {},
         )
         name, described = f"{entry.stem}.json", json.dumps(asdict(entry), indent=2).encode()
-        # Neither file of a committed step is ever replaced: two writers would leave a mixed pair.
-        if self.folder.size(name) is None:
-            self.folder.write(f"{entry.stem}.pt", content)
         if not self.folder.commit(name, described) and self._entry(name).sha256 != entry.sha256:
             raise CheckpointError(
-                f"step {step} in {self.folder.uri} was committed by another process",
+                f"step {entry.step} in {self.folder.uri} was committed by another process",
                 "stop the other driver of this run, or use another run name",
             )
         self._prune()
@@ -346,6 +366,10 @@ def check_recipe(
         )
 
 
+def _stem(step: int) -> str:
+    return f"step-{step:08d}"
+
+
 def _parse_entry(text: bytes, where: str) -> CheckpointEntry:
     try:
         entry = read_json(CheckpointEntry, text, is_record=True)
@@ -357,13 +381,3 @@ def _parse_entry(text: bytes, where: str) -> CheckpointEntry:
     if entry.format != FORMAT:
         raise CheckpointError(f"{where} has layout {entry.format}", f"this Raylift reads layout {FORMAT}")
     return entry
-
-
-def _to_cpu(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, Mapping):
-        return {key: _to_cpu(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_cpu(item) for item in value]
-    return value

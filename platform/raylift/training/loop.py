@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
-from raylift.core.collectives import gather_objects, is_main
+from raylift.core.collectives import from_main, gather_objects, is_main
 from raylift.core.errors import CheckpointError, TrainingError
 from raylift.core.model import Model
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
 from raylift.tracking.tracker import Tracker
+from raylift.training.background_commit import BackgroundCommit
 from raylift.training.checkpoint import check_recipe, load_state
 from raylift.training.metric_accumulator import MetricAccumulator
 from raylift.training.parameter_groups import ParameterGroup, averaged, build_groups
 from raylift.training.plan import FitPlan
+from raylift.training.prefetch import prefetched
+from raylift.training.snapshot import Snapshot
 from raylift.training.step import TrainingStep
 
 BatchSource = Callable[[int, int], Iterator[Batch]]
@@ -32,7 +36,8 @@ class RunProgress:
         step: optimizer steps done.
         num_steps: steps of the whole run.
         metrics: values by name, from the training window, an evaluation, or both.
-        checkpoint: path of the checkpoint that was committed at this step, or None.
+        checkpoint: path of the newest checkpoint that has been committed since the last report, or None: of this step
+            if it was evaluated or is the last, else of an earlier one, which was written while training went on.
     """
 
     step: int
@@ -84,10 +89,12 @@ def fit(model: Model, feed: BatchSource, plan: FitPlan, hooks: Hooks | None = No
     """Train a model to the plan's last step, from its last checkpoint if there is one.
 
     Every rank calls this with the same plan, and a feed for its own part. A checkpoint is committed every
-    ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end.
+    ``checkpoint_every`` steps, after every evaluation (so that the best one is always kept) and at the end; a thread
+    writes it while training goes on, and a failure to do so is raised when the next one is due.
 
     Args:
-        feed: must be a pure function of the steps asked for; a resumed run starts it in the middle (law 4).
+        feed: must be a pure function of the steps asked for; a resumed run starts it in the middle (law 4). It is read
+            by another thread, up to two batches ahead.
 
     Raises:
         TrainingError: a loss or gradient that is not finite, or data that ends too early.
@@ -99,22 +106,23 @@ def fit(model: Model, feed: BatchSource, plan: FitPlan, hooks: Hooks | None = No
         run.initialise(plan.init_fn)
     step = TrainingStep(run.model, run.groups, plan.bf16)
     start, num_steps = resumed_from or 0, plan.total_steps
-    batches = feed(start, num_steps)
     run.stopwatch.restart()
-    for done in range(start, num_steps):
-        waited = time.perf_counter()
-        batch = next(batches, None)
-        if batch is None:
-            raise TrainingError(
-                f"the data ended at step {done} of {num_steps}", "the feed must yield one batch per step"
-            )
-        batch = batch.to(run.device)
-        run.stopwatch.waited_s += time.perf_counter() - waited
-        step_info = StepInfo(done, num_steps, plan.epoch_of(done), plan.seed)
-        step.run(batch, step_info, run.accumulator)
-        run.accumulator.add_share("samples", torch.tensor(float(len(batch))))
-        run.stopwatch.num_steps += 1
-        run.after_step(step_info)
+    with run.finished_commits(), prefetched(lambda: feed(start, num_steps), run.device) as batches:
+        for done in range(start, num_steps):
+            waited = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                raise TrainingError(
+                    f"the data ended at step {done} of {num_steps}", "the feed must yield one batch per step"
+                )
+            run.stopwatch.waited_s += time.perf_counter() - waited
+            step_info = StepInfo(done, num_steps, plan.epoch_of(done), plan.seed)
+            step.run(batch, step_info, run.accumulator)
+            run.accumulator.add_share("samples", float(len(batch)))
+            run.stopwatch.num_steps += 1
+            if run.is_due(step_info):
+                step.settle()
+            run.after_step(step_info)
     return run.outcome(resumed_from)
 
 
@@ -159,6 +167,8 @@ class _Run:
         self.accumulator = MetricAccumulator(self.device)
         self.stopwatch = _Stopwatch()
         self.metrics: dict[str, float] = {}
+        self.commit: BackgroundCommit | None = None
+        self.is_committing, self.committed_at = False, time.monotonic()
 
     def initialise(self, init_fn: Callable[[Model], None]) -> None:
         """Initialise the fresh model; averages of parameters restart from there."""
@@ -181,7 +191,8 @@ class _Run:
             return None
         where = self.checkpoints.path(entry)
         check_recipe(entry, self.identity.recipe, self.identity.free_paths, where, self.identity.data)
-        checkpoint = self.checkpoints.read(entry)
+        store, found = self.checkpoints, entry
+        checkpoint = from_main(lambda: store.read(found))
         load_state(self.model, checkpoint.model, where)
         if sorted(checkpoint.groups) != sorted(self.groups):
             raise CheckpointError(
@@ -194,6 +205,12 @@ class _Run:
         self.metrics.update(entry.metrics)
         return entry.step
 
+    def is_due(self, step_info: StepInfo) -> bool:
+        """Whether anything happens after this step that reads what was trained."""
+        schedule = self.schedule
+        every = (schedule.log_every, schedule.eval_every, schedule.panel_every, schedule.checkpoint_every)
+        return step_info.step + 1 == self.num_steps or any(step_info.is_due(one) for one in every)
+
     def after_step(self, step_info: StepInfo) -> None:
         """Log, evaluate, draw, commit and report what is due."""
         done, is_last = step_info.step + 1, step_info.step + 1 == self.num_steps
@@ -201,18 +218,21 @@ class _Run:
         if is_last or step_info.is_due(self.schedule.log_every):
             window = self._window(step_info)
         self.stopwatch.pause()
-        evaluated: dict[str, float] = {}
-        if self.hooks.evaluate is not None and (is_last or step_info.is_due(self.schedule.eval_every)):
-            evaluated = self._evaluate(done)
+        evaluates = self.hooks.evaluate is not None and (is_last or step_info.is_due(self.schedule.eval_every))
+        commits = self._is_commit_due(step_info, is_last or evaluates, bool(window))
+        committed = self._start_commit(done) if commits else None
+        evaluated = self._evaluate(done) if evaluates else {}
         if self.hooks.draw is not None and (is_last or step_info.is_due(self.schedule.panel_every)):
             self._draw(done)
         metrics = {**window, **evaluated}
         self.metrics.update(metrics)
         if metrics and self.hooks.tracker is not None and is_main():
             self.hooks.tracker.log_metrics(metrics, done)
-        committed = None
-        if is_last or evaluated or step_info.is_due(self.schedule.checkpoint_every):
-            committed = self._commit(done, evaluated)
+        if commits:
+            if self.commit is not None:
+                self.commit.set_metrics(evaluated)
+            if is_last or evaluates:
+                committed = self._finish_commit()
         if self.hooks.on_progress is not None and (metrics or committed):
             self.hooks.on_progress(RunProgress(done, self.num_steps, metrics, committed))
         self.stopwatch.go_on()
@@ -245,13 +265,23 @@ class _Run:
             finally:
                 self.model.train()
 
-    def _commit(self, done: int, evaluated: Mapping[str, float]) -> str | None:
+    def _is_commit_due(self, step_info: StepInfo, is_needed: bool, is_logged: bool) -> bool:
+        """Whether to start a checkpoint now; the same on every rank."""
+        if is_needed or step_info.is_due(self.schedule.checkpoint_every):
+            return True
+        every_s = self.schedule.checkpoint_every_s
+        # Rank 0's clock decides for all.
+        return bool(every_s and is_logged and from_main(lambda: time.monotonic() - self.committed_at >= every_s))
+
+    def _start_commit(self, done: int) -> str | None:
+        """Let a thread of rank 0 write a checkpoint; returns the path of the one before, if none reported it."""
         if self.checkpoints is None:
             return None
+        before = self._finish_commit()
         window = self.accumulator.fold()
-        path = None
+        self.is_committing, self.committed_at = True, time.monotonic()
         if is_main():
-            entry = self.checkpoints.write(
+            snapshot = Snapshot.take(
                 step=done,
                 num_steps=self.num_steps,
                 model=self.model,
@@ -259,11 +289,30 @@ class _Run:
                 recipe=self.identity.recipe,
                 data=self.identity.data,
                 info=self.identity.info,
-                metrics=evaluated,
                 accumulator=window,
             )
-            path = self.checkpoints.path(entry)
-        return next(found for found in gather_objects(path) if found is not None)
+            self.commit = BackgroundCommit(self.checkpoints, snapshot)
+        return before
+
+    def _finish_commit(self) -> str | None:
+        """Wait for the checkpoint that is being written; returns its path, on every rank.
+
+        Raises:
+            RayliftError: it could not be written; on every rank.
+        """
+        if not self.is_committing:
+            return None
+        self.is_committing = False
+        return from_main(lambda: self.commit.finish() if self.commit is not None else None)
+
+    @contextmanager
+    def finished_commits(self) -> Iterator[None]:
+        """Leave no checkpoint half written: after an error, too, the last one that was started is committed."""
+        try:
+            yield
+        finally:
+            if self.commit is not None:
+                self.commit.abandon()
 
     def outcome(self, resumed_from: int | None) -> FitOutcome:
         last = best = None

@@ -25,7 +25,7 @@ class MetricAccumulator:
         self._counts: dict[str, int] = {}
         self._sources: dict[str, str] = {}
 
-    def add_share(self, name: str, share: Tensor, source: str = "") -> None:
+    def add_share(self, name: str, share: Tensor | float, source: str = "") -> None:
         """Add this rank's share of one step's value.
 
         Raises:
@@ -35,14 +35,19 @@ class MetricAccumulator:
             raise TrainingError(
                 f"phases {self._sources[name]!r} and {source!r} both have a term {name!r}", "name terms uniquely"
             )
-        value = share.detach().to(self._device, torch.float64)
+        value = self._float64(share)
         self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._counts[name] = self._counts.get(name, 0) + 1
 
     def add_same(self, name: str, value: Tensor | float) -> None:
         """Add one step's value that is the same on every rank: counted once, on rank 0."""
-        tensor = torch.as_tensor(value, dtype=torch.float64, device=self._device)
-        self.add_share(name, tensor if is_main() else torch.zeros_like(tensor))
+        self.add_share(name, value if is_main() else 0.0)
+
+    def _float64(self, value: Tensor | float) -> Tensor:
+        if isinstance(value, Tensor):
+            return value.detach().to(self._device, torch.float64)
+        # Filled on the device: a copy from the host would wait for it.
+        return torch.full((), value, dtype=torch.float64, device=self._device)
 
     def flush(self) -> dict[str, float]:
         """The means over the steps since the last flush, the same on every rank; starts a new window."""

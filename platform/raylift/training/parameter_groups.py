@@ -48,35 +48,76 @@ class ParameterGroup:
     def clear_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
 
-    def gradient_norm(self) -> Tensor:
-        """The norm of all gradients together, a scalar; 0 without gradients."""
-        gradients = [value.grad for value in self._values if value.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients) if gradients else self._values[0].new_zeros(())
+    def gradient_norms(self) -> dict[str, Tensor]:
+        """The norm of each parameter's gradient, 0-d, by name; those without a gradient are left out."""
+        named = {name: value.grad for name, value in self.parameters.items() if value.grad is not None}
+        return dict(zip(named, torch._foreach_norm(list(named.values())), strict=True)) if named else {}
 
-    def first_bad_gradient(self) -> str | None:
-        """The name of the first parameter whose gradient is not finite."""
-        for name, value in self.parameters.items():
-            if value.grad is not None and not bool(torch.isfinite(value.grad).all()):
-                return name
-        return None
+    def gradient_norm(self, norms: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The norm of all gradients together, a scalar; 0 without gradients.
 
-    def update(self, gradient_norm: Tensor, step: int, num_steps: int) -> float:
+        Args:
+            norms: what ``gradient_norms`` returned, if it was called.
+        """
+        each = self.gradient_norms() if norms is None else norms
+        return torch.linalg.vector_norm(torch.stack(list(each.values()))) if each else self._values[0].new_zeros(())
+
+    def update(self, gradient_norm: Tensor, step: int, num_steps: int, counts: Tensor | None = None) -> float:
         """Clip, step the optimizer at this step's rate, update the average; returns the rate.
 
         Polyak averaging with a ramp, decay_n = min(decay, (1 + n) / (10 + n)) after n updates, so that the untrained
         weights it starts from are soon forgotten: the half-life after n updates is at most 0.08 (10 + n) of them.
+
+        Args:
+            counts: 0-d bool on the device: where it is 0, parameters, moments and averages stay what they are,
+                whatever the gradients hold. None updates for certain, which costs no copies.
         """
         rate = self.config.learning_rate * learning_rate_factor(self.config.schedule, step, num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self.config.clip_norm > 0:
             torch.nn.utils.clip_grads_with_norm_(self._values, self.config.clip_norm, gradient_norm)
-        self.optimizer.step()
+        if counts is None:
+            self.optimizer.step()
+        else:
+            self._step_where(counts)
         if self.average is not None:
-            decay = min(self.average_decay, (1 + self.num_updates) / (10 + self.num_updates))
-            torch._foreach_lerp_(self.average, [value.detach() for value in self._values], 1.0 - decay)
+            self._move_average(self.average, counts)
         self.num_updates += 1
         return rate
+
+    def _step_where(self, counts: Tensor) -> None:
+        """Step the optimizer where ``counts`` is 1, without looking at it."""
+        if self.optimizer.param_groups[0].get("fused"):
+            # What a gradient scaler tells the fused kernels: with 1 here they change nothing, moments included.
+            self.optimizer.found_inf = (~counts).to(torch.float32)  # type: ignore[attr-defined]
+            self.optimizer.step()
+            return
+        with torch.no_grad():
+            before = {id(value): value.clone() for value in self._on_device()}
+            self.optimizer.step()
+            for value in self._on_device():
+                kept = before.get(id(value))
+                value.copy_(torch.where(counts, value, torch.zeros_like(value) if kept is None else kept))
+
+    def _on_device(self) -> list[Tensor]:
+        """Parameters and what their optimizer keeps on their device; its counts of steps may be on the host."""
+        kept = [
+            value
+            for state in self.optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor) and value.dim() > 0
+        ]
+        return [*self._values, *kept]
+
+    def _move_average(self, average: list[Tensor], counts: Tensor | None) -> None:
+        share = 1.0 - min(self.average_decay, (1 + self.num_updates) / (10 + self.num_updates))
+        values = [value.detach() for value in self._values]
+        if counts is None:
+            torch._foreach_lerp_(average, values, share)
+        else:
+            shares = {value.dtype: share * counts.to(value.dtype) for value in values}
+            torch._foreach_lerp_(average, values, [shares[value.dtype].expand_as(value) for value in values])
 
     def restart_average(self) -> None:
         """Restart the moving average from the current parameters."""
@@ -104,7 +145,7 @@ class ParameterGroup:
                 "resume with the average and the model that the run was started with",
             )
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(_with_kernels_of(self.optimizer, state["optimizer"]))
         except (ValueError, KeyError) as error:
             raise CheckpointError(
                 f"the checkpoint's optimizer of group {self.name!r} does not fit: {error}",
@@ -114,6 +155,12 @@ class ParameterGroup:
             for ours, name in zip(self.average, self.parameters, strict=True):
                 ours.copy_(averages[name])
         self.num_updates = int(state["num_updates"])
+
+
+def _with_kernels_of(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's state, to be used by the kernels of this one: a run may go on on another kind of device."""
+    own = {name: optimizer.param_groups[0][name] for name in ("fused", "foreach") if name in optimizer.defaults}
+    return {**state, "param_groups": [{**group, **own} for group in state["param_groups"]]}
 
 
 def build_groups(

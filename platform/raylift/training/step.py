@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raylift.core.collectives import gather_objects, global_max, is_distributed, world_size
-from raylift.core.errors import ConfigError, NonFiniteError
+from raylift.core.collectives import is_distributed, world_size
+from raylift.core.device_copies import upload
+from raylift.core.errors import ConfigError
 from raylift.core.generators import stable_hash
 from raylift.core.model import Carry, Model, Phase
 from raylift.core.precision import at_least_float32
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
+from raylift.training.finiteness import FinitenessGuard, PhaseOutcome
 from raylift.training.metric_accumulator import MetricAccumulator
 from raylift.training.parameter_groups import ParameterGroup
-
-NAMES_SHOWN = 16
 
 
 class PhaseLoss(nn.Module):
@@ -47,7 +46,7 @@ class PhaseLoss(nn.Module):
             raise ConfigError(f"phase {phase!r} carries {', '.join(attached)} with a gradient", "detach it")
         # A sum in bfloat16 would lose small terms next to large ones.
         shares = torch.stack([at_least_float32(term.share) for term in terms])
-        weights = torch.tensor([term.weight for term in terms], dtype=shares.dtype, device=shares.device)
+        weights = upload(torch.tensor([term.weight for term in terms], dtype=shares.dtype), shares.device)
         return (weights * shares).sum(), shares.detach(), names, output.carry
 
 
@@ -61,12 +60,18 @@ class TrainingStep:
         model: the model, already on its device.
         groups: returned by ``build_groups``.
         bf16: whether the forward pass uses bfloat16 autocast.
+        late: whether the host looks a step late at whether all was finite (``training.finiteness``); by default on a
+            GPU, where looking at once would leave it idle.
     """
 
-    def __init__(self, model: Model, groups: dict[str, ParameterGroup], bf16: bool = False) -> None:
+    def __init__(
+        self, model: Model, groups: dict[str, ParameterGroup], bf16: bool = False, late: bool | None = None
+    ) -> None:
         self.model = model
         self.groups = groups
         self.phases = model.phases
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        self.guard = FinitenessGuard(on_gpu if late is None else late)
         model.train()
         self._loss: nn.Module = PhaseLoss(model, bf16)
         if is_distributed():
@@ -86,6 +91,7 @@ class TrainingStep:
 
         Raises:
             NonFiniteError: a term or a gradient is not finite, on any rank; nothing of that phase has been updated.
+                On a GPU it is raised a step late, or by ``settle``.
         """
         carry: dict[str, Tensor] = {}
         for phase in self.phases:
@@ -93,6 +99,16 @@ class TrainingStep:
                 carry |= self._run_phase(phase, batch, step_info, carry, accumulator)
         with torch.no_grad():
             self.model.after_step(step_info, carry)
+        # After this step's work is queued: the device never waits for the host.
+        self.guard.settle(before_step=step_info.step)
+
+    def settle(self) -> None:
+        """Look at what no step has looked at yet, before anything is logged, evaluated or committed.
+
+        Raises:
+            NonFiniteError: as in ``run``.
+        """
+        self.guard.settle()
 
     def _run_phase(
         self, phase: Phase, batch: Batch, step_info: StepInfo, carry: Carry, accumulator: MetricAccumulator
@@ -105,10 +121,11 @@ class TrainingStep:
         torch.manual_seed(stable_hash(step_info.seed, step_info.step, phase.name))
         total, shares, names, handed_on = self._loss(phase.name, batch, step_info, carry)
         (total * world_size()).backward()
-        norms = [group.gradient_norm() for group in trained]
-        self._check_finite(phase, batch, step_info, shares, names, norms)
+        each = {group.name: group.gradient_norms() for group in trained}
+        norms = [group.gradient_norm(each[group.name]) for group in trained]
+        counts = self.guard.judge(PhaseOutcome(phase, batch, step_info, shares, names, each), norms)
         for group, norm in zip(trained, norms, strict=True):
-            rate = group.update(norm, step_info.step, step_info.num_steps)
+            rate = group.update(norm, step_info.step, step_info.num_steps, counts)
             accumulator.add_same(f"gradient_norm/{group.name}", norm)
             accumulator.add_same(f"learning_rate/{group.name}", rate)
         for name, share in zip(names, shares.unbind(), strict=True):
@@ -117,54 +134,6 @@ class TrainingStep:
         suffix = "" if phase.name == self.phases[0].name else f"_{phase.name}"
         accumulator.add_share(f"loss/total{suffix}", total, phase.name)
         return dict(handed_on)
-
-    def _check_finite(
-        self,
-        phase: Phase,
-        batch: Batch,
-        step_info: StepInfo,
-        shares: Tensor,
-        names: tuple[str, ...],
-        norms: list[Tensor],
-    ) -> None:
-        bad_terms = ~torch.isfinite(shares)
-        bad = torch.stack([bad_terms.any(), ~torch.isfinite(torch.stack(norms)).all()]).to(torch.float32)
-        if not bool(global_max(bad).any()):
-            return
-        found = [name for name, is_bad in zip(names, bad_terms.tolist(), strict=True) if is_bad]
-        reports: list[tuple[list[str], tuple[str, ...]]] = gather_objects((found, suspects(batch) if found else ()))
-        where = f"step {step_info.step}, phase {phase.name!r}"
-        terms = list(dict.fromkeys(name for report in reports for name in report[0]))
-        remedy = (
-            "the update was skipped and the last checkpoint is good; lower the learning rate, or inspect those samples"
-        )
-        if terms:
-            samples = list(dict.fromkeys(sample for report in reports for sample in report[1]))
-            raise NonFiniteError(f"{where}: term {', '.join(terms)} is not finite; samples: {_listed(samples)}", remedy)
-        # Gradients are summed over ranks already, so every rank finds the same parameter.
-        parameters = [
-            f"{name}: {bad_name}" for name in phase.groups if (bad_name := self.groups[name].first_bad_gradient())
-        ]
-        everyone: list[Any] = [sample for ids in gather_objects(batch.ids) for sample in ids]
-        raise NonFiniteError(
-            f"{where}: all terms are finite but the gradient is not ({', '.join(parameters) or 'its norm overflows'});"
-            f" samples: {_listed(everyone)}",
-            remedy,
-        )
-
-
-def suspects(batch: Batch) -> tuple[str, ...]:
-    """The samples with a non-finite input value, with its field; if there are none, all samples of the batch."""
-    found = []
-    for index, sample in enumerate(batch.ids):
-        fields = [
-            name
-            for name, value in batch.fields.items()
-            if value.is_floating_point() and not bool(torch.isfinite(value[index]).all())
-        ]
-        if fields:
-            found.append(f"{sample} (its {', '.join(fields)} is not finite)")
-    return tuple(found) or batch.ids
 
 
 def check_normalisation(model: nn.Module) -> None:
@@ -183,8 +152,3 @@ def check_normalisation(model: nn.Module) -> None:
                 f"{name} is a batch norm over each worker's own samples, so results depend on the number of workers",
                 "freeze it, or use torch.nn.SyncBatchNorm or a norm that does not mix samples",
             )
-
-
-def _listed(samples: list[str]) -> str:
-    more = f" and {len(samples) - NAMES_SHOWN} more" if len(samples) > NAMES_SHOWN else ""
-    return ", ".join(samples[:NAMES_SHOWN]) + more

@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from raylift.core.errors import DataError
 from raylift.core.inputs.matlab import check_matlab
-from tests.core.inputs.hostile import matlab, matrix, structure_fields
+from tests.core.inputs.hostile import MIB, frugal, matlab, matrix, structure_fields
 
 LIMIT = 1 << 20
 STRUCTURE, CELL, TEXT, SPARSE, DOUBLE = 2, 1, 4, 5, 6
@@ -53,6 +53,9 @@ def test_what_unpacks_to_more_than_the_limit_is_refused() -> None:
     assert len(data) < 3000
     with pytest.raises(DataError, match="a.mat unpacks to"):
         check_matlab(data, "a.mat", LIMIT)
+    bomb = matlab(matrix(DOUBLE, (1, 1), bytes(48 * MIB)), packed=True)
+    with frugal(), pytest.raises(DataError, match="a.mat unpacks to"):
+        check_matlab(bomb, "a.mat", LIMIT)
 
 
 def test_nesting_kinds_and_damage_are_refused() -> None:

@@ -1,12 +1,13 @@
 """The whole run as one stream of samples, each a pure function of (seed, row): laws 3 and 4.
 
 Row k belongs to epoch k // n, where n is the number of training objects, and shows the object at index k % n of that
-epoch's permutation. Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat or remainder, and
-samples do not depend on the reader, the number of ranks, or where a run was resumed.
+epoch's order (``data.feed.order``). Step s takes rows [s B, (s + 1) B): epochs follow one another without gap, repeat
+or remainder, and samples do not depend on the reader, the number of ranks, or where a run was resumed.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import numpy_generator
 from raylift.core.types import Batch, SampleRequest
 from raylift.data.feed.batches import Sample, collate
+from raylift.data.feed.order import EpochOrder
 from raylift.data.feed.samples import PreparedView, assemble, prepare_view, view_part
 from raylift.data.feed.told_grids import check_told_grids
 from raylift.data.kinds import kind_of
@@ -77,10 +79,17 @@ class SampleStream:
             check_told_grids(dataset, request.voxels.source, [entry.id for entry in self.entries])
         self._first_images = first_images(self.entries)
         self._categories = category_names(dataset, config) if request.category else ()
-        self._order = lru_cache(maxsize=4)(self._make_order)
+        self._shuffle = EpochOrder([entry.shard for entry in self.entries], config.shuffle_window, seed)
+        self._order = lru_cache(maxsize=4)(self._shuffle.order)
 
     def __reduce__(self) -> tuple[object, ...]:
         return SampleStream, (self.dataset, self.request, self.config, self.seed, self.split)
+
+    def reading(self, dataset: ShardedDataset) -> SampleStream:
+        """The same samples, read through another handle of the same data set."""
+        stream = copy.copy(self)
+        stream.dataset = dataset
+        return stream
 
     @property
     def num_objects(self) -> int:
@@ -99,9 +108,6 @@ class SampleStream:
         """The epoch of a step's first row."""
         return step * self.config.batch_size // self.num_objects
 
-    def _make_order(self, epoch: int) -> np.ndarray:
-        return numpy_generator(self.seed, epoch, "order").permutation(self.num_objects)
-
     def row(self, index: int) -> SampleIndex:
         """The row at ``index``."""
         epoch, place = divmod(index, self.num_objects)
@@ -111,6 +117,23 @@ class SampleStream:
         if entry.num_views > 1:
             view = int(numpy_generator(self.seed, epoch, entry.id, "view").integers(entry.num_views))
         return SampleIndex(index, epoch, entry.id, view, int(self._first_images[position]) + view)
+
+    def shard(self, index: int) -> tuple[int, int]:
+        """The epoch of row ``index``, and the shard of its object."""
+        epoch, place = divmod(index, self.num_objects)
+        return epoch, self.entries[int(self._order(epoch)[place])].shard
+
+    @property
+    def rows_per_window(self) -> int:
+        """Mean number of rows in a window of the shuffle."""
+        return math.ceil(self.num_objects / self._shuffle.num_windows)
+
+    @property
+    def window_bytes(self) -> int:
+        """Most bytes of shards that this window of the shuffle and the next one need."""
+        shards = self.dataset.manifest.shards
+        sizes = [sum(file.num_bytes for file in shards[shard]) for shard in {entry.shard for entry in self.entries}]
+        return sum(sorted(sizes, reverse=True)[: 2 * self._shuffle.shards_per_window])
 
     def rows_of(self, step: int, rank: int = 0, world: int = 1) -> range:
         """The rows of a rank's part of a step: contiguous, and as even as possible.

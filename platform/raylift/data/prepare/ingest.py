@@ -1,7 +1,7 @@
 """From sources to shards: planned, made in parallel by Ray Data, resumable (finished shards are kept).
 
-A data set is a folder of ``objects-*.parquet`` and ``views-*.parquet`` (image collections: ``images-*.parquet``), a
-``shard-*.json`` record per shard, and, at the end, ``manifest.json`` and ``report.json``.
+A data set is a folder of ``objects-*.parquet``, ``views-*.parquet`` and ``pixels-*.parquet`` (image collections:
+``images-*.parquet``), a ``shard-*.json`` record per shard, and, at the end, ``manifest.json`` and ``report.json``.
 The plan is a pure function of sources and settings, and each shard is one of its plan. So running the same command
 again makes only what is missing and produces the same files.
 """
@@ -50,7 +50,7 @@ NODE_PATIENCE_S = 600.0
 """How long a preparation waits for the first node with room for a task, in seconds."""
 logger = logging.getLogger(__name__)
 
-_MADE_BY_US = re.compile(r"(objects|views|images)-\d{5}\.parquet|shard-\d{5}\.json")
+_MADE_BY_US = re.compile(r"(objects|views|pixels|images)-\d{5}\.parquet|shard-\d{5}\.json")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from raylift.data.kind import Rows
 from raylift.data.kinds import kind_to_make
 from raylift.data.prepare.config import PrepareConfig
 from raylift.data.sources.base import AnySource, SourceItem
-from raylift.data.store.manifest import SCHEMA_VERSION, ObjectEntry, ShardFile
+from raylift.data.store.manifest import ROWS_PER_GROUP, SCHEMA_VERSION, ObjectEntry, ShardFile
 
 RECORD_NAME = "shard-{:05d}.json"
 
@@ -130,7 +130,8 @@ def make_shard(
                         set_aside.append((planned.item.id, made))
                     else:
                         for writer, schema, rows in zip(writers, schemas, made.tables, strict=True):
-                            writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=len(rows))
+                            per_group = int((schema.metadata or {}).get(ROWS_PER_GROUP.encode(), len(rows)))
+                            writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=per_group)
                         warnings += [(planned.item.id, note) for note in made.notes]
                         bodies += [(planned.item.id, made.body)] if made.body else []
                         entries.append(

@@ -12,8 +12,8 @@ from raylift.core.types import SampleRequest
 from raylift.data.feed import samples
 from raylift.data.kind import DatasetKind, Rows
 from raylift.data.shapes.config import ShapesConfig
-from raylift.data.shapes.record import OBJECTS_NAME, VIEWS_NAME, load_view
-from raylift.data.shapes.schema import PAYLOAD_VERSION, objects_schema, views_schema
+from raylift.data.shapes.record import OBJECTS_NAME, PIXELS_NAME, VIEWS_NAME, load_view
+from raylift.data.shapes.schema import PAYLOAD_VERSION, PIXELS, objects_schema, pixels_schema, views_schema
 from raylift.data.shapes.statistics import ObjectStatistics, object_statistics
 from raylift.data.sources.base import AnySource, ImageSource, LoadedScene, SourceItem
 from raylift.data.store.annotations import Annotations
@@ -35,7 +35,8 @@ class Shapes(DatasetKind[ShapesConfig]):
         return [PAYLOAD_VERSION, settings]
 
     def tables(self, config: ShapesConfig) -> tuple[tuple[str, pa.Schema], ...]:
-        return (OBJECTS_NAME, objects_schema(self.sigmas(config))), (VIEWS_NAME, views_schema())
+        objects = (OBJECTS_NAME, objects_schema(self.sigmas(config)))
+        return objects, (VIEWS_NAME, views_schema()), (PIXELS_NAME, pixels_schema())
 
     def sigmas(self, config: ShapesConfig) -> tuple[float, ...]:
         return config.sigmas
@@ -47,7 +48,9 @@ class Shapes(DatasetKind[ShapesConfig]):
         assert not isinstance(source, ImageSource)
         loaded: LoadedScene = source.load(item, config.max_file_mib << 20)
         made = make_rows(item, loaded, source.kind, config)
-        return Rows(([made.row], made.views), made.row["caption"], len(made.views), made.notes, made.body)
+        views = [{name: cell for name, cell in row.items() if name not in PIXELS} for row in made.views]
+        pixels = [{name: row[name] for name in PIXELS} for row in made.views]
+        return Rows(([made.row], views, pixels), made.row["caption"], len(made.views), made.notes, made.body)
 
     def picture(self, dataset: ShardedDataset, object_id: str, view: int, with_truth: bool) -> StoredView:
         return load_view(dataset, object_id, view, keep=False).picture()

@@ -19,6 +19,7 @@ from raylift.data.store.stored_view import StoredView
 
 OBJECTS_NAME = "objects-{:05d}.parquet"
 VIEWS_NAME = "views-{:05d}.parquet"
+PIXELS_NAME = "pixels-{:05d}.parquet"
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def load_view(dataset: ShardedDataset, object_id: str, view: int, keep: bool = T
     rows = _view_rows(dataset, object_id)
     if not 0 <= view < len(rows):
         raise DataError(f"{object_id} has no view {view}", f"it has {len(rows)}")
-    decoded = _decode_view(rows[view])
+    decoded = _decode_view(rows[view] | _pixels(dataset, object_id, view))
     if keep:
         dataset.keep(key, decoded)
     return decoded
@@ -230,7 +231,8 @@ def load_view(dataset: ShardedDataset, object_id: str, view: int, keep: bool = T
 
 def load_views(dataset: ShardedDataset, object_id: str) -> list[ViewRecord]:
     """All views of an object, decoded."""
-    return [_decode_view(row) for row in _view_rows(dataset, object_id)]
+    rows = _view_rows(dataset, object_id)
+    return [_decode_view(row | _pixels(dataset, object_id, view)) for view, row in enumerate(rows)]
 
 
 def load_cameras(dataset: ShardedDataset, object_id: str) -> Camera:
@@ -250,6 +252,16 @@ def _view_rows(dataset: ShardedDataset, object_id: str) -> list[dict[str, object
     rows: list[dict[str, object]] = table.to_pylist()
     dataset.keep((object_id, "views"), rows)
     return rows
+
+
+def _pixels(dataset: ShardedDataset, object_id: str, view: int) -> dict[str, object]:
+    """The images of one view; none for a shard from when they were in the table of views, with all of an object's."""
+    entry = dataset.entry(object_id)
+    name = PIXELS_NAME.format(entry.shard)
+    if not dataset.has_file(name):
+        return {}
+    (row,) = dataset.read_group(name, dataset.first_view(entry) + view, None).to_pylist()
+    return dict(row)
 
 
 def _decode_view(row: dict[str, object]) -> ViewRecord:

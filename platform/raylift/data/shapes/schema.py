@@ -1,4 +1,4 @@
-"""The two tables of a prepared data set: columns, packing, units, version.
+"""The three tables of a prepared data set: columns, packing, units, version.
 
 Arrays are stored as little-endian bytes, one array per cell. Lengths and colours are stored as normalised integers
 ("snorm16": value = stored / 32767 x scale), because a fixed step suits points in a box better than a float's and takes
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from raylift.core.errors import DataError
-from raylift.data.store.manifest import SCHEMA_VERSION
+from raylift.data.store.manifest import ROWS_PER_GROUP, SCHEMA_VERSION
 
 PAYLOAD_VERSION = 2
 """Incremented when the same scene and settings produce different rows, so that old shards are not reused."""
@@ -158,7 +158,7 @@ DEPTH_STEP = 1e-4
 
 
 def views_schema() -> pa.Schema:
-    """One row per view, one row group per object."""
+    """One row per view, one row group per object; the images are in the table of pixels."""
 
     def vector(name: str, size: int, unit: str) -> pa.Field:
         return pa.field(name, pa.list_(pa.float32(), size), nullable=False, metadata={"unit": unit})
@@ -167,18 +167,6 @@ def views_schema() -> pa.Schema:
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("view", pa.int32(), nullable=False),
-            pa.field(
-                "rgba_png",
-                pa.binary(),
-                nullable=False,
-                metadata={"unit": "sRGB and coverage, 8 bit, not premultiplied"},
-            ),
-            pa.field(
-                "depth_png",
-                pa.binary(),
-                nullable=False,
-                metadata={"unit": f"{DEPTH_STEP} object units, along z; 0: none"},
-            ),
             vector("focal", 2, "half image sizes"),
             vector("principal", 2, "normalised image coordinates"),
             vector("rotation", 9, "world to OpenCV camera axes, row by row"),
@@ -191,6 +179,22 @@ def views_schema() -> pa.Schema:
         ],
         metadata=_table_metadata("views"),
     )
+
+
+PIXELS = ("rgba_png", "depth_png")
+
+
+def pixels_schema() -> pa.Schema:
+    """One row per view, each a row group of its own, so that a view is read without the object's others.
+
+    A table of its own, because every column costs a row group about 100 bytes of a file's footer.
+    """
+    units = ("sRGB and coverage, 8 bit, not premultiplied", f"{DEPTH_STEP} object units, along z; 0: none")
+    fields = [
+        pa.field(name, pa.binary(), nullable=False, metadata={"unit": unit})
+        for name, unit in zip(PIXELS, units, strict=True)
+    ]
+    return pa.schema(fields, metadata={**_table_metadata("pixels"), ROWS_PER_GROUP: "1"})
 
 
 def _table_metadata(table: str) -> dict[str, str]:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raylift.core.errors import DataError, StorageError
+from raylift.core.errors import DataError, StorageError, StorageUnavailableError
 from raylift.core.patience import patiently
 from raylift.core.storage import Storage
 from raylift.core.storage_faults import fault_of
-from raylift.data.store.manifest import Manifest, ObjectEntry
+from raylift.data.store.manifest import Manifest, ObjectEntry, ShardFile
+from raylift.data.store.readers import Readers
+from raylift.data.store.shard_cache import ShardCache
 
-MOST_OPEN_FILES = 64
-"""Shards of a large set are more than a process may open."""
 _REMEDY_SHARD = "run the same prepare command again: it keeps the good shards and rebuilds this one"
+
+_ROW_BYTES = 2048
+"""About what a row of numbers takes as Python objects."""
 
 
 class Sized(Protocol):
@@ -41,36 +43,54 @@ class ShardedDataset:
         storage: location of the data set.
         manifest: its manifest.
         cache_bytes: cache size for images and packed arrays; the least recently used are evicted first.
+        shard_cache: copies of the shards on this node's disk, made as they are needed; None reads from the storage.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, cache_bytes: int = 2 << 30) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        cache_bytes: int = 2 << 30,
+        shard_cache: ShardCache | None = None,
+    ) -> None:
         self.storage = storage
         self.manifest = manifest
         self.cache_bytes = cache_bytes
+        self.shard_cache = shard_cache
         self._by_id = {entry.id: entry for entry in manifest.entries}
         self._cache: OrderedDict[tuple[str, str], Cached] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.Lock()
-        self._files: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._files = {file.name: file for shard in manifest.shards for file in shard}
+        self._tables = {file.name: table for shard in manifest.shards for table, file in enumerate(shard)}
+        self._tables_read: frozenset[int] = frozenset()
+        self._first_views: dict[str, int] = {}
+        self._readers = Readers(self._open_file, pre_buffer=not storage.is_local and shard_cache is None)
 
     @staticmethod
-    def open(uri: str | Path, cache_bytes: int = 2 << 30) -> ShardedDataset:
-        """Open a data set and check that its shards exist in full length.
+    def open(uri: str | Path, cache_bytes: int = 2 << 30, check_sizes: bool = True) -> ShardedDataset:
+        """Open a data set and check, by one listing, that its shards exist in full length.
+
+        Args:
+            check_sizes: False in workers, whose driver has checked; each file is checked when it is first read.
 
         Raises:
             DataError: no manifest, or a shard is missing or truncated (it is named).
         """
         storage = Storage.at(uri)
-        manifest = Manifest.read(storage)
-        files = [file for shard in manifest.shards for file in shard]
-        for file, size in zip(files, storage.sizes([file.name for file in files]), strict=True):
-            if size != file.num_bytes:
-                state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
-                raise DataError(f"shard {storage.uri}/{file.name} {state}", _REMEDY_SHARD)
-        return ShardedDataset(storage, manifest, cache_bytes)
+        dataset = ShardedDataset(storage, Manifest.read(storage), cache_bytes)
+        if check_sizes:
+            files = list(dataset._files.values())
+            for file, size in zip(files, storage.sizes([file.name for file in files]), strict=True):
+                dataset._check_size(file, size)
+        return dataset
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _reopened, (self.storage, self.cache_bytes)
+        return _reopened, (self.storage, self.cache_bytes, self.shard_cache)
+
+    def reader(self, cache_bytes: int, shard_cache: ShardCache | None) -> ShardedDataset:
+        """The same data set, with caches of its own."""
+        return ShardedDataset(self.storage, self.manifest, cache_bytes, shard_cache)
 
     @property
     def uri(self) -> str:
@@ -121,11 +141,10 @@ class ShardedDataset:
         def read() -> pa.Table:
             nonlocal num_suspicious
             try:
-                with self._lock:  # a parquet reader serves one thread at a time
-                    return self._reader(name).read_row_group(group, columns=columns, use_threads=False)
+                return self._readers.read_group(name, group, columns)
+            except StorageUnavailableError as error:  # of the cache, whose download starts anew
+                raise OSError(errno.EAGAIN, str(error)) from error
             except (pa.ArrowException, OSError) as error:
-                with self._lock:
-                    self._files.pop(name, None)
                 fault = fault_of(error)
                 if fault is not None and fault.kind not in ("other", "missing"):
                     raise
@@ -140,25 +159,58 @@ class ShardedDataset:
 
         return patiently(read, f"shard {self.uri}/{name}", "read")
 
-    def _reader(self, name: str) -> pq.ParquetFile:
-        """An open shard; those that were not used for the longest time are closed."""
-        if name not in self._files:
-            filesystem, root = self.storage.filesystem()
-            self._files[name] = pq.ParquetFile(filesystem.open_input_file(f"{root}/{name}"))
-            while len(self._files) > MOST_OPEN_FILES:
-                self._files.popitem(last=False)[1].close(force=True)
-        self._files.move_to_end(name)
-        return self._files[name]
-
     def _damage(self, name: str) -> str:
         """How a file differs from the manifest; "" if it does not."""
-        known = next(file for shard in self.manifest.shards for file in shard if file.name == name)
+        known = self._files[name]
         size = self.storage.size(name)
         if size is None:
             return "it is missing"
         if size != known.num_bytes:
             return f"it has {size} bytes instead of {known.num_bytes}"
         return "" if self.storage.checksum(name) == known.sha256 else "its SHA-256 is not the one in the manifest"
+
+    def has_file(self, name: str) -> bool:
+        """Whether the manifest lists this file."""
+        return name in self._files
+
+    def first_view(self, entry: ObjectEntry) -> int:
+        """Number of views of the objects before this one in its shard."""
+        if not self._first_views:
+            counts = [0] * len(self.manifest.shards)
+            for one in sorted(self.manifest.entries, key=lambda one: one.row_group):
+                self._first_views[one.id] = counts[one.shard]
+                counts[one.shard] += one.num_views
+        return self._first_views[entry.id]
+
+    @property
+    def tables_read(self) -> frozenset[int]:
+        """The tables of a shard that were read so far, by their place in ``Manifest.shards``."""
+        return self._tables_read
+
+    def fetch(self, shard: int, table: int) -> None:
+        """Copy one table of a shard to this node's disk ahead of need, if there is a cache for it."""
+        files = self.manifest.shards[shard]
+        if self.shard_cache is not None and table < len(files):
+            self.shard_cache.fetch(self.storage, files[table])
+
+    def _open_file(self, name: str) -> pa.NativeFile:
+        file = self._files.get(name)
+        if file is not None:
+            self._tables_read |= {self._tables[name]}
+        if file is not None and self.shard_cache is not None:
+            copy = self.shard_cache.open(self.storage, file)
+            if copy is not None:
+                return copy
+        filesystem, root = self.storage.filesystem()
+        opened = filesystem.open_input_file(f"{root}/{name}")
+        if file is not None:
+            self._check_size(file, opened.size())
+        return opened
+
+    def _check_size(self, file: ShardFile, size: int | None) -> None:
+        if size != file.num_bytes:
+            state = "is missing" if size is None else f"has {size} bytes instead of {file.num_bytes}"
+            raise DataError(f"shard {self.uri}/{file.name} {state}", _REMEDY_SHARD)
 
     def lookup(self, key: tuple[str, str]) -> Cached | None:
         """The cached value of a key; None if not cached."""
@@ -182,14 +234,15 @@ class ShardedDataset:
                 self._cached_bytes -= _size_of(dropped)
 
 
-def _reopened(storage: Storage, cache_bytes: int) -> ShardedDataset:
+def _reopened(storage: Storage, cache_bytes: int, shard_cache: ShardCache | None) -> ShardedDataset:
     # Only the address is pickled: the manifest of a large set is large, and its shards were already checked.
-    return ShardedDataset(storage, Manifest.read(storage), cache_bytes)
+    return ShardedDataset(storage, Manifest.read(storage), cache_bytes, shard_cache)
 
 
 def _size_of(value: Cached) -> int:
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, list):
-        return sum(len(cell) for row in value for cell in row.values() if isinstance(cell, bytes))
+        cells = sum(len(cell) for row in value for cell in row.values() if isinstance(cell, bytes))
+        return cells + _ROW_BYTES * len(value)
     return value.num_bytes

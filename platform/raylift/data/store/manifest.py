@@ -17,6 +17,8 @@ MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 """Version of the manifest and of the tables of shapes; image collections, added later, have their own."""
 READABLE_VERSIONS = (1, 2, 3)
+ROWS_PER_GROUP = "raylift.rows_per_group"
+"""Metadata of a table whose row groups have a fixed number of rows; otherwise each holds one object."""
 SPLITS = ("train", "val", "test")
 
 DataKind = Literal["shapes", "images"]
@@ -57,7 +59,7 @@ class Manifest:
 
     Attributes:
         entries: objects, ordered by id.
-        shards: files of each shard: objects table, views table.
+        shards: files of each shard, one per table of the data set's kind.
         settings: ingest configuration that the data set was made with.
         fingerprint: hash of sources, settings and schema version.
         seed: seed of all draws.

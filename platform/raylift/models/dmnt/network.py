@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from raylift.core.device_copies import on_host
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Camera
 from raylift.models.dmnt.config import DmntConfig
@@ -66,9 +67,10 @@ class DmntNetwork(nn.Module):
         if self.latents is None:
             return start
         index = batch["image_index"]
-        if int(index.max()) >= len(self.latents):
+        largest = int(on_host(index).max())
+        if largest >= len(self.latents):
             raise DataError(
-                f"image {int(index.max())} of a data set that was said to have {len(self.latents)}",
+                f"image {largest} of a data set that was said to have {len(self.latents)}",
                 "train on the data set that the run was started with",
             )
         change: Tensor = self.templates.latent_factor[category] @ self.latents[index][..., None]

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from raylift.core.device_copies import upload
 from raylift.core.generators import stable_hash
 
 
@@ -50,7 +51,7 @@ class ObjectLatents(nn.Module):
             return otherwise
         found = otherwise
         for names in zip(*(_names(one) for one in ids), strict=True):
-            wanted = torch.tensor([stable_hash(name) for name in names], device=self.keys.device)
+            wanted = upload(torch.tensor([stable_hash(name) for name in names]), self.keys.device)
             rows = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
             known = self.keys[rows] == wanted
             found = torch.where(known[:, None], self.latents[rows], found)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from raylift.core import collectives
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.generators import torch_generator
 from raylift.core.step_info import StepInfo
 from raylift.losses.surface_contrast import Candidates
@@ -72,11 +73,11 @@ def drawn_places(
     total = there.shape[1]
     order = torch.stack(
         [
-            torch.rand(total, generator=torch_generator(step_info.seed, step_info.step, int(key), purpose))
-            for key in keys.tolist()
+            torch.rand(total, generator=torch_generator(step_info.seed, step_info.step, key, purpose))
+            for key in numbers_of(keys)
         ]
-    ).to(there.device)
-    values, places = order.masked_fill(~there, -1.0).topk(min(count, total), dim=1)
+    )
+    values, places = upload(order, there.device).masked_fill(~there, -1.0).topk(min(count, total), dim=1)
     return places, values >= 0
 
 
@@ -88,7 +89,7 @@ def background_samples(
     step_info: StepInfo,
 ) -> BackgroundSamples:
     """``count`` background features over the global batch, as many of each image."""
-    num_images = int(collectives.global_count(len(keys), features.new_zeros(())))
+    num_images = collectives.global_number(len(keys), features)
     places, valid = drawn_places(
         background.flatten(1), math.ceil(count / num_images), keys, step_info, "background cells"
     )
@@ -112,7 +113,7 @@ def candidates(
     far = surface.directions @ texture.directions[places].mT < near
     count = texture.num_categories
     numbers = torch.arange(count, device=category.device)
-    elsewhere, seen = drawn_places(known, config.num_other, numbers, step_info, "other surfaces")
+    elsewhere, seen = drawn_places(known, config.num_other, torch.arange(count), step_info, "other surfaces")
     owner = numbers[:, None].expand_as(elsewhere).flatten()
     shown = collectives.gather_rows(background.features).flatten(0, 1)
     shown_valid = collectives.gather_rows(background.valid.long()).flatten() > 0

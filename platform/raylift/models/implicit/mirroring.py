@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.generators import torch_generator
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Camera
@@ -27,9 +28,9 @@ def drawn_mirrors(batch: Batch, step_info: StepInfo) -> Bool[Tensor, "B"]:
     """Choose the samples to mirror: half of them, keyed by (seed, step, sample)."""
     coins = [
         torch.rand((), generator=torch_generator(step_info.seed, step_info.step, key, "mirror")) < 0.5
-        for key in batch.keys.tolist()
+        for key in numbers_of(batch.keys)
     ]
-    return torch.stack(coins).to(batch.keys.device)
+    return upload(torch.stack(coins), batch.keys.device)
 
 
 def mirrored(batch: Batch, which: Bool[Tensor, "B"]) -> Batch:

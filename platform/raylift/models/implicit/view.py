@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.device_copies import constant
 from raylift.core.errors import DataError
 from raylift.core.types import Batch, Camera
 from raylift.geometry.depth_maps import DepthSurface, positions_at
@@ -111,7 +112,7 @@ def without_white(color: Float[Tensor, "*N 3"], coverage: Float[Tensor, "*N 1"])
 
 def mirrored_points(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
     """(-x, y, z): objects are in a canonical frame, whose plane x = 0 is most objects' plane of symmetry."""
-    return points * points.new_tensor([-1.0, 1.0, 1.0])
+    return points * constant([-1.0, 1.0, 1.0], points)
 
 
 def without_mixed_precision(like: Tensor) -> torch.autocast:

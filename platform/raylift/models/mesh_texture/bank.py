@@ -13,9 +13,9 @@ from raylift.core.generators import keyed_uniforms
 def latest_rows(
     images: Int[Tensor, "N"], values: Float[Tensor, "N D"]
 ) -> tuple[Int[Tensor, "M"], Float[Tensor, "M D"]]:
-    """Gather all ranks' rows of a step, one per image; every rank must call it with its own rows.
+    """Gather all ranks' rows of a step, by image; every rank must call it with its own rows.
 
-    A batch that crosses the end of an epoch may have an image twice; the later row counts, on every rank.
+    A batch that crosses the end of an epoch may have an image twice; both get the later row, on every rank.
 
     Args:
         images: ``image_index`` of this rank's samples.
@@ -25,9 +25,10 @@ def latest_rows(
     """
     # One gather: the index travels with its values, exact in float64 up to 2^53 images.
     everyone = collectives.gather_rows(torch.cat([images[:, None].double(), values.double()], dim=1))
-    last = {int(image): row for row, image in enumerate(everyone[:, 0].tolist())}
-    rows = torch.tensor(list(last.values()), device=everyone.device)
-    return everyone[rows, 0].long(), everyone[rows, 1:]
+    same = everyone[:, None, 0] == everyone[None, :, 0]
+    # Of each row the last one of its image, found on the device: rows of one image are equal, so their order is free.
+    last = (same * torch.arange(1, len(everyone) + 1, device=everyone.device)).amax(dim=1) - 1
+    return everyone[:, 0].long(), everyone[last, 1:]
 
 
 class PoseBank(nn.Module):

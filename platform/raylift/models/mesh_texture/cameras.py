@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from raylift.core.device_copies import constant
 from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.camera_hypotheses import CameraHypotheses
 from raylift.geometry.rotations import quaternion_multiply, quaternion_to_matrix
@@ -19,8 +20,8 @@ def mirrored_cameras(cameras: CameraHypotheses, mirrored: Bool[Tensor, "B"]) -> 
     With F = diag(-1, 1, 1) the camera of the mirrored world is F R F, the quaternion (w, x, -y, -z), and -t_u.
     """
     flip = mirrored[:, None, None]
-    shift = cameras.translation * cameras.translation.new_tensor([-1.0, 1.0])
-    turn = cameras.quaternion * cameras.quaternion.new_tensor([1.0, 1.0, -1.0, -1.0])
+    shift = cameras.translation * constant([-1.0, 1.0], cameras.translation)
+    turn = cameras.quaternion * constant([1.0, 1.0, -1.0, -1.0], cameras.quaternion)
     return replace(
         cameras,
         translation=torch.where(flip, shift, cameras.translation),

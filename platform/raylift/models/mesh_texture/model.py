@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from raylift.core import collectives
 from raylift.core.dataset_info import DatasetInfo
+from raylift.core.device_copies import on_host
 from raylift.core.errors import CheckpointError, ConfigError, DataError
 from raylift.core.generators import stable_hash
 from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
@@ -165,9 +166,10 @@ class MeshTextureModel(ReconstructionModel):
 
     def _seen(self, state: ForwardState) -> dict[str, Tensor]:
         images, known = state.batch["image_index"], self.info.num_images
-        if len(images) and int(images.max()) >= known:
+        largest = int(on_host(images).max()) if len(images) else -1
+        if largest >= known:
             raise DataError(
-                f"a batch has image {int(images.max())}, but the training set has {known} images",
+                f"a batch has image {largest}, but the training set has {known} images",
                 "the data set has changed since the model was built: start a new run on it",
             )
         quaternion = state.decoded.cameras.pick(state.main_hypothesis).quaternion.detach()

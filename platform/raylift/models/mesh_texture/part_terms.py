@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from raylift.core.collectives import share_of_mean
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.generators import numpy_generator
 from raylift.core.model import Term
 from raylift.geometry.cameras import pixel_centers, project
@@ -69,8 +70,8 @@ def part_points(
     index = np.zeros((batch, number - 1, most), np.int64)
     exist = np.zeros((batch, number - 1, most), bool)
     maps = parts[:, 1:].flatten(2).double().cpu().numpy()
-    for sample, key in enumerate(keys.tolist()):
-        rng = numpy_generator(seed, step, int(key), "part points")
+    for sample, key in enumerate(numbers_of(keys)):
+        rng = numpy_generator(seed, step, key, "part points")
         for part in range(number - 1):
             total = maps[sample, part].cumsum()
             count = counts[min(part, len(counts) - 1)]
@@ -80,7 +81,7 @@ def part_points(
                 drawn = np.searchsorted(total, draws * total[-1], side="right")
                 index[sample, part, :count] = drawn.clip(max=height * width - 1)
                 exist[sample, part, :count] = True
-    return centers[torch.from_numpy(index).to(parts.device)], torch.from_numpy(exist).to(parts.device)
+    return centers[upload(torch.from_numpy(index), parts.device)], upload(torch.from_numpy(exist), parts.device)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from raylift.core.device_copies import constant, numbers_of, upload
 from raylift.core.generators import torch_generator
 from raylift.geometry.thin_plate import ThinPlate, control_grid, fit_thin_plate, warp_maps
 from raylift.models.part_segmentation.config import MotionConfig
@@ -24,8 +25,8 @@ def draw_warps(config: MotionConfig, seed: int, step: int, keys: Tensor, like: T
         like: tensor of the wanted device and type.
     """
     centers = control_grid(config.control_points)
-    targets = torch.stack([_targets(config, seed, step, int(key), centers) for key in keys.tolist()])
-    return fit_thin_plate(centers.to(like), targets.to(like))
+    targets = torch.stack([_targets(config, seed, step, key, centers) for key in numbers_of(keys)])
+    return fit_thin_plate(upload(centers, like.device).to(like), upload(targets, like.device).to(like))
 
 
 def _targets(config: MotionConfig, seed: int, step: int, key: int, centers: Tensor) -> Tensor:
@@ -53,10 +54,10 @@ def recolor(
 ) -> Float[Tensor, "B 3 H W"]:
     """Change saturation, contrast, brightness and tint, within [0, 1]."""
     factors = torch.stack(
-        [torch.rand(6, generator=torch_generator(seed, step, int(key), "parts", "color")) for key in keys.tolist()]
+        [torch.rand(6, generator=torch_generator(seed, step, key, "parts", "color")) for key in numbers_of(keys)]
     )
-    factors = (1 + config.color * (2 * factors - 1)).to(image)[:, :, None, None]
-    grey = torch.einsum("bchw,c->bhw", image, image.new_tensor(LUMA))[:, None]
+    factors = upload(1 + config.color * (2 * factors - 1), image.device).to(image)[:, :, None, None]
+    grey = torch.einsum("bchw,c->bhw", image, constant(LUMA, image))[:, None]
     saturated = stretched(image, grey, factors[:, :1])
     contrasted = stretched(saturated, 0.5, factors[:, 1:2])
     return (factors[:, 2:3] * factors[:, 3:6] * contrasted).clamp(0, 1)

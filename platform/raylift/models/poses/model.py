@@ -137,7 +137,7 @@ class PoseSearch(ReconstructionModel):
         elevations = by_azimuth(probabilities, self.elevation, ranges.elevations)
         entropy = -(own * own.clamp(min=1e-12).log()).sum(dim=2)
         return {
-            "count": energy.new_tensor(float(len(energy))),
+            "count": energy.new_full((), float(len(energy))),
             "objective": (probabilities * energy).sum(dim=(0, 2)),
             "azimuths": by_azimuth(probabilities, azimuth, ranges.azimuths).sum(dim=0),
             "free_azimuths": own.sum(dim=0),
@@ -152,7 +152,7 @@ class PoseSearch(ReconstructionModel):
         count = self.config.poses.ranges.azimuths
         around = energy.unflatten(2, (-1, count)).amin(dim=2)
         least, best = around.min(dim=2, keepdim=True)
-        beyond = best + count // 2 + torch.tensor([-1, 0, 1], device=best.device)
+        beyond = best + count // 2 + torch.arange(-1, 2, device=best.device)
         margin = around.gather(2, beyond % count).amin(dim=2) - least[..., 0]
         return margin < self.config.annealing.temperature[1]
 

@@ -64,7 +64,7 @@ class CameraPrior(nn.Module):
             "extent_sum": (where * extent[:, None].to(where)).sum(0),
             "extent_count": where.sum(0),
             "lens_sum": torch.cat([camera.focal, camera.principal], dim=1).sum(0).to(self.lens),
-            "lens_count": self.lens.new_tensor(len(category)),
+            "lens_count": self.lens.new_full((), len(category)),
         }
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import box_iou, clip_boxes_to_image, roi_align
 
 from raylift.core.collectives import global_count, share_of_mean
+from raylift.core.device_copies import constant
 from raylift.core.model import Recognition, Term
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch
@@ -186,7 +187,7 @@ class MaskRCNNRecogniser(MultiTaskRecogniser):
     ) -> tuple[Float[Tensor, "B C+1"], Float[Tensor, "B 4"], Int[Tensor, "B"]]:
         """Log-probabilities, refined box and category of each image's best region; the whole image is a proposal."""
         side = float(self.config.image_px)
-        whole = found.anchors.new_tensor([[0.0, 0.0, side, side]])
+        whole = constant([[0.0, 0.0, side, side]], found.anchors)
         proposed = [torch.cat([one, whole]) for one in found.boxes]
         outputs = self.network.describe(found.levels, proposed)
         log_probs = outputs.category.log_softmax(dim=1)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from raylift.core.collectives import share_of_weighted_mean
+from raylift.core.device_copies import constant
 from raylift.core.errors import ConfigError, DataError
 from raylift.core.generators import keyed_uniforms, stable_hash
 from raylift.core.model import Carry, LossOutput, ObjectRecogniser, Phase, Term
@@ -84,7 +85,7 @@ class MultiTaskRecogniser(ObjectRecogniser):
             flips = keyed_uniforms(batch.keys, step_info.seed, step_info.step, "recognition mirror") < 0.5
             batch, angles = (
                 mirrored(batch, flips),
-                torch.where(flips[:, None], angles * angles.new_tensor(MIRROR), angles),
+                torch.where(flips[:, None], angles * constant(MIRROR, angles), angles),
             )
         return LossOutput(self.terms(batch, angles, step_info), observed)
 

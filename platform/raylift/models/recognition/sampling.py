@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.generators import torch_generator
 
 
@@ -41,7 +42,7 @@ def drawn_balanced(
 
     As torchvision's sampler, negatives fill what positives leave; candidates that are neither are never drawn.
     """
-    rows = zip(positive, negative, key.keys.tolist(), strict=True)
+    rows = zip(positive, negative, numbers_of(key.keys), strict=True)
     return torch.stack([_drawn(*row, num, int(num * most_positive), key, what) for row in rows])
 
 
@@ -50,7 +51,7 @@ def _drawn(
 ) -> Tensor:
     order = torch_generator(key.seed, key.step, sample, "recognition", what)
     # Candidates of one image differ in number between steps only, so an order of all of them is as keyed as any.
-    rank = torch.rand(len(positive), generator=order, dtype=torch.float64).to(positive.device)
+    rank = upload(torch.rand(len(positive), generator=order, dtype=torch.float64), positive.device)
     picked = _first(positive, rank, most_positive)
     return picked | _first(negative, rank, num - int(picked.sum()))
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from raylift.core.collectives import global_count, share_of_mean
+from raylift.core.collectives import global_number, share_of_mean
 from raylift.core.model import Term
 from raylift.geometry.camera_conventions import WeakPerspective
 from raylift.geometry.rotations import quaternion_to_matrix
@@ -91,7 +91,7 @@ def r1_term(judge: Judge, real: Tensor) -> Term:
     """The lazy gradient penalty of real images: its weight makes up for the steps without it."""
     config = judge.state.config.critic
     penalty = r1_penalty(lambda picture: over_heads(judge.logits(picture, "real")), real)
-    gamma = r1_gamma(real.shape[-1], round(float(global_count(float(len(real)), real))))
+    gamma = r1_gamma(real.shape[-1], global_number(len(real), real))
     return Term("r1", share_of_mean(penalty), config.r1 * gamma / 2 * config.lazy_every)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from raylift.core.device_copies import upload
 from raylift.core.types import Camera
 from raylift.geometry.camera_conventions import WeakPerspective, from_weak_perspective
 from raylift.geometry.rotations import quaternion_to_matrix
@@ -70,7 +71,7 @@ def framed_camera(grid: VolumeGrid, quaternion: Float[Tensor, "B 4"], fill: floa
         hit = density if grid.kind == "occupancy" else 1 - torch.exp(-density * SOLID_DEPTH)
         solid = (hit > SOLID).flatten(1)
         solid = solid | ~solid.any(dim=1, keepdim=True)
-        cells = torch.from_numpy(grid_points(density.shape[1], grid.half_extent)).to(density)
+        cells = upload(torch.from_numpy(grid_points(density.shape[1], grid.half_extent)), density.device).to(density)
         rotated = cells @ quaternion_to_matrix(quaternion.to(density)).mT[:, :, :2]
         none = float("inf")
         low = rotated.masked_fill(~solid[..., None], none).amin(dim=1)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from raylift.core.collectives import share_of_weighted_mean
 from raylift.core.dataset_info import DatasetInfo
-from raylift.core.errors import ConfigError, DataError
+from raylift.core.device_copies import numbers_of, require, upload
+from raylift.core.errors import ConfigError
 from raylift.core.examples import ExampleRequest, Examples
 from raylift.core.generators import stable_hash, torch_generator
 from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel, Term
@@ -107,14 +108,16 @@ class TemplatesModel(ReconstructionModel):
         Raises:
             DataError: a sample is not of a training object.
         """
-        keys = torch.tensor([stable_hash(name.rpartition("#")[0]) for name in ids], device=self.object_keys.device)
+        wanted = torch.tensor([stable_hash(name.rpartition("#")[0]) for name in ids])
+        keys = upload(wanted, self.object_keys.device)
         rows = torch.searchsorted(self.object_keys, keys).clamp(max=len(self.object_keys) - 1)
-        wrong = (self.object_keys[rows] != keys).nonzero().flatten().tolist()
-        if wrong:
-            raise DataError(
-                f"{ids[wrong[0]]} is not one of the training objects that this run began with",
-                "train a new run for another data set",
-            )
+        is_known = self.object_keys[rows] == keys
+        first = "" if keys.device.type == "cuda" or bool(is_known.all()) else ids[int(is_known.int().argmin())]
+        require(
+            is_known,
+            f"{first or 'a sample'} is not one of the training objects that this run began with",
+            "train a new run for another data set",
+        )
         return rows
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
@@ -129,7 +132,7 @@ class TemplatesModel(ReconstructionModel):
             latent = self.latents[self.rows_of(batch.ids)]
             start = self.templates.undeformed(category)
             offsets = self.templates.offsets(category, latent)
-            uniforms = _draws(batch.keys, step_info, config.num_points).to(points)
+            uniforms = upload(_draws(batch.keys, step_info, config.num_points), points.device).to(points)
             vertices = (start + offsets) * self.templates.stretches(category, latent)
             surface = surface_error(vertices, self.templates.faces, points, uniforms)
             inside_out = insideout_share(vertices, self.templates.faces, batch["voxels"][:, 0], uniforms)
@@ -230,6 +233,6 @@ def _draws(keys: Int[Tensor, "B"], step_info: StepInfo, count: int) -> Float[Ten
     return torch.stack(
         [
             torch.rand(count, 3, generator=torch_generator(step_info.seed, "surface", step_info.step, key))
-            for key in keys.tolist()
+            for key in numbers_of(keys)
         ]
     )

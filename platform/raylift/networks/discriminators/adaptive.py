@@ -95,7 +95,7 @@ class AdaptiveAugmentation(nn.Module):
             real_logits: the image's own logits of this rank's augmented real images.
         """
         self.sign_sum += global_sum(real_logits.sign().to(self.sign_sum.dtype).sum())
-        self.num_signs += global_sum(self.num_signs.new_tensor(float(len(real_logits))))
+        self.num_signs += global_sum(self.num_signs.new_full((), float(len(real_logits))))
         self.num_updates += 1
         if int(self.num_updates) % self.config.every:
             return

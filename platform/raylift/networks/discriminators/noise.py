@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import numbers_of, upload
 from raylift.core.generators import numpy_generator
 
 
@@ -26,6 +27,6 @@ def keyed_noise(
         Float32, on the device of ``keys``.
     """
     draws = np.empty((len(keys), *shape), np.float32)
-    for row, key in zip(draws, keys.tolist(), strict=True):
-        numpy_generator(seed, step, int(key), purpose, "noise").standard_normal(dtype=np.float32, out=row)
-    return torch.from_numpy(draws).to(keys.device)
+    for row, key in zip(draws, numbers_of(keys), strict=True):
+        numpy_generator(seed, step, key, purpose, "noise").standard_normal(dtype=np.float32, out=row)
+    return upload(torch.from_numpy(draws), keys.device)

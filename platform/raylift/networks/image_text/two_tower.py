@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from raylift.core.device_copies import upload
 from raylift.core.errors import ConfigError
 from raylift.networks.image_text.hashed_text import hashed_ngrams
 from raylift.networks.image_text.towers import ImageTextModel
@@ -70,8 +71,8 @@ class TwoTower(ImageTextModel):
     def text_features(self, texts: Sequence[str]) -> Float[Tensor, "B D"]:
         found = [hashed_ngrams(text, self.config.num_buckets) for text in texts]
         device = self.ngrams.device
-        indices = torch.tensor([index for one in found for index in one], device=device)
-        counts = torch.tensor([len(one) for one in found], device=device)
+        indices = upload(torch.tensor([index for one in found for index in one]), device)
+        counts = upload(torch.tensor([len(one) for one in found]), device)
         bags = functional.embedding_bag(indices, self.ngrams, counts.cumsum(0) - counts, mode="sum")
         # The root of the count keeps the length of a sum of random rows the same for short and long texts.
         features: Tensor = self.text_head(bags / counts.to(bags.dtype).sqrt()[:, None])

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from raylift.core.device_copies import upload
 from raylift.rendering.surface_transform.coverage import Coverage, Pairs
 from raylift.rendering.surface_transform.options import TransformOptions
 from raylift.rendering.uv_fragments import UvFragments
@@ -104,7 +105,7 @@ def bilinear_weights(place: Float[Tensor, "E 2"]) -> Float[Tensor, "E 4"]:
 
 def _corners(quads: Int[Tensor, "E"], width: int) -> Int[Tensor, "E 4"]:
     """Pixels of a, b, c and d."""
-    return quads[:, None] + torch.tensor([0, 1, width + 1, width], device=quads.device)
+    return quads[:, None] + upload(torch.tensor([0, 1, width + 1, width]), quads.device)
 
 
 def _cross(one: Float[Tensor, "*E 2"], other: Float[Tensor, "*E 2"]) -> Float[Tensor, "*E"]:

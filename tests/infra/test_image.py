@@ -59,6 +59,15 @@ def test_what_the_steps_copy_is_sent_to_the_builder() -> None:
         assert any(each == one or each.startswith(one + "/") or fnmatch.fnmatch(each, one) for one in sent), each
 
 
+def test_no_password_or_dump_is_sent_to_the_builder() -> None:
+    lines = (IMAGE / "Dockerfile.dockerignore").read_text().splitlines()
+    kept_out = [line.lstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if "infra/" in line]
+    assert len(kept_out) == 2
+    for each in kept_out:
+        # A later line wins, so it comes after the one that lets its folder in.
+        assert lines.index(each.rstrip("/")) > lines.index("!infra/mlflow")
+
+
 def test_the_dependencies_are_those_of_the_lock() -> None:
     """A constraint that the lock does not have would let a version float."""
     locked = {re.split(r"[=;\s]", line)[0] for line in (ROOT / "requirements.lock").read_text().splitlines()}

@@ -13,10 +13,12 @@ from raylift.core.errors import ConfigError, RayliftError, StorageError, Storage
 from raylift.core.lease import Lease
 from raylift.core.storage import Storage
 from raylift.models import catalogue
+from raylift.runs import sweep as sweeping
 from raylift.runs import train as module
 from raylift.runs.reconstruct import open_run_tracker
 from raylift.runs.train import train
 from raylift.runs.worker import RunPaths
+from raylift.sweeps.records import SweepFolder
 from raylift.training.loop import FitOutcome, RunProgress
 
 SECRET = "postgresql://me:pa55word@db/mlflow"
@@ -57,6 +59,33 @@ def test_a_run_has_one_driver(training: dict[str, Any], tmp_path: Path, monkeypa
     training["does"] = lambda place, report: report(REPORT)
     _train(tmp_path / "trials", is_trial=True)
     assert training["files"] == ["run.json"], "the sweep's driver holds its lease"
+
+
+def test_a_sweep_has_one_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raylift.core.lease.LEASE_S", 3.0)
+    tracker = SimpleNamespace(run_id="", close=lambda trials, files, status: True)
+    dataset = SimpleNamespace(manifest=SimpleNamespace(fingerprint="print"))
+    reported: list[list[str]] = []
+
+    def report(sweep: Any, base: Any, folder: SweepFolder, trials: Any) -> tuple[None, dict[str, str]]:
+        reported.append(Storage.at(folder.uri).names())
+        with pytest.raises(ConfigError, match="sweep 'x' in .* is driven by process"):
+            run()
+        return None, {}
+
+    monkeypatch.setattr(sweeping, "_check", lambda sweep, base, place: 0)
+    monkeypatch.setattr(sweeping, "base_recipe", lambda sweep: catalogue.get("implicit/test"))
+    monkeypatch.setattr(sweeping.ShardedDataset, "open", lambda uri: dataset)
+    monkeypatch.setattr(SweepFolder, "check", lambda self, sweep, data: None)
+    monkeypatch.setattr(SweepFolder, "claim", lambda self, sweep, data, fingerprint: None)
+    monkeypatch.setattr(sweeping, "SweepTracker", lambda sweep, base, place: tracker)
+    monkeypatch.setattr(sweeping, "report_sweep", report)
+
+    def run() -> None:
+        sweeping.run_sweep(None, tmp_path / "data", tmp_path, "x")  # type: ignore[arg-type]
+
+    run()
+    assert reported == [["lease-000001.json"]]
 
 
 def test_a_driver_that_was_replaced_ends_at_its_next_report(

@@ -26,7 +26,6 @@ _CONTENTS = {
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "La", "RGBa")
 """Pillow's modes that are light on a screen, with eight bits per channel."""
 _FORMATS = (*FORMATS, "GIF")
-"""Animations are read to say so. A phone's MPO is opened as JPEG; Pillow has no reader of that name."""
 _LIMITS = (limits.INPUT_PIXELS, limits.INPUT_SIDE_PX)
 _HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 

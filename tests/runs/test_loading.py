@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from raylift.api import evaluation as api
+from raylift.commands.reconstruct import Arguments, open_reconstructor
 from raylift.core.errors import DataError
 from raylift.models import catalogue
 from raylift.runs.exported_model import export_model
@@ -19,7 +20,7 @@ from raylift.runs.reconstruct import Reconstructor, log_model
 from raylift.runs.trained_model import TrainedModel
 from raylift.tracking.address import default_tracking_uri
 from raylift.tracking.mlflow_tracker import MlflowTracker
-from raylift.tracking.model import fetch_checkpoint
+from raylift.tracking.model import fetch_model
 from raylift.tracking.registry import register_model
 from raylift.training.checkpoint import CheckpointStore
 
@@ -55,6 +56,8 @@ def test_runs_checkpoints_and_exported_folders_are_one_model(run: Path, tmp_path
     for source in (run, run / "checkpoints", run / "checkpoints" / "step-00000005.pt", exported):
         assert_same(open_trained(source, "cpu"), expected)
     assert_same(open_trained(export_model(open_trained(exported, "cpu"), tmp_path / "again"), "cpu"), expected)
+    asked = Arguments(tmp_path, tmp_path, model=exported, device="cpu")
+    assert (open_reconstructor(asked).where, open_reconstructor(asked).level) == (exported, LEVEL)
     card = Path(exported, "README.md").read_text()
     assert "# implicit/test: balls" in card
     assert "* val/iou: 0.5" in card
@@ -82,7 +85,7 @@ def test_logged_models_load_by_their_uris(run: Path, tmp_path: Path, monkeypatch
     assert mlflow.get_tracking_uri() == before, "the caller's own tracking goes on"
     with pytest.raises(DataError, match="cannot fetch the model models:/none@best"):
         open_trained("models:/none@best", "cpu", uri)
-    folder = fetch_checkpoint(logged, uri)
+    folder = fetch_model(logged, uri)
     assert_same(TrainedModel.open(folder, "cpu"), expected)
     assert not [path for path in folder.parents[1].rglob("*") if path.suffix in (".pkl", ".pt")]
     assert_same(open_trained(folder.parents[1], "cpu"), expected)  # MLflow's own folder

@@ -26,6 +26,7 @@ from raylift.data.feed.image_folder import list_images, read_image
 from raylift.export.mesh_files import write_mesh
 from raylift.export.viewer import ViewerImage, ViewerRow, ViewerShape, write_viewer
 from raylift.runs.finishing import FINISHED_RESOLUTION, Finishing
+from raylift.runs.loading import open_trained
 from raylift.runs.reconstruct import Reconstructor
 
 
@@ -38,8 +39,8 @@ class Arguments:
         out: folder for meshes, viewer.html and summary.json.
         run: folder of a run, local or s3://; its best checkpoint is used.
         checkpoint: path of a checkpoint, .../step-NNNNNNNN.pt.
-        model: MLflow model: models:/..., runs:/RUN/model, or its folder.
-        tracking_uri: MLflow tracking URI of that model; by default MLFLOW_TRACKING_URI.
+        model: MLflow model (models:/..., runs:/RUN/model), folder of an exported model, or a hub's, org/name.
+        tracking_uri: MLflow tracking URI of that model; by default MLFLOW_TRACKING_URI, else runs/mlflow.db.
         resolution: cells per edge of the grid that the surface is extracted on (default: 256, or 64 with --refine or
             --texture-px).
         refine: steps of refinement of the mesh and its camera against the image, such as 150; 0 for none.
@@ -80,9 +81,7 @@ def open_reconstructor(arguments: Arguments) -> Reconstructor:
         return Reconstructor.of_run(arguments.run, arguments.device)
     if arguments.checkpoint:
         return Reconstructor.open(arguments.checkpoint, arguments.device)
-    from raylift.tracking.model import fetch_checkpoint  # MLflow takes seconds to import
-
-    return Reconstructor.open(fetch_checkpoint(arguments.model, arguments.tracking_uri or None), arguments.device)
+    return Reconstructor.of_trained(open_trained(arguments.model, arguments.device, arguments.tracking_uri))
 
 
 def reconstruct_one(

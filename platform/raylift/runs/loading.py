@@ -78,11 +78,11 @@ def _of_hub(hub_id: str, device: str | None) -> TrainedModel:
 
 
 def _of_mlflow(uri: str, device: str | None, tracking_uri: str) -> TrainedModel:
-    from raylift.tracking.model import fetch_checkpoint  # MLflow takes seconds to import
+    from raylift.tracking.model import fetch_model  # MLflow takes seconds to import
 
     beside = Path("runs/mlflow.db")
     known = default_tracking_uri("runs") if beside.is_file() and "MLFLOW_TRACKING_URI" not in os.environ else ""
-    folder = fetch_checkpoint(uri, tracking_uri or known or None)
+    folder = fetch_model(uri, tracking_uri or known or None)
     try:
         return replace(TrainedModel.of_folder(folder, device), where=uri)
     finally:

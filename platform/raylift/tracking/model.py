@@ -122,7 +122,7 @@ def find_exported(folder: Path) -> Path:
     return found[0]
 
 
-def fetch_checkpoint(model_uri: str, tracking_uri: str | None = None) -> Path:
+def fetch_model(model_uri: str, tracking_uri: str | None = None) -> Path:
     """The exported model in a logged one, such as ``models:/m-...``, ``runs:/RUN/model`` or its folder: a new folder.
 
     Raises:

@@ -183,7 +183,7 @@ def test_a_truncated_shard_is_named_and_only_it_is_made_again(tmp_path: Path) ->
     shard = tmp_path / "views-00001.parquet"
     good = shard.read_bytes()
     shard.write_bytes(good[: len(good) // 2])
-    with pytest.raises(DataError, match=r"views-00001\.parquet has .* bytes instead of") as caught:
+    with pytest.raises(DataError, match=r"views-00001\.parquet is damaged: it has .* bytes instead of") as caught:
         ShardedDataset.open(tmp_path)
     assert "prepare" in caught.value.remedy
     report = ingest(sources, str(tmp_path), SMALL, parallel="none")

@@ -127,12 +127,12 @@ def test_a_shard_that_changed_under_way_is_refused_by_name(tiny_folder: Path, tm
         load_view(dataset.reader(0, ShardCache(tmp_path / "cache", 1 << 30)), entry.id, 0)
     assert names(tmp_path / "cache") == []
     (folder / name).write_bytes(whole + b"more")
-    with pytest.raises(DataError, match=rf"{name} has \d+ bytes instead of"):
+    with pytest.raises(DataError, match=rf"{name} is damaged: it has \d+ bytes instead of"):
         load_view(ShardedDataset.open(folder, check_sizes=False), entry.id, 0)
-    with pytest.raises(DataError, match=rf"{name} has \d+ bytes instead of"):
+    with pytest.raises(DataError, match=rf"{name} is damaged: it has \d+ bytes instead of"):
         ShardedDataset.open(folder)
     (folder / name).unlink()
-    with pytest.raises(DataError, match=rf"{name} is missing"):
+    with pytest.raises(DataError, match=rf"{name} is damaged: it is missing"):
         ShardedDataset.open(folder)
 
 

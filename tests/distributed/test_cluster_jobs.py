@@ -62,7 +62,14 @@ def test_trainings_and_evaluations_are_submitted(two_nodes: Running, data: Path,
     assert measured.returncode == 0, measured.stdout + measured.stderr
     scores = json.loads((tmp_path / "sent" / "evaluation" / "test" / "scores.json").read_text())
     assert scores["split"] == "test"
-    sizes = ("--num-views", "2", "--image-px", "32", "--samples", "200", "--truth-resolution", "16")
+
+
+@pytest.mark.cluster
+def test_a_preparation_is_submitted(two_nodes: Running, tmp_path: Path) -> None:
+    sizes = (
+        "--num-views", "2", "--image-px", "32", "--samples", "500", "--cloud-points", "1000", "--surface-points", "500",
+        "--iou-points", "5000", "--truth-resolution", "32", "--scan-views", "20", "--scan-px", "64",
+    )  # fmt: skip
     made = run(
         "jobs/submit.py", "--address", two_nodes.jobs, "--", "jobs/prepare.py", "shapes", "--source", "procedural:4",
         "--out", str(tmp_path / "made"), *sizes, "--objects-per-shard", "2",

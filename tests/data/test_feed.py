@@ -54,7 +54,7 @@ def cluster() -> Iterator[None]:
     """A Ray that is up already (another folder's) is used and left alone."""
     started = not ray.is_initialized()
     if started:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     if started:
         ray.shutdown()

@@ -215,7 +215,7 @@ def test_image_ingest_resumes_and_is_a_pure_function(tmp_path: Path) -> None:
     assert whole.manifest == twin.manifest
     assert whole.num_made_shards == 3
     (tmp_path / "b" / "images-00001.parquet").write_bytes(b"cut")
-    with pytest.raises(DataError, match=r"images-00001\.parquet has 3 bytes"):
+    with pytest.raises(DataError, match=r"images-00001\.parquet is damaged: it has 3 bytes"):
         ShardedDataset.open(tmp_path / "b")
     again, dataset = prepared(str(folder), tmp_path / "b")
     assert (again.num_kept_shards, again.num_made_shards) == (2, 1)

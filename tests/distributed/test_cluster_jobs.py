@@ -13,9 +13,9 @@ import pytest
 
 from raylift.runs.submission import JobServer
 from tests.distributed.clusters import Running, autoscaled_cluster, static_cluster
-from tests.scripts import ROOT
 from tests.sweeps.sweeps import make_sweep
 
+ROOT = Path(__file__).parents[2]
 QUICK = (
     "schedule.num_steps=8", "schedule.eval_every=4", "schedule.checkpoint_every=4", "schedule.log_every=2",
     "evaluation.panels=0", "scale.cpus_per_worker=0.5", "scale.data_cpus=0.5",

@@ -48,5 +48,5 @@ def test_a_spot_lights_up_the_features_around_it() -> None:
 def test_missing_weights_are_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYLIFT_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(WeightsError, match=r"no ImageNet weights of vgg16.*\n.*fetch_weights\.py vgg16"):
+    with pytest.raises(WeightsError, match=r"no ImageNet weights of vgg16.*\n.*raylift fetch-weights vgg16"):
         FeatureMaps("vgg16")

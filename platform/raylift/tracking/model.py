@@ -21,6 +21,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import raylift
 from raylift.core.errors import DataError
+from raylift.tracking.process_uri import process_tracking_uri
 
 Predict = Callable[[pd.DataFrame, dict[str, Any]], pd.DataFrame]
 """(table of inputs, parameters) -> table of outputs, one row per input."""
@@ -131,17 +132,12 @@ def fetch_model(model_uri: str, tracking_uri: str | None = None) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    before = mlflow.get_tracking_uri()
-    if tracking_uri:
-        mlflow.set_tracking_uri(tracking_uri)  # models:/ is resolved with the process's own
     try:
-        folder = download_artifacts(artifact_uri=model_uri, dst_path=tempfile.mkdtemp(prefix="raylift-model-"))
+        with process_tracking_uri(tracking_uri):
+            folder = download_artifacts(artifact_uri=model_uri, dst_path=tempfile.mkdtemp(prefix="raylift-model-"))
     except (MlflowException, OSError) as error:
         raise DataError(
             f"cannot fetch the model {model_uri}: {str(error).splitlines()[0]}",
             "check the URI, and set MLFLOW_TRACKING_URI or --tracking-uri to where it was logged",
         ) from error
-    finally:
-        if tracking_uri:
-            mlflow.set_tracking_uri(before)
     return find_exported(Path(folder))

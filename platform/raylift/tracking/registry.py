@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from raylift.core.errors import ConfigError
+from raylift.tracking.process_uri import process_tracking_uri
 from raylift.tracking.reading import server_answers
 
 
@@ -65,7 +66,6 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
     Raises:
         ConfigError: the run logged no model, the name is invalid, or the server does not answer.
     """
-    import mlflow
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -73,10 +73,8 @@ def register_model(tracking_uri: str, run_id: str, name: str, alias: str = "") -
     model_id = logged_model(tracking_uri, run_id)
     if not model_id:
         raise ConfigError(f"the run {run_id} has logged no model", "use the run's folder, so that it can be logged")
-    # A client resolves models:/ID with the process's tracking URI, not with its own.
-    mlflow.set_tracking_uri(tracking_uri)
     client = MlflowClient(tracking_uri)
-    with server_answers(tracking_uri):
+    with process_tracking_uri(tracking_uri), server_answers(tracking_uri):
         try:
             client.get_registered_model(name)
         except MlflowException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import PurePath
 
 from PIL import Image, ImageOps
@@ -70,8 +69,7 @@ def read_picture(name: str, image: bytes | Image.Image, upright: bool) -> Image.
 def disguise(file: str, image: bytes) -> str:
     """A note about a file whose suffix names another format than its content; "" otherwise."""
     named = Image.registered_extensions().get(PurePath(file).suffix.lower(), "")
-    with Image.open(io.BytesIO(image)) as picture:
-        held = str(picture.format)
+    held = str(open_picture(image, file, *_LIMITS, formats=_FORMATS).format)
     same = {named, held} <= {"JPEG", "MPO"} or named == held
     return "" if same or not named else f"{file} holds a {held} image despite its suffix"
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from raylift.config.evaluation import EvaluationConfig
 from raylift.config.recipe import Recipe
-from raylift.core.errors import DataError
+from raylift.core.errors import ConfigError, DataError
 from raylift.core.model import Carry, LossOutput, Phase, ReconstructionModel
 from raylift.core.step_info import StepInfo
 from raylift.core.types import Batch, Mesh, Reconstruction, SampleRequest
@@ -137,7 +137,7 @@ class GivenMeshes(ReconstructionModel):
         return SampleRequest(self.image_px)
 
     def losses(self, phase: str, batch: Batch, step_info: StepInfo, carry: Carry) -> LossOutput:
-        raise NotImplementedError("given meshes are not trained")
+        raise ConfigError("given meshes are not trained", "train a recipe: raylift recipes")
 
     def reconstruct(self, batch: Batch) -> list[Reconstruction]:
         camera = canonical_camera() if batch.camera is None else batch.camera

@@ -51,7 +51,7 @@ def _accumulate(folder: Path, resources: list[Resource]) -> None:
         _replace(inherited, replacement)
     kustomization.pop("apiVersion")
     if kustomization:
-        raise NotImplementedError(f"{folder}: {sorted(kustomization)}")
+        raise ValueError(f"{folder} uses fields that this reader does not know: {sorted(kustomization)}")
     if inherited is not resources:
         resources += inherited
 
@@ -95,7 +95,7 @@ def _patch(resources: list[Resource], patch: dict[str, Any]) -> None:
             elif step["op"] == "replace":
                 node[key] = copy.deepcopy(step["value"])
             else:
-                raise NotImplementedError(step["op"])
+                raise ValueError(f"unknown operation {step['op']}")
 
 
 def _rename_images(node: Any, image: dict[str, str]) -> None:

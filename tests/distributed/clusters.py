@@ -196,10 +196,12 @@ def _own_folder() -> Iterator[str]:
 
 
 def _wait_for(jobs: str) -> None:
-    """Until the job server answers."""
+    """Until the job server answers, which wants the token of the tests (``tests/conftest.py``)."""
     deadline = time.monotonic() + STARTS_WITHIN_S
+    known = {"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"}
+    request = urllib.request.Request(f"{jobs}/api/jobs/", headers=known)
     while True:
-        with suppress(OSError), urllib.request.urlopen(f"{jobs}/api/jobs/", timeout=5):
+        with suppress(OSError), urllib.request.urlopen(request, timeout=5):
             return
         assert time.monotonic() < deadline, f"no job server at {jobs}"
         time.sleep(0.2)

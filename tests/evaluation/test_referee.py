@@ -16,10 +16,11 @@ from raylift.core.types import Mesh
 from raylift.data.feed.image_export import exported_name
 from raylift.data.feed.stream import chosen_entries
 from raylift.data.shapes.record import load_object
+from raylift.data.sources.mesh_reading import read_mesh_in_folder
 from raylift.data.store.dataset import ShardedDataset
 from raylift.evaluation.report import EvaluationReport
 from raylift.export.mesh_files import file_stem, write_mesh
-from raylift.runs.referee import evaluate_meshes, referee_recipe
+from raylift.runs.referee import colored_mesh, evaluate_meshes, referee_recipe
 
 
 def quick(align: str = "similarity") -> Recipe:
@@ -95,3 +96,15 @@ def test_meshes_that_do_not_match_are_refused(chairs: ShardedDataset, tmp_path: 
     write_mesh(mesh, tmp_path / "made" / f"{file_stem(first)}.obj")
     with pytest.raises(DataError, match="have one name"):
         scored(chairs, tmp_path / "made", tmp_path / "out")
+
+
+def test_a_mesh_without_colours_has_none(tmp_path: Path) -> None:
+    """White on white would not be seen in the pictures, and it is no answer to be scored."""
+    box = trimesh.creation.box()
+    box.export(tmp_path / "plain.ply")
+    assert colored_mesh(read_mesh_in_folder(tmp_path, "plain.ply", 1 << 20).scene).vertex_colors is not None
+    box.visual = trimesh.visual.TextureVisuals(
+        material=trimesh.visual.material.PBRMaterial(baseColorFactor=[255, 255, 255, 255])
+    )
+    box.export(tmp_path / "white.glb")
+    assert colored_mesh(read_mesh_in_folder(tmp_path, "white.glb", 1 << 20).scene).vertex_colors is None

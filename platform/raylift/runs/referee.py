@@ -155,19 +155,22 @@ class GivenMeshes(ReconstructionModel):
 
 
 def colored_mesh(scene: Scene) -> Mesh:
-    """A scene as one mesh with colours at vertices, where materials and textures are read."""
+    """A scene as one mesh. Its vertices have the colours of materials and textures there; none if all is plain white."""
     parts = split_into_parts(scene)
     firsts = np.cumsum([0, *(len(part.positions) for part in parts)])
-    white = [np.full(part.positions.shape, 255, np.uint8) for part in parts]
     colors = [displayed_colors(part) for part in parts]
+    drawn = np.concatenate(
+        [
+            np.full(part.positions.shape, 255, np.uint8) if one is None else one
+            for part, one in zip(parts, colors, strict=True)
+        ]
+    )
     return Mesh(
         torch.from_numpy(np.concatenate([part.positions for part in parts])),
         torch.from_numpy(
             np.concatenate([part.indices.astype(np.int64) + first for part, first in zip(parts, firsts, strict=False)])
         ),
-        torch.from_numpy(
-            np.concatenate([plain if one is None else one for one, plain in zip(colors, white, strict=True)]) / 255.0
-        ).float(),
+        None if all(one is None for one in colors) else torch.from_numpy(drawn / 255.0).float(),
     )
 
 

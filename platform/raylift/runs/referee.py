@@ -155,7 +155,7 @@ class GivenMeshes(ReconstructionModel):
 
 
 def colored_mesh(scene: Scene) -> Mesh:
-    """A scene as one mesh. Its vertices have the colours of materials and textures there; none if all is plain white."""
+    """A scene as one mesh, whose vertices have the colours of materials and textures; none if all is plain white."""
     parts = split_into_parts(scene)
     firsts = np.cumsum([0, *(len(part.positions) for part in parts)])
     colors = [displayed_colors(part) for part in parts]
